@@ -65,8 +65,8 @@ const Lasts = int64(^uint64(0) >> 1)
 type Prepared struct {
 	// err is why it is refused, nil if it is not.
 	err          error
-	message      *Message // without its conversation
-	place        ConversationRef
+	message      *Message        // without its conversation
+	ref          ConversationRef // that of the message
 	conversation *Conversation
 	members      []Membership
 }

@@ -133,7 +133,7 @@ func (b *importing) store(i int, p Prepared) (ImportResult, error) {
 // message stores a message, or finds the one that was stored before.
 func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	m := *p.message
-	c, err := b.find(m.Sender, p.place)
+	c, err := b.find(m.Sender, p.ref)
 	if err != nil {
 		return ImportResult{}, err
 	}

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// What can be said of a line of an import by itself is said here, on as many
-// cores as there are: it takes longer than storing the line.
+// This file checks the lines of an import as far as that needs no stored state. It takes
+// longer than storing them and can run on all cores.
 
-// maxImportSeq is the greatest seq that a message may bring along: the greatest
-// integer that every reader of JSON can hold.
+// maxImportSeq is the greatest seq of an imported message: the greatest integer that every
+// JSON parser can represent.
 const maxImportSeq = 1<<53 - 1
 
-// PrepareMessage checks a message as strictly as one that is sent.
+// PrepareMessage checks a message as strictly as a sent one.
 func (s *Service) PrepareMessage(m ImportMessage) Prepared {
 	p, err := s.prepareMessage(m)
 	if err != nil {
@@ -68,11 +68,11 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 		burn.At = b.At.UTC().Truncate(time.Millisecond)
 		out.Burn = &burn
 	}
-	return Prepared{message: &out, place: ref}, nil
+	return Prepared{message: &out, ref: ref}, nil
 }
 
-// checkImported checks what a draft does not have, and of a tombstone what its
-// content would have been checked with.
+// checkImported checks the fields that a draft does not have, and those that are checked with
+// the content, which a tombstone does not have.
 func checkImported(m ImportMessage) error {
 	switch {
 	case !m.Sender.Valid():
@@ -97,19 +97,18 @@ func checkImported(m ImportMessage) error {
 	return Draft{Burn: m.Burn}.checkTimers()
 }
 
-// tombstoneNote checks how a message was taken back and returns it as it is to
-// be kept.
+// tombstoneNote checks the erasure of a message and returns it as it is stored.
 func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
 	e := *m.Erased
 	switch {
 	case e.State == Active || e.State.String() == "":
-		return nil, RefuseField(Invalid, "invalid_request", "state", "must say how the message was taken back")
+		return nil, RefuseField(Invalid, "invalid_request", "state", "must say how the message was erased")
 	case len(m.Body) > 0:
-		return nil, RefuseField(Invalid, "invalid_request", "body", "a message that was taken back has none")
+		return nil, RefuseField(Invalid, "invalid_request", "body", "an erased message has none")
 	case len(m.Ext) > 0:
-		return nil, RefuseField(Invalid, "invalid_request", "ext", "a message that was taken back has none")
+		return nil, RefuseField(Invalid, "invalid_request", "ext", "an erased message has none")
 	case len(m.Mentions) > 0 || m.MentionAll:
-		return nil, RefuseField(Invalid, "invalid_request", "mentions", "a message that was taken back has none")
+		return nil, RefuseField(Invalid, "invalid_request", "mentions", "an erased message has none")
 	case e.By != "" && !e.By.Valid():
 		return nil, RefuseField(Invalid, "invalid_request", "erased/by", "is not a user id")
 	}
@@ -125,7 +124,7 @@ func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
 	return &e, err
 }
 
-// expiry checks when a message expires that was created at a time.
+// expiry checks when a message expires and returns that time as it is stored.
 func expiry(at, created time.Time) (time.Time, error) {
 	if at.IsZero() {
 		return at, nil
@@ -137,7 +136,7 @@ func expiry(at, created time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// importedID reads an id that a line brings along; "" brings none.
+// importedID parses the id of a line; "" is 0.
 func importedID(field, text string) (ID, error) {
 	if text == "" {
 		return 0, nil
@@ -149,13 +148,13 @@ func importedID(field, text string) (ID, error) {
 	return id, nil
 }
 
-// The times that the store can hold, and ids with them.
+// The range of times that can be stored and be part of an id.
 var (
 	earliest = time.UnixMilli(1)
 	latest   = time.UnixMilli(math.MaxInt64 >> idRandomBits)
 )
 
-// checkTime refuses a time that cannot be stored; zero is none.
+// checkTime refuses a time that cannot be stored. Zero can.
 func checkTime(field string, at time.Time) error {
 	if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
 		return RefuseField(Invalid, "invalid_request", field, "must be from 1970 to %d", latest.Year()-1)
@@ -163,8 +162,7 @@ func checkTime(field string, at time.Time) error {
 	return nil
 }
 
-// pastTime returns a time as it is stored. It must be given, and not be in the
-// future.
+// pastTime returns a time as it is stored. It refuses zero and a time in the future.
 func pastTime(field string, at, now time.Time) (time.Time, error) {
 	if at.IsZero() {
 		return at, RefuseField(Invalid, "invalid_request", field, "is missing")
@@ -179,10 +177,10 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// MaxImportMembers is how many users a conversation may bring along.
+// MaxImportMembers is how many members an imported conversation may have.
 const MaxImportMembers = 10000
 
-// PrepareConversation checks a conversation as strictly as one that is created.
+// PrepareConversation checks a conversation as strictly as a created one.
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 	p, err := prepareConversation(in, s.time())
 	if err != nil {
@@ -206,8 +204,8 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 	if err != nil {
 		return Prepared{}, err
 	}
-	// How long messages are kept at most is asked whenever they are read: a
-	// conversation may come from a server that keeps them for longer.
+	// Not against the policy's longest retention, which applies when messages are read: the
+	// other server may have a longer one.
 	if err := in.Settings.check(Policy{}); err != nil {
 		return Prepared{}, err
 	}
@@ -233,7 +231,7 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 	return Prepared{conversation: &c, members: members}, err
 }
 
-// prepareDirect checks what is particular to a direct conversation.
+// prepareDirect checks a direct conversation and completes it.
 func prepareDirect(c *Conversation, members []Membership) error {
 	if c.Name != "" {
 		return RefuseField(Rule, "direct_conversation", "name", "a direct conversation has no name")
@@ -250,7 +248,7 @@ func prepareDirect(c *Conversation, members []Membership) error {
 	return nil
 }
 
-// checkGroup checks what is particular to a group or room.
+// checkGroup checks a group or room.
 func checkGroup(c Conversation, members []Membership) error {
 	if err := checkName(c.Name, MaxName); err != nil {
 		return err
@@ -272,7 +270,7 @@ func checkGroup(c Conversation, members []Membership) error {
 
 func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Membership, error) {
 	if len(in.Members) > MaxImportMembers {
-		return nil, RefuseField(Invalid, "invalid_request", "members", "at most %d are taken", MaxImportMembers)
+		return nil, RefuseField(Invalid, "invalid_request", "members", "at most %d", MaxImportMembers)
 	}
 	seen := make(map[UserID]bool, len(in.Members))
 	out := make([]Membership, len(in.Members))
@@ -295,11 +293,11 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 		intervals, ok := stays(m)
 		if !ok {
 			return nil, RefuseField(Invalid, "invalid_request", field+"/stays",
-				"must rise and be apart, and the last one last exactly if there is a role")
+				"must be in ascending order without overlaps, and the last one must have an end exactly if there is no role")
 		}
 		if m.Left {
 			if m.Role != 0 {
-				return nil, RefuseField(Invalid, "invalid_request", field+"/left", "is for who is not a member any more")
+				return nil, RefuseField(Invalid, "invalid_request", field+"/left", "is for former members")
 			}
 			intervals[len(intervals)-1].Left = true
 		}
@@ -308,8 +306,8 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 	return out, nil
 }
 
-// stays returns the intervals of a member's stays, without their events; ended
-// ones are marked so. It reports false if they do not fit together.
+// stays returns the intervals of a member's stays. They have no events: ToEvent is -1 if they
+// have ended. It reports false if the stays are inconsistent.
 func stays(m ImportMember) ([]Interval, bool) {
 	list := m.Stays
 	if len(list) == 0 && m.Role != 0 {
@@ -334,8 +332,7 @@ func stays(m ImportMember) ([]Interval, bool) {
 	return out, out[len(out)-1].Open() == (m.Role != 0)
 }
 
-// errNoQuote is the answer to a reply_to that names no message of the
-// conversation.
+// errNoQuote refuses a reply_to that names no message of the conversation.
 func errNoQuote() error {
 	return RefuseField(Rule, "reply_to_not_found", "reply_to", "is not a message of this conversation")
 }

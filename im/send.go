@@ -7,16 +7,20 @@ import (
 	"time"
 )
 
-// Sent is the answer to a send.
+// Sent is the result of a send.
 type Sent struct {
 	Message Message
-	// Again is set when the message was there already, under its client_id.
+	// Again is set if the message was sent before, under its client_id.
 	Again bool
 }
 
-// Send puts a message into a conversation and tells its members. Sending to
-// "@user" makes the direct conversation if there is none. With a client_id it
-// is idempotent: a repetition gives the first message back.
+// Send stores a message in a conversation and publishes it to the members. Sending to
+// "@user" creates the direct conversation if there is none. With a client_id it is
+// idempotent: a repetition returns the first message.
+//
+// It refuses an invalid draft, a conversation that the actor cannot see or may not send to,
+// a client_id of another message or of one that was trimmed or purged, and a draft that the
+// conversation does not support.
 func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d Draft) (Sent, error) {
 	content, err := d.Content(s.policy.MaxMessageBytes)
 	if err != nil {
@@ -47,7 +51,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if again {
 			return Sent{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
 		}
-		if err := s.checkPlace(c, d); err != nil {
+		if err := s.checkSupported(c, d); err != nil {
 			return Sent{}, err
 		}
 		replyTo, err := s.quoted(tx, actor, c, d.ReplyTo)
@@ -82,8 +86,8 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	})
 }
 
-// destination finds where a message goes, and what is known of its client_id. A direct
-// conversation that does not exist yet comes back without an ID.
+// destination returns the entry of the conversation that a message goes to. A direct
+// conversation that does not exist yet has no ID.
 func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
 	e, me, err := s.enterAs(tx, actor, ref, clientID)
 	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound || ref.Peer == "" {
@@ -103,7 +107,7 @@ func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID 
 	return e, me, err
 }
 
-// allowSend refuses a message for what its sender lacks.
+// allowSend refuses a draft that needs a permission that its sender lacks.
 func allowSend(c Conversation, me Access, d Draft) error {
 	if err := allowSpeaking(c, me, PermissionSend); err != nil {
 		return err
@@ -114,7 +118,8 @@ func allowSend(c Conversation, me Access, d Draft) error {
 	return nil
 }
 
-// allowSpeaking is Allow for what being muted takes, and says why it is refused.
+// allowSpeaking is Allow for permissions that a mute takes away. Its refusal says why the user
+// lacks them.
 func allowSpeaking(c Conversation, me Access, p Permissions) error {
 	if me.Can(p) {
 		return nil
@@ -124,16 +129,16 @@ func allowSpeaking(c Conversation, me Access, p Permissions) error {
 	case !me.mutedUntil.IsZero():
 		why = ": you are muted"
 	case c.MuteAll:
-		why = ": all are muted"
+		why = ": all members are muted"
 	case me.CanPreview() && !me.IsMember():
 		why = ": join the thread first"
 	}
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)
 }
 
-// slowDown refuses what follows too soon on the last thing that slow mode counts of the
-// same user: messages, and the making and naming of threads, in a conversation and all
-// of its threads together. It notes that they did it.
+// slowDown refuses what a user does too soon after the last thing that slow mode counts:
+// sending, and creating and renaming threads, in a conversation and its threads together.
+// Otherwise it stores that they did it now.
 func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	if me.slowMode == 0 {
 		return nil
@@ -146,7 +151,7 @@ func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range unique([]ID{whole, c.ID}) { // also from before there was slow mode
+	for _, id := range unique([]ID{whole, c.ID}) { // also messages from before slow mode was set
 		sent, found, err := tx.LastSent(id, me.user)
 		if err != nil {
 			return err
@@ -156,7 +161,7 @@ func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 		}
 	}
 	wait := last.Add(me.slowMode).Sub(now)
-	if wait > 0 && wait <= me.slowMode { // else the clock went back: nobody waits for longer than the interval
+	if wait > 0 && wait <= me.slowMode { // if it is longer, the clock was set back
 		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.slowMode.Seconds()))
 		refusal.RetryAfter = wait
 		return refusal
@@ -164,8 +169,8 @@ func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	return tx.PutSpoke(whole, me.user, now)
 }
 
-// expireAfter returns when messages expire that do not say so themselves: as the
-// conversation says, or, of a thread, what it hangs in.
+// expireAfter returns how long after being sent messages expire that have no setting of
+// their own: by the conversation's setting, or by that of a thread's parent.
 func expireAfter(c Conversation, me Access) time.Duration {
 	if c.Kind == Thread && len(me.ancestors) > 0 {
 		return me.ancestors[0].ExpireAfter
@@ -173,8 +178,8 @@ func expireAfter(c Conversation, me Access) time.Duration {
 	return c.ExpireAfter
 }
 
-// checkPlace refuses a draft for what the place cannot do.
-func (s *Service) checkPlace(c Conversation, d Draft) error {
+// checkSupported refuses a draft that the conversation does not support.
+func (s *Service) checkSupported(c Conversation, d Draft) error {
 	switch {
 	case d.Burn != nil && c.Kind != Direct:
 		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
@@ -187,14 +192,14 @@ func (s *Service) checkPlace(c Conversation, d Draft) error {
 	}
 }
 
-// sameAs reports whether sending this content to c again would repeat m. Of
-// erased content nothing is left to compare, so then any repetition does.
+// sameAs reports whether sending the content to c repeats m. If m is erased, its content is
+// not known any more and any content counts as a repetition.
 func (m Message) sameAs(c Conversation, content *Content) bool {
 	return m.Conversation == c.ID && (m.Content == nil || bytes.Equal(m.Content.Sent, content.Sent))
 }
 
-// quoted checks that what a message answers is there to be read in the same
-// conversation.
+// quoted returns the id of the message that is replied to. It refuses one that is in another
+// conversation or that the actor cannot read.
 func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID, error) {
 	if replyTo == "" {
 		return 0, nil
@@ -211,13 +216,13 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 	if err != nil {
 		return 0, err
 	}
-	if q.Conversation != c.ID || q.VisibleTo != "" { // others would be told of what they cannot see
+	if q.Conversation != c.ID || q.VisibleTo != "" { // other members cannot see that one
 		return 0, refusal
 	}
 	return id, nil
 }
 
-// createDirect makes the direct conversation that a first message needs.
+// createDirect creates the direct conversation of a first message.
 func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
 	peers := c.Peers
 	c, err := s.newConversation(tx, Direct, actor, now)
@@ -231,7 +236,7 @@ func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time
 	})
 }
 
-// create stores a conversation with its first members and tells them.
+// create stores a conversation with its first members and publishes it to them.
 func (s *Service) create(tx Tx, actor Actor, c Conversation, members []Membership) error {
 	if err := tx.CreateConversation(c); err != nil {
 		return err
