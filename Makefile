@@ -18,10 +18,10 @@ build: ## Build bin/imapi
 run: build ## Build and run the server, with its data in ./data
 	bin/imapi serve --listen $(ADDR)
 
-test: ## Run all tests with the race detector, models and loops of kills with fewer steps
+test: ## Run the tests with the race detector; models and loops of kills take fewer steps
 	$(GO) test -race -short -timeout 20m ./...
 
-test-all: ## Run all tests with the race detector at full length, and crashes
+test-all: ## Run the tests with the race detector at full length
 	$(GO) test -race -timeout 60m ./...
 
 bench: ## Run the benchmarks; both sides of a ratio in one run

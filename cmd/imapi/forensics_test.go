@@ -24,7 +24,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-var kills = flag.Int("kills", 8, "how often a server is killed in TestForensicsKilled")
+var kills = flag.Int("kills", 20, "how often a server is killed in TestForensicsKilled")
 
 // promise is the time within which a key is shredded after its content was erased.
 const promise = 5 * time.Second

@@ -17,11 +17,12 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/keyring"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
-var cuts = flag.Int("cuts", 30, "how often the power is cut in TestPowerCuts")
+var cuts = flag.Int("cuts", 100, "how often the power is cut in TestPowerCuts")
 
 // The marks of what a user knows.
 type (
@@ -226,9 +227,10 @@ func TestPowerCuts(t *testing.T) {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	replay := disk.Replay()
 	counts := map[string]int{}
-	for n := range *cuts {
+	cuts := testsize.Pick(*cuts, 15)
+	for n := range cuts {
 		// One in each part of the run, past the start.
-		part := replay.Len() / *cuts
+		part := replay.Len() / cuts
 		replay.To(n*part + 1 + random.IntN(part))
 		marks := replay.Marks()
 		if len(marks) == 0 {
