@@ -137,21 +137,21 @@ func (c roleChange) allow(rank int) error {
 	return nil
 }
 
-// touch is a change of the role at a rank, as far as its holders are concerned. gives is set
+// roleEffect is a change of the role at a rank, as far as its holders are concerned. gives is set
 // if a user may get the role's grants by it, takes if a user may lose them. Moving a role can
 // do both.
-type touch struct {
+type roleEffect struct {
 	rank         int
 	gives, takes bool
 }
 
-// allowTouching refuses to give, take, move or delete roles that allow or deny a permission,
+// allowEffects refuses to give, take, move or delete roles that allow or deny a permission,
 // in the space or by an override, which the actor lacks there: the change would pass on more
 // than the actor has. In a channel that the actor cannot see, only a change that may reveal
 // the channel to a user is refused. Any other refusal would disclose that the channel exists.
-func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...touch) error {
-	ids := make([]ID, len(touched))
-	for i, t := range touched {
+func (s *Service) allowEffects(r Reader, actor Actor, c roleChange, effects ...roleEffect) error {
+	ids := make([]ID, len(effects))
+	for i, t := range effects {
 		if err := allowGrants(c.me.Permissions(), c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...
 	}
 	for _, channel := range channels {
 		may := s.mayInChannel(c, channel)
-		for i, t := range touched {
+		for i, t := range effects {
 			said := channel.Access.override(ids[i])
 			if !may.Has(PermissionView) && !t.opens(said) {
 				continue
@@ -178,7 +178,7 @@ func (s *Service) allowTouching(r Reader, actor Actor, c roleChange, touched ...
 
 // opens reports whether the change may reveal a channel to a user, given the grants of the
 // role there.
-func (t touch) opens(said Grants) bool {
+func (t roleEffect) opens(said Grants) bool {
 	return t.gives && said.Allow.Has(PermissionView) || t.takes && said.Deny.Has(PermissionView)
 }
 
@@ -287,7 +287,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 			return NamedRole{}, 0, err
 		}
 		if d.Position != 0 {
-			if err := s.allowTouching(tx, actor, c, touch{rank: at, gives: true, takes: true}); err != nil {
+			if err := s.allowEffects(tx, actor, c, roleEffect{rank: at, gives: true, takes: true}); err != nil {
 				return NamedRole{}, 0, err
 			}
 		}
@@ -334,7 +334,7 @@ func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) erro
 		if role == Everyone {
 			return errEveryone()
 		}
-		if err := s.allowTouching(tx, actor, c, touch{rank: at, takes: true}); err != nil {
+		if err := s.allowEffects(tx, actor, c, roleEffect{rank: at, takes: true}); err != nil {
 			return err
 		}
 		c.roles = slices.Delete(slices.Clone(c.roles), at, at+1)
@@ -404,15 +404,15 @@ func (s *Service) setMemberRoles(ctx context.Context, actor Actor, id ID, user U
 		if len(given)+len(taken) == 0 {
 			return nil
 		}
-		var touched []touch
+		var effects []roleEffect
 		for i, role := range slices.Concat(given, taken) {
 			rank := c.roles.rank(role)
 			if err := c.allow(rank); err != nil {
 				return err
 			}
-			touched = append(touched, touch{rank: rank, gives: i < len(given), takes: i >= len(given)})
+			effects = append(effects, roleEffect{rank: rank, gives: i < len(given), takes: i >= len(given)})
 		}
-		if err := s.allowTouching(tx, actor, c, touched...); err != nil {
+		if err := s.allowEffects(tx, actor, c, effects...); err != nil {
 			return err
 		}
 		at, err := tx.Append(memberEvent(MemberUpdated, actor, c.space, s.memberView(target.Membership), s.time()))
