@@ -28,7 +28,7 @@ func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref Conve
 
 // delete deletes a conversation or space with its children and publishes that.
 func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
-	children, err := tx.Below(c.ID)
+	children, err := tx.Descendants(c.ID)
 	if err != nil {
 		return err
 	}

@@ -323,7 +323,7 @@ func (s *Service) patchShared(
 		if s.holds() {
 			return 0, false, s.errClockJumped() // a wrong clock would trim messages for good
 		}
-		through, more, err = s.setRetentionBelow(tx, c.ID, changed.Retention, cutoff, after)
+		through, more, err = s.setThreadRetention(tx, c.ID, changed.Retention, cutoff, after)
 		if err != nil || more {
 			return through, more, err
 		}
@@ -331,10 +331,10 @@ func (s *Service) patchShared(
 	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
 }
 
-// setRetentionBelow changes the retention of threads after one id until the step is over.
-func (s *Service) setRetentionBelow(tx Tx, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
+// setThreadRetention changes the retention of threads after one id until the step is over.
+func (s *Service) setThreadRetention(tx Tx, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
-		through, more, err = tx.SetRetentionBelow(id, retention, past, after, threadsAtOnce)
+		through, more, err = tx.SetThreadRetention(id, retention, past, after, threadsAtOnce)
 		if err != nil || !more || step.over() {
 			return through, more, err
 		}

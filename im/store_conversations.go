@@ -27,9 +27,9 @@ type ConversationReader interface {
 	// ascending order, those greater than after.
 	ConversationIDs(after ID, limit int) ([]ID, error)
 
-	// Below returns the ids of the conversations in this one that were not deleted: the
+	// Descendants returns the ids of the conversations in this one that were not deleted: the
 	// threads of a group or channel, the channels of a space and their threads.
-	Below(id ID) ([]ID, error)
+	Descendants(id ID) ([]ID, error)
 	// Threads returns up to limit threads of a group or channel that were not deleted, by
 	// descending id, those less than before; 0 begins.
 	Threads(parent, before ID, limit int) ([]Conversation, error)
@@ -39,9 +39,9 @@ type ConversationReader interface {
 	// JoinedThreads returns up to limit threads that the user is a member of now, by
 	// descending id, those less than before; 0 begins.
 	JoinedThreads(user UserID, before ID, limit int) ([]Conversation, error)
-	// JoinedBelow returns up to limit ids of threads of a group, channel or space that the
+	// JoinedThreadsIn returns up to limit ids of threads of a group, channel or space that the
 	// user is a member of now, in any order.
-	JoinedBelow(user UserID, id ID, limit int) ([]ID, error)
+	JoinedThreadsIn(user UserID, id ID, limit int) ([]ID, error)
 	// LastActive returns when the newest message of a thread was sent that was not erased
 	// and that every member can see; false if there is none.
 	LastActive(thread ID) (time.Time, bool, error)
@@ -67,11 +67,11 @@ type ConversationWriter interface {
 	// their texts and the names of their roles are erased. Their messages are left to
 	// Purge. It returns ErrNotFound if the conversation is unknown or deleted.
 	DeleteConversation(id ID, at time.Time, by Position) error
-	// SetRetentionBelow stores the retention of up to limit threads of a conversation, by
+	// SetThreadRetention stores the retention of up to limit threads of a conversation, by
 	// ascending id, those greater than after; 0 begins. Threads with messages older than
 	// past get it as their TrimBefore; zero is none. It returns the id of the last thread
 	// and whether there are more.
-	SetRetentionBelow(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
+	SetThreadRetention(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
 	// PutActivity stores Messages and ActiveAt of a thread, or returns ErrNotFound.
 	PutActivity(thread ID, messages int64, at time.Time) error
 }

@@ -146,7 +146,7 @@ func (s *Service) leaveThreads(tx Tx, actor Actor, c Conversation, user UserID) 
 	if c.Kind != Group && c.Kind != Space {
 		return false, nil
 	}
-	list, err := tx.JoinedBelow(user, c.ID, threadsAtOnce+1)
+	list, err := tx.JoinedThreadsIn(user, c.ID, threadsAtOnce+1)
 	if err != nil {
 		return false, err
 	}

@@ -70,9 +70,9 @@ const (
 		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
 )
 
-// Below returns the ids of all descendants of a conversation: threads of a group or
+// Descendants returns the ids of all descendants of a conversation: threads of a group or
 // channel, and channels of a space with their threads.
-func (r *reader) Below(id im.ID) ([]im.ID, error) { return r.ids(selectChildren, int64(id)) }
+func (r *reader) Descendants(id im.ID) ([]im.ID, error) { return r.ids(selectChildren, int64(id)) }
 
 // SearchedBy returns up to limit conversations that the user can search.
 func (r *reader) SearchedBy(user im.UserID, limit int) ([]im.ID, error) {
@@ -119,8 +119,8 @@ func (r *reader) JoinedThreads(user im.UserID, before im.ID, limit int) ([]im.Co
 	return r.conversations(selectJoinedThreads, key, orLast(before), limit)
 }
 
-// JoinedBelow returns threads in a group, channel or space that the user is a member of.
-func (r *reader) JoinedBelow(user im.UserID, id im.ID, limit int) ([]im.ID, error) {
+// JoinedThreadsIn returns threads in a group, channel or space that the user is a member of.
+func (r *reader) JoinedThreadsIn(user im.UserID, id im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
 		return nil, err
@@ -142,9 +142,9 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
-// SetRetentionBelow sets the retention of threads of a conversation, by id. past, unless
+// SetThreadRetention sets the retention of threads of a conversation, by id. past, unless
 // zero, is a time before which messages are past the retention already.
-func (t *tx) SetRetentionBelow(
+func (t *tx) SetThreadRetention(
 	id im.ID, retention *time.Duration, past time.Time, after im.ID, limit int,
 ) (last im.ID, more bool, err error) {
 	ids, err := t.ids(selectThreadIDs, int64(id), orFirst(after), limit+1)

@@ -49,7 +49,7 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	if err != nil || !found {
 		return orNotFound(err)
 	}
-	below, err := t.Below(id)
+	below, err := t.Descendants(id)
 	if err != nil {
 		return err
 	}

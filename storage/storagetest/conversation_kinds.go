@@ -102,7 +102,7 @@ func testChildRetention(w *world) {
 	set := func(keep *time.Duration, past time.Time, after im.ID, limit int, last im.ID, more bool) {
 		w.Helper()
 		w.write(func(tx im.Tx) error {
-			through, is, err := tx.SetRetentionBelow(group, keep, past, after, limit)
+			through, is, err := tx.SetThreadRetention(group, keep, past, after, limit)
 			if err == nil && (through != last || is != more) {
 				err = fmt.Errorf("through %v, more: %v", through, is)
 			}
@@ -340,9 +340,9 @@ func testAnyID(w *world) {
 		m.CreatedAt = sent
 		w.send(m)
 		thread := w.thread(0, id, "carol")
-		w.equal("children", read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) }), []im.ID{thread})
+		w.equal("children", read(w, func(r im.Reader) ([]im.ID, error) { return r.Descendants(id) }), []im.ID{thread})
 		w.equal("joined children", read(w, func(r im.Reader) ([]im.ID, error) {
-			return r.JoinedBelow("carol", id, 10)
+			return r.JoinedThreadsIn("carol", id, 10)
 		}), []im.ID{thread})
 	}
 	var aged []im.ID

@@ -84,7 +84,7 @@ func testJoinedThreads(w *world) {
 		}
 	}
 	children := func(user im.UserID, id im.ID, limit int) []im.ID {
-		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.JoinedBelow(user, id, limit) })
+		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.JoinedThreadsIn(user, id, limit) })
 		slices.Sort(ids)
 		return ids
 	}
@@ -171,7 +171,7 @@ func testSearchedBy(w *world) {
 // same event, and that each is purged separately.
 func testDeleteChildren(w *world) {
 	children := func(id im.ID) []im.ID {
-		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.Below(id) })
+		ids := read(w, func(r im.Reader) ([]im.ID, error) { return r.Descendants(id) })
 		slices.Sort(ids)
 		return ids
 	}
