@@ -274,14 +274,14 @@ func TestReplayOfAChannelWithManyRoles(t *testing.T) {
 	s, counts := w.count()
 	bounds, err := s.LogBounds(w.ctx)
 	w.must(err)
-	told, after := 0, im.Position(0)
+	received, after := 0, im.Position(0)
 	for after < bounds.Head {
 		window, err := s.Events(w.ctx, as("victim"), after, bounds.Head, 1000)
 		w.must(err)
-		told, after = told+len(window.Events), window.Through
+		received, after = received+len(window.Events), window.Through
 	}
-	if told < 1000 {
-		t.Errorf("told of %d events", told)
+	if received < 1000 {
+		t.Errorf("received %d events", received)
 	}
 	if n := counts.of["RolesAt"]; n > 3*counts.reads {
 		t.Errorf("the roles were loaded %d times in %d reads", n, counts.reads)
@@ -318,7 +318,7 @@ func TestReplayOfManyChannels(t *testing.T) {
 		}
 		after = window.Through
 	}
-	w.equal("told of", slices.Sorted(maps.Keys(seen)), slices.Sorted(slices.Values(open)))
+	w.equal("received", slices.Sorted(maps.Keys(seen)), slices.Sorted(slices.Values(open)))
 	if counts.most > 2500 {
 		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)
 	}
@@ -347,12 +347,12 @@ func TestVeryManyDeletedChannels(t *testing.T) {
 	}
 	for _, g := range lost.Gone {
 		if hidden[g.Conversation] {
-			t.Fatal("told of a channel that they could not see")
+			t.Fatal("received a channel that they could not see")
 		}
 	}
 	w.equal("more", lost.More, true)
 	if n := len(lost.Gone); n < 600 || n > len(open) {
-		t.Errorf("told of %d of %d", n, len(open))
+		t.Errorf("received %d of %d", n, len(open))
 	}
 	if counts.most > 1500 {
 		t.Errorf("a read took %d look-ups: %v", counts.most, counts.of)

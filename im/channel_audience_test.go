@@ -20,7 +20,7 @@ type channelWorld struct {
 	threads  map[im.ID]im.ID // by channel
 	roles    []im.ID
 	users    []im.UserID
-	told     map[im.UserID]map[im.Position]bool
+	expected map[im.UserID]map[im.Position]bool
 }
 
 func (w *channelWorld) user() im.UserID { return w.users[w.r.IntN(len(w.users))] }
@@ -66,7 +66,7 @@ func (w *channelWorld) do(what func() error) {
 		for _, user := range w.users {
 			k := key{user, e.Conversation}
 			if e.To == user || e.To == "" && (after[k] || before[k]) {
-				w.told[user][e.Position] = true
+				w.expected[user][e.Position] = true
 			}
 		}
 	}
@@ -162,7 +162,7 @@ func TestChannelEventsReachTheirViewers(t *testing.T) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			w := &channelWorld{
 				world: newWorld(t), r: rand.New(rand.NewPCG(seed, 1)),
-				threads: map[im.ID]im.ID{}, told: map[im.UserID]map[im.Position]bool{},
+				threads: map[im.ID]im.ID{}, expected: map[im.UserID]map[im.Position]bool{},
 				users: []im.UserID{"owner", "a", "b", "c", "d"}, owner: "owner",
 			}
 			w.space = w.world.space("owner", "a", "b", "c")
@@ -171,7 +171,7 @@ func TestChannelEventsReachTheirViewers(t *testing.T) {
 			}
 			w.channels = []im.ID{w.channel("owner", w.space, false), w.channel("owner", w.space, true)}
 			for _, user := range w.users {
-				w.told[user] = map[im.Position]bool{}
+				w.expected[user] = map[im.Position]bool{}
 			}
 			bounds, err := w.LogBounds(w.ctx)
 			w.must(err)
@@ -193,7 +193,7 @@ func TestChannelEventsReachTheirViewers(t *testing.T) {
 					if e.Position <= bounds.Head || !ours[e.Conversation] {
 						continue
 					}
-					want := w.told[user][e.Position]
+					want := w.expected[user][e.Position]
 					if got[e.Position] != want {
 						t.Errorf("%s, event %d %s of %v to %q: received %t, want %t", user, e.Position, e.Type, e.Conversation, e.To, !want, want)
 					}

@@ -37,14 +37,14 @@ func TestTheFirstDirectMessageMakesTheConversation(t *testing.T) {
 		t.Errorf("sent %+v", sent)
 	}
 
-	var told []string
+	var published []string
 	for _, e := range w.committed() {
-		told = append(told, string(e.Type))
+		published = append(published, string(e.Type))
 		if e.Conversation != m.Conversation || e.Actor != "bob" || e.ActorDevice != "phone" || e.To != "" {
 			t.Errorf("published %+v", e)
 		}
 	}
-	w.equal("published", told, []string{"conversation.created", "message.created"})
+	w.equal("published", published, []string{"conversation.created", "message.created"})
 	last := w.committed()[1]
 	if last.MessageID != m.ID || last.Seq != 1 || last.Message == nil || last.Message.ID != m.ID {
 		t.Errorf("published %+v", last)

@@ -175,7 +175,7 @@ func TestComingBack(t *testing.T) {
 			_, err := w.Messages(w.ctx, as("bob"), byID(id), im.HistoryFilter{Limit: 10})
 			w.equal("while away", answer(err), "404 conversation_not_found")
 			w.back(id, "alice", "bob")
-			w.must(w.Leave(w.ctx, as("bob"), byID(id))) // a stay in which nobody said anything
+			w.must(w.Leave(w.ctx, as("bob"), byID(id))) // a stay without messages
 			w.back(id, "alice", "bob")
 			say("6", "7")
 			w.equal("bob reads", w.said("bob", byID(id)), test.want)

@@ -163,7 +163,7 @@ func TestLeaversAreNotAdded(t *testing.T) {
 func TestInvitationsToGroups(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.joinables() {
-		told := func() []string {
+		received := func() []string {
 			var out []string
 			for _, e := range w.committed() {
 				if e.Conversation == p.id && e.To == "carol" {
@@ -185,7 +185,7 @@ func TestInvitationsToGroups(t *testing.T) {
 			return i.Conversation == p.id && i.Kind.String() == p.kind && i.Name == "a "+p.kind
 		}), true)
 		prefix := map[bool]string{true: "space.", false: "conversation."}[p.kind == "space"]
-		w.equal(p.kind+": received once", told(), []string{prefix + "invited"})
+		w.equal(p.kind+": received once", received(), []string{prefix + "invited"})
 		unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
 		_, err = p.invited("carol")
 		w.equal(p.kind+": an invited user sees no others", answer(err), unknown)
@@ -195,11 +195,11 @@ func TestInvitationsToGroups(t *testing.T) {
 		w.equal(p.kind+": declining as a member", answer(p.uninvite("member", "member")), "404 invitation_not_found")
 		w.must(p.uninvite("owner", "carol"))
 		w.equal(p.kind+": withdrawn again", answer(p.uninvite("owner", "carol")), "404 invitation_not_found")
-		w.equal(p.kind+": received", told(), []string{prefix + "invited", prefix + "uninvited"})
+		w.equal(p.kind+": received", received(), []string{prefix + "invited", prefix + "uninvited"})
 		_, err = p.invite("owner", "carol", "dave")
 		w.must(err)
 		w.must(p.deny("owner", "carol"))
-		w.equal(p.kind+": denied", told(), []string{prefix + "invited", prefix + "uninvited", prefix + "invited", prefix + "uninvited"})
+		w.equal(p.kind+": denied", received(), []string{prefix + "invited", prefix + "uninvited", prefix + "invited", prefix + "uninvited"})
 		w.equal(p.kind+": joining where one is denied", answer(p.join("carol")), unknown)
 		made, err = p.invite("owner", "carol")
 		w.must(err)

@@ -257,7 +257,7 @@ func TestHiddenChannelsDoNotShowInRoles(t *testing.T) {
 				}
 				want := "ok"
 				if name == "given" && g.Allow.Has(im.PermissionView) {
-					want = "403 permission_denied" // nobody gets by roles what who gives them does not have
+					want = "403 permission_denied" // roles cannot pass on a permission that the actor lacks
 				}
 				r.equal("answer", answer(act(r, role)), want)
 			})

@@ -133,13 +133,13 @@ func TestSlowMode(t *testing.T) {
 // TestSlowModeIsNoLongerThanItself checks that a clock that goes back by hours makes nobody
 // wait for hours.
 func TestSlowModeIsNoLongerThanItself(t *testing.T) {
-	for name, place := range map[string]func(*world) im.ID{
+	for name, create := range map[string]func(*world) im.ID{
 		"room":  func(w *world) im.ID { return w.room("owner", "alice") },
 		"group": func(w *world) im.ID { return w.group(im.HistoryAll, "owner", "alice") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			id := place(w)
+			id := create(w)
 			slow := 10 * time.Second
 			w.set("owner", id, im.ConversationPatch{SlowMode: &slow})
 			w.pass(2 * time.Hour)
@@ -280,8 +280,8 @@ func TestOneRowForAMessage(t *testing.T) {
 	w.say("m1", byID(id), "hi")
 	w.equal("events", len(w.committed())-before, 1)
 	for _, user := range []im.UserID{"m0", "m299", "owner"} {
-		if told := w.told(as(user)); !slices.Contains(told, "message 1 hi") {
-			t.Errorf("%s receives %v", user, told)
+		if received := w.told(as(user)); !slices.Contains(received, "message 1 hi") {
+			t.Errorf("%s receives %v", user, received)
 		}
 	}
 }

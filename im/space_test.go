@@ -304,7 +304,7 @@ func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
 	public, private := w.channel("owner", id, false), w.channel("owner", id, true)
-	const gone = "404 conversation_not_found"
+	const hidden = "404 conversation_not_found"
 	step := func(what string, err error, inPublic, inPrivate string) {
 		t.Helper()
 		w.must(err)
@@ -313,23 +313,23 @@ func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
 		}
 	}
 	role := w.role(id, "owner", 0, 0)
-	step("at first", nil, "ok", gone)
-	step("denied", w.PutListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), gone, gone)
-	step("not denied", w.DeleteListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), "ok", gone)
+	step("at first", nil, "ok", hidden)
+	step("denied", w.PutListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), hidden, hidden)
+	step("not denied", w.DeleteListed(w.ctx, as("owner"), byID(public), im.DenyList, "alice"), "ok", hidden)
 	step("allowed", w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"), "ok", "ok")
-	step("not allowed", w.DeleteListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"), "ok", gone)
+	step("not allowed", w.DeleteListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"), "ok", hidden)
 	w.override(private, "owner", role, im.PermissionView, 0)
 	step("a role that may", w.GrantRole(w.ctx, as("owner"), id, role, "alice"), "ok", "ok")
-	step("taken", w.RevokeRole(w.ctx, as("owner"), id, role, "alice"), "ok", gone)
+	step("taken", w.RevokeRole(w.ctx, as("owner"), id, role, "alice"), "ok", hidden)
 	step("given again", w.GrantRole(w.ctx, as("owner"), id, role, "alice"), "ok", "ok")
-	step("the role is deleted", w.DeleteRole(w.ctx, as("owner"), id, role), "ok", gone)
+	step("the role is deleted", w.DeleteRole(w.ctx, as("owner"), id, role), "ok", hidden)
 	deny := im.RoleDraft{Deny: im.PermissionSend}
 	_, _, err := w.UpdateRole(w.ctx, as("owner"), id, im.Everyone, deny)
-	step("sending is denied", err, "403 permission_denied", gone)
+	step("sending is denied", err, "403 permission_denied", hidden)
 	w.override(public, "owner", im.Everyone, im.PermissionSend, 0)
-	step("but here", nil, "ok", gone)
-	step("removed", w.RemoveSpaceMember(w.ctx, as("owner"), id, "alice"), gone, gone)
-	w.equal("may", w.may("alice", public), gone)
+	step("but here", nil, "ok", hidden)
+	step("removed", w.RemoveSpaceMember(w.ctx, as("owner"), id, "alice"), hidden, hidden)
+	w.equal("may", w.may("alice", public), hidden)
 }
 
 // TestRevokingInChannels checks who may revoke in channels, and within which window.
@@ -373,9 +373,9 @@ func TestRevokingInChannels(t *testing.T) {
 	w.pass(2 * time.Hour)
 	w.equal("past every window", revoke("mod", m), expired)
 	for range 2 {
-		gone, err := w.DeleteMessage(w.ctx, as("owner"), m.ID)
+		tombstone, err := w.DeleteMessage(w.ctx, as("owner"), m.ID)
 		w.must(err)
-		w.equal("deleted", fmt.Sprint(gone.State, " ", gone.Content == nil, " ", gone.Erased.By), "revoked true owner")
+		w.equal("deleted", fmt.Sprint(tombstone.State, " ", tombstone.Content == nil, " ", tombstone.Erased.By), "revoked true owner")
 	}
 }
 

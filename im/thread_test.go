@@ -133,7 +133,7 @@ func TestThreadModeration(t *testing.T) {
 	remove := func(s threadScene, user im.UserID) error {
 		return s.RemoveMember(s.ctx, as(user), byID(s.thread), "bob")
 	}
-	dissolve := func(s threadScene, user im.UserID) error {
+	deleteThread := func(s threadScene, user im.UserID) error {
 		return s.DeleteConversation(s.ctx, as(user), byID(s.thread))
 	}
 	const ok, denied = "ok", "403 permission_denied"
@@ -144,7 +144,7 @@ func TestThreadModeration(t *testing.T) {
 	}{
 		{"rename", rename, [4]string{denied, ok, ok, ok}},
 		{"remove a member", remove, [4]string{denied, denied, ok, ok}},
-		{"dissolve", dissolve, [4]string{denied, denied, ok, ok}},
+		{"delete", deleteThread, [4]string{denied, denied, ok, ok}},
 	} {
 		for i, user := range []im.UserID{"carol", "alice", "admin", "owner"} {
 			s := newThread(t)
@@ -271,13 +271,13 @@ func TestAnotherThreadAfterDeletion(t *testing.T) {
 	page, err := s.Threads(s.ctx, as("bob"), byID(s.group), 0, 10)
 	s.must(err)
 	s.equal("threads", len(page.Items) == 1 && page.Items[0].ID == v.ID, true)
-	var told []string
+	var received []string
 	for _, e := range s.replay(as("owner"), 0, 5) {
 		if e.Thread != 0 {
-			told = append(told, fmt.Sprint(e.Type, " ", e.Thread == s.thread))
+			received = append(received, fmt.Sprint(e.Type, " ", e.Thread == s.thread))
 		}
 	}
-	s.equal("received", told, []string{"thread.created true", "thread.deleted true", "thread.created false"})
+	s.equal("received", received, []string{"thread.created true", "thread.deleted true", "thread.created false"})
 }
 
 // TestThreadPages checks that each thread is on exactly one page.
