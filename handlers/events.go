@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// GetEvents implements GET /v1/events: the stream. Those who accept JSON and no
-// stream get a page of the log, as they did before it had a path of its own.
+// GetEvents implements GET /v1/events, the stream. A client that accepts JSON and no stream
+// gets a page of the log, which is also at /v1/events/log.
 func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (api.GetEventsResponseObject, error) {
 	cursor, err := readCursor(r.Params.LastEventID, r.Params.Cursor, r.Params.PageToken)
 	if wantsPage(ctx) {
@@ -24,8 +24,8 @@ func (s *Server) GetEvents(ctx context.Context, r api.GetEventsRequestObject) (a
 		return s.eventPage(ctx, cursor, r.Params.Limit)
 	}
 	if err != nil {
-		// Any status but 200 ends an EventSource for good. Whoever holds what is
-		// no cursor has missed something, which reset says.
+		// Any status but 200 ends an EventSource for good. A client without a valid
+		// cursor may have missed events, so its stream begins with reset.
 		lost := s.hub.Lost()
 		cursor = &lost
 	}
@@ -44,11 +44,11 @@ func (s *Server) GetEventLog(ctx context.Context, r api.GetEventLogRequestObject
 	return s.eventPage(ctx, cursor, r.Params.Limit)
 }
 
-// acceptKey is where negotiated puts the Accept header, which OpenAPI does not
-// let an operation declare as a parameter.
+// acceptKey is the key of the Accept header in the context of a request. OpenAPI does not
+// allow it as a parameter of an operation.
 type acceptKey struct{}
 
-// negotiated gives GetEvents what the client accepts.
+// negotiated puts the Accept header into the context of GetEvents.
 func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
 	if operation != "GetEvents" {
 		return next
@@ -58,15 +58,15 @@ func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerF
 	}
 }
 
-// wantsPage reports whether a client accepts JSON and no stream. Without an
-// Accept header it gets the stream.
+// wantsPage reports whether a client accepts JSON and no stream. A client without an Accept
+// header gets the stream.
 func wantsPage(ctx context.Context) bool {
 	accept, _ := ctx.Value(acceptKey{}).([]string)
 	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
 }
 
-// readCursor finds where a client left off. Last-Event-ID is the fresher one:
-// an EventSource reconnects to the URL with which it began.
+// readCursor reads the cursor of a client. Last-Event-ID takes precedence: an EventSource
+// reconnects with the URL of its first request, which has an older cursor.
 func readCursor(lastEventID, cursor, pageToken *string) (*events.Cursor, error) {
 	for _, given := range []struct {
 		name string
@@ -76,7 +76,7 @@ func readCursor(lastEventID, cursor, pageToken *string) (*events.Cursor, error) 
 		{"cursor", cursor},
 		{"page_token", pageToken},
 	} {
-		// A client that has no event yet may send the header empty.
+		// A client that has received no event may send an empty header.
 		if given.text == nil || *given.text == "" && given.name == "Last-Event-ID" {
 			continue
 		}
@@ -89,15 +89,15 @@ func readCursor(lastEventID, cursor, pageToken *string) (*events.Cursor, error) 
 	return nil, nil
 }
 
-// openStream registers the stream; it is served when the response is written.
+// openStream subscribes to the hub. Writing the response serves the stream.
 func (s *Server) openStream(ctx context.Context, cursor *events.Cursor, byTicket bool) (api.GetEventsResponseObject, error) {
 	p := principal(ctx)
 	sub, err := s.hub.Subscribe(events.Subscriber{
 		Actor: p.Actor, Cursor: cursor, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt,
 	})
 	switch {
-	// An EventSource, which comes with a ticket, gives up at any status but
-	// 200; others are told that they have too many.
+	// An EventSource, which authenticates with a ticket, stops for good at any status but
+	// 200. Other clients get 429 for too many streams.
 	case errors.Is(err, events.ErrOverloaded), errors.Is(err, events.ErrClosed),
 		errors.Is(err, events.ErrTooManyStreams) && byTicket:
 		return retryLater{s.hub.RetryLater()}, nil
@@ -107,19 +107,19 @@ func (s *Server) openStream(ctx context.Context, cursor *events.Cursor, byTicket
 	return stream{ctx: ctx, subscription: sub, server: s}, nil
 }
 
-// stream is a response that lasts until the stream ends.
+// stream is the response of a stream. It lasts until the stream ends.
 type stream struct {
 	ctx          context.Context
 	subscription *events.Subscription
 	server       *Server
 }
 
-// VisitGetEventsResponse writes the headers at once and then what happens. An
-// error after them can be told to nobody but the log.
+// VisitGetEventsResponse writes the headers at once, and then events. It logs an error that
+// occurs after the headers.
 func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	beginStream(w)
-	// The server's read timeout is for requests; this one lasts. A writer
-	// that cannot do so does not enforce one either.
+	// The server's read timeout is for short requests. A writer that cannot set a
+	// deadline enforces none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	err := st.subscription.Serve(st.ctx, events.NewResponseSink(w, st.server.writeTimeout))
 	if err != nil && st.ctx.Err() == nil {
@@ -128,7 +128,7 @@ func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// streamHeaders is what a stream begins with, for who asks for that alone.
+// streamHeaders is the response to HEAD.
 type streamHeaders struct{}
 
 // VisitGetEventsResponse writes the headers.
@@ -137,11 +137,11 @@ func (streamHeaders) VisitGetEventsResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// retryLater is the answer of an overloaded server: an EventSource would give
-// up at any other status.
+// retryLater is the answer of an overloaded server to an EventSource, which would stop for
+// good at any status but 200.
 type retryLater struct{ block []byte }
 
-// VisitGetEventsResponse writes when to come again, and ends.
+// VisitGetEventsResponse writes the time to wait before reconnecting.
 func (rl retryLater) VisitGetEventsResponse(w http.ResponseWriter) error {
 	beginStream(w)
 	_, err := w.Write(rl.block)
@@ -152,7 +152,7 @@ func beginStream(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // proxies of nginx's kind would hold events back
+	h.Set("X-Accel-Buffering", "no") // nginx would buffer events
 	w.WriteHeader(http.StatusOK)
 }
 

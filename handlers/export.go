@@ -30,7 +30,7 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) 
 	encoder := transfer.NewEncoder(&out.buffer)
 	err := s.service.Export(ctx, actor(ctx), only, func(lines []im.ExportLine) error {
 		if s.draining.Load() {
-			return im.Refuse(im.Unavailable, "shutting_down", "the server is about to stop")
+			return im.Refuse(im.Unavailable, "shutting_down", "the server is shutting down")
 		}
 		if headersOnly(ctx) {
 			return errHeadersOnly

@@ -131,7 +131,7 @@ func (i importing) store(ctx context.Context, in *lineReader, out *lineWriter) e
 			if len(pending) > 0 {
 				next = pending[0].number
 			}
-			return out.add(failed(next, problem(http.StatusServiceUnavailable, "shutting_down", "the server is about to stop")))
+			return out.add(failed(next, problem(http.StatusServiceUnavailable, "shutting_down", "the server is shutting down")))
 		default:
 		}
 		pending = in.fill(pending, int(size))
