@@ -20,6 +20,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -269,9 +270,11 @@ func TestMatrix(t *testing.T) {
 			w := newWorldIn(t, storage.Options{DataDir: t.TempDir(), Synchronous: "normal"})
 			m := readMatrix(t, of.table)
 			run := matrixRun{world: w, known: known, asked: asked, unknown: &unknown, kind: of.kind}
-			for _, row := range m.rows {
-				for i, want := range row.cells {
-					run.cell(row, m.columns[i], want)
+			// In a short run every third cell, of each row and of each column.
+			step := testsize.Pick(1, 3)
+			for n, row := range m.rows {
+				for i := n % step; i < len(row.cells); i += step {
+					run.cell(row, m.columns[i], row.cells[i])
 				}
 			}
 		})
