@@ -72,7 +72,7 @@ func TestParseIDRefuses(t *testing.T) {
 	}
 }
 
-// Every byte in every place: what is read has one text.
+// Every byte at every index: each id has exactly one text.
 func TestParseIDHasOneText(t *testing.T) {
 	good := []byte(im.ID(0x123456789abcdef).String())
 	for place := range good {
@@ -129,8 +129,8 @@ func TestIDsTellTheTime(t *testing.T) {
 	}
 }
 
-// Who knows one of two ids that were made in the same millisecond, or by a clock that
-// stands still, does not know the other: they differ by at least 16 random bits.
+// An id does not reveal another one of the same millisecond: they differ by at least 16
+// random bits.
 func TestIDsOfAMillisecond(t *testing.T) {
 	const n = 4096
 	var g im.IDs
@@ -159,8 +159,8 @@ func TestIDsOfAMillisecond(t *testing.T) {
 	}
 }
 
-// What is open to who knows its id has 64 random bits: each is as often set as not,
-// whatever the others are, and none comes from the clock.
+// The id of a conversation that may admit any user who knows it has 64 random bits: each is
+// set as often as not, independently of the others and of the clock.
 func TestRandomIDs(t *testing.T) {
 	const n = 4096
 	var set [64]int
@@ -189,19 +189,19 @@ func TestRandomIDs(t *testing.T) {
 	}
 }
 
-// Conversations that may be open to who knows their id have random ones, all others
-// ids that rise.
+// Conversations that may admit any user who knows their id have random ids; all others have
+// rising ids.
 func TestWhichIDsAreRandom(t *testing.T) {
 	w := newWorld(t)
-	tells := func(id im.ID) bool { // the step between two may lead into the next millisecond
+	timed := func(id im.ID) bool { // the step between two may lead into the next millisecond
 		ahead := int64(id)>>21 - w.clock().UnixMilli()
 		return 0 <= ahead && ahead < 3
 	}
-	seen := map[string][2]int{} // by kind: how many, and how many tell the time
+	seen := map[string][2]int{} // by kind: how many, and how many reveal the time
 	count := func(kind string, id im.ID) {
 		n := seen[kind]
 		n[0]++
-		if tells(id) {
+		if timed(id) {
 			n[1]++
 		}
 		seen[kind] = n

@@ -17,13 +17,13 @@ import (
 // model is the expected state, stored in the simplest way and computed again for every
 // question.
 type model struct {
-	now       time.Time
-	retention time.Duration
-	places    []*place
+	now           time.Time
+	retention     time.Duration
+	conversations []*conv
 }
 
-// place is a conversation of the model.
-type place struct {
+// conv is a conversation of the model.
+type conv struct {
 	id       im.ID
 	direct   bool
 	history  im.History
@@ -47,20 +47,20 @@ type said struct {
 	quiet    bool
 	reading  time.Duration // after which it burns once read, -1 for never
 	readers  map[im.UserID]bool
-	// told are the readers of which the sender knows from events.
-	told map[im.UserID]bool
+	// published are the readers whose receipts were published to the sender.
+	published map[im.UserID]bool
 }
 
 // view is one user's view of a conversation.
 type view struct {
-	member  bool
-	stays   [][2]int64 // the last one ends at -1 while it lasts
-	read    map[int64]bool
-	hidden  map[int64]bool
-	cleared int64
-	before  time.Time
-	gone    bool
-	joined  time.Time
+	member    bool
+	stays     [][2]int64 // the last one ends at -1 while it lasts
+	read      map[int64]bool
+	hidden    map[int64]bool
+	cleared   int64
+	before    time.Time
+	hiddenNow bool
+	joined    time.Time
 }
 
 func (m *model) state(s *said) im.State {
@@ -78,7 +78,7 @@ func (v *view) stayed(seq int64) bool {
 }
 
 // sees reports whether a user can read a message, or its tombstone.
-func (m *model) sees(p *place, user im.UserID, s *said) bool {
+func (m *model) sees(p *conv, user im.UserID, s *said) bool {
 	v := p.users[user]
 	switch {
 	case v == nil, !v.member, v.hidden[s.seq], s.at.Before(v.before):
@@ -90,11 +90,11 @@ func (m *model) sees(p *place, user im.UserID, s *said) bool {
 	}
 }
 
-func (m *model) visible(p *place, user im.UserID) []*said {
+func (m *model) visible(p *conv, user im.UserID) []*said {
 	return slices.DeleteFunc(slices.Clone(p.messages), func(s *said) bool { return !m.sees(p, user, s) })
 }
 
-func (m *model) unread(p *place, user im.UserID) (n, mentions int) {
+func (m *model) unread(p *conv, user im.UserID) (n, mentions int) {
 	v := p.users[user]
 	for _, s := range m.visible(p, user) {
 		if s.sender == user || s.quiet || m.state(s) != 0 || v.read[s.seq] || s.seq <= v.cleared || s.seq < v.stays[len(v.stays)-1][0] {
@@ -136,25 +136,25 @@ func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 
 // step performs a random act and returns a description.
 func (p *player) step() string {
-	place, user := pick(p.random, p.places), pick(p.random, p.users)
-	v := place.users[user]
+	conv, user := pick(p.random, p.conversations), pick(p.random, p.users)
+	v := conv.users[user]
 	if v == nil || !v.member {
-		if !place.direct && p.random.IntN(3) == 0 {
-			return p.join(place, user)
+		if !conv.direct && p.random.IntN(3) == 0 {
+			return p.join(conv, user)
 		}
 		return "nothing"
 	}
-	ref := byID(place.id)
-	visible := p.visible(place, user)
+	ref := byID(conv.id)
+	visible := p.visible(conv, user)
 	switch what := p.random.IntN(22); {
 	case what < 7:
-		return p.speak(place, user, ref)
+		return p.speak(conv, user, ref)
 	case what < 9 && len(visible) > 0:
-		return p.readUpTo(place, user, pick(p.random, visible))
+		return p.readUpTo(conv, user, pick(p.random, visible))
 	case what < 10 && len(visible) > 0:
 		s := pick(p.random, visible)
 		p.readEach(user, ref, s.id)
-		p.wasRead(place, user, s)
+		p.wasRead(conv, user, s)
 		return fmt.Sprint(user, " reads ", s.seq)
 	case what < 12 && len(visible) > 0:
 		s := pick(p.random, visible)
@@ -177,22 +177,22 @@ func (p *player) step() string {
 		v.hidden[s.seq] = true
 		return fmt.Sprint(user, " hides ", s.seq)
 	case what < 15:
-		return p.hideMany(place, user, v)
+		return p.hideMany(conv, user, v)
 	case what < 16:
 		_, err := p.ClearUnread(p.ctx, as(user), ref)
 		p.must(err)
-		v.cleared = max(v.cleared, place.lastSeq)
-		return fmt.Sprint(user, " clears ", place.id)
-	case what < 18 && !place.direct && user != "u0":
-		p.remove(place.id, user, user)
+		v.cleared = max(v.cleared, conv.lastSeq)
+		return fmt.Sprint(user, " clears ", conv.id)
+	case what < 18 && !conv.direct && user != "u0":
+		p.remove(conv.id, user, user)
 		v.member = false
-		v.stays[len(v.stays)-1][1] = place.lastSeq
-		return fmt.Sprint(user, " leaves ", place.id)
-	case what < 19 && !place.direct:
-		p.rename("u0", place.id)
-		return fmt.Sprint(place.id, " is renamed")
+		v.stays[len(v.stays)-1][1] = conv.lastSeq
+		return fmt.Sprint(user, " leaves ", conv.id)
+	case what < 19 && !conv.direct:
+		p.rename("u0", conv.id)
+		return fmt.Sprint(conv.id, " is renamed")
 	case what < 20:
-		return p.insert(place, user)
+		return p.insert(conv, user)
 	case what < 21:
 		p.pass(p.spend())
 		_, _, err := p.EraseDue(p.ctx)
@@ -218,24 +218,24 @@ func (p *player) spend() time.Duration {
 	return d
 }
 
-func (p *player) join(place *place, user im.UserID) string {
-	v := place.users[user]
+func (p *player) join(conv *conv, user im.UserID) string {
+	v := conv.users[user]
 	if v == nil {
 		v = newView()
-		place.users[user] = v
-		p.add(place.id, "u0", im.Member, user)
+		conv.users[user] = v
+		p.add(conv.id, "u0", im.Member, user)
 	} else {
-		p.back(place.id, "u0", user)
+		p.back(conv.id, "u0", user)
 	}
-	v.member, v.gone, v.joined = true, false, p.clock()
-	v.stays = append(v.stays, [2]int64{place.lastSeq + 1, -1})
+	v.member, v.hiddenNow, v.joined = true, false, p.clock()
+	v.stays = append(v.stays, [2]int64{conv.lastSeq + 1, -1})
 	p.hear()
-	for _, s := range place.messages {
+	for _, s := range conv.messages {
 		if s.sender == user { // a client that rejoins reads receipts again
-			s.told = maps.Clone(s.readers)
+			s.published = maps.Clone(s.readers)
 		}
 	}
-	return fmt.Sprint(user, " joins ", place.id)
+	return fmt.Sprint(user, " joins ", conv.id)
 }
 
 func newView() *view { return &view{read: map[int64]bool{}, hidden: map[int64]bool{}} }
@@ -243,10 +243,10 @@ func newView() *view { return &view{read: map[int64]bool{}, hidden: map[int64]bo
 // vocabulary are the words of messages, so that searches find something.
 var vocabulary = []string{"apple", "application", "banana", "上海", "我家在上海东边", "ＡＰＰＬＥ", "海上"}
 
-func (p *player) speak(place *place, user im.UserID, ref im.ConversationRef) string {
+func (p *player) speak(conv *conv, user im.UserID, ref im.ConversationRef) string {
 	s := &said{
 		sender: user, words: pick(p.random, vocabulary) + " " + pick(p.random, vocabulary), at: p.clock(), reading: -1,
-		receipt: place.direct || p.random.IntN(2) == 0, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
+		receipt: conv.direct || p.random.IntN(2) == 0, readers: map[im.UserID]bool{}, published: map[im.UserID]bool{},
 	}
 	d := text("%s", s.words)
 	d.Receipt = s.receipt
@@ -258,58 +258,58 @@ func (p *player) speak(place *place, user im.UserID, ref im.ConversationRef) str
 	case n == 0:
 		d.ExpireAfter = time.Duration(1+p.random.IntN(60)) * time.Minute
 		s.due = s.at.Add(d.ExpireAfter)
-	case n == 1 && place.direct:
+	case n == 1 && conv.direct:
 		d.Burn = &im.Burn{After: time.Duration(p.random.IntN(2)) * time.Minute, UnreadTTL: time.Hour}
 		s.reading = d.Burn.After
 		s.due = s.at.Add(time.Hour)
 	}
 	m := p.send(user, ref, d)
 	s.id, s.seq = m.ID, m.Seq
-	place.messages = append(place.messages, s)
-	place.lastSeq, place.active = s.seq, s.at
-	for _, v := range place.users {
-		v.gone = false
+	conv.messages = append(conv.messages, s)
+	conv.lastSeq, conv.active = s.seq, s.at
+	for _, v := range conv.users {
+		v.hiddenNow = false
 	}
-	return fmt.Sprintf("%s says %d in %v: %s", user, s.seq, place.id, s.words)
+	return fmt.Sprintf("%s says %d in %v: %s", user, s.seq, conv.id, s.words)
 }
 
 // insert puts in a message with an old time, silently.
-func (p *player) insert(place *place, user im.UserID) string {
+func (p *player) insert(conv *conv, user im.UserID) string {
 	s := &said{
 		sender: user, words: pick(p.random, vocabulary), at: p.clock().Add(-time.Duration(p.random.IntN(60)) * time.Minute), reading: -1,
-		receipt: place.direct, quiet: true, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
+		receipt: conv.direct, quiet: true, readers: map[im.UserID]bool{}, published: map[im.UserID]bool{},
 	}
 	m, _, err := p.Insert(p.ctx, im.Actor{User: "root", Admin: true}, im.ImportMessage{
-		Conversation: place.id.String(), Sender: user, Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, s.words), CreatedAt: s.at,
+		Conversation: conv.id.String(), Sender: user, Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, s.words), CreatedAt: s.at,
 	})
 	p.must(err)
 	s.id, s.seq = m.ID, m.Seq
-	place.messages = append(place.messages, s)
-	place.lastSeq = s.seq
-	if s.at.After(place.active) {
-		place.active = s.at
+	conv.messages = append(conv.messages, s)
+	conv.lastSeq = s.seq
+	if s.at.After(conv.active) {
+		conv.active = s.at
 	}
-	return fmt.Sprintf("%d of %s is inserted into %v", s.seq, user, place.id)
+	return fmt.Sprintf("%d of %s is inserted into %v", s.seq, user, conv.id)
 }
 
-func (p *player) readUpTo(place *place, user im.UserID, last *said) string {
-	for _, s := range p.visible(place, user) {
+func (p *player) readUpTo(conv *conv, user im.UserID, last *said) string {
+	for _, s := range p.visible(conv, user) {
 		if s.seq <= last.seq {
-			p.wasRead(place, user, s)
+			p.wasRead(conv, user, s)
 		}
 	}
-	p.read(user, byID(place.id), last.id)
+	p.read(user, byID(conv.id), last.id)
 	return fmt.Sprint(user, " reads up to ", last.seq)
 }
 
 // wasRead takes note of a message that was read, which starts its clock.
-func (p *player) wasRead(place *place, user im.UserID, s *said) {
+func (p *player) wasRead(conv *conv, user im.UserID, s *said) {
 	if s.sender == user {
 		return
 	}
-	starts := s.reading >= 0 && p.state(s) == 0 && !place.users[user].read[s.seq]
-	place.users[user].read[s.seq] = true
-	if p.state(s) == 0 && place.users[user].stayed(s.seq) {
+	starts := s.reading >= 0 && p.state(s) == 0 && !conv.users[user].read[s.seq]
+	conv.users[user].read[s.seq] = true
+	if p.state(s) == 0 && conv.users[user].stayed(s.seq) {
 		s.readers[user] = true
 	}
 	if starts {
@@ -317,26 +317,26 @@ func (p *player) wasRead(place *place, user im.UserID, s *said) {
 	}
 }
 
-func (p *player) hideMany(place *place, user im.UserID, v *view) string {
+func (p *player) hideMany(conv *conv, user im.UserID, v *view) string {
 	switch p.random.IntN(3) {
 	case 0:
-		p.must(p.Hide(p.ctx, as(user), byID(place.id), im.HideDraft{All: true}))
+		p.must(p.Hide(p.ctx, as(user), byID(conv.id), im.HideDraft{All: true}))
 	case 1:
 		at := p.model.now.Add(-time.Duration(p.random.IntN(60)) * time.Minute)
-		p.must(p.Hide(p.ctx, as(user), byID(place.id), im.HideDraft{Before: at}))
+		p.must(p.Hide(p.ctx, as(user), byID(conv.id), im.HideDraft{Before: at}))
 		if at.After(v.before) {
 			v.before = at
 		}
 		return fmt.Sprint(user, " hides what is older than ", p.model.now.Sub(at))
 	default:
-		p.must(p.HideConversation(p.ctx, as(user), byID(place.id), false))
-		v.gone = true
-		v.cleared = max(v.cleared, place.lastSeq)
+		p.must(p.HideConversation(p.ctx, as(user), byID(conv.id), false))
+		v.hiddenNow = true
+		v.cleared = max(v.cleared, conv.lastSeq)
 	}
-	for _, s := range place.messages {
+	for _, s := range conv.messages {
 		v.hidden[s.seq] = true
 	}
-	return fmt.Sprint(user, " hides all in ", place.id)
+	return fmt.Sprint(user, " hides all in ", conv.id)
 }
 
 // hear takes note of the receipts that were published.
@@ -347,26 +347,26 @@ func (p *player) hear() {
 		if e.Type != im.ReceiptRead {
 			continue
 		}
-		for _, place := range p.places {
+		for _, conv := range p.conversations {
 			var upTo int64
-			for _, s := range place.messages {
+			for _, s := range conv.messages {
 				if s.id == e.UpTo {
 					upTo = s.seq
 				}
 			}
-			for _, s := range place.messages {
+			for _, s := range conv.messages {
 				if s.sender == e.User || e.To != "" && e.To != s.sender {
 					continue
 				}
 				// A message that burns at once existed until it was read.
-				gone := p.state(s) != 0 && !(s.reading == 0 && s.due.Equal(e.At))
-				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && !gone {
-					if named && (s.told[e.User] || gone) {
+				erased := p.state(s) != 0 && !(s.reading == 0 && s.due.Equal(e.At))
+				if named := slices.Contains(e.MessageIDs, s.id); named || s.seq <= upTo && !erased {
+					if named && (s.published[e.User] || erased) {
 						p.Errorf("it is published again, or too late, that %s has read %d", e.User, s.seq)
 					}
-					s.told[e.User] = true
+					s.published[e.User] = true
 				}
-				if v := place.users[e.User]; s.id == e.UpTo && (v.hidden[s.seq] || gone) {
+				if v := conv.users[e.User]; s.id == e.UpTo && (v.hidden[s.seq] || erased) {
 					p.Errorf("a receipt of %s names %d", e.User, s.seq)
 				}
 			}
@@ -379,9 +379,9 @@ func (p *player) hear() {
 // model.
 func (p *player) checkReceipts() {
 	p.Helper()
-	for _, place := range p.places {
-		for _, s := range place.messages {
-			if !s.receipt || !p.sees(place, s.sender, s) {
+	for _, conv := range p.conversations {
+		for _, s := range conv.messages {
+			if !s.receipt || !p.sees(conv, s.sender, s) {
 				continue
 			}
 			r, err := p.Receipts(p.ctx, as(s.sender), s.id)
@@ -391,7 +391,7 @@ func (p *player) checkReceipts() {
 				got[rc.User] = true
 			}
 			p.equal(fmt.Sprint("who has read ", s.seq, " of ", s.sender), got, s.readers)
-			p.equal(fmt.Sprint("who was told to have read ", s.seq, " of ", s.sender), s.told, s.readers)
+			p.equal(fmt.Sprint("whose receipt was published for ", s.seq, " of ", s.sender), s.published, s.readers)
 		}
 	}
 }
@@ -402,17 +402,17 @@ func (p *player) check() {
 	p.checkReceipts()
 	for _, user := range p.users {
 		total, mentioned := 0, 0
-		var order []*place
-		for _, place := range p.places {
-			if v := place.users[user]; v == nil || !v.member {
+		var order []*conv
+		for _, conv := range p.conversations {
+			if v := conv.users[user]; v == nil || !v.member {
 				continue
 			}
-			p.checkPlace(place, user)
-			if place.users[user].gone {
+			p.checkConversation(conv, user)
+			if conv.users[user].hiddenNow {
 				continue
 			}
-			order = append(order, place)
-			n, mentions := p.model.unread(place, user)
+			order = append(order, conv)
+			n, mentions := p.model.unread(conv, user)
 			total, mentioned = total+n, mentioned+mentions
 		}
 		all, err := p.Unread(p.ctx, as(user), nil)
@@ -423,18 +423,18 @@ func (p *player) check() {
 	}
 }
 
-func (p *player) checkPlace(place *place, user im.UserID) {
+func (p *player) checkConversation(conv *conv, user im.UserID) {
 	p.Helper()
-	what := fmt.Sprintf("%v for %s: ", place.id, user)
+	what := fmt.Sprintf("%v for %s: ", conv.id, user)
 	var want []string
-	for _, s := range p.visible(place, user) {
+	for _, s := range p.visible(conv, user) {
 		want = append(want, p.model.text(s))
 	}
 	for _, ascending := range []bool{true, false} {
 		var got []string
 		f := im.HistoryFilter{Ascending: ascending, Limit: 3}
 		for {
-			page, err := p.Messages(p.ctx, as(user), byID(place.id), f)
+			page, err := p.Messages(p.ctx, as(user), byID(conv.id), f)
 			p.must(err)
 			for _, m := range page.Messages {
 				got = append(got, shown(m))
@@ -448,39 +448,39 @@ func (p *player) checkPlace(place *place, user im.UserID) {
 		}
 		p.equal(what+"history", got, want)
 	}
-	for _, s := range place.messages {
+	for _, s := range conv.messages {
 		_, err := p.Message(p.ctx, as(user), s.id)
-		p.equal(fmt.Sprint(what, s.seq), err == nil, p.sees(place, user, s))
+		p.equal(fmt.Sprint(what, s.seq), err == nil, p.sees(conv, user, s))
 	}
-	v, err := p.Conversation(p.ctx, as(user), byID(place.id))
+	v, err := p.Conversation(p.ctx, as(user), byID(conv.id))
 	p.must(err)
-	n, mentions := p.model.unread(place, user)
+	n, mentions := p.model.unread(conv, user)
 	p.equal(what+"unread", v.Unread, im.UnreadCount{Messages: n, Mentions: mentions})
 	last := ""
 	if v.LastMessage != nil {
 		last = shown(*v.LastMessage)
 	}
 	newest := ""
-	if visible := p.visible(place, user); len(visible) > 0 {
+	if visible := p.visible(conv, user); len(visible) > 0 {
 		newest = p.model.text(slices.MaxFunc(visible, func(a, b *said) int {
 			return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.seq, b.seq))
 		}))
 	}
 	p.equal(what+"preview", last, newest)
-	p.equal(what+"hidden", v.Hidden, place.users[user].gone)
+	p.equal(what+"hidden", v.Hidden, conv.users[user].hiddenNow)
 }
 
-func (p *player) checkList(user im.UserID, want []*place) {
+func (p *player) checkList(user im.UserID, want []*conv) {
 	p.Helper()
-	listed := func(pl *place) time.Time {
-		return slices.MaxFunc([]time.Time{pl.active, pl.users[user].joined}, time.Time.Compare)
+	listed := func(c *conv) time.Time {
+		return slices.MaxFunc([]time.Time{c.active, c.users[user].joined}, time.Time.Compare)
 	}
-	slices.SortFunc(want, func(a, b *place) int {
+	slices.SortFunc(want, func(a, b *conv) int {
 		return cmp.Or(listed(b).Compare(listed(a)), cmp.Compare(b.id, a.id))
 	})
 	var got, ids []im.ID
-	for _, place := range want {
-		ids = append(ids, place.id)
+	for _, conv := range want {
+		ids = append(ids, conv.id)
 	}
 	f := im.ConversationFilter{Limit: 2}
 	for {
@@ -505,8 +505,8 @@ func (p *player) checkSearch(user im.UserID) {
 		"apple": func(s string) bool { return strings.Contains(s, "apple") || strings.Contains(s, "ＡＰＰＬＥ") },
 	} {
 		want := make(map[im.ID]bool)
-		for _, place := range p.places {
-			for _, s := range p.visible(place, user) {
+		for _, conv := range p.conversations {
+			for _, s := range p.visible(conv, user) {
 				if p.state(s) == 0 && matches(s.words) {
 					want[s.id] = true
 				}
@@ -549,9 +549,9 @@ func TestRandomHistoriesAgainstAModel(t *testing.T) {
 			}
 			for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 				id := w.group(history, "u0", "u1", "u2")
-				p.places = append(p.places, p.placeOf(id, false, history, p.users))
+				p.conversations = append(p.conversations, p.newConversation(id, false, history, p.users))
 			}
-			p.places = append(p.places, p.directPlace())
+			p.conversations = append(p.conversations, p.newDirect())
 			for i := range testsize.Pick(150, 50) {
 				did := p.step()
 				p.hear()
@@ -565,23 +565,23 @@ func TestRandomHistoriesAgainstAModel(t *testing.T) {
 	}
 }
 
-func (p *player) placeOf(id im.ID, direct bool, history im.History, users []im.UserID) *place {
-	place := &place{id: id, direct: direct, history: history, users: map[im.UserID]*view{}, active: p.clock()}
+func (p *player) newConversation(id im.ID, direct bool, history im.History, users []im.UserID) *conv {
+	conv := &conv{id: id, direct: direct, history: history, users: map[im.UserID]*view{}, active: p.clock()}
 	for _, user := range users {
-		place.users[user] = newView()
-		place.users[user].member = true
-		place.users[user].stays = [][2]int64{{1, -1}}
+		conv.users[user] = newView()
+		conv.users[user].member = true
+		conv.users[user].stays = [][2]int64{{1, -1}}
 	}
-	return place
+	return conv
 }
 
-func (p *player) directPlace() *place {
+func (p *player) newDirect() *conv {
 	m := p.say("u1", direct("u2"), "apple pie")
-	place := p.placeOf(m.Conversation, true, im.HistoryAll, []im.UserID{"u1", "u2"})
-	place.messages = []*said{{
+	conv := p.newConversation(m.Conversation, true, im.HistoryAll, []im.UserID{"u1", "u2"})
+	conv.messages = []*said{{
 		id: m.ID, seq: 1, sender: "u1", words: "apple pie", at: p.clock(), reading: -1,
-		receipt: true, readers: map[im.UserID]bool{}, told: map[im.UserID]bool{},
+		receipt: true, readers: map[im.UserID]bool{}, published: map[im.UserID]bool{},
 	}}
-	place.lastSeq = 1
-	return place
+	conv.lastSeq = 1
+	return conv
 }

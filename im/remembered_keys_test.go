@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ways are how a message that alice sent to bob, or to a group, is removed.
+// ways are how a message that alice sent to bob, or to a group, is trimmed, deleted or purged.
 var ways = map[string]func(*world, im.ID){
 	"trimmed": func(w *world, _ im.ID) {
 		w.pass(3*day + time.Second)
@@ -30,9 +30,9 @@ func forgetful(t *testing.T) *world {
 	return newWorldWith(t, policy)
 }
 
-// Until its client_id is forgotten, a retry of a removed message restores nothing, whatever
+// Until its client_id is forgotten, a retry of such a message stores nothing, whatever
 // conversation it names.
-func TestRetryOfWhatWasRemoved(t *testing.T) {
+func TestRetryOfATrimmedMessage(t *testing.T) {
 	for how, remove := range ways {
 		t.Run(how, func(t *testing.T) {
 			w := forgetful(t)
@@ -94,7 +94,7 @@ func TestRetryOfExistingMessage(t *testing.T) {
 }
 
 // Permissions come first: a user who may not send learns nothing about a client_id.
-func TestRetryOfWhatWasRemovedByWhoIsBlocked(t *testing.T) {
+func TestRetryByABlockedUser(t *testing.T) {
 	w := forgetful(t)
 	d := text("secret")
 	d.ClientID = "x"
@@ -105,11 +105,11 @@ func TestRetryOfWhatWasRemovedByWhoIsBlocked(t *testing.T) {
 	w.equal("blocked", w.trySend("alice", direct("bob"), d), "403 blocked")
 }
 
-// Repeating an import brings nothing back, by whatever its lines are known.
-func TestRepeatedImportOfWhatWasRemoved(t *testing.T) {
+// Repeating an import stores nothing again, whichever key its lines have.
+func TestRepeatedImportOfATrimmedMessage(t *testing.T) {
 	for how, remove := range ways {
-		for place, group := range map[string]bool{"direct": false, "group": true} {
-			t.Run(how+" "+place, func(t *testing.T) {
+		for kind, group := range map[string]bool{"direct": false, "group": true} {
+			t.Run(how+" "+kind, func(t *testing.T) {
 				w := forgetful(t)
 				at := "@bob"
 				if group {
@@ -178,7 +178,7 @@ func TestRepeatedImportOfWhatWasRemoved(t *testing.T) {
 }
 
 // Inserting is one line of an import.
-func TestRepeatedInsertOfWhatWasRemoved(t *testing.T) {
+func TestRepeatedInsertOfATrimmedMessage(t *testing.T) {
 	for how, remove := range ways {
 		t.Run(how, func(t *testing.T) {
 			w := forgetful(t)

@@ -66,34 +66,34 @@ func TestPastRetentionNothingIsReadable(t *testing.T) {
 		w.must(err)
 		for _, e := range window.Events {
 			if e.MessageID == old.ID {
-				t.Errorf("%s: told %+v", when, e)
+				t.Errorf("%s: received %+v", when, e)
 			}
 		}
 	}
-	check("not removed yet")
+	check("not trimmed yet")
 	again, err := w.Send(w.ctx, as("alice"), byID(id), draft)
 	w.must(err)
 	if !again.Again || again.Message.State != im.Expired || again.Message.Content != nil {
-		t.Errorf("sent again while it is there: %+v", again)
+		t.Errorf("sent again before it is trimmed: %+v", again)
 	}
 
-	var told []im.RetentionOf
+	var trimmed []im.RetentionOf
 	dry, err := w.Overdue(w.ctx, im.Actor{User: "root", Admin: true}, time.Time{}, nil, 10)
 	w.must(err)
-	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { told = append(told, of); return nil }))
-	w.equal("removed", told, dry.Items)
-	w.equal("how many", fmt.Sprint(len(told), told[0].Messages), "1 1")
-	check("removed")
+	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { trimmed = append(trimmed, of); return nil }))
+	w.equal("trimmed", trimmed, dry.Items)
+	w.equal("how many", fmt.Sprint(len(trimmed), trimmed[0].Messages), "1 1")
+	check("trimmed")
 
 	events := w.committed()
 	last := events[len(events)-1]
-	w.equal("told", fmt.Sprint(last.Type, last.Conversation, last.FirstSeq, last.Before.Equal(w.now.Add(-7*day))),
+	w.equal("published", fmt.Sprint(last.Type, last.Conversation, last.FirstSeq, last.Before.Equal(w.now.Add(-7*day))),
 		fmt.Sprint(im.ConversationTrimmed, id, young.Seq, true))
 	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { return fmt.Errorf("again %+v", of) }))
-	w.equal("told again", len(w.committed()), len(events))
+	w.equal("published again", len(w.committed()), len(events))
 
 	_, err = w.Send(w.ctx, as("alice"), byID(id), draft)
-	w.equal("sent once it is gone", answer(err), "410 message_gone")
+	w.equal("sent once it is trimmed", answer(err), "410 message_gone")
 	w.pass(7*day + time.Millisecond)
 	w.forget(1)
 	fresh, err := w.Send(w.ctx, as("alice"), byID(id), draft)
@@ -125,21 +125,21 @@ func TestRetentionOfAConversation(t *testing.T) {
 			m := w.say("alice", byID(id), "hi")
 			_, err := w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Retention: &tt.own})
 			w.equal("setting it", answer(err), tt.want)
-			gone := "none"
+			keptFor := "none"
 			for range 100 {
 				w.pass(day)
 				if _, err := w.Message(w.ctx, as("bob"), m.ID); err != nil {
-					t.Fatal(err) // at the cutoff it is there still
+					t.Fatal(err) // at the cutoff it can be read still
 				}
 				w.pass(time.Millisecond)
 				_, err := w.Message(w.ctx, as("bob"), m.ID)
 				if err != nil {
-					gone = im.FormatRetention(w.clock().Sub(epoch).Truncate(day))
+					keptFor = im.FormatRetention(w.clock().Sub(epoch).Truncate(day))
 					break
 				}
 				w.pass(-time.Millisecond)
 			}
-			w.equal("gone after", gone, tt.after)
+			w.equal("past retention after", keptFor, tt.after)
 		})
 	}
 }
@@ -204,11 +204,11 @@ func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
 		}
 	}
 	w.pass(3 * day) // more is past retention by now
-	gone := make(map[im.ID]int64)
-	w.must(w.Trim(w.ctx, asOf, func(of im.RetentionOf) error { gone[of.Conversation] += of.Messages; return nil }))
-	w.equal("gone", gone, dry)
+	trimmed := make(map[im.ID]int64)
+	w.must(w.Trim(w.ctx, asOf, func(of im.RetentionOf) error { trimmed[of.Conversation] += of.Messages; return nil }))
+	w.equal("trimmed", trimmed, dry)
 	if len(dry) < 5 {
-		t.Errorf("only %d conversations of %d had anything to go", len(dry), len(quiet))
+		t.Errorf("only %d conversations of %d had anything to trim", len(dry), len(quiet))
 	}
 	_, err := w.Overdue(w.ctx, root, w.clock().Add(time.Second), nil, 3)
 	w.equal("in the future", answer(err), "400 invalid_request")
@@ -240,9 +240,9 @@ func TestLongerRetentionBringsNothingBack(t *testing.T) {
 	w.equal("unread", w.unread("bob", byID(id)), "1/0")
 	dry, err := w.Overdue(w.ctx, root, time.Time{}, nil, 10)
 	w.must(err)
-	var gone []im.RetentionOf
-	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { gone = append(gone, of); return nil }))
-	w.equal("gone", gone, dry.Items)
-	w.equal("how many", len(gone), 1)
+	var trimmed []im.RetentionOf
+	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { trimmed = append(trimmed, of); return nil }))
+	w.equal("trimmed", trimmed, dry.Items)
+	w.equal("how many", len(trimmed), 1)
 	w.equal("read", w.said("bob", byID(id)), []string{"young"})
 }
