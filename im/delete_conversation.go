@@ -4,7 +4,7 @@ import "context"
 
 // DeleteConversation deletes a conversation for everyone, with its messages and threads.
 // Nobody can read it afterwards, and [Service.Purge] deletes the rest. It refuses an actor
-// who is no admin and lacks [PermissionDelete] in the conversation, which the owner of a
+// who is not an admin and lacks [PermissionDelete] in the conversation, which the owner of a
 // group or room has, either user of a direct conversation, and managers of channels and
 // threads.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {

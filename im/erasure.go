@@ -241,7 +241,7 @@ func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, n
 	}
 }
 
-// Erasures returns a page of all erasures. It refuses an actor who is no admin.
+// Erasures returns a page of all erasures. It refuses an actor who is not an admin.
 func (s *Service) Erasures(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	if !actor.Admin {
 		return ErasurePage{}, errNotAdmin()

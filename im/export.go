@@ -24,7 +24,7 @@ const exportPage = 500
 // Export calls write with each conversation by id, or with the one that only names, and then
 // with its messages by seq. Messages past retention are left out, and those that are due are
 // tombstones. Each call of write gets the result of one read, and no read is open meanwhile.
-// It refuses an actor who is no admin and an unknown conversation, and returns an error of
+// It refuses an actor who is not an admin and an unknown conversation, and returns an error of
 // write unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
 	if !actor.Admin {

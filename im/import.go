@@ -89,7 +89,7 @@ type ImportResult struct {
 
 // Import stores lines in one transaction, in their order, each after those before it. It
 // publishes no events. A refused line has its reason in the results and does not affect the
-// others. Import itself refuses an actor who is no admin; other errors are those of the
+// others. Import itself refuses an actor who is not an admin; other errors are those of the
 // store, after which no line is stored.
 func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]ImportResult, error) {
 	if !actor.Admin {
@@ -119,7 +119,7 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 }
 
 // Insert stores one message without publishing an event. It returns the message and whether
-// it was stored before. It refuses an actor who is no admin, and a message that [Import]
+// it was stored before. It refuses an actor who is not an admin, and a message that [Import]
 // would refuse.
 func (s *Service) Insert(ctx context.Context, actor Actor, m ImportMessage) (stored Message, again bool, err error) {
 	if !actor.Admin {

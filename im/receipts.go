@@ -152,7 +152,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 	}
 }
 
-// takesReceipts refuses receipts in rooms and from users who are no members. In a channel a
+// takesReceipts refuses receipts in rooms and from users who are not members. In a channel a
 // receipt only changes the reader's own unread count.
 func takesReceipts(c Conversation, me Access) error {
 	switch {
@@ -478,7 +478,7 @@ type Delivery struct {
 }
 
 // Deliver stores delivered receipts for messages that were written to streams, and publishes
-// what is new in them. It works in steps and skips users who are no members any more. The
+// what is new in them. It works in steps and skips users who are no longer members. The
 // error is that of the store.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")

@@ -153,7 +153,7 @@ func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(
 }
 
 // Overdue returns what retention would trim as of a time, now if that is zero: exactly what
-// [Service.Trim] trims as of the same time. It refuses an actor who is no admin, and a time
+// [Service.Trim] trims as of the same time. It refuses an actor who is not an admin, and a time
 // in the future.
 func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past *RetentionKey, limit int) (RetentionPage, error) {
 	if !actor.Admin {
@@ -315,8 +315,8 @@ func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, er
 	return step, before, err
 }
 
-// TrimAs is [Service.Trim] for an actor. It refuses one who is no admin, and all while the
-// clock is not trusted.
+// TrimAs is [Service.Trim] for an actor. It refuses an actor who is not an admin, and every
+// actor while the clock is not trusted.
 func (s *Service) TrimAs(ctx context.Context, actor Actor, asOf time.Time, trimmed func(RetentionOf) error) error {
 	if !actor.Admin {
 		return errNotAdmin()

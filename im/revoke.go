@@ -201,7 +201,7 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
 }
 
-// maySay reports whether the user may leave a note with a revoke. A user who is no member of
+// maySay reports whether the user may leave a note with a revoke. A user who is not a member of
 // a thread may if they could send after joining it.
 func (s *Service) maySay(r Reader, c Conversation, me Access) (bool, error) {
 	if c.Kind != Thread || me.IsMember() || len(me.ancestors) == 0 {
@@ -214,7 +214,7 @@ func (s *Service) maySay(r Reader, c Conversation, me Access) (bool, error) {
 // DeleteMessage revokes a message without a note, however old it is, and returns its
 // tombstone. For a revoked message it returns the tombstone and publishes nothing. It
 // refuses a message that the actor cannot read, an actor without [PermissionDeleteOthers]
-// who is no admin, and a message that is burned or expired.
+// who is not an admin, and a message that is burned or expired.
 func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, me, m, err := s.findToErase(tx, actor, id)

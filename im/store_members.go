@@ -65,14 +65,14 @@ type MemberWriter interface {
 	AddMember(m Membership, from Position) error
 	// RemoveMember ends the membership of a user, and uncounts them. It closes their
 	// interval at the event to; its last message is the newest one. left says whether they
-	// left by themselves. It returns ErrNotFound if they are no member.
+	// left by themselves. It returns ErrNotFound if they are not a member.
 	RemoveMember(conversation ID, user UserID, to Position, left bool) error
 	// RestoreMember stores a membership as an import has it: m.Role and m.JoinedAt of a
 	// current member, whom it counts, and the seqs of all intervals. Closed intervals ended
 	// before any event; an open one begins at the event from. The user must have no
 	// membership in the conversation.
 	RestoreMember(m Membership, from Position) error
-	// SetRole stores a member's role, or returns ErrNotFound if they are no member.
+	// SetRole stores a member's role, or returns ErrNotFound if they are not a member.
 	SetRole(conversation ID, user UserID, role Role) error
 
 	// PutMute stores until when a user may not send to a conversation; zero ends the mute.

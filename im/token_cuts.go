@@ -6,7 +6,7 @@ import (
 )
 
 // CutTokens makes every token of a user invalid that was issued until now, and ends the
-// streams that were opened with one. It refuses an actor who is no admin, and an invalid
+// streams that were opened with one. It refuses an actor who is not an admin, and an invalid
 // user id.
 func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (TokenCut, error) {
 	if !actor.Admin {

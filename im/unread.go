@@ -89,7 +89,7 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (Un
 		return UnreadCount{}, err
 	}
 	if c.Kind == Channel {
-		// Nobody joins one: what was said since they are in its space counts.
+		// Channels are not joined: messages count since the user has joined the space.
 		joined, err := r.SeqSince(c.ID, me.joinedAt)
 		if err != nil {
 			return UnreadCount{}, err
@@ -200,7 +200,7 @@ func (s *Service) eachConversation(
 }
 
 // ClearUnread makes all current messages of a conversation count as read by the actor, and
-// publishes the count to their other devices. It is no read receipt. It refuses a
+// publishes the count to their other devices. It is not a read receipt. It refuses a
 // conversation that the actor cannot see.
 func (s *Service) ClearUnread(ctx context.Context, actor Actor, ref ConversationRef) (UnreadOf, error) {
 	return write(ctx, s, func(tx Tx) (UnreadOf, error) {
