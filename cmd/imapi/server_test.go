@@ -212,8 +212,9 @@ func sayUntilAnswered(ctx context.Context, c *client.Client, conversation, clien
 		switch {
 		case errors.As(err, &refusal) && refusal.Status < 500:
 			return nil, err
-		case err != nil:
-			continue // killed; it will be back
+		case err != nil: // killed; it starts again, and needs the processor for that
+			time.Sleep(10 * time.Millisecond)
+			continue
 		case res.JSON201 != nil:
 			return res.JSON201, nil
 		case res.JSON200 != nil:

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/im"
@@ -116,8 +118,9 @@ func TestUnknownOutcome(t *testing.T) {
 			t.Fatal(j.err)
 		}
 	}
-	if got, want := fmt.Sprintf("%+v", b.heard()), fmt.Sprintf("%+v", []im.Commit{{Due: fromMillis(1), Head: 4, Gap: true}}); got != want {
-		t.Fatalf("told %s, want %s", got, want)
+	want := []im.Commit{{Due: fromMillis(1), Head: 4, Gap: true}}
+	if diff := cmp.Diff(want, b.heard(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("received (-want +got):\n%s", diff)
 	}
 	next := []*job{b.job(honest)}
 	b.batch(next, 0, "", nil)
