@@ -234,7 +234,7 @@ type rules struct {
 	access *ChannelAccess // nil for the space itself
 }
 
-func rulesAt(r Reader, space, channel ID, at Position) (out rules, err error) {
+func rulesAt(r SpaceReader, space, channel ID, at Position) (out rules, err error) {
 	if out.roles, err = r.RolesAt(space, at); err != nil || channel == 0 {
 		return out, err
 	}

@@ -36,7 +36,7 @@ func (s *Service) Blocks(ctx context.Context, actor Actor, p Page) ([]Block, err
 
 // blockedByPeer reports whether the other user of a direct conversation has
 // blocked the actor.
-func blockedByPeer(r Reader, actor Actor, c Conversation) (bool, error) {
+func blockedByPeer(r MemberReader, actor Actor, c Conversation) (bool, error) {
 	peer := c.Peer(actor.User)
 	if peer == "" {
 		return false, nil
@@ -46,7 +46,7 @@ func blockedByPeer(r Reader, actor Actor, c Conversation) (bool, error) {
 
 // notBlockedBy refuses an actor who adds or invites users if one of them has blocked the
 // actor. named are the users in that field of the request.
-func notBlockedBy(r Reader, actor Actor, users []UserID, field string, named []UserID) error {
+func notBlockedBy(r MemberReader, actor Actor, users []UserID, field string, named []UserID) error {
 	by, err := r.BlockedBy(users, actor.User)
 	if err != nil || len(by) == 0 {
 		return err

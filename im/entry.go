@@ -63,7 +63,7 @@ func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID s
 
 // lookup returns a conversation by its id or by the other user of a direct one, whether the
 // actor can see it or not.
-func lookup(r Reader, actor Actor, ref ConversationRef) (Conversation, error) {
+func lookup(r ConversationReader, actor Actor, ref ConversationRef) (Conversation, error) {
 	var (
 		c   Conversation
 		err error

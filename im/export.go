@@ -122,7 +122,7 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
 // lastKept returns the seq of the last message that is not past retention, 0 without any.
-func (s *Service) lastKept(r Reader, c Conversation) (int64, error) {
+func (s *Service) lastKept(r MessageReader, c Conversation) (int64, error) {
 	if c.LastSeq == 0 {
 		return 0, nil
 	}
@@ -173,7 +173,7 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 
 // exportedQuote returns the id of the message that is replied to if it is exported, too, else
 // 0: an import refuses others.
-func (s *Service) exportedQuote(r Reader, c Conversation, id ID) (ID, error) {
+func (s *Service) exportedQuote(r MessageReader, c Conversation, id ID) (ID, error) {
 	if id == 0 {
 		return 0, nil
 	}

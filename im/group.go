@@ -74,7 +74,7 @@ func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Tim
 
 // newID returns an id that no conversation has or had. Kinds that users may join by knowing
 // the id get a random one, which cannot be guessed.
-func (s *Service) newID(r Reader, kind Kind, now time.Time) (ID, error) {
+func (s *Service) newID(r ConversationReader, kind Kind, now time.Time) (ID, error) {
 	for {
 		var id ID
 		switch kind {

@@ -260,7 +260,7 @@ func (s *Service) publishIfChanged(tx Tx, actor Actor, c Conversation, me Access
 
 // namedAt returns the message of the conversation that a request names by a text. It refuses
 // one that the user cannot see; that they have hidden it by its id does not count.
-func (s *Service) namedAt(r Reader, c Conversation, me Access, field, text string) (Message, error) {
+func (s *Service) namedAt(r MessageReader, c Conversation, me Access, field, text string) (Message, error) {
 	refusal := errNamed(field)
 	id, ok := ParseID(text)
 	if !ok {

@@ -124,7 +124,7 @@ func (s *Service) around(r Reader, q HistoryQuery, seq int64) (HistoryPage, erro
 
 // history is [MessageReader.Messages] with tombstones in place of messages that are due. A
 // page of large messages ends early.
-func (s *Service) history(r Reader, q HistoryQuery) (HistoryPage, error) {
+func (s *Service) history(r MessageReader, q HistoryQuery) (HistoryPage, error) {
 	if len(q.Ranges) == 0 || q.Limit <= 0 {
 		return HistoryPage{}, nil
 	}

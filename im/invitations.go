@@ -116,7 +116,7 @@ func (s *Service) inviteOne(tx Tx, actor Actor, c Conversation, user UserID) (In
 
 // publishInvitation publishes to a user that they were invited to c, or that their invitation
 // has ended.
-func publishInvitation(tx Tx, actor Actor, c Conversation, i Invitation, invited bool) error {
+func publishInvitation(tx LogWriter, actor Actor, c Conversation, i Invitation, invited bool) error {
 	e := Event{
 		Type: ConversationUninvited, At: i.At, Conversation: c.ID, To: i.User, User: i.User,
 		Actor: actor.User, ActorDevice: actor.Device,

@@ -112,7 +112,7 @@ func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Access, user 
 }
 
 // putListed puts a user on a list, or takes them off it, from an event on.
-func (s *Service) putListed(tx Tx, id ID, list List, user UserID, at Position, on bool) error {
+func (s *Service) putListed(tx MemberWriter, id ID, list List, user UserID, at Position, on bool) error {
 	if on {
 		return tx.PutListed(id, list, user, s.time(), at)
 	}

@@ -59,7 +59,7 @@ func (s *Service) Member(ctx context.Context, actor Actor, ref ConversationRef, 
 // checkAfter refuses a page that begins after a user who never was a member here. Such a
 // token was not issued by this list, and accepting it would reveal whether the user is known
 // elsewhere.
-func checkAfter(r Reader, id ID, p Page) error {
+func checkAfter(r MemberReader, id ID, p Page) error {
 	if p.After == "" {
 		return nil
 	}
@@ -198,7 +198,7 @@ func hasOwnMembers(c Conversation) error {
 
 // sortOut returns the memberships that users have or would get, and in fresh only those who
 // are not members now, with their former stays.
-func sortOut(r Reader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
+func sortOut(r MemberReader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
 	for _, u := range users {
 		m, found, err := maybe(r.Membership(c.ID, u))
 		if err != nil {
@@ -313,7 +313,7 @@ func (s *Service) join(tx Tx, actor Actor, c Conversation, mutedUntil time.Time)
 }
 
 // notDenied refuses a user who is on the deny list of a group, room or space.
-func notDenied(r Reader, c Conversation, user UserID, field string) error {
+func notDenied(r MemberReader, c Conversation, user UserID, field string) error {
 	denied, err := r.OnList(c.ID, DenyList, user)
 	if err == nil && denied {
 		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list: take them off it first")
@@ -359,7 +359,7 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 
 // mayJoin refuses a group or room that the actor may not join. They get the same answer as if
 // it did not exist.
-func (s *Service) mayJoin(r Reader, actor Actor, c Conversation) error {
+func (s *Service) mayJoin(r MemberReader, actor Actor, c Conversation) error {
 	_, invited, err := maybe(r.Invitation(c.ID, actor.User))
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 
 // overdue calls fn for each conversation with messages past retention at asOf, until fn
 // returns false. It begins after past.
-func (s *Service) overdue(r Reader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
+func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
 	settings, err := r.Retentions()
 	if err != nil {
 		return err

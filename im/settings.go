@@ -332,7 +332,7 @@ func (s *Service) patchShared(
 }
 
 // setThreadRetention changes the retention of threads after one id until the step is over.
-func (s *Service) setThreadRetention(tx Tx, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
+func (s *Service) setThreadRetention(tx ConversationWriter, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
 		through, more, err = tx.SetThreadRetention(id, retention, past, after, threadsAtOnce)
 		if err != nil || !more || step.over() {

@@ -41,7 +41,7 @@ func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Con
 }
 
 // findSpace returns a space without regard to the actor.
-func findSpace(r Reader, id ID) (Conversation, error) {
+func findSpace(r ConversationReader, id ID) (Conversation, error) {
 	c, found, err := maybe(r.Conversation(id))
 	if err == nil && (!found || c.Kind != Space || !c.DeletedAt.IsZero()) {
 		err = errUnknownSpace()
@@ -50,7 +50,7 @@ func findSpace(r Reader, id ID) (Conversation, error) {
 }
 
 // spaceView returns the view of a space for a member.
-func spaceView(r Reader, c Conversation, me Access) (SpaceView, error) {
+func spaceView(r MemberReader, c Conversation, me Access) (SpaceView, error) {
 	owner, _, err := maybe(r.OwnerOf(c.ID))
 	return SpaceView{Conversation: c, Me: me, Owner: owner}, err
 }

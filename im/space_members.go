@@ -134,7 +134,7 @@ func (s *Service) spaceMemberView(m SpaceMember, roles SpaceRoles) SpaceMemberVi
 }
 
 // spaceMemberViews returns the views of members of a space, with its present roles.
-func (s *Service) spaceMemberViews(r Reader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
+func (s *Service) spaceMemberViews(r SpaceReader, id ID, list []SpaceMember) ([]SpaceMemberView, error) {
 	roles, err := r.RolesAt(id, Latest)
 	if err != nil {
 		return nil, err
@@ -297,7 +297,7 @@ func putOwner(tx Tx, space ID, owner UserID, from Position) error {
 
 // spaceMember returns a current member of a space, with what concerns them in one of its
 // channels; channel 0 is none.
-func spaceMember(r Reader, space, channel ID, user UserID) (SpaceMember, error) {
+func spaceMember(r SpaceReader, space, channel ID, user UserID) (SpaceMember, error) {
 	list, err := r.SpaceMembersAt(space, channel, Latest, []UserID{user})
 	if err == nil && len(list) == 0 {
 		err = errUnknownMember()

@@ -74,7 +74,7 @@ func (s *Service) SpaceRoles(ctx context.Context, actor Actor, id ID) ([]NamedRo
 }
 
 // named returns roles of a space with their names.
-func named(r Reader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
+func named(r SpaceReader, space ID, roles ...SpaceRole) ([]NamedRole, error) {
 	names, err := r.RoleNames(space)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ type roleEffect struct {
 // in the space or by an override, which the actor lacks there: the change would pass on more
 // than the actor has. In a channel that the actor cannot see, only a change that may reveal
 // the channel to a user is refused. Any other refusal would disclose that the channel exists.
-func (s *Service) allowEffects(r Reader, actor Actor, c roleChange, effects ...roleEffect) error {
+func (s *Service) allowEffects(r SpaceReader, actor Actor, c roleChange, effects ...roleEffect) error {
 	ids := make([]ID, len(effects))
 	for i, t := range effects {
 		if err := allowGrants(c.me.Permissions(), c.roles[t.rank].Grants, Grants{}, RolePermissions); err != nil {

@@ -44,7 +44,7 @@ func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, nam
 }
 
 // allowThread refuses a thread that the actor may not create under a message.
-func (s *Service) allowThread(r Reader, parent Conversation, me Access, m Message) error {
+func (s *Service) allowThread(r ConversationReader, parent Conversation, me Access, m Message) error {
 	if parent.Kind != Group && parent.Kind != Channel || m.VisibleTo != "" {
 		return Refuse(Rule, "thread_unsupported", "only messages of groups and channels that all members can see have threads")
 	}

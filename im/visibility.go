@@ -52,7 +52,7 @@ func (s *Service) since(c Conversation, me Access) time.Time {
 
 // floor returns the first seq that a member may see. Messages above it may still be
 // hidden by their ids or, if they were imported, created before [Service.since].
-func (s *Service) floor(r Reader, c Conversation, me Access) (int64, error) {
+func (s *Service) floor(r MessageReader, c Conversation, me Access) (int64, error) {
 	floor := max(c.FirstSeq, me.mark.HiddenSeq+1)
 	since := s.since(c, me)
 	if since.IsZero() || c.OldestAt.IsZero() || !c.OldestAt.Before(since) {
@@ -81,7 +81,7 @@ func (s *Service) sees(r Reader, c Conversation, me Access, m Message) (bool, er
 
 // shows reports whether a user may read a message as far as hiding, retention and
 // VisibleTo go. It does not look at their stays.
-func (s *Service) shows(r Reader, c Conversation, me Access, m Message) (bool, error) {
+func (s *Service) shows(r HideReader, c Conversation, me Access, m Message) (bool, error) {
 	if !s.within(c, me, m) {
 		return false, nil
 	}
