@@ -17,6 +17,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 func TestStreamDeliversAndResumes(t *testing.T) {
@@ -543,13 +544,18 @@ func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
 	w := newWorld(t)
 	const n = 2*64*32 + 1 // more than a page reads
 	g := w.group("alice", "bob")
+	id, ok := im.ParseID(g)
+	if !ok {
+		t.Fatal(g)
+	}
+	phone := im.Actor{User: "alice", Device: "phone"}
 	var sending sync.WaitGroup
 	for worker := range 16 {
 		sending.Go(func() {
 			for i := worker; i < n; i += 16 {
-				a := w.do("alice", http.MethodPost, "/v1/conversations/"+g+"/messages", `{"type":"text","body":{"text":"x"}}`, "X-Device-Id", "phone")
-				if a.status != http.StatusCreated {
-					t.Errorf("%d %s", a.status, a.body)
+				draft := im.Draft{Type: im.Text, Body: []byte(`{"text":"x"}`)}
+				if _, err := w.service.Send(t.Context(), phone, im.ConversationRef{ID: id}, draft); err != nil {
+					t.Error(err)
 				}
 			}
 		})
@@ -579,7 +585,7 @@ func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
 func TestPagesAreBoundedInBytes(t *testing.T) {
 	w := newWorld(t)
 	large := strings.Repeat("<", 4000)
-	const n = 600
+	n := testsize.Pick(600, 200)
 	for range n {
 		w.say("alice", "@bob", large)
 	}
