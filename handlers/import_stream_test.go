@@ -218,11 +218,11 @@ func (e *unending) Read(b []byte) (n int, err error) {
 // size, in lines or in one endless line.
 func TestImportTakesBoundedMemory(t *testing.T) {
 	const allowed = 24 << 20
-	total := testsize.Pick[int64](48<<20, 32<<20)
+	total := testsize.Pick[int64](48<<20, 26<<20)
 	for name, unit := range map[string]string{
 		"long lines":   `{"x":"` + strings.Repeat("x", 500<<10) + `"}` + "\n",
-		"a line":       "x",
-		"blank lines":  "\n",
+		"a line":       strings.Repeat("x", 4096),
+		"blank lines":  strings.Repeat("\n", 4096),
 		"not accepted": importable(`"body":{"text":"`+strings.Repeat("x", 100<<10)+`"}`) + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -120,8 +120,8 @@ func TestWhoMayRevoke(t *testing.T) {
 		for _, state := range place.states {
 			for i, age := range ages {
 				t.Run(fmt.Sprintf("%s/%s/%s", place.name, state, age.name), func(t *testing.T) {
+					w := newWorldWith(t, windows())
 					for _, r := range place.rows {
-						w := newWorldWith(t, windows())
 						ref := place.open(w)
 						sent, err := w.Send(w.ctx, im.Actor{User: "sender"}, ref, draftFor(state, place.kind))
 						w.must(err)
@@ -215,6 +215,9 @@ func TestRevokeWindowResolves(t *testing.T) {
 func TestWhoMayBurn(t *testing.T) {
 	const unknown, notMine = "404 message_not_found", "403 not_recipient"
 	for _, policy := range []string{"flagged", "any"} {
+		p := windows()
+		p.BurnAny = policy == "any"
+		w := newWorldWith(t, p)
 		for state, want := range map[string]struct{ sender, recipient, stranger, root string }{
 			"active":             {notMine, "ok", unknown, unknown},
 			"revoked":            {notMine, "409 already_revoked", unknown, unknown},
@@ -227,9 +230,6 @@ func TestWhoMayBurn(t *testing.T) {
 				as("sender"): want.sender, as("recipient"): want.recipient, as("stranger"): want.stranger,
 				{User: "root", Admin: true}: want.root,
 			} {
-				p := windows()
-				p.BurnAny = policy == "any"
-				w := newWorldWith(t, p)
 				sent, err := w.Send(w.ctx, as("sender"), direct("recipient"), draftFor(state, im.Direct))
 				w.must(err)
 				w.pass(time.Second)
