@@ -103,7 +103,7 @@ func TestTokensStay(t *testing.T) {
 			break
 		}
 		for _, token := range tokens("x" + string(r)) {
-			fmt.Fprint(sum, token.text, token.single, token.start, token.end, ";")
+			_, _ = fmt.Fprint(sum, token.text, token.single, token.start, token.end, ";")
 		}
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
