@@ -69,15 +69,15 @@ func (j *Cleanup) Run(ctx context.Context) {
 
 // once purges and trims, each whether or not the other fails.
 func (j *Cleanup) once(ctx context.Context) {
-	report := func(what string, err error) {
-		if err != nil && ctx.Err() == nil {
-			j.log.LogAttrs(ctx, slog.LevelError, what, slog.String("error", faults.Text(err)))
-		}
+	if err := j.cleaner.Purge(ctx); err != nil && ctx.Err() == nil {
+		j.log.ErrorContext(ctx, "deleted conversations not purged", "error", faults.Text(err))
 	}
-	report("deleted conversations not destroyed", j.cleaner.Purge(ctx))
-	report("messages past retention not removed", j.cleaner.Trim(ctx, time.Time{}, func(of im.RetentionOf) error {
+	err := j.cleaner.Trim(ctx, time.Time{}, func(of im.RetentionOf) error {
 		j.removed(of.Messages)
-		j.log.LogAttrs(ctx, slog.LevelDebug, "messages past retention trimmed", slog.Int64("messages", of.Messages))
+		j.log.DebugContext(ctx, "messages past retention trimmed", "messages", of.Messages)
 		return nil
-	}))
+	})
+	if err != nil && ctx.Err() == nil {
+		j.log.ErrorContext(ctx, "messages past retention not trimmed", "error", faults.Text(err))
+	}
 }

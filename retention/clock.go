@@ -26,16 +26,16 @@ func WatchClock(ctx context.Context, log *slog.Logger, w Watcher) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, "cannot store the time of the clock", slog.String("error", faults.Text(err)))
+			log.ErrorContext(ctx, "state of the clock not stored", "error", faults.Text(err))
 		}
 		switch {
 		case state.Held > before.Held: // it jumped, or jumped again
-			log.LogAttrs(ctx, slog.LevelError,
+			log.ErrorContext(ctx,
 				"THE CLOCK JUMPED AHEAD: nothing is trimmed for now; if it is wrong, set it right before held_for has passed",
-				slog.Duration("by", state.Jump.Round(time.Second)), slog.Duration("held_for", state.Held.Round(time.Second)))
+				"jumped_by", state.Jump.Round(time.Second), "held_for", state.Held.Round(time.Second))
 		case state.Held == 0 && before.Held > 0:
-			log.LogAttrs(ctx, slog.LevelWarn, "the clock is trusted again: messages past retention are trimmed",
-				slog.Duration("jumped_by", before.Jump.Round(time.Second)))
+			log.WarnContext(ctx, "the clock is trusted again: messages past retention are trimmed",
+				"jumped_by", before.Jump.Round(time.Second))
 		}
 		before = state
 		if !pause(ctx, time.Now, maxSleep, nil) {

@@ -18,10 +18,10 @@ const Interval = time.Minute
 
 // Job removes what has been kept long enough.
 type Job struct {
-	// Do removes it and returns how many.
+	// Name is the value of the key job in the log.
+	Name string
+	// Do deletes the rows and returns their number.
 	Do func(ctx context.Context) (int, error)
-	// Done and Failed are log messages.
-	Done, Failed string
 }
 
 // Regularly runs a job at once and then at every interval, until ctx ends. It logs failures
@@ -33,9 +33,9 @@ func Regularly(ctx context.Context, log *slog.Logger, every time.Duration, j Job
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.LogAttrs(ctx, slog.LevelError, j.Failed, slog.String("error", faults.Text(err)))
+			log.ErrorContext(ctx, "background job failed", "job", j.Name, "error", faults.Text(err))
 		case n > 0:
-			log.LogAttrs(ctx, slog.LevelInfo, j.Done, slog.Int("removed", n))
+			log.InfoContext(ctx, "background job done", "job", j.Name, "deleted", n)
 		}
 		if !pause(ctx, time.Now, every, nil) {
 			return

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-func TestRegularlyIsAtOnceAndAtEveryIntervalAlsoAfterAFailure(t *testing.T) {
+func TestRegularlyRunsAtOnceAndAtIntervals(t *testing.T) {
 	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk full")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestRegularlyIsAtOnceAndAtEveryIntervalAlsoAfterAFailure(t *testing.T) {
 				began := time.Now()
 				var calls []time.Time
 				var out bytes.Buffer
-				job := retention.Job{Done: "it is done", Failed: "it is not done", Do: func(context.Context) (int, error) {
+				job := retention.Job{Name: "test", Do: func(context.Context) (int, error) {
 					calls = append(calls, time.Now())
 					return 1, failure
 				}}
@@ -41,7 +41,7 @@ func TestRegularlyIsAtOnceAndAtEveryIntervalAlsoAfterAFailure(t *testing.T) {
 						t.Errorf("run %d came after %v, want %v", i, got, want)
 					}
 				}
-				want := "it is done"
+				want := "background job done"
 				if failure != nil {
 					want = "disk full"
 				}

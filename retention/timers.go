@@ -88,14 +88,13 @@ func (t *Timers) Run(ctx context.Context) {
 			return
 		}
 		if n > 0 {
-			t.log.LogAttrs(ctx, slog.LevelDebug, "due messages erased", slog.Int("messages", n))
+			t.log.DebugContext(ctx, "due messages erased", "messages", n)
 		}
 		between := minPause
 		if err != nil {
 			backoff = min(max(2*backoff, firstBackoff), maxBackoff)
 			between = backoff
-			t.log.LogAttrs(ctx, slog.LevelError, "messages that are due not erased",
-				slog.String("error", faults.Text(err)), slog.Duration("again_in", backoff))
+			t.log.ErrorContext(ctx, "due messages not erased", "error", faults.Text(err), "retry_in", backoff)
 		} else {
 			backoff = 0
 			t.know(next)

@@ -35,9 +35,9 @@ type control struct {
 	path     string // of the file, "" without one
 }
 
-// newControl listens on any port of the loopback address, with a new key.
-func newControl() (*control, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// newControl listens on a free port of the loopback address, with a new key.
+func newControl(ctx context.Context) (*control, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +47,8 @@ func newControl() (*control, error) {
 }
 
 // listenControl opens the server's own, and says so in the data directory.
-func (n *node) listenControl() (err error) {
-	if n.control, err = newControl(); err != nil {
+func (n *node) listenControl(ctx context.Context) (err error) {
+	if n.control, err = newControl(ctx); err != nil {
 		return err
 	}
 	return n.control.publish(n.config.data)
@@ -199,7 +199,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	n.service = im.NewService(n.store, a.policy, nil)
 	n.server, n.routes, err = handlers.New(handlers.Options{Service: n.service, Logger: log})
 	if err == nil {
-		n.control, err = newControl()
+		n.control, err = newControl(ctx)
 	}
 	if err != nil {
 		n.close()

@@ -145,9 +145,9 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 	}
 	if err != nil {
 		last = jobLine{Error: err.Error()}
-		n.log.Warn("a job has failed", "job", name, "error", faults.Text(err))
+		n.log.WarnContext(ctx, "job failed", "job", name, "error", faults.Text(err))
 	} else {
-		n.log.Info("a job is done", "job", name)
+		n.log.InfoContext(ctx, "job done", "job", name)
 	}
 	_ = tell.line(last)
 }

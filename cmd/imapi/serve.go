@@ -330,7 +330,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		}
 		n.certificate = &certificate
 	}
-	if err := n.listen(); err != nil {
+	if err := n.listen(ctx); err != nil {
 		return n, err
 	}
 	n.store, err = storage.Open(ctx, c.database, storage.Options{
@@ -419,7 +419,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	if n.server, n.routes, err = handlers.New(options); err != nil {
 		return n, err
 	}
-	return n, n.listenControl()
+	return n, n.listenControl(ctx)
 }
 
 // slowly logs how far a start is that takes long, now and then.
@@ -434,22 +434,22 @@ func slowly(log *slog.Logger) func(im.Progress) {
 	}
 }
 
-func (n *node) listen() (err error) {
-	if n.listener, err = listen("--listen", n.config.listen); err != nil || n.config.metricsListen == "" {
+func (n *node) listen(ctx context.Context) (err error) {
+	if n.listener, err = listen(ctx, "--listen", n.config.listen); err != nil || n.config.metricsListen == "" {
 		return err
 	}
-	n.metricsListener, err = listen("--metrics-listen", n.config.metricsListen)
+	n.metricsListener, err = listen(ctx, "--metrics-listen", n.config.metricsListen)
 	return err
 }
 
-// listen opens the address that a flag names. 0.0.0.0 is what it says: all
-// addresses of IPv4, where net.Listen would take those of IPv6, too.
-func listen(flag, address string) (net.Listener, error) {
+// listen opens the address of a flag. 0.0.0.0 means all addresses of IPv4 and nothing
+// else; for "tcp" it would include those of IPv6.
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	network := "tcp"
 	if host, _, err := net.SplitHostPort(address); err == nil && host == net.IPv4zero.String() {
 		network = "tcp4"
 	}
-	l, err := net.Listen(network, address)
+	l, err := new(net.ListenConfig).Listen(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
@@ -488,9 +488,9 @@ func (n *node) run(ctx context.Context) error {
 	n.jobs.Go(func() { n.timers.Run(jobs) })
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
 	for _, job := range []retention.Job{
-		{Do: n.service.TrimLog, Done: "event log cut", Failed: "event log not cut"},
-		{Do: n.service.Forget, Done: "removed messages forgotten", Failed: "removed messages not forgotten"},
-		{Do: n.forgetCuts, Done: "cut-offs forgotten", Failed: "cut-offs not forgotten"},
+		{Name: "trim event log", Do: n.service.TrimLog},
+		{Name: "delete old client ids", Do: n.service.Forget},
+		{Name: "delete old token cut-offs", Do: n.forgetCuts},
 	} {
 		n.jobs.Go(func() { retention.Regularly(jobs, n.log, retention.Interval, job) })
 	}
@@ -520,7 +520,7 @@ func (n *node) run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		n.log.Info("draining", "streams", n.hub.Streams())
+		n.log.InfoContext(ctx, "draining", "streams", n.hub.Streams())
 	case err = <-failed:
 	}
 	n.server.Drain()
@@ -534,7 +534,7 @@ func (n *node) run(ctx context.Context) error {
 		}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		n.log.Warn("requests were cut off", "after", drainTime)
+		n.log.WarnContext(ctx, "requests were cut off", "after", drainTime)
 		err = nil
 	}
 	return err
