@@ -4,7 +4,7 @@ import "github.com/imapi/imapi/im"
 
 // Codes of the errors. They are stable and listed in api/openapi.yaml. The status is
 // 401 for all of them except [CodeKeysUnavailable], which is 503.
-const ( //nolint:gosec // codes, no credentials
+const (
 	CodeTokenMissing     = "token_missing"
 	CodeTokenMalformed   = "token_malformed"
 	CodeTokenExpired     = "token_expired"

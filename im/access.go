@@ -126,6 +126,7 @@ func (s *Service) accessOf(r Reader, c Conversation, user UserID, m Membership) 
 		return s.accessToThread(r, c, user, m)
 	case Channel, Space:
 		return s.accessToSpace(r, c, user)
+	case Direct, Group, Room:
 	}
 	a = a.with(m)
 	a.mutedUntil = s.mutedUntil(m.MutedUntil)

@@ -75,6 +75,7 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 				err = s.seesChannel(r, c, user)
 			}
 			return muteTarget{conversation: c, member: s.channelMemberView(m), stored: m.MutedHere, inSpace: m.MutedUntil}, err
+		case Direct, Group, Room, Space:
 		}
 		target, found, err := maybe(r.Membership(c.ID, user))
 		if err == nil && (!found || !target.Active()) {

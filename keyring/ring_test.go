@@ -53,8 +53,7 @@ func (k *known) shred(c im.ShredCode, done bool) {
 // stateOf returns the key in a slot, or the code it was shredded with.
 func stateOf(r *Ring, s im.Slot) (im.Key, im.ShredCode, error) {
 	k, err := r.Key(s)
-	var shredded *im.ShreddedError
-	if errors.As(err, &shredded) {
+	if shredded, ok := errors.AsType[*im.ShreddedError](err); ok {
 		return k, shredded.Code, nil
 	}
 	return k, 0, err

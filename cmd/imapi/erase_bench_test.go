@@ -140,7 +140,7 @@ func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]
 	}
 	req := append(request(http.MethodPost, path, p.tokens[i], header...), "\r\n"...)
 	if out == nil {
-		_, err := c.expect(status, append(req, body...))
+		err := c.expect(status, append(req, body...))
 		return err
 	}
 	res, err := c.roundTrip(append(req, body...))
@@ -199,7 +199,7 @@ func BenchmarkReadUpTo(b *testing.B) {
 				_, before := n.commits(b)
 				b.StartTimer()
 				began := time.Now()
-				if _, err := c.expect(http.StatusOK, append(req, body...)); err != nil {
+				if err := c.expect(http.StatusOK, append(req, body...)); err != nil {
 					b.Fatal(err)
 				}
 				took = append(took, time.Since(began))

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -686,9 +687,7 @@ func TestForensics(t *testing.T) {
 	}
 	all := map[string]func(*stage, string){}
 	for _, ways := range []map[string]func(*stage, string){erasings, slowErasings} {
-		for name, way := range ways {
-			all[name] = way
-		}
+		maps.Copy(all, ways)
 	}
 	for range testsize.Pick(3, 1) {
 		st := newStage(spy, s)

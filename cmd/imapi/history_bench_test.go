@@ -31,7 +31,7 @@ func BenchmarkHistoryHTTP(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", count, page.name), func(b *testing.B) {
 				cpu := cpuTime(b)
 				for b.Loop() {
-					if _, err := c.expect(http.StatusOK, req); err != nil {
+					if err := c.expect(http.StatusOK, req); err != nil {
 						b.Fatal(err)
 					}
 				}

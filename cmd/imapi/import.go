@@ -210,7 +210,7 @@ func (r *importRun) send(in io.Reader, to io.Writer) error {
 			out.Reset()
 		}
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // io.EOF
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (s *senders) send(b *testing.B, count int) time.Duration {
 				whole = append(whole[:0], s.heads[i]...)
 				whole = fmt.Appendf(whole, "Content-Length: %d\r\n\r\n", len(body))
 				whole = append(whole, body...)
-				if _, err := c.expect(http.StatusCreated, whole); err != nil {
+				if err := c.expect(http.StatusCreated, whole); err != nil {
 					b.Error(err)
 					return
 				}

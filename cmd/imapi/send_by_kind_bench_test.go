@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -199,7 +200,7 @@ func childListens(tokens *bufio.Scanner, addr string) error {
 		go func() {
 			for {
 				line, err := in.ReadSlice('\n')
-				if err != nil && err != bufio.ErrBufferFull {
+				if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 					return
 				}
 				if string(line) == "event: message.created\n" {
@@ -245,7 +246,7 @@ func childSends(lines *bufio.Scanner, addr string) error {
 		req := request(http.MethodPost, "/v1/conversations/"+id+"/messages", token, "Content-Type", "application/json")
 		req = append(fmt.Appendf(req, "Content-Length: %d\r\n\r\n", len(body)), body...)
 		began := time.Now()
-		if _, err := c.expect(http.StatusCreated, req); err != nil {
+		if err := c.expect(http.StatusCreated, req); err != nil {
 			return err
 		}
 		fmt.Println(time.Since(began).Nanoseconds())

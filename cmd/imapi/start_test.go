@@ -188,9 +188,9 @@ func TestGreetingSaysWhereItListens(t *testing.T) {
 func TestOneServerForADatabase(t *testing.T) {
 	s := startServer(t)
 	db, dir := filepath.Join(s.data, "imapi.db"), t.TempDir()
-	link := func(make func(from, to string) error, from, name string) string {
+	link := func(create func(from, to string) error, from, name string) string {
 		to := filepath.Join(dir, name)
-		if err := make(from, to); err != nil {
+		if err := create(from, to); err != nil {
 			t.Fatal(err)
 		}
 		return to

@@ -112,7 +112,7 @@ func (s *strangers) run(asks []ask) (answered int, took []time.Duration) {
 	req = append(req, body...)
 	for {
 		began := time.Now()
-		if _, err := c.expect(http.StatusCreated, req); err != nil {
+		if err := c.expect(http.StatusCreated, req); err != nil {
 			s.b.Fatal(err)
 		}
 		took = append(took, time.Since(began))

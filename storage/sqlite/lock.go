@@ -121,7 +121,7 @@ func Resolve(path string) (string, error) {
 		path = filepath.Join(dir, filepath.Base(path))
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // not a link; other errors show when the file is opened
+			return path, nil //nolint:nilerr // no link: any other error shows when it is opened
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(dir, target)

@@ -160,7 +160,7 @@ func (s *session) control(query string) error {
 			return refusal(err)
 		}
 	}
-	stmt, err := s.prepare(query)
+	stmt, err := s.prepare(query) //nolint:sqlclosecheck // kept for the next time
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (s *session) fail(err error) error {
 func (s *session) exec(query string, args ...any) (sql.Result, error) {
 	s.wrote = true
 	s.writes++
-	stmt, err := s.ready(query)
+	stmt, err := s.ready(query) //nolint:sqlclosecheck // kept for the next time
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (s *session) update(query string, args ...any) (int64, error) {
 
 // query runs a statement and calls scan for each row until scan returns false or an error.
 func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, error)) error {
-	stmt, err := s.ready(query)
+	stmt, err := s.ready(query) //nolint:sqlclosecheck // kept for the next time
 	if err != nil {
 		return err
 	}

@@ -238,7 +238,7 @@ func testLastSent(w *world) {
 	w.equal("another conversation", last(other, "alice"), time.Time{})
 	w.equal("unknown user", last(id, "nobody"), time.Time{})
 	w.erase(second.ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice"})
-	if got := last(id, "alice"); got != second.CreatedAt || got == first.CreatedAt {
+	if got := last(id, "alice"); !got.Equal(second.CreatedAt) || got.Equal(first.CreatedAt) {
 		w.Fatal("an erased message does not count as the last sent")
 	}
 }
