@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -380,6 +381,8 @@ func TestReadmeDependencies(t *testing.T) {
 	for file, direct := range map[string]*regexp.Regexp{
 		"go.mod":       regexp.MustCompile(`(?m)^\t(\S+) v\S+$`),
 		"tools/go.mod": regexp.MustCompile(`(?m)^\t([a-z]\S+\.\S+)$`),
+		// A go.mod with one tool has it on one line.
+		"tools/golangci/go.mod": regexp.MustCompile(`(?m)^tool (\S+)$`),
 	} {
 		link := regexp.MustCompile(`^\[(.*)\]`)
 		var named, want []string
@@ -444,7 +447,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
 	response := httptest.NewRecorder()
-	m.Handler().ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
 	for _, m := range regexp.MustCompile(`(?m)^# TYPE (imapi_\w+) (\w+)$`).FindAllStringSubmatch(response.Body.String(), -1) {
 		if row := rows[m[1]]; len(row) != 2 || row[0] != m[2] {
