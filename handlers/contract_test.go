@@ -417,17 +417,17 @@ func stateNamed(name string) im.State {
 func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 	spec, _ := contract()
 	for name, parse := range map[string]func(string) bool{
-		"MessageType":   func(s string) bool { _, ok := im.ParseMessageType(s); return ok },
-		"Kind":          func(s string) bool { _, ok := im.ParseKind(s); return ok },
-		"Role":          func(s string) bool { _, ok := im.ParseRole(s); return ok },
-		"History":       func(s string) bool { _, ok := im.ParseHistory(s); return ok },
-		"JoinPolicy":    func(s string) bool { _, ok := im.ParseJoinPolicy(s); return ok },
-		"InvitePolicy":  func(s string) bool { _, ok := im.ParseInvitePolicy(s); return ok },
-		"ListedKind":    func(s string) bool { _, ok := im.ParseKind(s); return ok },
-		"ListName":      func(s string) bool { _, ok := im.ParseList(s); return ok },
-		"Permission":    func(s string) bool { _, ok := im.ParsePermission(s); return ok },
+		"MessageType":     func(s string) bool { _, ok := im.ParseMessageType(s); return ok },
+		"Kind":            func(s string) bool { _, ok := im.ParseKind(s); return ok },
+		"Role":            func(s string) bool { _, ok := im.ParseRole(s); return ok },
+		"History":         func(s string) bool { _, ok := im.ParseHistory(s); return ok },
+		"JoinPolicy":      func(s string) bool { _, ok := im.ParseJoinPolicy(s); return ok },
+		"InvitePolicy":    func(s string) bool { _, ok := im.ParseInvitePolicy(s); return ok },
+		"ListedKind":      func(s string) bool { _, ok := im.ParseKind(s); return ok },
+		"ListName":        func(s string) bool { _, ok := im.ParseList(s); return ok },
+		"Permission":      func(s string) bool { _, ok := im.ParsePermission(s); return ok },
 		"SpaceMemberRole": func(s string) bool { _, ok := im.ParseRole(s); return ok },
-		"ReceiptKind":   func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
+		"ReceiptKind":     func(s string) bool { _, ok := im.ParseReceiptKind(s); return ok },
 		"MessageState": func(s string) bool {
 			return slices.Contains([]im.State{im.Active, im.Revoked, im.Burned, im.Expired}, stateNamed(s))
 		},

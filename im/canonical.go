@@ -11,19 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// canonicalObject returns the one text of a JSON object: members sorted by
-// name, no white space, numbers as they were written, so that a retry that
-// was encoded anew is seen to be the same. It refuses what is no JSON object.
-func canonicalObject(field string, raw json.RawMessage) (json.RawMessage, error) {
-	return appendCanonicalObject(make([]byte, 0, len(raw)), field, raw)
-}
-
-// canonicalValue is canonicalObject for any value but null.
+// canonicalValue returns the canonical form of any JSON value but null.
 func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) {
 	return appendCanonical(make([]byte, 0, len(raw)), field, raw)
 }
 
-// appendCanonicalObject appends what canonicalObject returns.
+// appendCanonicalObject appends the canonical form of a JSON object: members sorted by
+// name, no white space, numbers as written. Then a retry that was encoded differently is
+// still the same message. It refuses a value that is not an object.
 func appendCanonicalObject(into []byte, field string, raw json.RawMessage) ([]byte, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
 		return into, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")

@@ -144,6 +144,7 @@ func (t *tokenizer) add(r rune, start, end int) {
 		} else if n := len(t.tokens); n > 0 && t.tokens[n-1].end == start {
 			t.tokens[n-1].end = end
 		}
+	case skipped:
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -72,7 +73,7 @@ func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	}
 	row := r.row
 	*row = messageRow{columns: row.columns}
-	err := rows.Scan(append(row.columns[:len(row.columns):len(row.columns)], also...)...)
+	err := rows.Scan(append(slices.Clip(row.columns), also...)...)
 	m := row.m
 	if err != nil {
 		return m, err
