@@ -10,8 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// audienceModel compares the audience with the true state: who is a member since when, what
-// they see, and who has streams.
+// audienceModel compares an audience with a simple model of members, stays and streams.
 type audienceModel struct {
 	t       *testing.T
 	a       *audience
@@ -45,8 +44,8 @@ func (m *audienceModel) offline(u im.UserID) {
 	}
 }
 
-// tell makes an event happen; between runs while the members are being looked up.
-func (m *audienceModel) tell(e im.Event, between func()) {
+// dispatch dispatches an event. It calls between after the look-up of members.
+func (m *audienceModel) dispatch(e im.Event, between func()) {
 	m.t.Helper()
 	c := e.Conversation
 	if m.members[c] == nil {
@@ -65,9 +64,9 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		if e.Own == nil && !inSpace(c) {
 			m.history[c] = 3 - m.history[c] // the other one
 		}
-	default: // changes no one's view
+	default: // changes no visible range
 	}
-	before := make(map[*Subscription]bool) // the recipients
+	before := make(map[*Subscription]bool) // the streams that must get it
 	for u, streams := range m.streams {
 		if m.isFor(e, u) {
 			for _, s := range streams {
@@ -90,23 +89,23 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 		}
 	}
 	between()
-	received := make(map[*Subscription]bool)
+	got := make(map[*Subscription]bool)
 	for _, s := range m.a.recipients(nil, &e, found, last, m.now) {
-		if received[s] {
-			m.t.Errorf("%v received %v twice", s.actor.User, e)
+		if got[s] {
+			m.t.Errorf("a stream of %v gets %v twice", s.actor.User, e)
 		}
-		received[s] = true
+		got[s] = true
 	}
 	for s := range before {
-		if slices.Contains(m.streams[s.actor.User], s) && !received[s] {
-			m.t.Errorf("%v did not receive %v", s.actor.User, e)
+		if slices.Contains(m.streams[s.actor.User], s) && !got[s] {
+			m.t.Errorf("a stream of %v does not get %v", s.actor.User, e)
 		}
 	}
-	for s := range received {
-		// A user who has connected meanwhile may be among them: their stream joined after
-		// the event and ignores it.
-		if u := s.actor.User; !before[s] && !m.cameMeanwhile(s, e) {
-			m.t.Errorf("%v received %v", u, e)
+	for s := range got {
+		// Streams that were opened meanwhile may be among them: they have joined after the
+		// event and ignore it.
+		if u := s.actor.User; !before[s] && !m.openedMeanwhile(s, e) {
+			m.t.Errorf("a stream of %v gets %v", u, e)
 		}
 	}
 	for u := range m.members[c] {
@@ -118,23 +117,23 @@ func (m *audienceModel) tell(e im.Event, between func()) {
 	}
 }
 
-// isFor reports whether a user receives the event, if they were a member when it happened.
+// isFor reports whether an event is for a user who was online when it happened.
 func (m *audienceModel) isFor(e im.Event, u im.UserID) bool {
 	return !slices.Contains(e.HiddenBy, u) && (e.To == u || e.To == "" && m.members[e.Conversation][u] && m.sees(e, u))
 }
 
-func (m *audienceModel) cameMeanwhile(s *Subscription, e im.Event) bool {
+func (m *audienceModel) openedMeanwhile(s *Subscription, e im.Event) bool {
 	u := s.actor.User
 	return slices.Contains(m.streams[u], s) && m.isFor(e, u)
 }
 
-// theSpace has the conversations 3 and 4 as channels. Events of the space change who sees
-// them, for all of its members or for one.
+// theSpace is the space of conversations 3 and 4, which are channels. Who sees them changes
+// by events of the space about all members or one.
 const theSpace im.ID = 9
 
 func inSpace(c im.ID) bool { return c == 3 || c == 4 }
 
-// flip makes users see a channel who did not, and the other way round.
+// flip makes a channel visible to users who did not see it, and invisible to the others.
 func (m *audienceModel) flip(c im.ID, users ...im.UserID) {
 	if m.members[c] == nil {
 		m.members[c] = make(map[im.UserID]bool)
@@ -150,23 +149,23 @@ func (m *audienceModel) flip(c im.ID, users ...im.UserID) {
 	}
 }
 
-// changeSight makes an event happen by which others see the channels from then on.
-func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
+// changeVisibility dispatches an event after which other users see the channels.
+func (m *audienceModel) changeVisibility(user func() im.UserID, churn func()) {
 	c, u := 3+im.ID(rand.N(2)), user()
 	switch rand.N(4) {
 	case 0:
-		m.tell(im.Event{Type: im.RoleUpdated, Conversation: theSpace, Space: theSpace}, churn)
+		m.dispatch(im.Event{Type: im.RoleUpdated, Conversation: theSpace, Space: theSpace}, churn)
 		m.flip(3, user(), user())
 		m.flip(4, user(), user())
 	case 1:
-		m.tell(im.Event{Type: im.MemberUpdated, Conversation: theSpace, Space: theSpace, User: u, To: u}, churn)
+		m.dispatch(im.Event{Type: im.MemberUpdated, Conversation: theSpace, Space: theSpace, User: u, To: u}, churn)
 		m.flip(3, u)
 		m.flip(4, u)
 	case 2:
-		m.tell(im.Event{Type: im.ChannelClosed, Conversation: c, Space: theSpace, User: u, To: u}, churn)
+		m.dispatch(im.Event{Type: im.ChannelClosed, Conversation: c, Space: theSpace, User: u, To: u}, churn)
 		m.flip(c, u)
 	case 3:
-		// Users who see it after the event or before it receive it.
+		// Users who see the channel by this get the event, and users who no longer see it.
 		gain := make(map[im.UserID]bool)
 		lose := make(map[im.UserID]bool)
 		for _, u := range []im.UserID{user(), user(), user()} {
@@ -177,7 +176,7 @@ func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
 				m.flip(c, u)
 			}
 		}
-		m.tell(im.Event{Type: im.ChannelUpdated, Conversation: c, Space: theSpace}, churn)
+		m.dispatch(im.Event{Type: im.ChannelUpdated, Conversation: c, Space: theSpace}, churn)
 		for u := range lose {
 			if !gain[u] {
 				m.flip(c, u)
@@ -186,7 +185,7 @@ func (m *audienceModel) changeSight(user func() im.UserID, churn func()) {
 	}
 }
 
-// check holds the audience's books against each other and its bounds.
+// check checks the invariants of the audience.
 func (m *audienceModel) check() {
 	m.t.Helper()
 	a := m.a
@@ -208,29 +207,29 @@ func (m *audienceModel) check() {
 	if len(a.conversations) > a.limit || len(a.conversations) != a.recent.Len() {
 		m.t.Fatalf("%d conversations, %d recent", len(a.conversations), a.recent.Len())
 	}
-	placed := 0
+	inSpaces := 0
 	for _, in := range a.children {
-		placed += len(in)
+		inSpaces += len(in)
 		for c := range in {
 			if a.conversations[c.id] != c {
-				m.t.Fatalf("the space holds conversation %d, which is forgotten", c.id)
+				m.t.Fatalf("children have conversation %d, which was dropped", c.id)
 			}
 		}
 	}
 	for _, c := range a.conversations {
 		if inSpace(c.id) {
-			placed--
+			inSpaces--
 		}
 	}
-	if placed > 0 {
-		m.t.Fatalf("%d conversations too many in spaces", placed)
+	if inSpaces > 0 {
+		m.t.Fatalf("%d conversations too many in spaces", inSpaces)
 	}
 	held := 0
 	for _, c := range a.conversations {
 		held += len(c.members)
 		for u := range c.members {
 			if a.users[u.id] != u {
-				m.t.Fatalf("conversation %d holds %v, who is gone", c.id, u.id)
+				m.t.Fatalf("conversation %d has member %v, who is offline", c.id, u.id)
 			}
 		}
 	}
@@ -238,17 +237,17 @@ func (m *audienceModel) check() {
 		held -= len(u.conversations)
 		for _, c := range u.conversations {
 			if _, ok := c.members[u]; !ok || a.conversations[c.id] != c {
-				m.t.Fatalf("%v holds conversation %d, which does not hold them", u.id, c.id)
+				m.t.Fatalf("%v has conversation %d, of which they are no member", u.id, c.id)
 			}
 		}
 	}
 	if held != 0 {
-		m.t.Fatalf("the books differ by %d", held)
+		m.t.Fatalf("members and their conversations differ by %d", held)
 	}
 }
 
-// happen makes an event happen that changes the members of a group, or the group.
-func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, churn func()) {
+// changeGroup dispatches an event about a group or its members.
+func (m *audienceModel) changeGroup(what int, e im.Event, user func() im.UserID, churn func()) {
 	c := e.Conversation
 	switch what {
 	case 6:
@@ -257,7 +256,7 @@ func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, chur
 			e.To = e.User
 		}
 		if !m.members[c][e.User] {
-			m.tell(e, churn)
+			m.dispatch(e, churn)
 		}
 	case 7:
 		e.Type, e.User = im.MemberRemoved, user()
@@ -265,7 +264,7 @@ func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, chur
 			e.To = e.User
 		}
 		if m.members[c][e.User] {
-			m.tell(e, churn)
+			m.dispatch(e, churn)
 		}
 	case 10:
 		e.Type = im.ConversationUpdated
@@ -275,12 +274,12 @@ func (m *audienceModel) happen(what int, e im.Event, user func() im.UserID, chur
 		case 1:
 			e.To, e.Own = user(), &im.OwnSettings{Pinned: true}
 		}
-		m.tell(e, churn)
+		m.dispatch(e, churn)
 	case 14:
 		if rand.N(4) == 0 {
 			e.Type, e.Gone = im.ConversationDeleted, []im.ID{e.Conversation}
 		}
-		m.tell(e, churn)
+		m.dispatch(e, churn)
 	}
 }
 
@@ -310,20 +309,20 @@ func TestAudienceAgainstModel(t *testing.T) {
 			e := im.Event{Type: im.MessageCreated, Conversation: c}
 			switch what := rand.N(18); what {
 			case 16, 17:
-				m.changeSight(user, churn)
-			case 6, 7, 10, 14: // channels have no such event
+				m.changeVisibility(user, churn)
+			case 6, 7, 10, 14: // groups only
 				if inSpace(c) {
 					c -= 2
 					e.Conversation = c
 				}
-				m.happen(what, e, user, churn)
+				m.changeGroup(what, e, user, churn)
 			case 0, 1, 2:
 				m.online(user())
 			case 3, 4, 5:
 				m.offline(user())
 			case 8:
 				e.To = user()
-				m.tell(e, churn)
+				m.dispatch(e, churn)
 			case 9:
 				m.now = m.now.Add(conversationIdle / 3)
 			case 11, 12, 13: // an older message is revoked
@@ -334,11 +333,11 @@ func TestAudienceAgainstModel(t *testing.T) {
 				if rand.N(4) == 0 {
 					e.To = user()
 				}
-				m.tell(e, churn)
+				m.dispatch(e, churn)
 			default:
 				m.lastSeq++
 				e.MessageID, e.Seq = 1, m.lastSeq
-				m.tell(e, churn)
+				m.dispatch(e, churn)
 			}
 			m.check()
 			if rand.N(300) == 0 {
@@ -351,13 +350,13 @@ func TestAudienceAgainstModel(t *testing.T) {
 			}
 		}
 		if len(m.a.conversations)+len(m.a.arrivals)+len(m.a.users)+m.a.recent.Len() > 0 {
-			t.Errorf("something is kept though nobody is online")
+			t.Errorf("state is left after all users went offline")
 		}
 	}
 }
 
 // Users who come online are looked up once in each conversation with events, together with
-// the others who have come.
+// the others who came online.
 func TestArrivalsAreLookedUpTogether(t *testing.T) {
 	a := newAudience(10)
 	come := func(u im.UserID) { a.add(&Subscription{actor: im.Actor{User: u}}) }
@@ -376,12 +375,12 @@ func TestArrivalsAreLookedUpTogether(t *testing.T) {
 		if want == nil {
 			come("c")
 			come("d")
-			come("c") // a second stream is no arrival
+			come("c") // a second stream is not an arrival
 		}
 	}
 }
 
-func TestArrivalsOfThoseWhoLeftAreDropped(t *testing.T) {
+func TestArrivalsOfOfflineUsersAreDropped(t *testing.T) {
 	a := newAudience(10)
 	a.add(&Subscription{actor: im.Actor{User: "stays"}})
 	for range 50 {

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// counter counts the frames delivered to streams, and signals when a number is reached.
+// counter counts events delivered to streams, and signals when it reaches its goal.
 type counter struct {
 	unobserved
 	n    atomic.Int64
@@ -30,8 +30,7 @@ func (o *counter) EventDelivered(time.Duration) {
 	}
 }
 
-// sockets returns the writing ends of n loopback connections, of which the
-// other ends are read as fast as they can be.
+// sockets returns n loopback connections. Their other ends are read as fast as possible.
 func sockets(b *testing.B, n int) []net.Conn {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +62,7 @@ func sockets(b *testing.B, n int) []net.Conn {
 	return conns
 }
 
-// connSink writes to a connection as a response does, with a deadline each.
+// connSink writes to a connection with a deadline for each write, as a response does.
 type connSink struct{ conn net.Conn }
 
 func (s connSink) Write(p []byte) error {
@@ -76,9 +75,10 @@ func (s connSink) Write(p []byte) error {
 
 func (s connSink) Flush() error { return nil }
 
-// BenchmarkFanOut delivers one event after the other to 1,000 streams over loopback
-// sockets. Each must be written to all before the next, so that none share a write. "bare"
-// only writes the same bytes to the same sockets in a loop, which is the upper bound.
+// BenchmarkFanOut delivers one event after another to 1,000 streams over loopback sockets.
+// Each is written to all streams before the next is published, so that no two are joined in
+// one write. "bare" only writes the same bytes to the same sockets in a loop: the lower
+// bound.
 func BenchmarkFanOut(b *testing.B) {
 	const streams = 1000
 	report := func(b *testing.B) {
@@ -120,8 +120,8 @@ func BenchmarkFanOut(b *testing.B) {
 	})
 }
 
-// BenchmarkFanOutBusy publishes events as fast as streams receive them, so that waiting
-// events share writes.
+// BenchmarkFanOutBusy publishes events as fast as streams write them, so that queued frames
+// are joined.
 func BenchmarkFanOutBusy(b *testing.B) {
 	const streams, ahead = 1000, 64
 	o := newCounter()
@@ -143,13 +143,13 @@ func BenchmarkFanOutBusy(b *testing.B) {
 }
 
 func benchEvent(position im.Position) im.Event {
-	e := withText(1, 10, "two hundred bytes or so of what people say to each other, which is about what a message takes")
+	e := withText(1, 10, "about a hundred bytes, the size of an average message between two people who know each other")
 	e.Position, e.At = position, time.Now()
 	return e
 }
 
-// benchHub returns a hub with a stream for each sink, for members of one conversation, and
-// a function that waits for their end.
+// benchHub returns a hub with a stream for each sink, all of different members of one
+// conversation, and a function that waits for their end.
 func benchHub(b *testing.B, n int, o Observer, sinks []Sink) (*Hub, *model, func()) {
 	b.Helper()
 	m := newModel()
@@ -186,8 +186,8 @@ func (d discard) Flush() error {
 	return nil
 }
 
-// BenchmarkIdleStreams measures the memory of 10,000 idle streams of 10,000 users, with the
-// stacks that serve them, without HTTP.
+// BenchmarkIdleStreams measures the memory of 10,000 idle streams of as many users, with
+// their stacks and without HTTP.
 func BenchmarkIdleStreams(b *testing.B) {
 	const streams = 10_000
 	memory := func() uint64 {
@@ -220,8 +220,8 @@ func BenchmarkIdleStreams(b *testing.B) {
 	}
 }
 
-// BenchmarkErase measures the dispatcher's work for an erasure while 20,000 users are
-// online, most without waiting frames.
+// BenchmarkErase measures the dispatcher's work for an erasure with 20,000 users online, most
+// of them without queued frames.
 func BenchmarkErase(b *testing.B) {
 	h := newTestHub(b, newModel(), Options{})
 	for i := range 20_000 {
@@ -249,8 +249,8 @@ func BenchmarkErase(b *testing.B) {
 	}
 }
 
-// BenchmarkDispatch measures the dispatcher's work for an event for two of 10,000 online
-// users, in a known conversation.
+// BenchmarkDispatch measures the dispatcher's work for an event for two of 10,000 users
+// online, in a conversation that the audience has.
 func BenchmarkDispatch(b *testing.B) {
 	m := newModel()
 	h := newTestHub(b, m, Options{})
@@ -263,7 +263,7 @@ func BenchmarkDispatch(b *testing.B) {
 	for h.position() < 1 {
 		runtime.Gosched()
 	}
-	h.Close() // so that it can be called here
+	h.Close() // the loop calls the dispatcher itself
 	b.ReportAllocs()
 	position := im.Position(1)
 	for b.Loop() {

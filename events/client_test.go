@@ -5,26 +5,28 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/imapi/imapi/im"
 )
 
 var errBroken = errors.New("connection broken")
 
-// pipe is a sink that a client reads from. It can be made to block, and to fail in the
+// pipe is a sink that a client reads from. It can be made to block, and to break in the
 // middle of a write.
 type pipe struct {
 	mu      sync.Mutex
 	open    *sync.Cond
 	blocked bool
 	broken  bool
-	blockAt int // blocks by itself after so many writes, if not 0
-	left    int // bytes until it breaks by itself, if not negative
+	blockAt int // the number of writes after which it blocks by itself, 0 for never
+	left    int // the bytes after which it breaks by itself, negative for never
 	parser  sseParser
 	writes  int
 	flushes int
@@ -93,7 +95,7 @@ type client struct {
 
 	cursor *Cursor
 	from   im.Position   // where its first stream began
-	got    []im.Position // of all events ever received
+	got    []im.Position // the positions of all events received
 	texts  []string
 	resets int
 
@@ -123,7 +125,7 @@ func (c *client) connect(p *pipe) {
 	go func() { c.served <- sub.Serve(ctx, p) }()
 }
 
-// disconnect ends the stream and reads what it has delivered.
+// disconnect ends the stream and reads what is left of it.
 func (c *client) disconnect() {
 	c.t.Helper()
 	c.cancel(io.EOF)
@@ -133,7 +135,7 @@ func (c *client) disconnect() {
 	c.read()
 }
 
-// read records what was delivered, as a client would.
+// read reads and records the events received since the last call.
 func (c *client) read() []sseEvent {
 	c.t.Helper()
 	c.pipe.mu.Lock()
@@ -141,7 +143,7 @@ func (c *client) read() []sseEvent {
 	c.pipe.mu.Unlock()
 	for _, e := range got {
 		if e.block {
-			c.t.Errorf("%v: an empty line without data: libraries hand that over as a message", c.actor)
+			c.t.Errorf("%v: an empty line without data: libraries call their handlers for it", c.actor)
 		}
 		if e.id == "" {
 			continue
@@ -173,17 +175,10 @@ func (c *client) read() []sseEvent {
 	return got
 }
 
-// expect checks that the client has received all of its events, in order and once.
+// expect checks that the client has received exactly the events for it, once and in order.
 func (c *client) expect(m *model) {
 	c.t.Helper()
-	want := m.wanted(c.actor, c.from)
-	if slices.Equal(c.got, want) {
-		return
+	if diff := cmp.Diff(m.wanted(c.actor, c.from), c.got, cmpopts.EquateEmpty()); diff != "" {
+		c.t.Errorf("%v from %d: unexpected positions (-want +received):\n%s", c.actor, c.from, diff)
 	}
-	i := 0
-	for i < len(want) && i < len(c.got) && want[i] == c.got[i] {
-		i++
-	}
-	c.t.Errorf("%v from %d: received %d events, want %d; they differ at the %d-th: got %v, want %v",
-		c.actor, c.from, len(c.got), len(want), i, c.got[i:min(i+8, len(c.got))], want[i:min(i+8, len(want))])
 }

@@ -44,7 +44,7 @@ func TestParseCursorRefuses(t *testing.T) {
 			t.Errorf("%s: ParseCursor(%q) = %v, want an error", name, s, c)
 		}
 	}
-	// Any one character mistaken for another is found.
+	// One wrong character is always detected.
 	for i := range good {
 		for _, r := range "ABYZabyz0189-_" {
 			s := good[:i] + string(r) + good[i+1:]
@@ -82,18 +82,18 @@ func TestResolve(t *testing.T) {
 		from  im.Position
 		reset bool
 	}{
-		{"within", Cursor{1, 15}, 15, false},
-		{"at the cut", Cursor{1, 10}, 10, false},
+		{"in the log", Cursor{1, 15}, 15, false},
+		{"at the oldest", Cursor{1, 10}, 10, false},
 		{"at the head", Cursor{1, 20}, 20, false},
-		{"before the cut", Cursor{1, 9}, 20, true},
+		{"before the oldest", Cursor{1, 9}, 20, true},
 		{"ahead", Cursor{1, 21}, 20, true},
 		{"another log", Cursor{2, 15}, 20, true},
-		{"of the first log, before its end", Cursor{3, 11}, 11, false},
+		{"in the first log, before its end", Cursor{3, 11}, 11, false},
 		{"at the end of the first log", Cursor{3, 12}, 12, false},
-		{"of the first log, in its time after the backup", Cursor{3, 13}, 20, true},
+		{"in the first log, after the backup", Cursor{3, 13}, 20, true},
 		{"before the end of the second", Cursor{4, 16}, 16, false},
-		{"after it", Cursor{4, 18}, 20, true},
-		{"of one that has left the log", Cursor{5, 8}, 20, true},
+		{"after the end of the second", Cursor{4, 18}, 20, true},
+		{"in a log that was trimmed entirely", Cursor{5, 8}, 20, true},
 	} {
 		if from, reset := Resolve(tt.c, bounds, 1); from != tt.from || reset != tt.reset {
 			t.Errorf("%s: Resolve = %d, %t; want %d, %t", tt.name, from, reset, tt.from, tt.reset)

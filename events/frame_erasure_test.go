@@ -2,12 +2,13 @@ package events
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -23,9 +24,9 @@ func erasureOf(c, id im.ID) im.Event {
 	return im.Event{Type: "message.revoked", Conversation: c, MessageID: id, Message: &im.Message{ID: id, Conversation: c}}
 }
 
-// A message that is erased while its frame waits in memory is delivered as its tombstone,
-// also to a user who has left since and does not receive the erasure.
-func TestErasureReachesWaitingFrames(t *testing.T) {
+// A frame that is not written when its message is erased is written with the tombstone,
+// also to a user who has left since and does not get the event of the erasure.
+func TestErasureReachesQueuedFrames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -58,52 +59,51 @@ func TestErasureReachesWaitingFrames(t *testing.T) {
 	})
 }
 
-// The same for frames read from the log that wait for the client, read before the erasure
-// or while it happened.
+// Frames that were read from the log are written with the tombstone, too.
 func TestErasureReachesReplayedFrames(t *testing.T) {
-	for _, during := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			m := newModel()
-			h := newTestHub(t, m, Options{})
-			m.create(1, "a")
-			// Two, so that the second waits behind the first in a write of
-			// its own.
-			m.commit(withText(1, 10, strings.Repeat("x", chunkSize)))
-			m.commit(withText(1, 11, "secret"))
-			synctest.Wait()
-			c := newClient(t, h, "a", "")
-			c.cursor, c.from = &Cursor{testLog, 1}, 1
-			if during {
-				// It is dispatched after the log was read and before the
-				// frames are there to be found.
-				m.onEvents = func() { h.retract(retraction{tombstone: erasureOf(1, 11).Message}) }
-			}
-			p := newPipe()
-			if !during {
-				p.blockAt = 1 // after ready
-			}
-			c.connect(p)
-			if !during {
+	for name, during := range map[string]bool{"read before the erasure": false, "read during the erasure": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				h := newTestHub(t, m, Options{})
+				m.create(1, "a")
+				// The first fills a write, so that the second is written after it.
+				m.commit(withText(1, 10, strings.Repeat("x", chunkSize)))
+				m.commit(withText(1, 11, "secret"))
 				synctest.Wait()
-				// It is not in the log, so that nothing but the waiting frame
-				// can change.
-				h.Publish(im.Commit{Events: []im.Event{erasureOf(1, 11)}, Head: 3})
+				c := newClient(t, h, "a", "")
+				c.cursor, c.from = &Cursor{testLog, 1}, 1
+				if during {
+					// The erasure is dispatched after the log was read and before the
+					// frames are in the index.
+					m.onEvents = func() { h.retract(retraction{tombstone: erasureOf(1, 11).Message}) }
+				}
+				p := newPipe()
+				if !during {
+					p.blockAt = 1 // after ready
+				}
+				c.connect(p)
+				if !during {
+					synctest.Wait()
+					// The erasure is not in the log, so only the frame can change.
+					h.Publish(im.Commit{Events: []im.Event{erasureOf(1, 11)}, Head: 3})
+					synctest.Wait()
+					p.block(false)
+				}
 				synctest.Wait()
-				p.block(false)
-			}
-			synctest.Wait()
-			c.read()
-			if len(c.texts) != 2 || c.texts[1] != "erased" {
-				t.Errorf("during = %t: received %.20q", during, c.texts)
-			}
+				c.read()
+				if len(c.texts) != 2 || c.texts[1] != "erased" {
+					t.Errorf("received %.20q", c.texts)
+				}
+			})
 		})
 	}
 }
 
-// A commit and the erasure of what it committed may reach the hub together.
+// A commit and the erasure of its messages may reach the hub together.
 func TestErasureInTheInbox(t *testing.T) {
 	events := []im.Event{
-		withText(1, 10, "gone"), withText(1, 11, "kept"), erasureOf(1, 10), withText(1, 12, "kept"),
+		withText(1, 10, "erased"), withText(1, 11, "kept"), erasureOf(1, 10), withText(1, 12, "kept"),
 	}
 	events, _ = applyRetractions(events)
 	var got []bool
@@ -115,7 +115,7 @@ func TestErasureInTheInbox(t *testing.T) {
 	}
 }
 
-func TestRemovalsRemembered(t *testing.T) {
+func TestRetractionsAreKept(t *testing.T) {
 	var r retractions
 	add := func(n int) {
 		for range n {
@@ -140,15 +140,14 @@ func TestRemovalsRemembered(t *testing.T) {
 		for _, m := range got {
 			ids = append(ids, m.tombstone.ID)
 		}
-		if ok && fmt.Sprint(ids) != fmt.Sprint(want) {
-			t.Errorf("after %d: %v, want %v", tt.add, ids, want)
+		if diff := cmp.Diff(want, ids); ok && diff != "" {
+			t.Errorf("after %d: unexpected retractions (-want +got):\n%s", tt.add, diff)
 		}
 	}
 }
 
-// expectNothingWaits checks, when all streams have ended, that none of their frames is
-// still indexed.
-func expectNothingWaits(t testing.TB, h *Hub) {
+// expectNoFrames checks, after all streams have ended, that the index has no frames.
+func expectNoFrames(t testing.TB, h *Hub) {
 	t.Helper()
 	h.unwritten.mu.Lock()
 	defer h.unwritten.mu.Unlock()
@@ -157,9 +156,9 @@ func expectNothingWaits(t testing.TB, h *Hub) {
 	}
 }
 
-// blockedBefore brings a client to the point where delivery of the first of two messages
-// blocks, and the second, a secret, is next.
-func blockedBefore(t *testing.T, m *model, h *Hub) *client {
+// blockedClient returns a client that blocks while the first of two messages is written.
+// The second, the text of which is "secret", is queued behind it.
+func blockedClient(t *testing.T, m *model, h *Hub) *client {
 	t.Helper()
 	m.create(1, "a")
 	synctest.Wait()
@@ -172,7 +171,7 @@ func blockedBefore(t *testing.T, m *model, h *Hub) *client {
 	return c
 }
 
-// expectErased checks that the client has not received the secret, but everything else.
+// expectErased checks that the client has received everything but the secret.
 func (c *client) expectErased(m *model) {
 	c.t.Helper()
 	c.disconnect()
@@ -180,17 +179,17 @@ func (c *client) expectErased(m *model) {
 	if len(c.texts) < 2 || c.texts[1] != "erased" {
 		c.t.Errorf("received %.20q", c.texts)
 	}
-	expectNothingWaits(c.t, c.hub)
+	expectNoFrames(c.t, c.hub)
 }
 
-// Erasures that do not fit into the inbox erase waiting frames all the same, also if there
-// are more of them than are kept.
+// An erasure that does not fit into the inbox erases queued frames all the same, also if
+// there are more than the inbox keeps.
 func TestErasureInAnOverflow(t *testing.T) {
 	for _, more := range []int{0, 5} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel()
 			h := newTestHub(t, m, Options{InboxSize: 4})
-			c := blockedBefore(t, m, h)
+			c := blockedClient(t, m, h)
 			events := []im.Event{erasureOf(1, 11), sent(1), sent(1), sent(1), sent(1), sent(1)}
 			for i := range more {
 				events = append(events, erasureOf(1, im.ID(100+i)))
@@ -204,8 +203,8 @@ func TestErasureInAnOverflow(t *testing.T) {
 	}
 }
 
-// The erasures of a commit of unknown outcome are not known: waiting frames are read again,
-// whether they are live or from the log.
+// The erasures of a commit with an unknown outcome are not known. All unwritten frames are
+// read from the log again.
 func TestErasureInAGap(t *testing.T) {
 	gap := func(m *model, h *Hub) {
 		lost := m.append(sent(1), erasureOf(1, 11), sent(1))
@@ -215,7 +214,7 @@ func TestErasureInAGap(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel()
 			h := newTestHub(t, m, Options{})
-			c := blockedBefore(t, m, h)
+			c := blockedClient(t, m, h)
 			m.commit(sent(1))
 			gap(m, h)
 			synctest.Wait()
@@ -244,7 +243,7 @@ func TestErasureInAGap(t *testing.T) {
 			})
 		})
 	}
-	replay("replayed", func(m *model, h *Hub, c *client) {
+	replay("read from the log", func(m *model, h *Hub, c *client) {
 		p := newPipe()
 		p.blockAt = 1 // after ready
 		c.connect(p)
@@ -253,10 +252,10 @@ func TestErasureInAGap(t *testing.T) {
 		synctest.Wait()
 		p.block(false)
 	})
-	replay("being read", func(m *model, h *Hub, c *client) {
+	replay("while the log is read", func(m *model, h *Hub, c *client) {
 		m.onEvents = func() {
 			m.onEvents = nil
-			// As the dispatcher does, before the frames are there.
+			// As the dispatcher does, before the frames are in the index.
 			lost := m.append(sent(1), erasureOf(1, 11), sent(1))
 			h.retractUnknown()
 			h.fallBack(lost.Head)
@@ -265,9 +264,10 @@ func TestErasureInAGap(t *testing.T) {
 	})
 }
 
-// A message that came due while its frame waited is delivered as its tombstone, even if its
-// timer is late, and a waiting frame learns of an earlier burn time.
-func TestDueWhileWaiting(t *testing.T) {
+// A message whose burn or expiry time passes while its frame is queued is written as its
+// tombstone, before the event of the erasure. Reading it elsewhere brings its burn time
+// forward.
+func TestMessageErasesItselfWhileQueued(t *testing.T) {
 	message := func(change func(*im.Message)) im.Event {
 		e := withText(1, 11, "secret")
 		e.Tracked = true

@@ -7,9 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The frames of a message, and those of a conversation, are found until their last holder
-// releases them.
-func TestWaiting(t *testing.T) {
+// The index finds frames by message and by conversation until their last hold is released.
+func TestFrameIndex(t *testing.T) {
 	w := newFrameIndex()
 	frame := func(conversation, message im.ID, with bool) *Frame {
 		f := &Frame{event: im.Event{Conversation: conversation, MessageID: message}}

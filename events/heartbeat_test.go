@@ -8,7 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// heartbeats returns how many have arrived since the last call, and the current cursor.
+// heartbeats returns the number of heartbeats since the last call, and the cursor of the
+// latest one.
 func (c *client) heartbeats() (n int, at im.Position) {
 	c.t.Helper()
 	c.pipe.mu.Lock()
@@ -62,8 +63,7 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 		if n != 0 {
 			t.Errorf("14 s after the last heartbeat: %d", n)
 		}
-		// A client that reads lines has the cursor: events before it are not delivered
-		// again, later ones are.
+		// A client that reads line by line has the cursor and resumes there.
 		idle.cursor = &Cursor{Log: testLog, Position: at}
 		idle.disconnect()
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
@@ -74,8 +74,8 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 	})
 }
 
-// A client that reads events gets a cursor in time, before its last one is older than the
-// log.
+// A client that takes its cursor from events alone gets one before the cursor is older than
+// the log.
 func TestReadyRefreshesTheCursor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -99,7 +99,7 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 				t.Errorf("hour %d: %v, want ready at %d", hour, got, m.head())
 			}
 		}
-		// An event is as good.
+		// Any other event does the same.
 		<-time.After(59 * time.Minute)
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
 		<-time.After(59 * time.Minute)
@@ -111,8 +111,7 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 	})
 }
 
-// A heartbeat that is due just when an event happens must not carry the cursor past an
-// event that was not delivered.
+// A heartbeat must not have a cursor past an event that was not written before it.
 func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -141,8 +140,7 @@ func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 	})
 }
 
-// A heartbeat does not carry the cursor past events that wait, or that have not been read
-// from the log.
+// A stream is not settled while it has queued frames or must read the log.
 func TestSettled(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})
@@ -160,7 +158,7 @@ func TestSettled(t *testing.T) {
 	}
 	s.offer(f)
 	if _, ok := s.settled(); ok {
-		t.Error("settled while a frame waits")
+		t.Error("settled with a queued frame")
 	}
 	if batch, _, _ := s.take(); len(batch) != 1 {
 		t.Errorf("took %d frames", len(batch))

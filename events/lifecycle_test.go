@@ -10,74 +10,75 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/im"
 )
 
 func TestOpening(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newModel()
-		h := newTestHub(t, m, Options{Retry: time.Second})
-		m.create(1, "a")
-		for range 9 {
-			m.commit(sent(1))
-		}
-		m.trim(4)
-		synctest.Wait()
-		for _, tt := range []struct {
-			name   string
-			cursor *Cursor
-			ready  Cursor // the cursor in ready
-			then   []string
-		}{
-			{"now", nil, Cursor{testLog, 10}, nil},
-			{"head", &Cursor{testLog, 10}, Cursor{testLog, 10}, nil},
-			{"missed two", &Cursor{testLog, 8}, Cursor{testLog, 8}, []string{"message.created", "message.created"}},
-			{"at the cut", &Cursor{testLog, 4}, Cursor{testLog, 4}, []string{"message.created", "message.created", "message.created", "message.created", "message.created", "message.created"}},
-			{"before the cut", &Cursor{testLog, 3}, Cursor{testLog, 3}, []string{"reset"}},
-			{"ahead", &Cursor{testLog, 11}, Cursor{testLog, 11}, []string{"reset"}},
-			{"another log", &Cursor{testLog + 1, 10}, Cursor{testLog + 1, 10}, []string{"reset"}},
-		} {
-			c := newClient(t, h, "a", "")
-			c.cursor = tt.cursor
-			c.connect(newPipe())
-			synctest.Wait()
-			got := c.read()
-			if retry := c.pipe.parser.retry; len(retry) != 4 || retry[0] != '1' {
-				t.Errorf("%s: retry %q, want 1000 to 1500", tt.name, retry)
-			}
-			if got[0].event != "ready" || got[0].id != tt.ready.String() {
-				t.Errorf("%s: first is %v, want ready at %v", tt.name, got[0], tt.ready)
-			}
-			var then []string
-			for _, e := range got[1:] {
-				then = append(then, e.event)
-			}
-			if fmt.Sprint(then) != fmt.Sprint(tt.then) {
-				t.Errorf("%s: received %v, want %v", tt.name, then, tt.then)
-			}
-			if *c.cursor != (Cursor{testLog, 10}) {
-				t.Errorf("%s: cursor %v, want the head", tt.name, *c.cursor)
-			}
-			m.commit(im.Event{Type: im.MessageCreated, To: "a"})
-			synctest.Wait()
-			if got := c.read(); len(got) != 1 || got[0].event != "message.created" {
-				t.Errorf("%s: then live %v", tt.name, got)
-			}
-			c.disconnect()
-			m.mu.Lock()
-			m.events = m.events[:10]
-			m.mu.Unlock()
-			h.mu.Lock()
-			h.processed = 10
-			h.mu.Unlock()
-			h.queued.Store(10)
-		}
-	})
+	created := slices.Repeat([]string{"message.created"}, 6)
+	for name, tt := range map[string]struct {
+		cursor *Cursor
+		then   []string // the events after ready
+	}{
+		"now":                {nil, nil},
+		"at the head":        {&Cursor{testLog, 10}, nil},
+		"missed two":         {&Cursor{testLog, 8}, created[:2]},
+		"at the oldest":      {&Cursor{testLog, 4}, created},
+		"before the oldest":  {&Cursor{testLog, 3}, []string{"reset"}},
+		"ahead of the log":   {&Cursor{testLog, 11}, []string{"reset"}},
+		"in another log":     {&Cursor{testLog + 1, 10}, []string{"reset"}},
+		"at the start of it": {&Cursor{testLog, 0}, []string{"reset"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				h := newTestHub(t, m, Options{Retry: time.Second})
+				m.create(1, "a")
+				for range 9 {
+					m.commit(sent(1))
+				}
+				m.trim(4)
+				synctest.Wait()
+				c := newClient(t, h, "a", "")
+				c.cursor = tt.cursor
+				c.connect(newPipe())
+				synctest.Wait()
+
+				got := c.read()
+				if retry := c.pipe.parser.retry; len(retry) != 4 || retry[0] != '1' {
+					t.Errorf("retry %q, want 1000 to 1500", retry)
+				}
+				ready := Cursor{testLog, 10}
+				if tt.cursor != nil {
+					ready = *tt.cursor
+				}
+				if got[0].event != "ready" || got[0].id != ready.String() {
+					t.Errorf("first is %v, want ready at %v", got[0], ready)
+				}
+				var then []string
+				for _, e := range got[1:] {
+					then = append(then, e.event)
+				}
+				if diff := cmp.Diff(tt.then, then); diff != "" {
+					t.Errorf("unexpected events (-want +received):\n%s", diff)
+				}
+				if *c.cursor != (Cursor{testLog, 10}) {
+					t.Errorf("cursor %v, want the head", *c.cursor)
+				}
+
+				m.commit(im.Event{Type: im.MessageCreated, To: "a"})
+				synctest.Wait()
+				if got := c.read(); len(got) != 1 || got[0].event != "message.created" {
+					t.Errorf("live events are %v", got)
+				}
+			})
+		})
+	}
 }
 
-// When the log is trimmed while a client does not read, the client gets reset and
-// continues.
-func TestLogCutWhileLagging(t *testing.T) {
+// A client that does not read while the log is trimmed receives reset, and continues.
+func TestLogTrimmedWhileLagging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{QueueSize: 4})
@@ -106,8 +107,8 @@ func TestLogCutWhileLagging(t *testing.T) {
 	})
 }
 
-// The log is cut between two windows of one replay.
-func TestLogCutWhileReplaying(t *testing.T) {
+// The log is trimmed between two windows of one replay.
+func TestLogTrimmedWhileReplaying(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -151,7 +152,7 @@ func TestTokenExpiryEndsTheStream(t *testing.T) {
 		if n := h.Streams(); n != 0 {
 			t.Errorf("%d streams left", n)
 		}
-		// Nothing is delivered after it, although frames wait.
+		// Queued events are not written after it.
 		c.ends = time.Now().Add(time.Second)
 		c.connect(newPipe())
 		synctest.Wait()
@@ -166,7 +167,7 @@ func TestTokenExpiryEndsTheStream(t *testing.T) {
 		}
 		c.read()
 		if len(c.got) != 1 {
-			t.Errorf("received %v, want what was being written and no more", c.got)
+			t.Errorf("received %v, want only the event that was being written", c.got)
 		}
 	})
 }
@@ -192,7 +193,7 @@ func TestTokenCut(t *testing.T) {
 		if n := h.Streams(); n != 2 {
 			t.Errorf("%d streams left, want those of the newer token and of the other user", n)
 		}
-		// A request that was authenticated just before the cut-off comes too late.
+		// A request that was verified just before the cut-off comes too late.
 		if _, err := h.Subscribe(older.subscriber()); !errors.Is(err, ErrTokenCut) {
 			t.Errorf("Subscribe = %v, want the cut to hold", err)
 		}
@@ -242,7 +243,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		if err := <-c.served; !errors.Is(err, io.EOF) {
 			t.Errorf("Serve = %v", err)
 		}
-		// A subscription that is never served ends with Close.
+		// A stream that is never served ends with Close.
 		sub, err := h.Subscribe(c.subscriber())
 		if err != nil {
 			t.Fatal(err)
@@ -298,7 +299,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestActingDeviceReceivesNothing(t *testing.T) {
+func TestActingDeviceGetsNoEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -319,13 +320,13 @@ func TestActingDeviceReceivesNothing(t *testing.T) {
 			c.read()
 			c.expect(m)
 			if len(c.got) != want {
-				t.Errorf("%v: received %d, want %d", c.actor, len(c.got), want)
+				t.Errorf("%v: received %d events, want %d", c.actor, len(c.got), want)
 			}
 		}
 	})
 }
 
-// A page of the log may be ahead of the dispatcher, and so may its cursor.
+// A client that reads pages of the log may have a cursor ahead of the dispatcher.
 func TestCursorAheadOfTheDispatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -350,8 +351,8 @@ func TestCursorAheadOfTheDispatcher(t *testing.T) {
 	})
 }
 
-// A new stream does not receive what was committed before it was opened, even if the
-// dispatcher handles that later.
+// A new stream does not get events that were committed before it was opened, even if they are
+// dispatched later.
 func TestNewStreamAheadOfTheDispatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()

@@ -15,8 +15,8 @@ import (
 
 const testLog = 7
 
-// model is a store as the hub sees it: it commits events, records who was a member when,
-// and publishes after the commit.
+// model is a store for tests: it commits events, records who was a member when, and
+// publishes after the commit.
 type model struct {
 	mu      sync.Mutex
 	events  []im.Event // position i+1 at i
@@ -24,12 +24,12 @@ type model struct {
 	seqs    map[im.ID]int64
 	joined  map[im.ID]bool // conversations with history from the joining on
 	erased  map[im.ID]*im.Message
-	below   map[im.ID]int64 // messages below this seq of a conversation were trimmed
+	below   map[im.ID]int64 // messages of a conversation with lower seqs were deleted
 	hidden  map[im.UserID][]im.Event
 	cut     im.Position
 	publish func(im.Commit)
 
-	stride    im.Position // how many positions a read of the log covers, 0 for all
+	stride    im.Position // the most positions that one read of the log covers, 0 for all
 	onMembers func() error
 	onEvents  func()
 
@@ -48,7 +48,7 @@ func newModel() *model {
 	}
 }
 
-// commit appends events, changes members accordingly, and publishes the events.
+// commit appends events, updates members by them, and publishes them.
 func (m *model) commit(events ...im.Event) im.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -109,7 +109,7 @@ func (m *model) open(c im.ID, u im.UserID, from im.Position) {
 	m.stays[c][u] = append(m.stays[c][u], im.Interval{FromEvent: from, FromSeq: m.seqs[c] + 1})
 }
 
-// create makes a conversation with members by one event, as use cases do.
+// create creates a conversation with members by one event, as the use case does.
 func (m *model) create(c im.ID, users ...im.UserID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -143,24 +143,23 @@ func (m *model) isFor(e im.Event, a im.Actor) bool {
 	}
 }
 
-// hides reports whether a user has hidden the message of an event: it was delivered when it
-// happened, but a replay only says that there was one.
+// hides reports whether a user has hidden the message of an event.
 func (m *model) hides(e im.Event, u im.UserID) bool {
 	return slices.ContainsFunc(m.hidden[u], func(h im.Event) bool {
 		return h.Conversation == e.Conversation && hides(&h, &e)
 	})
 }
 
-// sees reports whether the message is of a stay of the user's, where that
-// matters.
+// sees reports whether a user may see a message: it is in one of their stays, or the
+// conversation shows its whole history.
 func (m *model) sees(c im.ID, u im.UserID, seq int64) bool {
 	return !m.joined[c] || slices.ContainsFunc(m.stays[c][u], func(i im.Interval) bool {
 		return i.FromSeq <= seq && (i.Open() || seq <= i.ToSeq)
 	})
 }
 
-// erasureOfSome returns an event about one of the messages of a conversation so
-// far, or about one before the first.
+// erasureOfSome returns the event of an erasure of a random message of a conversation, or
+// of one before the first.
 func (m *model) erasureOfSome(c im.ID) im.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +167,7 @@ func (m *model) erasureOfSome(c im.ID) im.Event {
 	return im.Event{Type: im.MessageRevoked, Conversation: c, MessageID: 1, Seq: seq}
 }
 
-// wanted returns the positions after from that the actor must receive.
+// wanted returns the positions of the events that the actor must receive after from.
 func (m *model) wanted(a im.Actor, from im.Position) []im.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -274,7 +273,7 @@ func testEncode(e im.Event, cursor string) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// newTestHub makes a hub that follows the model until the test ends.
+// newTestHub returns a hub that follows the model until the test ends.
 func newTestHub(t testing.TB, m *model, opts Options) *Hub {
 	t.Helper()
 	opts.Log, opts.Head, opts.LogID = m, m.head, testLog

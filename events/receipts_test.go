@@ -13,15 +13,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/imapi/imapi/im"
 )
 
-// postbox records the deliveries that the hub reports.
+// postbox records the calls of Options.Deliver.
 type postbox struct {
 	mu    sync.Mutex
 	calls []delivered
 	fails int           // how many of the next calls fail
-	stall chan struct{} // every call waits for it, if not nil
+	stall chan struct{} // if not nil, calls block until it is closed
 }
 
 type delivered struct {
@@ -56,7 +59,7 @@ func (p *postbox) options() Options {
 	}}
 }
 
-// expect checks all calls so far, each as "when: user conversation from-to=id ...".
+// expect checks all calls so far, each as "time: user conversation from-to ...".
 func (p *postbox) expect(t *testing.T, want ...string) {
 	t.Helper()
 	p.mu.Lock()
@@ -69,19 +72,19 @@ func (p *postbox) expect(t *testing.T, want ...string) {
 		}
 		got = append(got, s)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("delivered %q, want %q", got, want)
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("unexpected deliveries (-want +got):\n%s", diff)
 	}
 }
 
-// tracked is a message whose sender receives receipts.
+// tracked returns the event of a message whose sender gets receipts.
 func tracked(c, id im.ID, sender im.UserID) im.Event {
 	e := withText(c, id, "text")
 	e.Message.Sender, e.Actor, e.Tracked = sender, sender, true
 	return e
 }
 
-func TestWritingCountsAsDelivery(t *testing.T) {
+func TestWrittenMessagesAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
@@ -94,7 +97,7 @@ func TestWritingCountsAsDelivery(t *testing.T) {
 		synctest.Wait()
 		m.commit(tracked(1, 11, "a"))
 		<-time.After(100 * time.Millisecond)
-		m.commit(tracked(1, 12, "a"), withText(1, 13, "nobody asks"), tracked(1, 14, "b"), tracked(2, 21, "a"))
+		m.commit(tracked(1, 12, "a"), withText(1, 13, "without receipts"), tracked(1, 14, "b"), tracked(2, 21, "a"))
 		erased := tracked(1, 15, "a")
 		erased.Message.Content = nil
 		absent := tracked(1, 16, "a")
@@ -107,7 +110,7 @@ func TestWritingCountsAsDelivery(t *testing.T) {
 		<-time.After(2 * time.Millisecond)
 		first := "500ms: a 1 4-4 b 1 1-2 b 2 1-1 c 1 1-2 c 1 4-4"
 		box.expect(t, first)
-		// Without delivery there is no receipt.
+		// Without events there are no deliveries.
 		<-time.After(time.Hour)
 		box.expect(t, first)
 		m.commit(tracked(2, 22, "b"))
@@ -116,15 +119,15 @@ func TestWritingCountsAsDelivery(t *testing.T) {
 	})
 }
 
-// A message delivered from the log counts as well, unless it is erased.
-func TestReplayCountsAsDelivery(t *testing.T) {
+// Messages that are written from the log are delivered, too, unless they were erased.
+func TestReplayedMessagesAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "b")
-		gone := tracked(1, 12, "a")
-		gone.Message.Content = nil
-		m.commit(tracked(1, 11, "a"), gone, tracked(1, 13, "a"), tracked(1, 14, "b"), tracked(1, 15, "a"), tracked(1, 16, "a"))
+		erased := tracked(1, 12, "a")
+		erased.Message.Content = nil
+		m.commit(tracked(1, 11, "a"), erased, tracked(1, 13, "a"), tracked(1, 14, "b"), tracked(1, 15, "a"), tracked(1, 16, "a"))
 		synctest.Wait()
 		c := newClient(t, h, "b", "")
 		c.cursor = &Cursor{testLog, 1}
@@ -134,10 +137,10 @@ func TestReplayCountsAsDelivery(t *testing.T) {
 	})
 }
 
-// unflushed is a sink that takes everything and sends nothing.
+// unflushed is a sink the flushes of which fail.
 type unflushed struct {
 	*pipe
-	after int // so many flushes work
+	after int // the number of flushes that succeed before
 }
 
 func (s *unflushed) Flush() error {
@@ -147,7 +150,7 @@ func (s *unflushed) Flush() error {
 	return s.pipe.Flush()
 }
 
-func TestNothingWrittenIsNotDelivery(t *testing.T) {
+func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
@@ -174,8 +177,8 @@ func TestNothingWrittenIsNotDelivery(t *testing.T) {
 		}
 		<-time.After(time.Second)
 		box.expect(t)
-		// A message that is erased while its frame waits was not delivered; one whose frame
-		// is being written was.
+		// A message that is erased while it is queued is not delivered. One that is being
+		// written is.
 		m.commit(erasureOf(1, 12))
 		synctest.Wait()
 		slow.pipe.block(false)
@@ -184,8 +187,7 @@ func TestNothingWrittenIsNotDelivery(t *testing.T) {
 	})
 }
 
-// A delivery that takes its time, or fails, holds up no stream, and nothing is
-// lost by it.
+// A call of Deliver that is slow or fails delays no stream, and loses no delivery.
 func TestDeliverIsSlowAndFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
@@ -197,7 +199,7 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 		synctest.Wait()
 		box.stall, box.fails = make(chan struct{}), 2
 		m.commit(tracked(1, 11, "a"))
-		<-time.After(700 * time.Millisecond) // it is being handed over
+		<-time.After(700 * time.Millisecond) // Deliver is running
 		for id := range im.ID(3) {
 			m.commit(tracked(1, 12+id, "a"))
 			synctest.Wait()
@@ -212,7 +214,8 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 	})
 }
 
-// Deliveries that cannot be stored do not hold up others for ever.
+// Deliveries that cannot be stored are dropped in the end, so that they do not hold up later
+// ones.
 func TestDeliverGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
@@ -239,9 +242,9 @@ func TestDeliverGivesUp(t *testing.T) {
 	})
 }
 
-func TestCloseReportsDeliveries(t *testing.T) {
-	for _, under := range []bool{false, true} { // while another is under way
-		t.Run(fmt.Sprintf("under=%t", under), func(t *testing.T) {
+func TestCloseStoresDeliveries(t *testing.T) {
+	for name, under := range map[string]bool{"idle": false, "while Deliver is running": true} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m, box := newModel(), newPostbox()
 				h := newTestHub(t, m, box.options())
@@ -266,25 +269,25 @@ func TestCloseReportsDeliveries(t *testing.T) {
 				if under {
 					select {
 					case <-closed:
-						t.Error("closed while it was being handed over")
+						t.Error("closed while Deliver was running")
 					default:
 					}
 					close(box.stall)
 				}
 				<-closed
 				box.expect(t, want...)
-				h.receipts.put([]im.Delivery{{User: "b"}}) // by a stream that has not noticed yet
+				h.receipts.put([]im.Delivery{{User: "b"}}) // by a stream that has not ended yet
 				h.Close()
 				box.expect(t, want...)
 				if n := h.receipts.ranges; n > 0 {
-					t.Errorf("%d are kept for nobody", n)
+					t.Errorf("%d ranges are left", n)
 				}
 			})
 		})
 	}
 }
 
-func TestNobodyToDeliverTo(t *testing.T) {
+func TestWithoutDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -299,7 +302,7 @@ func TestNobodyToDeliverTo(t *testing.T) {
 	})
 }
 
-// Ranges equal those of recording each message on its own.
+// Ranges equal those that are made of single messages.
 func TestReceiptRanges(t *testing.T) {
 	for range 300 {
 		r := newReceipts(nil, slog.New(slog.DiscardHandler))
@@ -326,8 +329,8 @@ func TestReceiptRanges(t *testing.T) {
 		if r.ranges != len(want) {
 			t.Fatalf("counts %d ranges, want %d", r.ranges, len(want))
 		}
-		if got := r.take(); !slices.Equal(got, want) {
-			t.Fatalf("noted %v, want %v", got, want)
+		if diff := gocmp.Diff(want, r.take(), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("unexpected ranges (-want +got):\n%s", diff)
 		}
 		if len(r.take()) != 0 || r.ranges != 0 {
 			t.Fatal("taken twice")
@@ -343,8 +346,8 @@ func TestReceiptsAreBounded(t *testing.T) {
 	for c := range im.ID(maxReceipts + 100) {
 		r.put(one(c, 1))
 	}
-	r.put(one(0, 2)) // takes no more room
-	r.put(one(0, 4)) // does
+	r.put(one(0, 2)) // extends a range
+	r.put(one(0, 4)) // would be one more
 	if r.lost != 101 || len(r.pending) != maxReceipts {
 		t.Errorf("%d lost, %d lists, want 101 and %d", r.lost, len(r.pending), maxReceipts)
 	}

@@ -1,13 +1,14 @@
 package events
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -20,27 +21,27 @@ func trimmed(c im.ID, first int64) im.Event {
 	return im.Event{Type: im.ConversationTrimmed, Conversation: c, FirstSeq: first}
 }
 
-// hid is the event of a user who has hidden messages on a device that is not online.
+// hid returns the event of a user hiding messages on a device that is not online.
 func hid(u im.UserID, c im.ID, e im.Event) im.Event {
 	e.Type, e.Conversation, e.To, e.Actor, e.ActorDevice = im.MessageHidden, c, u, u, "elsewhere"
 	return e
 }
 
-// hiding are the ways in which a user takes the second message from their view.
+// hiding returns the ways in which a user can hide the second message.
 func hiding(u im.UserID) map[string]im.Event {
-	gone := hid(u, 1, im.Event{UpToSeq: 2})
-	gone.Type = im.ConversationHidden
+	all := hid(u, 1, im.Event{UpToSeq: 2})
+	all.Type = im.ConversationHidden
 	return map[string]im.Event{
 		"by ids":                hid(u, 1, im.Event{MessageIDs: []im.ID{9, 11}}),
 		"by seq":                hid(u, 1, im.Event{UpToSeq: 2}),
 		"by time":               hid(u, 1, im.Event{Before: time.Now().Add(time.Hour)}),
-		"with the conversation": gone,
+		"with the conversation": all,
 	}
 }
 
-// Waiting frames of a conversation that is deleted or trimmed, or of messages that were
-// hidden, are not delivered any more; live as on replay, everything else is.
-func TestRetractionReachesWaitingFrames(t *testing.T) {
+// Queued frames about messages that are deleted, trimmed or hidden are not written. All
+// others are.
+func TestRetractionReachesQueuedFrames(t *testing.T) {
 	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
 	for name, e := range hiding("a") {
 		cases["hidden "+name] = e
@@ -51,47 +52,47 @@ func TestRetractionReachesWaitingFrames(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(2, "a", "b")
-				c := blockedBefore(t, m, h) // in conversation 1
+				c := blockedClient(t, m, h) // in conversation 1, the retracted one
 				m.commit(withText(2, 20, "elsewhere"), added(1, "b"))
 				m.commit(e)
 				m.commit(withText(2, 21, "later"))
 				synctest.Wait()
 				c.pipe.block(false)
 				synctest.Wait()
-				c.expectRemoved(m)
+				c.expectRetracted(m)
 			})
 		})
 	}
 }
 
-// expectRemoved checks that a client that was being sent one message while the next one was
-// retracted has received everything but the latter.
-func (c *client) expectRemoved(m *model) {
+// expectRetracted checks that the client of blockedClient has received everything but the
+// retracted message.
+func (c *client) expectRetracted(m *model) {
 	c.t.Helper()
 	c.disconnect()
 	if strings.Contains(strings.Join(c.texts, " "), "secret") {
 		c.t.Errorf("received %.20q", c.texts)
 	}
-	// A frame that was being written was delivered, even if it was retracted too.
+	// The first message was being written when it was retracted, too.
 	want := m.wanted(c.actor, c.from)
 	if len(c.texts) > 0 && strings.HasPrefix(c.texts[0], "xxx") && !slices.Contains(want, c.got[0]) {
 		want = slices.Insert(want, 0, c.got[0])
 	}
-	if !slices.Equal(c.got, want) {
-		c.t.Errorf("received %v, want %v", c.got, want)
+	if diff := cmp.Diff(want, c.got); diff != "" {
+		c.t.Errorf("unexpected positions (-want +received):\n%s", diff)
 	}
-	expectNothingWaits(c.t, c.hub)
+	expectNoFrames(c.t, c.hub)
 }
 
-// The same for frames from the log: read before the retraction, or while it happened.
-func TestRemovalReachesReplayedFrames(t *testing.T) {
+// Frames that were read from the log are retracted, too.
+func TestRetractionReachesReplayedFrames(t *testing.T) {
 	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
 	for name, e := range hiding("a") {
 		cases["hidden "+name] = e
 	}
 	for name, e := range cases {
-		for _, during := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s during=%t", name, during), func(t *testing.T) {
+		for when, during := range map[string]bool{"before it": false, "during it": true} {
+			t.Run(name+", read "+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := newModel()
 					h := newTestHub(t, m, Options{})
@@ -105,7 +106,7 @@ func TestRemovalReachesReplayedFrames(t *testing.T) {
 						m.onEvents = func() {
 							m.onEvents = nil
 							// Dispatched after the log was read and before the
-							// frames are there to be found.
+							// frames are in the index.
 							lost := m.append(e)
 							_, retractions := applyRetractions(lost.Events)
 							h.retract(retractions[0])
@@ -122,25 +123,25 @@ func TestRemovalReachesReplayedFrames(t *testing.T) {
 						p.block(false)
 						synctest.Wait()
 					}
-					c.expectRemoved(m)
+					c.expectRetracted(m)
 				})
 			})
 		}
 	}
 }
 
-// A retraction that does not fit into the inbox, or is not known at all, retracts waiting
-// frames all the same.
-func TestRemovalInAnOverflowAndInAGap(t *testing.T) {
+// A retraction reaches queued frames also if it does not fit into the inbox, or is not known
+// at all.
+func TestRetractionInAnOverflowAndInAGap(t *testing.T) {
 	for name, e := range map[string]im.Event{
 		"deleted": deleted(1), "trimmed": trimmed(1, 3), "hidden": hid("a", 1, im.Event{UpToSeq: 2}),
 	} {
-		for _, gap := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s gap=%t", name, gap), func(t *testing.T) {
+		for where, gap := range map[string]bool{"in an overflow": false, "in a gap": true} {
+			t.Run(name+" "+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := newModel()
 					h := newTestHub(t, m, Options{InboxSize: 4})
-					c := blockedBefore(t, m, h)
+					c := blockedClient(t, m, h)
 					if gap {
 						lost := m.append(e)
 						h.Publish(im.Commit{Head: lost.Head, Gap: true})
@@ -150,16 +151,15 @@ func TestRemovalInAnOverflowAndInAGap(t *testing.T) {
 					synctest.Wait()
 					c.pipe.block(false)
 					synctest.Wait()
-					c.expectRemoved(m)
+					c.expectRetracted(m)
 				})
 			})
 		}
 	}
 }
 
-// A user who has hidden a message receives no further events about it, on any device; all
-// others do. The commit names the users who have hidden it.
-func TestHiddenMessagesAreNotDelivered(t *testing.T) {
+// A user who has hidden a message receives no events about it on any device. All others do.
+func TestHiddenMessagesHaveNoEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -172,21 +172,21 @@ func TestHiddenMessagesAreNotDelivered(t *testing.T) {
 		m.commit(withText(1, 10, "hidden"))
 		synctest.Wait()
 		at := m.commit(hid("a", 1, im.Event{MessageIDs: []im.ID{10}}))
-		gone, other := erasureOf(1, 10), erasureOf(1, 11)
-		gone.HiddenBy, other.To, other.HiddenBy = []im.UserID{"a"}, "a", []im.UserID{"a"}
-		m.commit(gone, other)
+		forAll, forOne := erasureOf(1, 10), erasureOf(1, 11)
+		forAll.HiddenBy, forOne.To, forOne.HiddenBy = []im.UserID{"a"}, "a", []im.UserID{"a"}
+		m.commit(forAll, forOne)
 		synctest.Wait()
 		for i, want := range [][]im.Position{{at - 1, at}, {at - 1, at}, {at - 1, at + 1}} {
 			clients[i].read()
-			if !slices.Equal(clients[i].got, want) {
-				t.Errorf("%v: received %v, want %v", clients[i].actor, clients[i].got, want)
+			if diff := cmp.Diff(want, clients[i].got); diff != "" {
+				t.Errorf("%v: unexpected positions (-want +received):\n%s", clients[i].actor, diff)
 			}
 		}
 	})
 }
 
 // A message and its retraction may reach the hub together.
-func TestRemovalInTheInbox(t *testing.T) {
+func TestRetractionInTheInbox(t *testing.T) {
 	at := func(p im.Position, seq int64, e im.Event) im.Event {
 		e.Position, e.Seq = p, seq
 		return e
@@ -195,23 +195,23 @@ func TestRemovalInTheInbox(t *testing.T) {
 		at(1, 1, withText(1, 10, "trimmed")), at(2, 2, withText(1, 11, "hidden")), at(3, 1, withText(2, 20, "deleted")),
 		at(4, 1, withText(3, 30, "kept")), at(5, 0, hid("a", 1, im.Event{MessageIDs: []im.ID{11}})),
 		at(6, 0, hid("b", 1, im.Event{UpToSeq: 2})), at(7, 0, trimmed(1, 2)), at(8, 0, added(2, "a")), at(9, 0, deleted(2)),
-		at(10, 3, withText(1, 12, "after it all")),
+		at(10, 3, withText(1, 12, "after all of them")),
 	})
 	var left []im.Position
 	for _, e := range events {
 		left = append(left, e.Position)
 	}
-	if want := []im.Position{2, 4, 5, 6, 7, 8, 9, 10}; !slices.Equal(left, want) {
-		t.Errorf("left are %v, want %v", left, want)
+	if diff := cmp.Diff([]im.Position{2, 4, 5, 6, 7, 8, 9, 10}, left); diff != "" {
+		t.Errorf("unexpected positions (-want +left):\n%s", diff)
 	}
+	hidden := map[im.Position][]im.UserID{}
 	for _, e := range events {
-		slices.Sort(e.HiddenBy)
-		if want := map[im.Position]string{2: "[a b]"}[e.Position]; len(e.HiddenBy) > 0 && fmt.Sprint(e.HiddenBy) != want {
-			t.Errorf("%d is hidden by %v, want %s", e.Position, e.HiddenBy, want)
+		if len(e.HiddenBy) > 0 {
+			hidden[e.Position] = slices.Sorted(slices.Values(e.HiddenBy))
 		}
 	}
-	if len(events[0].HiddenBy) != 2 {
-		t.Errorf("hidden by %v", events[0].HiddenBy)
+	if diff := cmp.Diff(map[im.Position][]im.UserID{2: {"a", "b"}}, hidden); diff != "" {
+		t.Errorf("unexpected users who have hidden messages (-want +got):\n%s", diff)
 	}
 	want := []retraction{
 		{conversation: 1, hiddenBy: "a"},
@@ -219,14 +219,13 @@ func TestRemovalInTheInbox(t *testing.T) {
 		{conversation: 1, below: 2},
 		{conversation: 2, below: math.MaxInt64},
 	}
-	if !slices.Equal(retractions, want) {
-		t.Errorf("removes %+v, want %+v", retractions, want)
+	if diff := cmp.Diff(want, retractions, cmp.AllowUnexported(retraction{})); diff != "" {
+		t.Errorf("unexpected retractions (-want +got):\n%s", diff)
 	}
 }
 
-// Members receive the deletion of a conversation, and nothing of it that is published
-// later.
-func TestNobodyIsInADeletedConversation(t *testing.T) {
+// The members of a deleted conversation receive the event of its deletion and no later ones.
+func TestDeletedConversationHasNoMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
@@ -251,7 +250,7 @@ func TestNobodyIsInADeletedConversation(t *testing.T) {
 	})
 }
 
-// Pinning a conversation does not change its recipients.
+// A user's own settings do not change who receives the events of a conversation.
 func TestOwnSettingsCostNoRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()

@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// serveHub serves streams of the user "a" over HTTP, and returns how each ended.
+// serveHub serves streams of user "a" over HTTP. It sends the result of each Serve.
 func serveHub(t *testing.T, h *Hub, timeout time.Duration) (*httptest.Server, chan error) {
 	t.Helper()
 	served := make(chan error, 10)
@@ -58,7 +58,7 @@ func TestResponseSink(t *testing.T) {
 	next("event: ready")
 	m.commit(im.Event{Type: im.MessageCreated, To: "a"})
 	next("event: message.created")
-	// The body ends as it should, not torn off.
+	// The body ends properly.
 	go h.Close()
 	if rest, err := io.ReadAll(body); err != nil {
 		t.Errorf("after %q: %v", rest, err)
@@ -68,7 +68,7 @@ func TestResponseSink(t *testing.T) {
 	}
 }
 
-// A client that takes nothing more is given up after the timeout.
+// A client that stops reading is dropped after the timeout.
 func TestResponseSinkTimeout(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})

@@ -119,7 +119,7 @@ func FuzzFrame(f *testing.F) {
 		stream = appendHeartbeat(stream, Cursor{Log: 1, Position: 43})
 		stream = append(stream, appendFrame(nil, "", "command", data)...)
 		var p sseParser
-		// However it is cut up on the way.
+		// In two writes, cut anywhere.
 		cut := int(uint64(position) % uint64(len(stream)+1))
 		p.Write(stream[:cut])
 		p.Write(stream[cut:])

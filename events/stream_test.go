@@ -4,18 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/im"
 )
 
-// Four writers send to three conversations and revoke there while members join and leave,
-// commits are sometimes lost to the hub, and clients disconnect in the middle of frames and
-// resume: each receives everything that they may see once, in order.
+// Four writers send to three conversations and revoke messages there while members join and
+// leave, the hub misses some commits, and clients disconnect in the middle of frames and
+// resume. Each client receives every event for it once and in order.
 func TestEverythingOnceInOrder(t *testing.T) {
 	for name, opts := range map[string]Options{
 		"roomy":       {},
@@ -52,7 +53,7 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 		}
 		m.onMembers = func() error {
 			if rand.N(20) == 0 {
-				return errors.New("no members today")
+				return errors.New("no members")
 			}
 			return nil
 		}
@@ -75,7 +76,7 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 					p.left = rand.N(2000)
 				}
 				c.connect(p)
-				// Some connections last, some do not.
+				// Connections last for random times.
 				select {
 				case <-writing:
 					c.disconnect()
@@ -123,7 +124,7 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 	close(writing)
 	reading.Wait()
 
-	// One more stream for each delivers the rest.
+	// One more stream for each client delivers the rest.
 	for _, c := range clients {
 		c.connect(newPipe())
 	}
@@ -138,11 +139,11 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 	if n := h.Streams(); n != 0 {
 		t.Errorf("%d streams are left", n)
 	}
-	expectNothingWaits(t, h)
+	expectNoFrames(t, h)
 }
 
-// A client that does not read costs a bounded queue, slows nobody, and receives everything
-// once it reads again.
+// A client that does not read costs a bounded queue and delays no other client. It receives
+// everything once it reads again.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -186,8 +187,8 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// A stream that keeps up causes no read, neither to open nor to receive events. Nor does
-// one that resumes without having missed anything.
+// A stream that keeps up reads nothing from the log, neither when it opens nor later, and
+// neither does one that resumes without having missed events.
 func TestNoReadsWhileKeepingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -242,7 +243,7 @@ func TestMissedBatchesAreFlushedTogether(t *testing.T) {
 		synctest.Wait()
 		c.pipe.block(true)
 		m.commit(sent(1))
-		synctest.Wait() // it is being written, the rest waits
+		synctest.Wait() // it is being written, the rest is queued
 		for range 200 {
 			m.commit(sent(1))
 		}
@@ -270,7 +271,7 @@ func TestInboxOverflow(t *testing.T) {
 		d := newClient(t, h, "cut", "")
 		d.connect(newPipe())
 		synctest.Wait()
-		// The dispatcher waits for the database, the writer goes on.
+		// The dispatcher waits for the database while commits go on.
 		stall := make(chan struct{})
 		m.mu.Lock()
 		m.onMembers = func() error { <-stall; return nil }
@@ -291,12 +292,12 @@ func TestInboxOverflow(t *testing.T) {
 		c.read()
 		c.expect(m)
 		if err := <-d.served; !errors.Is(err, ErrTokenCut) {
-			t.Errorf("the cut was lost: Serve = %v", err)
+			t.Errorf("the cut-off was lost: Serve = %v", err)
 		}
 	})
 }
 
-// A commit of unknown outcome may have changed members: cached members are dropped.
+// A commit with an unknown outcome may have changed members, so all are looked up again.
 func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -350,7 +351,7 @@ func TestMembersLookUpFails(t *testing.T) {
 	})
 }
 
-// An event that cannot be encoded must not hold up those after it.
+// An event that cannot be encoded must not hold up later ones.
 func TestUnencodableEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -372,8 +373,8 @@ func TestUnencodableEvent(t *testing.T) {
 		synctest.Wait()
 		for _, c := range []*client{live, late} {
 			c.read()
-			if !slices.Equal(c.got, []im.Position{1, 2, 4}) {
-				t.Errorf("%v: received %v", c.actor, c.got)
+			if diff := cmp.Diff([]im.Position{1, 2, 4}, c.got); diff != "" {
+				t.Errorf("%v: unexpected positions (-want +received):\n%s", c.actor, diff)
 			}
 		}
 	})

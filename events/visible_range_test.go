@@ -1,11 +1,12 @@
 package events
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -14,38 +15,40 @@ func revoked(c im.ID, seq int64) im.Event {
 	return im.Event{Type: im.MessageRevoked, Conversation: c, MessageID: im.ID(seq), Seq: seq}
 }
 
-func TestSight(t *testing.T) {
+func TestVisibleRange(t *testing.T) {
 	first := im.Interval{FromEvent: 1, ToEvent: 5, FromSeq: 3, ToSeq: 6}
 	silent := im.Interval{FromEvent: 6, ToEvent: 7, FromSeq: 8, ToSeq: 7} // nothing was sent
 	open := im.Interval{FromEvent: 9, FromSeq: 10}
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		history im.History
 		stays   []im.Interval
 		want    []int64 // of seqs 1 to 12
 	}{
-		{im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
-		{im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
-		{im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}}, // left since
-		{im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+		"member":         {im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
+		"came back":      {im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
+		"left since":     {im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}},
+		"entire history": {im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
-		s := visibleRangeOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})
-		var got []int64
-		for seq := int64(1); seq <= 12; seq++ {
-			if s.includes(seq) {
-				got = append(got, seq)
+		t.Run(name, func(t *testing.T) {
+			r := visibleRangeOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})
+			var got []int64
+			for seq := int64(1); seq <= 12; seq++ {
+				if r.includes(seq) {
+					got = append(got, seq)
+				}
 			}
-		}
-		if !slices.Equal(got, tt.want) {
-			t.Errorf("history %v, stays %v: sees %v, want %v", tt.history, tt.stays, got, tt.want)
-		}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("unexpected messages (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
-// A user who joins later receives events about older messages only where they may read
-// them, and all other events.
-func TestOlderMessagesAreNotForWhoJoinsLater(t *testing.T) {
-	for _, joined := range []bool{true, false} {
-		t.Run(fmt.Sprintf("joined=%t", joined), func(t *testing.T) {
+// A member who joined later receives events about older messages only if they may read
+// them, and all events that are not about messages.
+func TestEventsAboutMessagesFromBeforeJoining(t *testing.T) {
+	for name, joined := range map[string]bool{"history from joining on": true, "entire history": false} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newModel()
 				m.joined[1] = joined
@@ -71,15 +74,15 @@ func TestOlderMessagesAreNotForWhoJoinsLater(t *testing.T) {
 				for i := range want {
 					want[i] += at
 				}
-				if !slices.Equal(late.got, want) {
-					t.Errorf("received %v, want %v", late.got, want)
+				if diff := cmp.Diff(want, late.got); diff != "" {
+					t.Errorf("unexpected positions (-want +received):\n%s", diff)
 				}
 			})
 		})
 	}
 }
 
-// Changing what members may read changes what they receive from then on.
+// Changing the history setting changes which events members receive from then on.
 func TestHistorySettingChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -102,14 +105,15 @@ func TestHistorySettingChanges(t *testing.T) {
 			c.read()
 			received = append(received, len(c.got))
 		}
-		if want := []int{1, 3, 4}; !slices.Equal(received, want) {
-			t.Errorf("received %v events in all, want %v", received, want)
+		if diff := cmp.Diff([]int{1, 3, 4}, received); diff != "" {
+			t.Errorf("unexpected numbers of events (-want +received):\n%s", diff)
 		}
 	})
 }
 
-// Once it is known what members see, no event causes a read, except one about a new member.
-func TestNoReadsOnceSightIsKnown(t *testing.T) {
+// Once the visible ranges of members are known, an event needs no read, and one about a new
+// member needs one.
+func TestNoReadsOnceVisibleRangesAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		m.joined[1] = true
@@ -144,20 +148,20 @@ func TestNoReadsOnceSightIsKnown(t *testing.T) {
 	})
 }
 
-// If a group shows history from joining on, the activity of a thread is published only to
-// those who joined before it was created.
-func TestLatecomersDoNotReceiveActivity(t *testing.T) {
+// In a group that shows its history from joining on, only members who joined before a thread
+// was created receive its activity.
+func TestThreadActivityIsForEarlierMembers(t *testing.T) {
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		a := newAudience(10)
 		found := im.Audience{Conversation: im.Conversation{ID: 1, Kind: im.Group, History: history}}
 		for user, joined := range map[im.UserID]time.Duration{
-			"early": -time.Hour, "then": 0, "late": time.Millisecond, "later": time.Hour, "gone": -time.Hour,
+			"early": -time.Hour, "at once": 0, "late": time.Millisecond, "later": time.Hour, "left": -time.Hour,
 		} {
 			a.add(&Subscription{actor: im.Actor{User: user}})
 			stay := im.Interval{FromEvent: 1, FromSeq: 1}
 			m := im.AudienceMember{User: user, JoinedAt: created.Add(joined)}
-			if user == "gone" { // since the event
+			if user == "left" { // since the event
 				stay.ToEvent, m.JoinedAt = 100, time.Time{}
 			}
 			m.Intervals = []im.Interval{stay}
@@ -167,7 +171,7 @@ func TestLatecomersDoNotReceiveActivity(t *testing.T) {
 			Type: im.ThreadUpdated, Position: 9, Conversation: 1, Thread: 2,
 			Activity: &im.Activity{Messages: 7, At: created, Since: created},
 		}
-		for range 2 { // once looked up, and once known
+		for range 2 { // members are looked up for the first event only
 			_, last := a.unchecked(&e)
 			streams := a.recipients(nil, &e, found, last, created)
 			found.Members = nil
@@ -180,17 +184,17 @@ func TestLatecomersDoNotReceiveActivity(t *testing.T) {
 				got = append(got, string(s.actor.User))
 			}
 			slices.Sort(got)
-			want := []string{"early", "then"}
+			want := []string{"at once", "early"}
 			if history == im.HistoryAll {
-				want = []string{"early", "gone", "late", "later", "then"}
+				want = []string{"at once", "early", "late", "later", "left"}
 			}
-			if !slices.Equal(got, want) {
-				t.Errorf("%v: %v get what it holds, want %v", history, got, want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%v: unexpected recipients of the activity (-want +got):\n%s", history, diff)
 			}
 			plain := e
 			plain.Activity = nil
 			if n := a.partition(&plain, streams); n != 5 {
-				t.Errorf("%v: of an event that says nothing %d streams get all, want 5", history, n)
+				t.Errorf("%v: %d streams get an event without activity, want 5", history, n)
 			}
 		}
 	}
