@@ -10,7 +10,7 @@ ADDR    ?= 127.0.0.1:8080
 .PHONY: help run build test test-all bench fuzz lint verify generate contract browser streams crashes
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/imapi
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/imapi ./cmd/imapi
