@@ -136,7 +136,7 @@ func (s *site) restore(file, keysFrom string) {
 // waitShredded waits until the keys of all erased content are shredded.
 func (s *site) waitShredded() {
 	s.Helper()
-	for range 1000 {
+	for range 12_000 {
 		if n, _ := s.store.Unshredded(); n == 0 {
 			return
 		}

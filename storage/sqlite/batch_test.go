@@ -13,13 +13,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// injector makes one statement of the writer fail.
+// injector makes a statement of the writer fail.
 type injector struct {
 	mu    sync.Mutex
-	begun bool   // the batch that is to fail has begun
-	count int    // its statements so far
-	at    int    // the one that fails, counting from BEGIN, which is 0
-	only  string // what the one that fails says, if it is not told by number
+	begun bool   // the batch to fail has begun
+	count int    // statements of the batch so far
+	at    int    // index of the statement to fail; BEGIN is 0
+	only  string // text of the statement to fail, instead of its index
 	fail  func(s *session, query string) error
 }
 
@@ -42,22 +42,22 @@ func (i *injector) hook(s *session, query string) error {
 	return fail(s, query)
 }
 
-// arm has a statement of the next batch fail.
+// arm makes a statement of the next batch fail.
 func (i *injector) arm(at int, only string, fail func(s *session, query string) error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.begun, i.count, i.at, i.only, i.fail = false, 0, at, only, fail
 }
 
-// hit reports whether the fault was met, and of how many statements.
+// hit reports whether the fault occurred, and the number of statements.
 func (i *injector) hit() (hit bool, statements int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.fail == nil, i.count
 }
 
-// bench is a store whose batches a test can put together and break.
-type bench struct {
+// batchFixture is a store in which a test can compose batches and make them fail.
+type batchFixture struct {
 	*testing.T
 	store  *Store
 	faults *injector
@@ -67,14 +67,14 @@ type bench struct {
 	nextID  im.ID
 }
 
-func newBench(t *testing.T) *bench {
+func newBatchFixture(t *testing.T) *batchFixture {
 	faults := &injector{}
-	// The clock stands still: a batch that takes long on a busy machine would be split.
+	// With a real clock, a batch would be split on a busy machine.
 	now := time.Now()
-	b := &bench{T: t, faults: faults, store: openNew(t, Options{
+	b := &batchFixture{T: t, faults: faults, store: openNew(t, Options{
 		Synchronous: "normal", fault: faults.hook, Now: func() time.Time { return now },
 	})}
-	// Closing shreds the keys of what was rolled back last, and is not to fail.
+	// Close shreds keys of rolled back content and must not fail.
 	t.Cleanup(func() { faults.arm(0, "", nil) })
 	b.store.OnCommit(func(c im.Commit) {
 		b.mu.Lock()
@@ -84,52 +84,53 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// heard are the commits that the listener was told of by the time that another
-// transaction begins, which here may fail: those are told before that.
-func (b *bench) heard() []im.Commit {
+// listenerCommits returns the commits that the listener was called with. Ready makes sure
+// of that: listeners are called before the next transaction begins. Ready itself may fail
+// here.
+func (b *batchFixture) listenerCommits() []im.Commit {
 	_ = b.store.Ready(context.Background())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.commits)
 }
 
-// manner is what the function of a job does.
-type manner int
+// behaviour is what a job's function does.
+type behaviour int
 
 const (
-	honest    manner = iota // returns errors
-	swallows                // goes on after an error and says that all is well
-	panics                  // panics when it gets an error
-	readsOnly               // writes nothing
-	refuses                 // refuses by a rule before it writes
-	goneAway                // its caller's context has ended
-	failsLate               // fails by itself after its last write
-	explodes                // panics by itself after its last write
+	returnsErrors behaviour = iota // returns its errors
+	ignoresErrors                  // continues after errors and returns nil
+	panics                         // panics on an error
+	readsOnly                      // writes nothing
+	refuses                        // returns a refusal before it writes
+	canceled                       // its context is done
+	failsLate                      // returns an error after its last write
+	panicsLate                     // panics after its last write
 )
 
-// job is a call of Write and what became of it.
+// job is a call of Write and its result.
 type job struct {
-	id     im.ID // of the conversation that it makes
-	manner manner
-	fn     func(tx im.Tx) error
-	err    error
+	id        im.ID // of the conversation it creates
+	behaviour behaviour
+	fn        func(tx im.Tx) error
+	err       error
 }
 
 var errRule = im.Refuse(im.Conflict, "for_a_test", "for a test")
 
-func (b *bench) job(m manner) *job {
+func (b *batchFixture) job(m behaviour) *job {
 	b.nextID++
-	j := &job{id: b.nextID, manner: m}
+	j := &job{id: b.nextID, behaviour: m}
 	j.fn = func(tx im.Tx) error {
 		err := j.write(tx)
 		switch {
-		case m == swallows:
+		case m == ignoresErrors:
 			return nil
 		case m == panics && err != nil:
 			panic(err)
 		case m == failsLate && err == nil:
 			return errRule
-		case m == explodes && err == nil:
+		case m == panicsLate && err == nil:
 			panic("for a test")
 		}
 		return err
@@ -137,8 +138,8 @@ func (b *bench) job(m manner) *job {
 	return j
 }
 
-// write makes a conversation with a new user, messages that stay, burn and are
-// erased, events and more, and if it swallows, goes on after errors.
+// write creates a conversation with a new user, with messages that stay, burn and are
+// erased, with events and more. With ignoresErrors it continues after errors.
 func (j *job) write(tx im.Tx) error {
 	user := im.UserID(fmt.Sprintf("user of %d", j.id))
 	var first error
@@ -146,7 +147,7 @@ func (j *job) write(tx im.Tx) error {
 		if first == nil {
 			first = err
 		}
-		return err == nil || j.manner == swallows
+		return err == nil || j.behaviour == ignoresErrors
 	}
 	_, err := tx.Conversation(j.id)
 	if errors.Is(err, im.ErrNotFound) {
@@ -155,12 +156,12 @@ func (j *job) write(tx im.Tx) error {
 	if !try(err) {
 		return first
 	}
-	switch j.manner {
+	switch j.behaviour {
 	case readsOnly:
 		return nil
 	case refuses:
 		return errRule
-	default: // goes on writing
+	default: // continue writing
 	}
 	if !try(tx.CreateConversation(im.Conversation{ID: j.id, Kind: im.Group, History: im.HistoryAll})) {
 		return first
@@ -181,32 +182,32 @@ func (j *job) write(tx im.Tx) error {
 	if !try(err) || !try(tx.PutBlock(user, "everybody", message.CreatedAt)) {
 		return first
 	}
-	j.takeBack(tx, user, try)
+	j.eraseSome(tx, user, try)
 	return first
 }
 
-// takeBack has one message burn, erases another and gives receipts for all.
-func (j *job) takeBack(tx im.Tx, user im.UserID, try func(error) bool) {
+// eraseSome starts the burn of one message, erases another and gives receipts for all.
+func (j *job) eraseSome(tx im.Tx, user im.UserID, try func(error) bool) {
 	for i, burn := range []*im.Burn{{UnreadTTL: time.Hour}, nil} {
 		_, err := tx.InsertMessage(im.Message{
-			ID: j.taken(i), Conversation: j.id, Sender: user, Type: im.Text, State: im.Active, Burn: burn,
+			ID: j.extraMessage(i), Conversation: j.id, Sender: user, Type: im.Text, State: im.Active, Burn: burn,
 			CreatedAt: fromMillis(0), Content: textX,
 		})
 		if !try(err) {
 			return
 		}
 	}
-	if !try(tx.StartBurn(j.taken(0), fromMillis(1))) {
+	if !try(tx.StartBurn(j.extraMessage(0), fromMillis(1))) {
 		return
 	}
-	done, err := tx.Erase(j.taken(1), im.Erasure{State: im.Revoked, By: "an admin"}, fromMillis(2))
+	done, err := tx.Erase(j.extraMessage(1), im.Erasure{State: im.Revoked, By: "an admin"}, fromMillis(2))
 	if err == nil && !done {
 		err = errors.New("not erased")
 	}
 	if !try(err) {
 		return
 	}
-	// Apart, and then together, so that ranges are changed and removed.
+	// Separate ranges, then one that covers both, so that rows are changed and deleted.
 	for _, r := range []im.SeqRange{{From: 1, To: 1}, {From: 3, To: 3}, {From: 1, To: 3}} {
 		if _, err := tx.PutReceipt(im.Read, j.id, "a reader", r, fromMillis(3)); !try(err) {
 			return
@@ -214,11 +215,11 @@ func (j *job) takeBack(tx im.Tx, user im.UserID, try func(error) bool) {
 	}
 }
 
-// taken is the id of the message that burns, 0, or of the one that is erased.
-func (j *job) taken(i int) im.ID { return j.id + im.ID(i+2)<<40 }
+// extraMessage returns the id of the message that burns, 0, or of the erased one, 1.
+func (j *job) extraMessage(i int) im.ID { return j.id + im.ID(i+2)<<40 }
 
-// kept reports whether all of a job is there; part of it is a failure.
-func (b *bench) kept(j *job) bool {
+// kept reports whether everything that a job writes is stored. It fails if only a part is.
+func (b *batchFixture) kept(j *job) bool {
 	b.Helper()
 	var got []bool
 	user := im.UserID(fmt.Sprintf("user of %d", j.id))
@@ -234,9 +235,9 @@ func (b *bench) kept(j *job) bool {
 		if err != nil {
 			return err
 		}
-		burns, _ := r.Message(j.taken(0))
+		burns, _ := r.Message(j.extraMessage(0))
 		got = append(got, burns.Burn != nil && burns.Burn.At.Equal(fromMillis(1)))
-		erased, _ := r.Message(j.taken(1))
+		erased, _ := r.Message(j.extraMessage(1))
 		got = append(got, erased.Erased != nil && erased.Content == nil && erased.State == im.Revoked)
 		for seq := range int64(3) {
 			list, err := r.ReceiptsOf(im.Read, j.id, seq+1)
@@ -252,18 +253,18 @@ func (b *bench) kept(j *job) bool {
 	}
 	for _, is := range got {
 		if is != got[0] {
-			b.Fatalf("a part of a transaction was kept: %v", got)
+			b.Fatalf("a part of a transaction is stored: %v", got)
 		}
 	}
 	return got[0]
 }
 
-// batch runs jobs in one transaction, of which one statement fails: they queue
-// while the writer is held up.
-func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, query string) error) {
+// batch runs jobs in one transaction, in which a statement fails. The jobs queue while the
+// writer is blocked.
+func (b *batchFixture) batch(jobs []*job, at int, only string, fail func(s *session, query string) error) {
 	b.Helper()
 	running, release := make(chan struct{}), make(chan struct{})
-	held, err := b.store.writer.queue.add(context.Background(), func(im.Tx) error {
+	blocker, err := b.store.writer.queue.add(context.Background(), func(im.Tx) error {
 		close(running)
 		<-release
 		return nil
@@ -273,7 +274,7 @@ func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, qu
 	}
 	select {
 	case <-running:
-	case err := <-held.done:
+	case err := <-blocker.done:
 		b.Fatal(err)
 	}
 	calls := make([]*call, len(jobs))
@@ -282,14 +283,14 @@ func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, qu
 		if calls[i], err = b.store.writer.queue.add(ctx, j.fn); err != nil {
 			b.Fatal(err)
 		}
-		if j.manner == goneAway {
+		if j.behaviour == canceled {
 			cancel()
 		}
 		defer cancel()
 	}
 	b.faults.arm(at, only, fail)
 	close(release)
-	if err := <-held.done; err != nil {
+	if err := <-blocker.done; err != nil {
 		b.Fatal(err)
 	}
 	for i, c := range calls {
@@ -297,31 +298,30 @@ func (b *bench) batch(jobs []*job, at int, only string, fail func(s *session, qu
 	}
 }
 
-// hold checks what must be so whatever has failed: who was answered well has
-// everything there and who was not has nothing, and each error is one that its
-// caller can make sense of.
-func (b *bench) hold(jobs []*job) {
+// checkJobs checks that the writes of a job are stored if and only if Write succeeded, and
+// that each error is one that callers expect.
+func (b *batchFixture) checkJobs(jobs []*job) {
 	b.Helper()
 	for _, j := range jobs {
 		kept := b.kept(j)
-		if kept != (j.err == nil && j.manner != readsOnly) {
-			b.Fatalf("job of manner %d: answered %v, kept %v", j.manner, j.err, kept)
+		if kept != (j.err == nil && j.behaviour != readsOnly) {
+			b.Fatalf("job of behaviour %d: error %v, stored %v", j.behaviour, j.err, kept)
 		}
 		e, refused := im.AsError(j.err)
 		injected := refused && (e.Code == "storage_unavailable" || e.Code == "storage_full")
 		switch {
-		case j.manner == goneAway && !errors.Is(j.err, context.Canceled) && !injected,
-			(j.manner == refuses || j.manner == failsLate) && e != errRule && !injected,
-			(j.manner == honest || j.manner == swallows || j.manner == readsOnly) && j.err != nil && !injected,
-			j.manner == explodes && j.err == nil:
-			b.Fatalf("job of manner %d: answered %v", j.manner, j.err)
+		case j.behaviour == canceled && !errors.Is(j.err, context.Canceled) && !injected,
+			(j.behaviour == refuses || j.behaviour == failsLate) && e != errRule && !injected,
+			(j.behaviour == returnsErrors || j.behaviour == ignoresErrors || j.behaviour == readsOnly) && j.err != nil && !injected,
+			j.behaviour == panicsLate && j.err == nil:
+			b.Fatalf("job of behaviour %d: error %v", j.behaviour, j.err)
 		}
 	}
 }
 
-// told holds what the listener was told against the log, and the file against
-// SQLite's own checks.
-func (b *bench) checkPublished() {
+// checkPublished compares the published events with the log, and runs SQLite's integrity
+// check.
+func (b *batchFixture) checkPublished() {
 	b.Helper()
 	var stored, published []im.Position
 	var integrity string
@@ -342,9 +342,9 @@ func (b *bench) checkPublished() {
 	if err != nil || integrity != "ok" {
 		b.Fatal(err, integrity)
 	}
-	for _, c := range b.heard() {
+	for _, c := range b.listenerCommits() {
 		if c.Gap {
-			b.Fatal("the listener was told of a gap")
+			b.Fatal("a gap was published")
 		}
 		for _, e := range c.Events {
 			published = append(published, e.Position)
@@ -355,13 +355,13 @@ func (b *bench) checkPublished() {
 	}
 }
 
-// every returns jobs of each manner, some of them twice.
-func (b *bench) allJobs() []*job {
+// allJobs returns jobs of all behaviours, some of them twice.
+func (b *batchFixture) allJobs() []*job {
 	return []*job{
-		b.job(honest), b.job(refuses), b.job(swallows), b.job(goneAway), b.job(failsLate),
-		b.job(panics), b.job(readsOnly), b.job(explodes), b.job(honest),
+		b.job(returnsErrors), b.job(refuses), b.job(ignoresErrors), b.job(canceled), b.job(failsLate),
+		b.job(panics), b.job(readsOnly), b.job(panicsLate), b.job(returnsErrors),
 	}
 }
 
-// textX is what messages of a batch say.
+// textX is the content of messages in batches.
 var textX = &im.Content{Sent: []byte(`{"body":{"text":"x"},"type":"text"}`), Body: []byte(`{"text":"x"}`)}

@@ -20,10 +20,10 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// smallLog are limits that tests reach soon.
+// smallLog has limits that tests reach quickly.
 var smallLog = logLimits{step: 256 << 10, restart: 1 << 20, max: 4 << 20}
 
-// fill writes about n bytes to the log, in transactions of some pages each.
+// fill writes about n bytes to the log, in transactions of several pages.
 func fill(t testing.TB, s *Store, n int64) {
 	t.Helper()
 	name := strings.Repeat("x", 100)
@@ -45,7 +45,7 @@ func fill(t testing.TB, s *Store, n int64) {
 
 var filled atomic.Int64
 
-// logSize returns the size of the file of the write-ahead log.
+// logSize returns the size of the log file.
 func logSize(t testing.TB, s *Store) int64 {
 	t.Helper()
 	info, err := os.Stat(s.path + "-wal")
@@ -55,52 +55,42 @@ func logSize(t testing.TB, s *Store) int64 {
 	return info.Size()
 }
 
-// until waits for something that happens soon, on a busy machine too.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(what)
-		}
-	}
-}
-
-// TestWriterNeverMovesLog: however much is committed, the connection of the writer moves
-// nothing of the log, and that of nobody else does before it is worth it.
+// TestWriterNeverMovesLog checks that the writer's connection never runs a checkpoint, and
+// that no other one does below the limits.
 func TestWriterNeverMovesLog(t *testing.T) {
-	var asked sync.Map
+	var queries sync.Map
 	s := openNew(t, Options{Synchronous: "normal", log: logLimits{step: 1 << 40, restart: 1 << 40, max: 1 << 40}, logFault: func(_ *session, query string) error {
-		asked.Store(query, true)
+		queries.Store(query, true)
 		return nil
 	}})
-	fill(t, s, 8<<20) // twice as many frames as SQLite would wait for by itself
-	until(t, "nobody looked at the log", func() bool {
-		_, looked := asked.Load("PRAGMA wal_checkpoint(NOOP)")
+	fill(t, s, 8<<20) // twice SQLite's default for a checkpoint
+	waitFor(t, "the log was not checked", func() bool {
+		_, looked := queries.Load("PRAGMA wal_checkpoint(NOOP)")
 		return looked
 	})
 	if size := logSize(t, s); size < 4<<20 {
-		t.Errorf("the log has but %d bytes", size)
+		t.Errorf("the log has only %d bytes", size)
 	}
 	info, err := os.Stat(s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Size() > 1<<20 {
-		t.Errorf("the database has %d bytes: something was moved into it", info.Size())
+		t.Errorf("the database has %d bytes: a checkpoint was run", info.Size())
 	}
-	if _, moved := asked.Load("PRAGMA wal_checkpoint(RESTART)"); moved {
+	if _, moved := queries.Load("PRAGMA wal_checkpoint(RESTART)"); moved {
 		t.Error("the writer was paused")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(s.path + "-wal"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("after Close the log is there: %v", err)
+		t.Errorf("the log exists after Close: %v", err)
 	}
 }
 
-// TestLogBounded: the log does not grow without end while writers never rest and there is
-// always a read that began long before.
+// TestLogBounded checks that the log stays bounded while writers never pause and there is
+// always a read transaction that began earlier.
 func TestLogBounded(t *testing.T) {
 	for name, readers := range map[string]int{"no reads": 0, "busy reads": 3} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +104,7 @@ func TestLogBounded(t *testing.T) {
 			var wg sync.WaitGroup
 			for range readers {
 				wg.Go(func() {
-					for ctx.Err() == nil { // each read ends by the limit, while others are in their midst
+					for ctx.Err() == nil { // each read ends by its limit while others overlap it
 						_ = s.View(ctx, func(r im.Reader) error {
 							if _, err := r.Blocks("alice", im.Page{Limit: 1}); err != nil {
 								return err
@@ -125,23 +115,23 @@ func TestLogBounded(t *testing.T) {
 					}
 				})
 			}
-			// Twenty times as much as the log is to hold, five times in a short run.
-			most := int64(0)
+			// Write 20 times the maximum size of the log, 5 times in a short run.
+			largestSize := int64(0)
 			for range testsize.Pick(80, 20) {
 				fill(t, s, smallLog.max/4)
-				most = max(most, logSize(t, s))
+				largestSize = max(largestSize, logSize(t, s))
 			}
 			stop()
 			wg.Wait()
-			// On a machine that is busy much is written before somebody looks.
-			if limit := 8 * smallLog.max; most > limit {
-				t.Errorf("the log had %d bytes", most)
+			// On a busy machine, much is written between two checks.
+			if limit := 8 * smallLog.max; largestSize > limit {
+				t.Errorf("the log had %d bytes", largestSize)
 			}
 			if largest.Load() == 0 {
-				t.Error("nobody was told of the log")
+				t.Error("ObserveLog was not called")
 			}
 			fill(t, s, 1)
-			until(t, "without reads the log does not begin anew", func() bool {
+			waitFor(t, "the log does not restart without reads", func() bool {
 				fill(t, s, 1)
 				return logSize(t, s) <= smallLog.restart+smallLog.step
 			})
@@ -149,8 +139,8 @@ func TestLogBounded(t *testing.T) {
 	}
 }
 
-// TestLogHeld: a read of another process that does not end is warned of, and keeps
-// neither senders nor, once it has ended, the log from going on.
+// TestLogHeld checks that a read transaction of another process that does not end is
+// logged, blocks no sender, and that the log is checkpointed once it has ended.
 func TestLogHeld(t *testing.T) {
 	var warned atomic.Bool
 	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
@@ -173,19 +163,19 @@ func TestLogHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, s, 2*smallLog.max)
-	until(t, "nobody was warned", func() bool { fill(t, s, 1); return warned.Load() })
+	waitFor(t, "no warning was logged", func() bool { fill(t, s, 1); return warned.Load() })
 	if err := other.close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the log is not moved", func() bool {
+	waitFor(t, "the log is not checkpointed", func() bool {
 		fill(t, s, 1)
 		state, err := stateOf(s)
 		return err == nil && state.unmoved < smallLog.step+1<<20
 	})
 }
 
-// TestLogFault: an error of moving the log is logged and tried again, on a connection of
-// its own, and no write fails for it.
+// TestLogFault checks that a failed checkpoint is retried on a new connection, and that no
+// write fails.
 func TestLogFault(t *testing.T) {
 	var fails atomic.Bool
 	var failed atomic.Int64
@@ -198,16 +188,16 @@ func TestLogFault(t *testing.T) {
 	}})
 	fails.Store(true)
 	fill(t, s, 2<<20)
-	until(t, "the fault did not come", func() bool { return failed.Load() > 1 }) // again, without another write
+	waitFor(t, "the checkpoint did not fail", func() bool { return failed.Load() > 1 }) // retried without another write
 	fails.Store(false)
-	until(t, "the log is not moved", func() bool {
+	waitFor(t, "the log is not checkpointed", func() bool {
 		fill(t, s, 1)
 		state, err := stateOf(s)
 		return err == nil && state.unmoved < smallLog.step+1<<20
 	})
 }
 
-// stateOf looks at the log by a connection of its own.
+// stateOf returns the state of the log, read by its own connection.
 func stateOf(s *Store) (logState, error) {
 	session, err := openSession(s.path, s.options, moving)
 	if err != nil {
@@ -218,8 +208,7 @@ func stateOf(s *Store) (logState, error) {
 	return state, errors.Join(err, session.close())
 }
 
-// TestLogAfterCrash: what a crash leaves in the log is there after it, and the file of the
-// log is no larger than it may be while the server runs.
+// TestLogAfterCrash checks that writes which a crash left only in the log are not lost.
 func TestLogAfterCrash(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal", log: smallLog})
 	fill(t, s, 3*smallLog.restart)

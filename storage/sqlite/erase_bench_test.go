@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// BenchmarkErase measures erasing by 32 callers at once, and how long after its commit a
-// key is gone from the disk: the longest of each batch, half and 99 of 100 of them.
+// BenchmarkErase measures erasures by 32 concurrent callers, and the delay between a commit
+// and the shredding of the key: of the longest in each batch, the median and the 99th
+// percentile.
 func BenchmarkErase(b *testing.B) {
 	var mu sync.Mutex
 	var delays []time.Duration
@@ -20,7 +21,7 @@ func BenchmarkErase(b *testing.B) {
 		defer mu.Unlock()
 		delays = append(delays, stats.Delay)
 	}})
-	makePlace(b, s)
+	createConversation(b, s)
 	some := secrets(rand.New(rand.NewPCG(71, 72)), 100)
 	next := firstID
 	for b.Loop() {
@@ -45,7 +46,7 @@ func BenchmarkErase(b *testing.B) {
 		}
 		group.Wait()
 	}
-	shredded(b, s)
+	waitShredded(b, s)
 	mu.Lock()
 	defer mu.Unlock()
 	slices.Sort(delays)

@@ -13,12 +13,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestDueUnreadable: content that cannot be read does not keep a message, nor
-// those due after it, from being erased, and is not told to the log.
+// TestDueUnreadable checks that unreadable content prevents neither its message nor later
+// due ones from being erased, and that the log does not quote it.
 func TestDueUnreadable(t *testing.T) {
 	var log bytes.Buffer
 	s := openNew(t, Options{Synchronous: "normal", Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	makePlace(t, s)
+	createConversation(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range 3 {
 			m := im.Message{
@@ -43,11 +43,11 @@ func TestDueUnreadable(t *testing.T) {
 			return err
 		}
 		if len(due) != 3 {
-			t.Errorf("%d are due", len(due))
+			t.Errorf("%d messages are due, want 3", len(due))
 		}
 		for i, m := range due {
 			if m.ID != firstID+im.ID(i) || m.Content == nil || (m.Content.Body == nil) != (i == 1) {
-				t.Errorf("%d is %v: %v", i, m.ID, m.Content)
+				t.Errorf("due message %d is %v: %v", i, m.ID, m.Content)
 			}
 			at, state, _ := m.Due()
 			if done, err := w.Erase(m.ID, im.Erasure{State: state, At: at}, fromMillis(100)); err != nil || !done {
@@ -65,11 +65,11 @@ func TestDueUnreadable(t *testing.T) {
 	}
 }
 
-// TestErasuresAfterClockSetBack: who knows what was erased up to a time is told
-// of all that is erased later, whatever the clock says.
+// TestErasuresAfterClockSetBack checks that a client that knows all erasures up to a time
+// receives later ones, even if the clock was set back.
 func TestErasuresAfterClockSetBack(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	clock := []int64{5000, 9000, 100, 4000, 9001}
 	want := []int64{5000, 9000, 9000, 9000, 9001}
 	for i, now := range clock {
@@ -102,8 +102,8 @@ func TestErasuresAfterClockSetBack(t *testing.T) {
 	}
 }
 
-// TestUnreadIsFewStatements: also for who has read every second message, of
-// which the others were erased, before or after.
+// TestUnreadIsFewStatements checks that counting takes few statements even if every second
+// message was read and the others were erased.
 func TestUnreadIsFewStatements(t *testing.T) {
 	const n = 10_000
 	var statements atomic.Int64
@@ -113,7 +113,7 @@ func TestUnreadIsFewStatements(t *testing.T) {
 		}
 		return nil
 	}})
-	makePlace(t, s)
+	createConversation(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		tx := w.(*tx)
 		for i := range n {
@@ -147,10 +147,10 @@ func TestUnreadIsFewStatements(t *testing.T) {
 		got, err := r.Unread(im.UnreadQuery{Conversation: testConversation, User: "bob", Ranges: []im.SeqRange{{From: 1, To: n}}, Now: fromMillis(2)})
 		took := time.Since(began)
 		if got.Messages != 2 { // the first and the last
-			t.Errorf("%+v are unread", got)
+			t.Errorf("unread count is %+v, want 2", got)
 		}
 		if made := statements.Load() - before; made > 12 {
-			t.Errorf("%d statements", made)
+			t.Errorf("%d statements, want at most 12", made)
 		}
 		t.Logf("counted in %v", took)
 		return err

@@ -14,15 +14,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// crashSecrets are those that the process that crashes has sent and erases, the
-// first half in their order.
+// crashSecrets returns the messages that the crashing process sends. It erases the first
+// half, in order.
 func crashSecrets() []*secret { return secrets(rand.New(rand.NewPCG(27, 28)), 600) }
 
-// TestErasedIsGoneAfterCrash: a process is killed right after it has answered that a
-// message is erased. Once the store is open again, before anyone is served, the keys of
-// all that was answered for are shredded.
-func TestErasedIsGoneAfterCrash(t *testing.T) {
-	for name, erase := range map[string]int{"at the first": 1, "after a few": 25, "within a batch or between two": 290} {
+// TestErasedAfterCrash kills a process right after it has acknowledged an erasure. When the
+// store is open again, the keys of all acknowledged erasures must be shredded.
+func TestErasedAfterCrash(t *testing.T) {
+	for name, erase := range map[string]int{"first erasure": 1, "after 25 erasures": 25, "after 290 erasures": 290} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "imapi.db")
@@ -34,15 +33,15 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 			for _, m := range list[:len(killAfter(t, "TestEraseCrashHelper", "IMAPI_TEST_ERASE_CRASH="+path, erase))] {
 				m.erased.Store(true)
 			}
-			traces.nowhere(t, dir)
+			traces.checkAbsent(t, dir)
 			s := openAt(t, path, Options{Synchronous: "normal"})
-			traces.nowhere(t, dir)
-			held(t, s, list)
+			traces.checkAbsent(t, dir)
+			checkSecrets(t, s, list)
 			err := s.View(t.Context(), func(r im.Reader) error {
 				var noted int
 				session := r.(*reader).session
 				if _, err := session.row("SELECT count(*) FROM doomed", nil, &noted); err != nil || noted != 0 {
-					t.Errorf("%d keys are noted as to be shredded, %v", noted, err)
+					t.Errorf("%d keys remain to be shredded, %v", noted, err)
 				}
 				n := 0
 				err := session.query("SELECT slot FROM messages WHERE state = 2", nil, func(rows *sql.Rows) (bool, error) {
@@ -58,7 +57,7 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 					return true, nil
 				})
 				if n < erase {
-					t.Errorf("%d are tombstones, of %d", n, erase)
+					t.Errorf("%d messages are tombstones, want at least %d", n, erase)
 				}
 				return err
 			})
@@ -69,9 +68,9 @@ func TestErasedIsGoneAfterCrash(t *testing.T) {
 	}
 }
 
-// killAfter runs a test in a process of its own and kills it when it has said so many
-// lines; it returns what it said.
-func killAfter(t *testing.T, test, env string, most int) (said []string) {
+// killAfter runs a test in a separate process and kills it after it has printed a number of
+// lines. It returns the lines.
+func killAfter(t *testing.T, test, env string, count int) (printed []string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$")
 	cmd.Env = append(os.Environ(), env)
@@ -84,31 +83,31 @@ func killAfter(t *testing.T, test, env string, most int) (said []string) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for len(said) < most && lines.Scan() {
-		said = append(said, lines.Text())
+	for len(printed) < count && lines.Scan() {
+		printed = append(printed, lines.Text())
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() { // what it had said by then
-		said = append(said, lines.Text())
+	for lines.Scan() { // lines printed before the kill
+		printed = append(printed, lines.Text())
 	}
-	_ = cmd.Wait() // killed, it says
-	if len(said) < most {
-		t.Fatalf("it ended after %d", len(said))
+	_ = cmd.Wait() // returns the kill as an error
+	if len(printed) < count {
+		t.Fatalf("the process ended after %d lines", len(printed))
 	}
-	return said
+	return printed
 }
 
-// TestEraseCrashHelper is the process that crashes, not a test of its own. It
-// says a line for each message that was erased.
+// TestEraseCrashHelper is the process that is killed. It prints a line for each erased
+// message.
 func TestEraseCrashHelper(t *testing.T) {
 	path := os.Getenv("IMAPI_TEST_ERASE_CRASH")
 	if path == "" {
 		return
 	}
 	s := openAt(t, path, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := crashSecrets()
 	sendAll(t, s, list)
 	for _, m := range list[:len(list)/2] {
@@ -117,5 +116,5 @@ func TestEraseCrashHelper(t *testing.T) {
 		}
 		fmt.Println(m.id)
 	}
-	select {} // until it is killed
+	select {} // wait for the kill
 }

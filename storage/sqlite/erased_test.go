@@ -17,9 +17,9 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// busy has readers read all the while and a sender send, with ids from first
-// on, until the function that it returns is called, which returns what was sent.
-func busy(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*secret) {
+// runLoad runs readers and a sender, whose ids start at first, until the returned function
+// is called. That returns the sent messages.
+func runLoad(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*secret) {
 	end := make(chan struct{})
 	var group sync.WaitGroup
 	var reads atomic.Int64
@@ -79,30 +79,30 @@ func busy(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*
 	return func() []*secret {
 		close(end)
 		group.Wait()
-		tb.Logf("%d reads and %d sends meanwhile", reads.Load(), len(sent))
+		tb.Logf("%d concurrent reads and %d sends", reads.Load(), len(sent))
 		if reads.Load() == 0 || len(sent) == 0 {
-			tb.Error("nothing went on meanwhile")
+			tb.Error("there were no concurrent reads or sends")
 		}
 		return sent
 	}
 }
 
-// TestErasedIsGone: while readers read and a sender sends, messages of all sizes are
-// erased, oldest first, newest first and at random. No file ever holds what any message
-// says, and soon the keys of what was erased are gone and all others are there.
-func TestErasedIsGone(t *testing.T) {
+// TestErasedCannotBeUnsealed erases messages of all sizes in different orders while readers
+// read and a sender sends. No file may ever contain content, and the keys of erased
+// messages, and only those, must be shredded.
+func TestErasedCannotBeUnsealed(t *testing.T) {
 	each := testsize.Pick(700, 150)
 	random := rand.New(rand.NewPCG(21, 22))
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "data", "imapi.db"), Options{Synchronous: "normal", ReadLimit: time.Minute})
-	makePlace(t, s)
+	createConversation(t, s)
 	all := secrets(random, 6*each)
 	sendAll(t, s, all)
 	traces := newTraces()
 	for _, m := range all {
 		traces.add(m.marker)
 	}
-	traces.nowhere(t, dir)
+	traces.checkAbsent(t, dir)
 	before := sealedOf(t, s)
 
 	shuffled := slices.Clone(all)
@@ -117,40 +117,40 @@ func TestErasedIsGone(t *testing.T) {
 		name string
 		list []*secret
 	}{{"oldest first", oldest}, {"newest first", newest}, {"at random", mixed}} {
-		stop := busy(t, s, all, firstID+im.ID(1_000_000*(i+1)))
+		stop := runLoad(t, s, all, firstID+im.ID(1_000_000*(i+1)))
 		eraseAll(t, s, phase.list)
-		shredded(t, s)
+		waitShredded(t, s)
 		all = append(all, stop()...)
-		held(t, s, all)
+		checkSecrets(t, s, all)
 		if t.Failed() {
 			t.Fatal(phase.name)
 		}
 	}
-	traces.nowhere(t, dir)
+	traces.checkAbsent(t, dir)
 	for _, m := range shuffled {
 		row := before[m.id]
 		content, err := (&reader{sealer: s.sealer}).unseal(row.slot, row.sealed)
 		if m.erased.Load() {
-			if gone := (*im.ShreddedError)(nil); !errors.As(err, &gone) || gone.Code != im.ShredRevoked {
-				t.Fatalf("what %v said before it was erased is unsealed: %q, %v", m.id, content, err)
+			if shredded := (*im.ShreddedError)(nil); !errors.As(err, &shredded) || shredded.Code != im.ShredRevoked {
+				t.Fatalf("the content of erased message %v can be unsealed: %q, %v", m.id, content, err)
 			}
 		} else if err != nil || !bytes.Equal(content, m.content.Sent) {
-			t.Fatalf("what %v says cannot be unsealed: %v", m.id, err)
+			t.Fatalf("the content of message %v cannot be unsealed: %v", m.id, err)
 		}
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	traces.nowhere(t, dir)
+	traces.checkAbsent(t, dir)
 }
 
-// sealedRow is what the row of a message has of its content.
+// sealedRow is the sealed content of a row.
 type sealedRow struct {
 	slot   int64
 	sealed []byte
 }
 
-// sealedOf returns that of all active messages.
+// sealedOf returns the sealed content of all active messages.
 func sealedOf(tb testing.TB, s *Store) map[im.ID]sealedRow {
 	tb.Helper()
 	all := map[im.ID]sealedRow{}
@@ -169,14 +169,12 @@ func sealedOf(tb testing.TB, s *Store) map[im.ID]sealedRow {
 	return all
 }
 
-// shredded waits until the keys of all that was erased are, and that is not noted any
-// more.
-func shredded(tb testing.TB, s *Store) {
+// waitShredded waits until the keys of all erased content are shredded and their notes
+// deleted.
+func waitShredded(tb testing.TB, s *Store) {
 	tb.Helper()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
 	began := time.Now()
-	for {
+	waitFor(tb, "keys are not shredded, or still noted", func() bool {
 		waiting, _ := s.Unshredded()
 		noted := 0
 		err := s.View(context.Background(), func(r im.Reader) error {
@@ -186,13 +184,7 @@ func shredded(tb testing.TB, s *Store) {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if waiting == 0 && noted == 0 {
-			tb.Logf("shredded after %v", time.Since(began))
-			return
-		}
-		if time.Since(began) > patience {
-			tb.Fatalf("%d keys are not shredded, %d noted", waiting, noted)
-		}
-		<-again.C
-	}
+		return waiting == 0 && noted == 0
+	})
+	tb.Logf("shredded after %v", time.Since(began))
 }

@@ -8,16 +8,15 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
-// TestFailingDisk: while writes and syncs of the database, its log or the key file fail,
-// now and then or for a time, because the disk is full or broken, requests are done or
-// refused for that reason. What was acknowledged holds, all along and after a restart, and
-// what was erased is shredded once the disk lets it.
+// TestFailingDisk lets writes and syncs of the database, its log and the key file fail,
+// sometimes or for a while, because the disk is full or broken. Requests must succeed or be
+// refused for that reason. Whatever was acknowledged must hold, before and after a restart,
+// and keys of erased content must be shredded once the disk works.
 func TestFailingDisk(t *testing.T) {
 	dir := t.TempDir()
 	disk := disktest.New(t, dir)
@@ -26,17 +25,17 @@ func TestFailingDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := im.NewService(s, im.DefaultPolicy(), nil)
-	var all []*speaker
+	var all []*loadClient
 	for n := range 4 {
-		w := newSpeaker(t, disk, s, service, n)
+		w := newLoadClient(t, disk, s, service, n)
 		w.refused = map[im.ErrorKind]int{}
 		all = append(all, w)
 	}
 	var rounds atomic.Int64
 	enough := make(chan struct{})
-	var speakers sync.WaitGroup
+	var clients sync.WaitGroup
 	for _, w := range all {
-		speakers.Go(func() {
+		clients.Go(func() {
 			for {
 				select {
 				case <-enough:
@@ -51,7 +50,7 @@ func TestFailingDisk(t *testing.T) {
 	type fault struct {
 		file string
 		err  error
-		one  bool // in so many
+		some bool // only some operations fail
 	}
 	var faults []fault
 	for _, file := range []string{"imapi.db", "imapi.db-wal", "keys", ""} {
@@ -59,36 +58,27 @@ func TestFailingDisk(t *testing.T) {
 			faults = append(faults, fault{file, err, true}, fault{file, err, false})
 		}
 	}
-	began := time.Now()
-	waitUntil := func(what string, happened func() bool) {
-		t.Helper()
-		for ; !happened() && !t.Failed(); time.Sleep(time.Millisecond) {
-			if time.Since(began) > patience {
-				t.Fatal(what)
-			}
-		}
-	}
 	waitRounds := func(n int64) {
 		t.Helper()
-		until := rounds.Load() + n
-		waitUntil("nothing goes on", func() bool { return rounds.Load() >= until })
+		target := rounds.Load() + n
+		waitFor(t, "the clients make no progress", func() bool { return t.Failed() || rounds.Load() >= target })
 	}
 	for _, f := range faults {
 		var hits atomic.Int64
 		disk.Fail(func(op disktest.Op) error {
-			if f.file != "" && op.Name != f.file || f.one && rand.IntN(4) > 0 || errors.Is(f.err, syscall.ENOSPC) && op.Kind == disktest.Sync {
+			if f.file != "" && op.Name != f.file || f.some && rand.IntN(4) > 0 || errors.Is(f.err, syscall.ENOSPC) && op.Kind == disktest.Sync {
 				return nil
 			}
 			hits.Add(1)
 			return f.err
 		})
 		waitRounds(12)
-		waitUntil("nothing fails", func() bool { return hits.Load() > 0 })
+		waitFor(t, "no operation failed", func() bool { return t.Failed() || hits.Load() > 0 })
 		disk.Fail(nil)
 		waitRounds(4)
 	}
 	close(enough)
-	speakers.Wait()
+	clients.Wait()
 	refused := map[im.ErrorKind]int{}
 	for _, w := range all {
 		for kind, n := range w.refused {
@@ -96,15 +86,15 @@ func TestFailingDisk(t *testing.T) {
 		}
 	}
 	if refused[im.Full] == 0 || refused[im.Unavailable] == 0 {
-		t.Errorf("refused were %v", refused)
+		t.Errorf("refused requests: %v, want some of both kinds", refused)
 	}
-	shredded(t, s)
+	waitShredded(t, s)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	replay := disk.Replay()
 	replay.To(replay.Len())
 	counts := map[string]int{}
-	holdsAfter(t, dir, replay.Marks(), counts)
-	t.Logf("refused %v; then there are %v", refused, counts)
+	checkAfterCut(t, dir, replay.Marks(), counts)
+	t.Logf("refused: %v; state at the end: %v", refused, counts)
 }

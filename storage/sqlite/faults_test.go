@@ -19,14 +19,14 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// driverErrors are the errors of SQLite that may come at any time.
+// driverErrors are SQLite errors that can occur at any time.
 var driverErrors = []sqlite3.Error{
 	{Code: sqlite3.ErrBusy},
 	{Code: sqlite3.ErrFull},
 	{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite},
 }
 
-// rolledBack is how SQLite may fail: the whole transaction is gone.
+// rolledBack returns the error after rolling back the transaction, as SQLite may do.
 func rolledBack(s *session, err error) error {
 	if s.inTransaction() {
 		if _, failed := s.conn.ExecContext(context.Background(), "ROLLBACK"); failed != nil {
@@ -36,29 +36,29 @@ func rolledBack(s *session, err error) error {
 	return err
 }
 
-// TestFaultAtEveryStatement breaks every statement of a batch, in every way. In a short run
-// the ways share the statements: each breaks every sixth.
+// TestFaultAtEveryStatement makes each statement of a batch fail in every way. In a short
+// run the ways share the statements: each tests every sixth.
 func TestFaultAtEveryStatement(t *testing.T) {
 	for i, driverError := range driverErrors {
-		for j, gone := range []bool{false, true} {
+		for j, rollback := range []bool{false, true} {
 			first, step := testsize.Pick(0, 2*i+j), testsize.Pick(1, 2*len(driverErrors))
-			t.Run(fmt.Sprintf("%v/rolledBack=%v", driverError, gone), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v/rolledBack=%v", driverError, rollback), func(t *testing.T) {
 				t.Parallel()
-				b := newBench(t)
+				b := newBatchFixture(t)
 				for at := first; ; at += step {
 					jobs := b.allJobs()
 					b.batch(jobs, at, "", func(s *session, _ string) error {
-						if gone {
+						if rollback {
 							return rolledBack(s, driverError)
 						}
 						return driverError
 					})
-					b.hold(jobs)
+					b.checkJobs(jobs)
 					if hit, statements := b.faults.hit(); !hit {
 						if statements < 250 {
-							t.Fatalf("the batch had but %d statements", statements)
+							t.Fatalf("the batch had only %d statements", statements)
 						}
-						b.faults.arm(0, "", nil) // nor is the end of the store to meet it
+						b.faults.arm(0, "", nil) // Close must not fail
 						break                    // past the last statement
 					}
 				}
@@ -68,15 +68,15 @@ func TestFaultAtEveryStatement(t *testing.T) {
 	}
 }
 
-// TestFaultAtCommit: nothing of a batch is there when its COMMIT failed, and
-// everybody is told that it is not.
+// TestFaultAtCommit checks that after a failed COMMIT nothing is stored and every call
+// returns an error.
 func TestFaultAtCommit(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	for _, driverError := range driverErrors {
-		for _, gone := range []bool{false, true} {
-			jobs := []*job{b.job(honest), b.job(refuses), b.job(readsOnly), b.job(honest)}
+		for _, rollback := range []bool{false, true} {
+			jobs := []*job{b.job(returnsErrors), b.job(refuses), b.job(readsOnly), b.job(returnsErrors)}
 			b.batch(jobs, 0, "COMMIT", func(s *session, _ string) error {
-				if gone {
+				if rollback {
 					return rolledBack(s, driverError)
 				}
 				return driverError
@@ -87,13 +87,13 @@ func TestFaultAtCommit(t *testing.T) {
 			}
 			for _, j := range jobs {
 				if e, ok := im.AsError(j.err); !ok || e.Code != want {
-					t.Fatalf("answered %v, want %s", j.err, want)
+					t.Fatalf("Write = %v, want %s", j.err, want)
 				}
 			}
-			b.hold(jobs)
-			next := []*job{b.job(honest)}
+			b.checkJobs(jobs)
+			next := []*job{b.job(returnsErrors)}
 			b.batch(next, 0, "", nil)
-			b.hold(next)
+			b.checkJobs(next)
 			if next[0].err != nil {
 				t.Fatal(next[0].err)
 			}
@@ -102,11 +102,11 @@ func TestFaultAtCommit(t *testing.T) {
 	b.checkPublished()
 }
 
-// TestUnknownOutcome: a COMMIT that was done and said to have failed. The
-// callers are told to try again, the listener that it has missed something.
+// TestUnknownOutcome checks a COMMIT that is durable but reports an error: the calls return
+// a retryable error, and a gap is published.
 func TestUnknownOutcome(t *testing.T) {
-	b := newBench(t)
-	jobs := []*job{b.job(honest), b.job(honest)}
+	b := newBatchFixture(t)
+	jobs := []*job{b.job(returnsErrors), b.job(returnsErrors)}
 	b.batch(jobs, 0, "COMMIT", func(s *session, _ string) error {
 		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
 			t.Error(err)
@@ -119,27 +119,27 @@ func TestUnknownOutcome(t *testing.T) {
 		}
 	}
 	want := []im.Commit{{Due: fromMillis(1), Head: 4, Gap: true}}
-	if diff := cmp.Diff(want, b.heard(), cmpopts.EquateEmpty()); diff != "" {
-		t.Fatalf("received (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, b.listenerCommits(), cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("published (-want +got):\n%s", diff)
 	}
-	next := []*job{b.job(honest)}
+	next := []*job{b.job(returnsErrors)}
 	b.batch(next, 0, "", nil)
-	b.hold(next)
-	heard := b.heard()
+	b.checkJobs(next)
+	heard := b.listenerCommits()
 	if last := heard[len(heard)-1]; last.Gap || last.Head != 6 || last.Events[0].Position != 5 {
-		t.Fatalf("told %+v", last)
+		t.Fatalf("published %+v", last)
 	}
 }
 
-// TestFaultAtRollback: a connection that cannot even roll back is given up.
+// TestFaultAtRollback checks that a connection is replaced if its ROLLBACK fails.
 func TestFaultAtRollback(t *testing.T) {
-	b := newBench(t)
-	for _, manner := range []manner{failsLate, explodes} {
-		jobs := []*job{b.job(honest), b.job(manner), b.job(honest)}
+	b := newBatchFixture(t)
+	for _, behaviour := range []behaviour{failsLate, panicsLate} {
+		jobs := []*job{b.job(returnsErrors), b.job(behaviour), b.job(returnsErrors)}
 		b.batch(jobs, 0, "ROLLBACK", func(*session, string) error {
 			return sqlite3.Error{Code: sqlite3.ErrIoErr}
 		})
-		b.hold(jobs)
+		b.checkJobs(jobs)
 		if jobs[0].err != nil || jobs[2].err != nil {
 			t.Fatal(jobs[0].err, jobs[2].err)
 		}
@@ -147,24 +147,24 @@ func TestFaultAtRollback(t *testing.T) {
 	b.checkPublished()
 }
 
-// TestFaultAtReopening: without a connection nobody is told that all is well,
-// until there is one again.
+// TestFaultAtReopening checks that the store reports errors while its connection cannot be
+// reopened.
 func TestFaultAtReopening(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	dir := filepath.Dir(b.store.path)
 	away := dir + " away"
-	jobs := []*job{b.job(honest)}
+	jobs := []*job{b.job(returnsErrors)}
 	b.batch(jobs, 0, "COMMIT", func(*session, string) error {
 		if err := os.Rename(dir, away); err != nil {
 			t.Error(err)
 		}
 		return sqlite3.Error{Code: sqlite3.ErrIoErr}
 	})
-	b.hold(jobs)
+	b.checkJobs(jobs)
 	if err := b.store.Ready(t.Context()); err == nil {
 		t.Fatal("ready without a database")
 	}
-	lost := b.job(honest)
+	lost := b.job(returnsErrors)
 	lost.err = b.store.Write(t.Context(), lost.fn)
 	if e, ok := im.AsError(lost.err); !ok || e.Kind != im.Unavailable {
 		t.Fatal(lost.err)
@@ -175,17 +175,17 @@ func TestFaultAtReopening(t *testing.T) {
 	if err := b.store.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	next := b.job(honest)
+	next := b.job(returnsErrors)
 	next.err = b.store.Write(t.Context(), next.fn)
-	b.hold([]*job{lost, next})
+	b.checkJobs([]*job{lost, next})
 	if next.err != nil {
 		t.Fatal(next.err)
 	}
 	b.checkPublished()
 }
 
-// onWriter runs a statement on the writer's connection, within a transaction.
-func (b *bench) onWriter(fn func(s *session) error) {
+// onWriter runs a function on the writer's connection, in a transaction.
+func (b *batchFixture) onWriter(fn func(s *session) error) {
 	b.Helper()
 	err := b.store.Write(context.Background(), func(t im.Tx) error { return fn(t.(*tx).session) })
 	if err != nil {
@@ -193,9 +193,9 @@ func (b *bench) onWriter(fn func(s *session) error) {
 	}
 }
 
-// TestReallyFull: SQLite itself finds no room for a page.
+// TestReallyFull makes SQLite itself run out of pages.
 func TestReallyFull(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	limit := func(query string) func(s *session) error {
 		return func(s *session) error {
 			var pages int
@@ -209,12 +209,12 @@ func TestReallyFull(t *testing.T) {
 	b.onWriter(limit("PRAGMA max_page_count = %d"))
 	var jobs []*job
 	for range 300 {
-		jobs = append(jobs, b.job(honest), b.job(swallows))
+		jobs = append(jobs, b.job(returnsErrors), b.job(ignoresErrors))
 	}
 	b.batch(jobs[:250], 0, "", nil)
 	b.batch(jobs[250:500], 0, "", nil)
 	b.batch(jobs[500:], 0, "", nil)
-	b.hold(jobs)
+	b.checkJobs(jobs)
 	fits := 0
 	for _, j := range jobs {
 		if e, ok := im.AsError(j.err); ok && (e.Kind != im.Full || e.Code != "storage_full") {
@@ -225,21 +225,21 @@ func TestReallyFull(t *testing.T) {
 		}
 	}
 	if fits == 0 || fits == len(jobs) {
-		t.Fatalf("%d of %d found room", fits, len(jobs))
+		t.Fatalf("%d of %d jobs were stored, want some but not all", fits, len(jobs))
 	}
 	b.onWriter(limit("PRAGMA max_page_count = 1%d00000"))
 	next := b.allJobs()
 	b.batch(next, 0, "", nil)
-	b.hold(next)
+	b.checkJobs(next)
 	if next[0].err != nil {
 		t.Fatal(next[0].err)
 	}
 	b.checkPublished()
 }
 
-// TestReallyBusy: something else holds the write lock.
+// TestReallyBusy holds the write lock with another connection.
 func TestReallyBusy(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	b.onWriter(func(s *session) error {
 		var ms int
 		_, err := s.row("PRAGMA busy_timeout = 1", nil, &ms)
@@ -252,7 +252,7 @@ func TestReallyBusy(t *testing.T) {
 	if err := other.control("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	j := b.job(honest)
+	j := b.job(returnsErrors)
 	j.err = b.store.Write(t.Context(), j.fn)
 	if e, ok := im.AsError(j.err); !ok || e.Kind != im.Unavailable {
 		t.Fatal(j.err)
@@ -262,13 +262,13 @@ func TestReallyBusy(t *testing.T) {
 	}
 	next := b.allJobs()
 	b.batch(next, 0, "", nil)
-	b.hold(append(next, j))
+	b.checkJobs(append(next, j))
 	b.checkPublished()
 }
 
-// TestReallyNoCommit: SQLite itself turns a COMMIT into a ROLLBACK.
+// TestReallyNoCommit makes SQLite turn a COMMIT into a ROLLBACK.
 func TestReallyNoCommit(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	refuse := false
 	b.onWriter(func(s *session) error {
 		s.raw.RegisterCommitHook(func() int {
@@ -280,12 +280,12 @@ func TestReallyNoCommit(t *testing.T) {
 		})
 		return nil
 	})
-	jobs := []*job{b.job(honest), b.job(refuses), b.job(honest)}
+	jobs := []*job{b.job(returnsErrors), b.job(refuses), b.job(returnsErrors)}
 	b.batch(jobs, 0, "BEGIN IMMEDIATE", func(*session, string) error {
 		refuse = true
 		return nil
 	})
-	b.hold(jobs)
+	b.checkJobs(jobs)
 	for _, j := range jobs {
 		if e, ok := im.AsError(j.err); !ok || e.Kind != im.Unavailable {
 			t.Fatal(j.err)
@@ -293,14 +293,14 @@ func TestReallyNoCommit(t *testing.T) {
 	}
 	next := b.allJobs()
 	b.batch(next, 0, "", nil)
-	b.hold(next)
+	b.checkJobs(next)
 	b.checkPublished()
 }
 
-// TestCutOffOfUnknownOutcome: a COMMIT of a cut-off that was done and said to have
-// failed. No event tells of it; who verifies tokens is told of it all the same.
+// TestCutOffOfUnknownOutcome checks that a cut-off is published if its COMMIT is durable
+// but reports an error. It has no event that could make up for it.
 func TestCutOffOfUnknownOutcome(t *testing.T) {
-	var fails atomic.Bool // others read meanwhile
+	var fails atomic.Bool // also read by readers
 	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Logger: slog.New(slog.DiscardHandler), fault: func(s *session, query string) error {
 		if query != "COMMIT" || !fails.CompareAndSwap(true, false) {
 			return nil
@@ -328,7 +328,7 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Write(t.Context(), func(im.Tx) error { fails.Store(true); return nil }); err == nil {
-		t.Fatal("the fault did not come")
+		t.Fatal("the COMMIT did not fail")
 	}
 	mu.Lock()
 	clear(published)
@@ -337,7 +337,7 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 		fails.Store(true)
 		return tx.CutTokens(im.TokenCut{User: "in doubt", At: fromMillis(2)})
 	}); err == nil {
-		t.Fatal("the fault did not come")
+		t.Fatal("the COMMIT did not fail")
 	}
 	if err := s.Ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -349,17 +349,17 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 	}
 }
 
-// TestReadsAtStart: what is read at the start is not ended for the time it takes.
+// TestReadsAtStart checks that the read limit does not apply to reads during the start.
 func TestReadsAtStart(t *testing.T) {
-	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{ReadLimit: 1}) // reads a little itself
+	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{ReadLimit: 1}) // Open reads, too
 	read := func(r im.Reader) error {
 		_, err := r.LogBounds()
 		return err
 	}
 	if err := s.View(t.Context(), read); !errors.Is(err, errSlowRead) {
-		t.Errorf("a read: %v, want that it took too long", err)
+		t.Errorf("View = %v, want errSlowRead", err)
 	}
 	if err := s.View(im.AtStart(t.Context()), read); err != nil {
-		t.Errorf("a read at the start: %v", err)
+		t.Errorf("View at the start: %v", err)
 	}
 }

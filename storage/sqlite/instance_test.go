@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestLastID: a store that is opened again knows how far ids have come.
+// TestLastID checks that a reopened store knows the greatest id of a message.
 func TestLastID(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	expect := func(want im.ID) {
@@ -24,11 +24,11 @@ func TestLastID(t *testing.T) {
 	}
 	expect(0)
 	s := openAt(t, path, Options{})
-	makePlace(t, s)
+	createConversation(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expect(0) // ids of conversations do not count: some are random
+	expect(0) // some ids of conversations are random, so they do not count
 	s = openAt(t, path, Options{})
 	err := s.Write(t.Context(), func(tx im.Tx) error {
 		_, err := tx.InsertMessage(im.Message{ID: firstID + 7, Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active})
@@ -43,15 +43,15 @@ func TestLastID(t *testing.T) {
 	expect(firstID + 7)
 }
 
-// TestClockSeen: a store that is opened again knows what the clock showed last, also
-// where that was earlier than before.
+// TestClockSeen checks that a reopened store knows the last time of the clock, even if it
+// went back.
 func TestClockSeen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	want := time.Time{}
 	for _, at := range []int64{5, 9, 7} {
 		s := openAt(t, path, Options{})
 		if got := s.Instance().ClockSeen; !got.Equal(want) {
-			t.Errorf("seen %v, want %v", got, want)
+			t.Errorf("ClockSeen = %v, want %v", got, want)
 		}
 		want = fromMillis(at)
 		err := s.Write(t.Context(), func(tx im.Tx) error { return tx.PutClockSeen(want) })

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// rowsOf counts those of a table.
+// rowsOf counts the rows of a table.
 func rowsOf(t *testing.T, s *Store, table string) (n int) {
 	t.Helper()
 	err := s.View(t.Context(), func(r im.Reader) error {
@@ -20,8 +20,9 @@ func rowsOf(t *testing.T, s *Store, table string) (n int) {
 	return n
 }
 
-// TestTrimmingTheLogDeletesEndedIntervals: what ended before the log begins is removed, in
-// bounded steps, and what lasts stays until its place is deleted.
+// TestTrimmingTheLogDeletesEndedIntervals checks that versions and intervals which ended
+// before the start of the log are deleted, in bounded steps, and that present ones stay
+// until their conversation is deleted.
 func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -67,7 +68,7 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 		})
 	}
 	tables := []string{"space_roles", "channel_access", "role_stays", "list_stays"}
-	hold := func(what string, want int) {
+	checkRows := func(what string, want int) {
 		t.Helper()
 		for _, table := range tables {
 			if n := rowsOf(t, s, table); n != want {
@@ -83,16 +84,16 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 		})
 		return n
 	}
-	hold("all", changes)
+	checkRows("at first", changes)
 	trim(2) // the event of the first change, and of the end of its stays
 	for _, table := range tables[2:] {
 		if n := rowsOf(t, s, table); n != changes-1 {
-			t.Errorf("%d rows of %s are left", n, table)
+			t.Errorf("%d rows of %s remain", n, table)
 		}
 	}
 	for trim(7) > 0 {
 	}
-	hold("what lasts", 1)
+	checkRows("after trimming the log", 1)
 
 	write(func(tx im.Tx) error {
 		pos, err := event(tx)
@@ -101,7 +102,7 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 		}
 		return tx.DeleteConversation(space, at, pos)
 	})
-	hold("after the deletion", 1)
+	checkRows("after the deletion", 1)
 	trim(7)
-	hold("after the log was cut", 0)
+	checkRows("after trimming the deletion", 0)
 }

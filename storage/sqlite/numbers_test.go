@@ -16,29 +16,29 @@ import (
 )
 
 var (
-	// keyword finds a part of a statement among the strings of the package.
+	// keyword matches strings that are parts of statements.
 	keyword = regexp.MustCompile(`\b(SELECT|UPDATE|INSERT|DELETE|FROM|WHERE|AND|JOIN|ORDER BY|LIMIT|PRAGMA|ON CONFLICT)\b|\w+ (=|<>|<=|>=) `)
-	// braced finds the name of a number.
+	// braced matches the name of a number.
 	braced = regexp.MustCompile(`\{(\w+)\}`)
 
 	comment = regexp.MustCompile(`--.*`)
-	// compared finds a column beside a number, or beside a list of them.
+	// compared matches a column compared with a number, or with a list of numbers.
 	compared = regexp.MustCompile(`(?i)\b(\w+)\s*(?:<>|!=|<=|>=|=|<|>|\bIN\s*\()\s*(-?\d+)\b`)
-	// declared finds the default of a column.
+	// declared matches the default of a column.
 	declared = regexp.MustCompile(`(?im)^\s*(\w+)\s+(?:INTEGER|ANY)\b.*\bDEFAULT\s+(-?\d+)`)
-	// replaced finds what stands for a NULL, bounded a limit on rows.
+	// replaced matches the replacement of a NULL, bounded a limit on rows.
 	replaced = regexp.MustCompile(`(?i)\bcoalesce\([\w.]+,\s*(-?\d+)\)`)
 	bounded  = regexp.MustCompile(`(?i)\bLIMIT\s+(-?\d+)\b`)
 	large    = regexp.MustCompile(`\b\d{5,}\b`)
 )
 
-// booleans are the columns of which 0 is false and 1 is true.
+// booleans are the columns in which 0 is false and 1 is true.
 var booleans = []string{
 	"by_self", "indexed", "in_space", "in_thread", "mute_all", "muted", "private", "purged", "q", "quiet", "receipt", "timed",
 }
 
-// literals returns the numbers in SQL that need a name. A 0, which is nothing, and a limit
-// of one row or none need none.
+// literals returns the numbers in SQL that should have a name. 0, and a limit of one row or
+// of none, need no name.
 func literals(sql string) (found []string) {
 	sql = comment.ReplaceAllString(sql, "")
 	for _, m := range slices.Concat(compared.FindAllStringSubmatch(sql, -1), declared.FindAllStringSubmatch(sql, -1)) {
@@ -60,13 +60,14 @@ func literals(sql string) (found []string) {
 	return append(found, large.FindAllString(sql, -1)...)
 }
 
-// TestStatementsNameTheirNumbers: no statement and no migration has a state, a kind, a role,
-// a sentinel or a limit as a literal number, and each name in braces is one of numbers.
+// TestStatementsNameTheirNumbers checks that statements and migrations have no literal
+// number for a state, kind, role, sentinel or limit, and that each name in braces is in
+// numbers.
 func TestStatementsNameTheirNumbers(t *testing.T) {
 	used := map[string]bool{}
 	check := func(where, sql string) {
 		for _, l := range literals(sql) {
-			t.Errorf("%s: %q has a number without a name", where, l)
+			t.Errorf("%s: %q has a literal number", where, l)
 		}
 		for _, m := range braced.FindAllStringSubmatch(sql, -1) {
 			if used[m[1]] = true; numbers[m[1]] == nil {
@@ -76,7 +77,7 @@ func TestStatementsNameTheirNumbers(t *testing.T) {
 	}
 	parts := statementParts(t)
 	if len(parts) < 200 {
-		t.Errorf("only %d parts of statements were found", len(parts))
+		t.Errorf("found only %d parts of statements", len(parts))
 	}
 	for where, part := range parts {
 		check(where, part)
@@ -94,13 +95,13 @@ func TestStatementsNameTheirNumbers(t *testing.T) {
 	}
 	for name := range numbers {
 		if !used[name] {
-			t.Errorf("no statement names {%s}", name)
+			t.Errorf("no statement uses {%s}", name)
 		}
 	}
 }
 
-// statementParts returns the strings of the package that are parts of statements, by where
-// they are.
+// statementParts returns the strings of the package that are parts of statements, by
+// position.
 func statementParts(t *testing.T) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -135,7 +136,7 @@ func statementParts(t *testing.T) map[string]string {
 	return parts
 }
 
-// TestLiterals: the test above finds what it looks for, and nothing else.
+// TestLiterals checks literals itself.
 func TestLiterals(t *testing.T) {
 	for sql, want := range map[string][]string{
 		"m.state = 1 AND m.quiet = 0 AND timed = 1":    {"state = 1"},
@@ -150,12 +151,13 @@ func TestLiterals(t *testing.T) {
 		"    indexed INTEGER NOT NULL DEFAULT 1, -- 7": nil,
 	} {
 		if got := literals(sql); !slices.Equal(got, want) {
-			t.Errorf("in %q: %q, not %q", sql, got, want)
+			t.Errorf("literals(%q) = %q, want %q", sql, got, want)
 		}
 	}
 }
 
-// TestListedKinds: the list of conversations has those of a kind up to the room.
+// TestListedKinds checks that exactly the kinds up to room are in the list of
+// conversations, because SQL relies on it.
 func TestListedKinds(t *testing.T) {
 	for _, kind := range []im.Kind{im.Direct, im.Group, im.Room, im.Thread, im.Channel, im.Space} {
 		listed := kind == im.Direct || kind == im.Group || kind == im.Room

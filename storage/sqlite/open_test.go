@@ -19,7 +19,7 @@ import (
 func TestOpenMakesPrivateFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b?#%c", "data")
 	s := openAt(t, filepath.Join(dir, "imapi.db"), Options{})
-	if err := s.Write(t.Context(), block(1)); err != nil {
+	if err := s.Write(t.Context(), putBlock(1)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(dir)
@@ -27,7 +27,7 @@ func TestOpenMakesPrivateFiles(t *testing.T) {
 		t.Fatalf("%v, %v", info.Mode(), err)
 	}
 	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != 8 { // the database and the index, each with two beside it, keys and lock
+	if err != nil || len(files) != 8 { // database and index with two more files each, keys and lock
 		t.Fatalf("%v, %v", files, err)
 	}
 	for _, f := range files {
@@ -42,7 +42,7 @@ func TestOpenLocksTheDirectory(t *testing.T) {
 	s := openAt(t, path, Options{})
 	_, err := Open(t.Context(), filepath.Join(filepath.Dir(path), "another.db"), withKeys(filepath.Join(filepath.Dir(path), "another.db"), Options{}))
 	if err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {
-		t.Fatalf("the second one got %v", err)
+		t.Fatalf("second Open = %v, want ErrInUse", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestOpenLocksTheDirectory(t *testing.T) {
 	openAt(t, path, Options{})
 }
 
-// createFile makes an empty database if there is none, to be filled by statements.
+// createFile creates an empty database file if there is none.
 func createFile(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -59,31 +59,31 @@ func createFile(path string) error {
 	return file.Close()
 }
 
-// otherNames are ways to reach a file in a data directory from elsewhere.
+// otherNames are ways to reach a database file from another path.
 var otherNames = map[string]func(path string) (string, error){
 	"symlinked directory": func(path string) (string, error) {
 		link := filepath.Join(filepath.Dir(filepath.Dir(path)), "link")
 		return filepath.Join(link, "imapi.db"), os.Symlink("data", link)
 	},
 	"symlinked file": func(path string) (string, error) {
-		return elsewhere(path, func(to string) error { return os.Symlink(path, to) })
+		return linkElsewhere(path, func(to string) error { return os.Symlink(path, to) })
 	},
 	"link to a symlink": func(path string) (string, error) {
-		return elsewhere(path, func(to string) error {
+		return linkElsewhere(path, func(to string) error {
 			return errors.Join(os.Symlink("../data/imapi.db", to+".hop"), os.Symlink("imapi.db.hop", to))
 		})
 	},
 	"hard link": func(path string) (string, error) {
-		return elsewhere(path, func(to string) error { return os.Link(path, to) })
+		return linkElsewhere(path, func(to string) error { return os.Link(path, to) })
 	},
 	"hard link beside it": func(path string) (string, error) {
 		to := filepath.Join(filepath.Dir(path), "second.db")
 		return to, os.Link(path, to)
 	},
-	"itself": func(path string) (string, error) { return path, nil },
+	"same path": func(path string) (string, error) { return path, nil },
 }
 
-func elsewhere(path string, link func(to string) error) (string, error) {
+func linkElsewhere(path string, link func(to string) error) (string, error) {
 	dir := filepath.Join(filepath.Dir(filepath.Dir(path)), "elsewhere")
 	to := filepath.Join(dir, "imapi.db")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -92,14 +92,14 @@ func elsewhere(path string, link func(to string) error) (string, error) {
 	return to, link(to)
 }
 
-// TestOpenLocksTheFileByAnyName holds that a database has one owner, whatever it is
-// called by whom.
+// TestOpenLocksTheFileByAnyName checks that a database can only be opened once, under any
+// of its names.
 func TestOpenLocksTheFileByAnyName(t *testing.T) {
 	for name, link := range otherNames {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "data", "imapi.db")
 			s := openAt(t, path, Options{})
-			if err := s.Write(t.Context(), block(1)); err != nil {
+			if err := s.Write(t.Context(), putBlock(1)); err != nil {
 				t.Fatal(err)
 			}
 			other, err := link(path)
@@ -110,19 +110,19 @@ func TestOpenLocksTheFileByAnyName(t *testing.T) {
 				if err == nil {
 					_ = second.Close()
 				}
-				t.Fatalf("the second one got %v", err)
+				t.Fatalf("second Open = %v, want ErrInUse", err)
 			}
-			if err := s.Write(t.Context(), block(2)); err != nil {
-				t.Errorf("the first one, after that: %v", err)
+			if err := s.Write(t.Context(), putBlock(2)); err != nil {
+				t.Errorf("write after the second Open: %v", err)
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			s = openAt(t, other, Options{}) // nobody has it any more
+			s = openAt(t, other, Options{}) // no longer locked
 			err = s.View(t.Context(), func(r im.Reader) error {
 				blocked, err := r.Blocked("alice", "2")
 				if !blocked {
-					t.Error("lost")
+					t.Error("the block is lost")
 				}
 				return err
 			})
@@ -130,14 +130,14 @@ func TestOpenLocksTheFileByAnyName(t *testing.T) {
 				t.Error(err)
 			}
 			if _, err := Open(t.Context(), path, withKeys(path, Options{})); !errors.Is(err, ErrInUse) {
-				t.Errorf("by its first name: %v", err)
+				t.Errorf("open by its first name: %v, want ErrInUse", err)
 			}
 		})
 	}
 }
 
-// TestOpenThroughALinkToNothing holds that the file is made where the link leads to,
-// with its log next to it.
+// TestOpenThroughALinkToNothing checks that a dangling link is followed: the database and
+// its log are created at its target.
 func TestOpenThroughALinkToNothing(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "disk"), 0o700); err != nil {
@@ -148,7 +148,7 @@ func TestOpenThroughALinkToNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openAt(t, link, Options{})
-	if err := s.Write(t.Context(), block(1)); err != nil {
+	if err := s.Write(t.Context(), putBlock(1)); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"x.db", "x.db-wal", lockFile} {
@@ -156,16 +156,17 @@ func TestOpenThroughALinkToNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	circle := filepath.Join(dir, "circle.db")
-	if err := os.Symlink("circle.db", circle); err != nil {
+	cycle := filepath.Join(dir, "circle.db")
+	if err := os.Symlink("circle.db", cycle); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), circle, withKeys(circle, Options{})); err == nil || !strings.Contains(err.Error(), "symbolic links") {
-		t.Errorf("a circle: %v", err)
+	if _, err := Open(t.Context(), cycle, withKeys(cycle, Options{})); err == nil || !strings.Contains(err.Error(), "symbolic links") {
+		t.Errorf("open a cycle of links: %v", err)
 	}
 }
 
-// TestOneName holds what is refused where the file's own lock would keep out SQLite.
+// TestOneName checks the refusal of hard links on systems where the file lock would
+// conflict with SQLite's.
 func TestOneName(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	file, err := os.Create(path)
@@ -180,7 +181,7 @@ func TestOneName(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := oneName(file); err == nil || !strings.Contains(err.Error(), "hard link") {
-		t.Errorf("with two names: %v", err)
+		t.Errorf("oneName of a file with two links: %v", err)
 	}
 }
 
@@ -188,7 +189,7 @@ func TestOpenAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	s := openAt(t, path, Options{})
 	first := s.Instance()
-	if err := s.Write(t.Context(), block(1)); err != nil {
+	if err := s.Write(t.Context(), putBlock(1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -199,15 +200,15 @@ func TestOpenAgain(t *testing.T) {
 	}
 	s = openAt(t, path, Options{Synchronous: "NORMAL", Readers: 1})
 	if got := s.Instance(); got.Log != first.Log || string(got.TicketKey) != string(first.TicketKey) {
-		t.Error("another instance")
+		t.Error("reopening changed the instance")
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Error("left readable for others")
+		t.Error("the file is readable by other users")
 	}
 	err := s.View(t.Context(), func(r im.Reader) error {
 		blocked, err := r.Blocked("alice", "1")
 		if !blocked {
-			t.Error("lost")
+			t.Error("the block is lost")
 		}
 		return err
 	})
@@ -216,12 +217,12 @@ func TestOpenAgain(t *testing.T) {
 	}
 	other := openNew(t, Options{}).Instance()
 	if other.Log == first.Log || string(other.TicketKey) == string(first.TicketKey) {
-		t.Error("two stores are the same instance")
+		t.Error("two stores have the same instance")
 	}
 }
 
-// spoil runs a statement on a database that no store has open.
-func spoil(t *testing.T, path, script string) {
+// runScript runs statements on a database that is not open.
+func runScript(t *testing.T, path, script string) {
 	t.Helper()
 	if err := createFile(path); err != nil {
 		t.Fatal(err)
@@ -250,8 +251,8 @@ func TestOpenRefuses(t *testing.T) {
 			if err := openAt(t, path, Options{}).Close(); err != nil {
 				t.Fatal(err)
 			}
-			spoil(t, path, test.script)
-			for range 2 { // the lock is not kept
+			runScript(t, path, test.script)
+			for range 2 { // a failed Open must release the lock
 				_, err := Open(t.Context(), path, withKeys(path, Options{}))
 				if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
 					t.Errorf("got %v", err)
@@ -260,22 +261,22 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 	path := filepath.Join(t.TempDir(), "imapi.db")
-	spoil(t, path, "CREATE TABLE of_somebody_else (x)")
+	runScript(t, path, "CREATE TABLE foreign_table (x)")
 	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil || !strings.Contains(err.Error(), "not a database of imapi") {
-		t.Errorf("a foreign database: %v", err)
+		t.Errorf("open a foreign database: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 999)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil {
-		t.Error("a file of anything was opened")
+		t.Error("opened a file that is not a database")
 	}
 	if _, err := Open(t.Context(), path, withKeys(path, Options{Synchronous: "off"})); err == nil {
-		t.Error("synchronous = off was taken")
+		t.Error("synchronous = off was accepted")
 	}
 }
 
-// TestMigrations: steps go forward, each whole or not at all.
+// TestMigrations checks that each migration is applied completely or not at all, in order.
 func TestMigrations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	if err := openAt(t, path, Options{}).Close(); err != nil {
@@ -339,7 +340,8 @@ func TestMigrations(t *testing.T) {
 	}
 }
 
-// TestPragmas: every connection has them, those opened after a failure too.
+// TestPragmas checks the settings of all connections, including those opened after a
+// failure.
 func TestPragmas(t *testing.T) {
 	s := openNew(t, Options{Readers: 1})
 	want := map[string]string{
@@ -353,7 +355,7 @@ func TestPragmas(t *testing.T) {
 				return err
 			}
 			if got != value {
-				t.Errorf("%s is %s, not %s", name, got, value)
+				t.Errorf("%s = %s, want %s", name, got, value)
 			}
 		}
 		return nil
@@ -365,7 +367,7 @@ func TestPragmas(t *testing.T) {
 		err := s.View(t.Context(), func(r im.Reader) error {
 			session := r.(*reader).session
 			if _, err := session.conn.ExecContext(t.Context(), "DELETE FROM users"); err == nil {
-				t.Error("a reader writes")
+				t.Error("a read connection can write")
 			}
 			return check(session)
 		})
@@ -380,8 +382,8 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
-// TestViewEnds: a read that takes too long, or whose caller has gone, is ended
-// together with its transaction, and the connection is good for the next.
+// TestViewEnds checks that a read that takes too long, or whose caller has gone away, is
+// ended with its transaction, and that the connection can be used again.
 func TestViewEnds(t *testing.T) {
 	s := openNew(t, Options{Readers: 1, ReadLimit: 20 * time.Millisecond})
 	const forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -392,7 +394,7 @@ func TestViewEnds(t *testing.T) {
 	}
 	err := s.View(t.Context(), endless)
 	if e, ok := im.AsError(err); !ok || e.Kind != im.Unavailable || !errors.Is(err, errSlowRead) {
-		t.Errorf("a long read: %v", err)
+		t.Errorf("endless read: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	err = s.View(ctx, func(r im.Reader) error {
@@ -400,16 +402,16 @@ func TestViewEnds(t *testing.T) {
 		return endless(r)
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("a read for nobody: %v", err)
+		t.Errorf("read with a canceled context: %v", err)
 	}
-	// One that reads nothing for too long: its snapshot is let go meanwhile.
+	// A snapshot also ends while nothing is read from it.
 	err = s.View(t.Context(), func(r im.Reader) error {
 		session := r.(*reader).session
 		if _, err := r.LogBounds(); err != nil {
 			return err
 		}
 		<-session.ctx.Done()
-		for session.inTransaction() { // the rollback comes from elsewhere
+		for session.inTransaction() { // another goroutine rolls back
 			if session.conn.PingContext(t.Context()) != nil {
 				break
 			}
@@ -418,7 +420,7 @@ func TestViewEnds(t *testing.T) {
 		return err
 	})
 	if !errors.Is(err, errSlowRead) {
-		t.Errorf("a read of nothing: %v", err)
+		t.Errorf("idle read: %v", err)
 	}
 	func() {
 		defer func() { _ = recover() }()
@@ -426,13 +428,13 @@ func TestViewEnds(t *testing.T) {
 	}()
 	err = s.View(t.Context(), func(r im.Reader) error { _, err := r.LogBounds(); return err })
 	if err != nil {
-		t.Errorf("the next one: %v", err)
+		t.Errorf("next read: %v", err)
 	}
 }
 
-// TestAcknowledgedIsThereAfterCrash: also what a crash has left in the write-ahead log
-// alone.
-func TestAcknowledgedIsThereAfterCrash(t *testing.T) {
+// TestAcknowledgedAfterCrash checks that acknowledged writes survive a kill, including
+// those that are only in the write-ahead log.
+func TestAcknowledgedAfterCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestCrashHelper$")
 	cmd.Env = append(os.Environ(), "IMAPI_TEST_CRASH="+path)
@@ -452,7 +454,7 @@ func TestAcknowledgedIsThereAfterCrash(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // killed, it says
+	_ = cmd.Wait() // returns the kill as an error
 	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() == 0 {
 		t.Fatalf("the crash left no log: %v", err)
 	}
@@ -471,7 +473,7 @@ func TestAcknowledgedIsThereAfterCrash(t *testing.T) {
 	}
 }
 
-// TestCrashHelper is the process that crashes, not a test of its own.
+// TestCrashHelper is the process that is killed.
 func TestCrashHelper(t *testing.T) {
 	path := os.Getenv("IMAPI_TEST_CRASH")
 	if path == "" {
@@ -479,7 +481,7 @@ func TestCrashHelper(t *testing.T) {
 	}
 	s := openAt(t, path, Options{})
 	for i := 0; ; i++ {
-		if err := s.Write(t.Context(), block(i)); err != nil {
+		if err := s.Write(t.Context(), putBlock(i)); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("done", i)

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/storage/storagetest"
 )
 
-// recorder keeps the text of every statement that a suite runs.
+// recorder records the text of every statement.
 type recorder struct {
 	mu   sync.Mutex
 	seen map[string]bool
@@ -26,39 +26,39 @@ func (r *recorder) hook(_ *session, query string) error {
 	return nil
 }
 
-// mayScan are the parts of plans that look through something whole and may:
-// small or bounded things, and what was asked for whole.
+// mayScan are the steps of query plans that may scan something as a whole: small or bounded
+// things, and what was requested as a whole.
 var mayScan = []string{
-	"SCAN j VIRTUAL TABLE", // the list of users that was given
+	"SCAN j VIRTUAL TABLE", // the given list
 	"SCAN users USING COVERING INDEX users_cut",
-	"SCAN users USING INDEX users_cut", // the users with a cut-off, and no others
+	"SCAN users USING INDEX users_cut", // only users with a cut-off
 	"SCAN (subquery-", "SCAN CONSTANT ROW",
-	"SCAN setting", // a step for each setting of retention
-	"SCAN c USING INDEX conversations_trimming", // the first of those under way
-	"SCAN counted", // to say how far a look at all messages is
+	"SCAN setting", // one step per retention setting
+	"SCAN c USING INDEX conversations_trimming", // the first trims in progress
+	"SCAN counted", // to report progress
 	"SCAN doomed",  // what a crash has left
-	"SCAN reader",  // a step for each user with receipts, of which each is a seek
-	"SCAN half",    // as many steps as the seqs have binary digits
-	"SCAN gap",     // of what was read, in bounded parts
-	"SCAN p",       // the page of a list that was found
-	"SCAN d",       // who ever was a member, for an export
+	"SCAN reader",  // one seek per user with receipts
+	"SCAN half",    // the steps of a binary search
+	"SCAN gap",     // the gaps, in bounded parts
+	"SCAN p",       // the rows of a page
+	"SCAN d",       // all members, for an export
 }
 
-// maySort are the statements whose rows come from many places at once: the
-// user's own conversations, a bounded stretch of the log, and members by name.
+// maySort are the statements that sort rows from several places: the user's conversations,
+// a bounded part of the log, and members by name.
 var maySort = []string{
 	selectReturnedTo,
 	selectConversations, selectChangedConversations, selectEvents, selectMembersAtSeq, selectEveryMember,
 	selectEventsInSpaces,
 }
 
-// TestPlans runs the suite and holds the plan of every statement that it ran:
-// each one seeks what it needs in an index, and history comes out sorted.
+// TestPlans runs the suite and checks the plan of each statement: it must seek in an index,
+// and history must need no sorting.
 func TestPlans(t *testing.T) {
 	r := &recorder{seen: map[string]bool{}}
 	t.Run("suite", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T) im.Store {
-			// Few events are unfiled, for those that are to be found, too.
+			// Few events stay unindexed, so that both ways of finding them are used.
 			return openNew(t, Options{Synchronous: "normal", fault: r.hook, unindexed: 4})
 		})
 	})
@@ -68,7 +68,7 @@ func TestPlans(t *testing.T) {
 	}
 	defer func() { _ = s.close() }()
 	if len(r.seen) < 60 {
-		t.Errorf("only %d statements were seen", len(r.seen))
+		t.Errorf("recorded only %d statements", len(r.seen))
 	}
 	byTime := "SEARCH m USING INDEX messages_by_time (conversation_id=? AND (created_at,seq)>(?,?) AND (created_at,seq)<(?,?))"
 	for query := range r.seen {
@@ -78,7 +78,7 @@ func TestPlans(t *testing.T) {
 		plan := explain(t, s, query)
 		if strings.Contains(query, "created_at, m.seq)") &&
 			plan[0] != byTime && plan[0] != strings.Replace(byTime, "INDEX", "COVERING INDEX", 1) {
-			t.Errorf("%s\nseeks but one end: %s", query, plan[0])
+			t.Errorf("%s\nseeks only one end: %s", query, plan[0])
 		}
 		for _, step := range plan {
 			bad := strings.HasPrefix(step, "SCAN") && !hasAnyPrefix(step, mayScan) ||
@@ -90,7 +90,7 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestHotPlans holds the plans of what is asked most often, word for word.
+// TestHotPlans checks steps of the plans of frequent statements.
 func TestHotPlans(t *testing.T) {
 	plans := map[string][]string{
 		selectEvents: {
@@ -334,7 +334,7 @@ func TestHotPlans(t *testing.T) {
 	}
 }
 
-// TestSendStatements pins how many statements a send takes, within its transaction.
+// TestSendStatements checks the number of statements in a send.
 func TestSendStatements(t *testing.T) {
 	var mu sync.Mutex
 	var ran []string
@@ -355,7 +355,7 @@ func TestSendStatements(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send("first") // makes the conversation
+	send("first") // creates the conversation
 	mu.Lock()
 	ran = nil
 	mu.Unlock()
@@ -368,12 +368,12 @@ func TestSendStatements(t *testing.T) {
 	}
 }
 
-// explain returns the steps of a statement's plan.
+// explain returns the steps of a query plan.
 func explain(t *testing.T, s *session, query string) (plan []string) {
 	t.Helper()
 	s.reset()
 	args := make([]any, strings.Count(query, "?"))
-	if strings.Contains(query, "?1") { // numbered ones, used again
+	if strings.Contains(query, "?1") { // numbered parameters may repeat
 		n := 1
 		for strings.Contains(query, fmt.Sprint("?", n+1)) {
 			n++

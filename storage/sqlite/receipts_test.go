@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// storedReceipts returns a user's ranges as they are stored.
+// storedReceipts returns a user's stored ranges.
 func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Range) {
 	t.Helper()
 	err := s.Write(t.Context(), func(w im.Tx) error {
@@ -27,11 +27,12 @@ func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Range
 	return list
 }
 
-// TestReceiptsAreRanges: however they are given, receipts are few rows.
+// TestReceiptsAreRanges checks that receipts take few rows, in whatever order they are
+// given.
 func TestReceiptsAreRanges(t *testing.T) {
 	const n, keptTimes = 1000, 64
 	s := openNew(t, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range n {
 			m := im.Message{ID: firstID + im.ID(i), Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active}
@@ -74,7 +75,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 	}
 	for user, want := range map[im.UserID]int{
 		"one by one": keptTimes + 1, "at the same time": 1, "backwards": keptTimes + 1, "answers": keptTimes + 1,
-		"some": n/3 + keptTimes/2 + 1, // a gap after every second
+		"some": n/3 + keptTimes/2 + 1, // a gap after every second message
 	} {
 		if got := storedReceipts(t, s, user); len(got) > want {
 			t.Errorf("%s: %d rows, %v ...", user, len(got), got[:9])
@@ -82,7 +83,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 	}
 	put("some", 1, n, n+1)
 	if got := storedReceipts(t, s, "some"); len(got) > keptTimes+1 {
-		t.Errorf("some, then all: %d rows", len(got))
+		t.Errorf("after a receipt for all: %d rows", len(got))
 	}
 	for _, seq := range []int64{1, 2, n - keptTimes + 1, n} {
 		var at int64
@@ -92,7 +93,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 			}
 		}
 		if want := max(seq, n-keptTimes); at != want {
-			t.Errorf("%d was read at %d, not %d", seq, at, want)
+			t.Errorf("%d was read at %d, want %d", seq, at, want)
 		}
 	}
 }

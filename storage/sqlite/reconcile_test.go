@@ -13,9 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestReconcilingIsInterrupted: a start that brings a restored backup in line with the
-// keys fails at any of its statements. The next one comes to the same end as one that was
-// never interrupted, and the log has got another name once, from where the backup was.
+// TestReconcilingIsInterrupted lets the start after a restore fail at each statement. The
+// next start must reach the same result as an uninterrupted one, with exactly one new log.
 func TestReconcilingIsInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	s := openAt(t, path, Options{Synchronous: "normal"})
@@ -44,7 +43,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Two more go without leaving anything, as by retention.
+	// Two more are deleted without a tombstone, as by retention.
 	err = s.Write(ctx, func(tx im.Tx) error {
 		_, err := tx.Remove(g.ID, []im.ID{sent[2].ID, sent[3].ID}, sent[3].CreatedAt)
 		return err
@@ -97,7 +96,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 				states[x.ID] = max(x.Erased, im.Active)
 			}
 			if x.Kind == im.SealedName {
-				t.Errorf("after %d statements a name is there", n)
+				t.Errorf("after %d statements there is a name", n)
 			}
 		}
 		for i, want := range []im.State{im.Revoked, im.Revoked, 0, 0, im.Active, im.Active} {
@@ -106,7 +105,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 			}
 		}
 		if past := again.Instance().PastLogs; len(past) != 1 || past[0] != (im.PastLog{Log: log, Head: head}) || again.Instance().Log == log {
-			t.Errorf("after %d statements the logs before are %v, want %d up to %d", n, past, log, head)
+			t.Errorf("after %d statements past logs are %v, want %d up to %d", n, past, log, head)
 		}
 		erased := 0
 		err = again.View(ctx, func(r im.Reader) error {
@@ -120,18 +119,18 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 			return err
 		})
 		if err != nil || erased != 2 {
-			t.Errorf("after %d statements %d erasures are told: %v", n, erased, err)
+			t.Errorf("after %d statements %d erasures are delivered, want 2: %v", n, erased, err)
 		}
 		if done {
 			if n < 10 {
-				t.Errorf("it was done after %d statements", n)
+				t.Errorf("reconciling took only %d statements", n)
 			}
 			return
 		}
 	}
 }
 
-// sealedIn returns all that is sealed in a store.
+// sealedIn returns everything sealed in a store.
 func sealedIn(t *testing.T, s *Store) (list []im.Sealed) {
 	t.Helper()
 	err := s.View(context.Background(), func(r im.Reader) error {

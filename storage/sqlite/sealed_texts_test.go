@@ -20,8 +20,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// sealedColumns are all columns with sealed content, each with that of its slot. Their rows
-// are known by the rowid.
+// sealedColumns are all columns with sealed content, with the column of its slot. Rows are
+// identified by rowid.
 var sealedColumns = []struct{ table, slot, sealed string }{
 	{"messages", "slot", "sealed"},
 	{"messages", "note_slot", "note"},
@@ -31,31 +31,30 @@ var sealedColumns = []struct{ table, slot, sealed string }{
 	{"role_names", "slot", "name"},
 }
 
-// TestSealedColumns: every column that may hold content is known as one that is sealed,
-// with the column of its slot, also to who reads docs/erasure.md; every other one with
-// text holds what is no content.
+// TestSealedColumns checks that each column that could hold content is sealed, has a slot,
+// and is listed in docs/erasure.md. Other text columns are listed here with what they hold.
 func TestSealedColumns(t *testing.T) {
 	s := openNew(t, Options{})
 	const (
-		userID = "the id of a user" // whoever the application's tokens name
+		userID = "the id of a user" // as named by the application's tokens
 		ids    = "numbers and ids"
-		client = "what a client calls it"
+		client = "an id chosen by a client"
 	)
 	plain := map[string]string{
-		"meta.key": "ours", "meta.value": "ours",
+		"meta.key": "constants and random values", "meta.value": "constants and random values",
 		"users.name": userID, "blocks.name": userID, "list_stays.name": userID, "invitations.name": userID,
 		"space_roles.roles": ids, "channel_access.access": ids, "events.data": ids,
 		"messages.sender_device": client, "messages.client_id": client, "events.actor_device": client, "remembered_messages.client_id": client,
-		"events.type": "the name of a type",
+		"events.type": "the name of an event type",
 	}
 	columns := map[string]string{}
 	err := s.View(t.Context(), func(r im.Reader) error {
 		return r.(*reader).session.query(`SELECT m.name || '.' || c.name, upper(c.type) FROM sqlite_schema m
 			CROSS JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT GLOB 'search*' AND m.name NOT GLOB 'sqlite_*'`,
 			nil, func(rows *sql.Rows) (bool, error) {
-				var name, is string
-				err := rows.Scan(&name, &is)
-				columns[name] = is
+				var name, typ string
+				err := rows.Scan(&name, &typ)
+				columns[name] = typ
 				return true, err
 			})
 	})
@@ -72,25 +71,25 @@ func TestSealedColumns(t *testing.T) {
 			t.Errorf("docs/erasure.md does not have %s", row)
 		}
 		sealed[c.table+"."+c.sealed] = true
-		if is := columns[c.table+"."+c.slot]; is != "INTEGER" {
-			t.Errorf("%s.%s is %q", c.table, c.slot, is)
+		if typ := columns[c.table+"."+c.slot]; typ != "INTEGER" {
+			t.Errorf("%s.%s is %q", c.table, c.slot, typ)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(columns)) {
-		switch is := columns[name]; {
-		case is == "INTEGER":
-		case is == "BLOB" && sealed[name]:
+		switch typ := columns[name]; {
+		case typ == "INTEGER":
+		case typ == "BLOB" && sealed[name]:
 			delete(sealed, name)
 		case plain[name] == "":
-			t.Errorf("%s, which is %s, is not known to be without content, and is not sealed", name, is)
+			t.Errorf("%s of type %s is neither sealed nor known to hold no content", name, typ)
 		}
 	}
 	if len(sealed) > 0 {
-		t.Errorf("there are no columns %v", sealed)
+		t.Errorf("missing columns: %v", sealed)
 	}
 }
 
-// allSealed is what sealedColumns have, by table, column and row.
+// allSealed returns the sealed values of sealedColumns, by table, column and row.
 func allSealed(tb testing.TB, s *Store) map[string]sealedRow {
 	tb.Helper()
 	all := map[string]sealedRow{}
@@ -112,18 +111,17 @@ func allSealed(tb testing.TB, s *Store) map[string]sealedRow {
 	return all
 }
 
-// TestSealedGoesThroughAll: what is brought in line with the keys and verified is all that
-// is sealed, in whichever column.
-func TestSealedGoesThroughAll(t *testing.T) {
-	h := newHall(t, t.TempDir())
+// TestSealedListsAll checks that Sealed lists the values of all sealed columns.
+func TestSealedListsAll(t *testing.T) {
+	h := newTextFixture(t, t.TempDir())
 	h.write(func(tx im.Tx) error {
 		for id := firstID; id < firstID+3; id++ {
-			content := marked(h.marked(40), 100)
-			if _, err := tx.InsertMessage(im.Message{ID: id, Conversation: hallGroup, Sender: "alice", Type: im.Text, State: im.Active, Content: content}); err != nil {
+			content := marked(h.newText(40), 100)
+			if _, err := tx.InsertMessage(im.Message{ID: id, Conversation: fixtureGroup, Sender: "alice", Type: im.Text, State: im.Active, Content: content}); err != nil {
 				return err
 			}
 		}
-		_, err := tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.marked(40)}, fromMillis(1))
+		_, err := tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.newText(40)}, fromMillis(1))
 		return err
 	})
 	found := map[int64]bool{}
@@ -143,113 +141,113 @@ func TestSealedGoesThroughAll(t *testing.T) {
 	columns := map[string]bool{}
 	for of, row := range allSealed(t, h.Store) {
 		if !found[row.slot] {
-			t.Errorf("%s is passed over", of)
+			t.Errorf("Sealed does not list %s", of)
 		}
 		column, _, _ := strings.Cut(of, " ")
 		columns[column] = true
 	}
 	if len(columns) != len(sealedColumns) {
-		t.Errorf("there is something in %v alone", slices.Sorted(maps.Keys(columns)))
+		t.Errorf("the fixture only has values in %v", slices.Sorted(maps.Keys(columns)))
 	}
 }
 
-// hall is a store with a conversation of each kind with all texts that there are, each of
-// which has a marker.
-type hall struct {
+// textFixture is a store with a conversation of each kind and all texts, each with a
+// marker.
+type textFixture struct {
 	testing.TB
 	*Store
 	random *rand.Rand
 	dir    string
 	traces *traces
 	at     im.Position
-	// texts are what is called how, by table, column and row, as allSealed.
+	// texts are the present texts by table, column and row, like allSealed.
 	texts map[string]string
 }
 
-// Ids in it: the kinds are those of conversations, and thread is in the group.
+// Ids in the fixture. fixtureThread is in the group, fixtureChannelThread in the channel.
 const (
-	hallSpace, hallChannel, hallGroup, hallRoom, hallThread im.ID = 101, 102, 103, 104, 105
-	hallThreadBelow                                         im.ID = 106
-	hallRole, hallOtherRole                                 im.ID = 201, 202
+	fixtureSpace, fixtureChannel, fixtureGroup, fixtureRoom, fixtureThread im.ID = 101, 102, 103, 104, 105
+	fixtureChannelThread                                                   im.ID = 106
+	fixtureRole, fixtureOtherRole                                          im.ID = 201, 202
 )
 
-func newHall(tb testing.TB, dir string) *hall {
-	h := &hall{
+func newTextFixture(tb testing.TB, dir string) *textFixture {
+	h := &textFixture{
 		TB: tb, Store: openAt(tb, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal", ReadLimit: time.Minute}),
 		random: rand.New(rand.NewPCG(51, 52)), dir: dir, traces: newTraces(), texts: map[string]string{},
 	}
 	for _, c := range []im.Conversation{
-		{ID: hallSpace, Kind: im.Space},
-		{ID: hallChannel, Kind: im.Channel, Space: hallSpace},
-		{ID: hallThreadBelow, Kind: im.Thread, Space: hallSpace, Parent: hallChannel, Root: 1},
-		{ID: hallGroup, Kind: im.Group},
-		{ID: hallRoom, Kind: im.Room},
-		{ID: hallThread, Kind: im.Thread, Parent: hallGroup, Root: 2},
+		{ID: fixtureSpace, Kind: im.Space},
+		{ID: fixtureChannel, Kind: im.Channel, Space: fixtureSpace},
+		{ID: fixtureChannelThread, Kind: im.Thread, Space: fixtureSpace, Parent: fixtureChannel, Root: 1},
+		{ID: fixtureGroup, Kind: im.Group},
+		{ID: fixtureRoom, Kind: im.Room},
+		{ID: fixtureThread, Kind: im.Thread, Parent: fixtureGroup, Root: 2},
 	} {
-		h.retext(&c)
+		h.setTexts(&c)
 		h.write(func(tx im.Tx) error { return tx.CreateConversation(c) })
 	}
-	for _, role := range []im.ID{hallRole, hallOtherRole} {
-		h.rename(role)
+	for _, role := range []im.ID{fixtureRole, fixtureOtherRole} {
+		h.renameRole(role)
 	}
 	return h
 }
 
-func (h *hall) write(fn func(im.Tx) error) {
+func (h *textFixture) write(fn func(im.Tx) error) {
 	h.Helper()
 	if err := h.Write(context.Background(), fn); err != nil {
 		h.Fatal(err)
 	}
 }
 
-// marked is a text with a marker of its own, from its beginning to its end.
-func (h *hall) marked(most int) string {
+// newText returns a text that consists of a new marker, repeated.
+func (h *textFixture) newText(count int) string {
 	marker := newMarker(h.random)
 	h.traces.add(marker)
-	text := strings.Repeat(marker+" ", 1+most/len(marker))
-	return text[:most/len(marker)*len(marker)]
+	text := strings.Repeat(marker+" ", 1+count/len(marker))
+	return text[:count/len(marker)*len(marker)]
 }
 
-// retext gives a conversation other texts.
-func (h *hall) retext(c *im.Conversation) {
-	c.Name, c.Announcement, c.Avatar = h.marked(im.MaxName), h.marked(im.MaxAnnouncement), h.marked(im.MaxAvatar)
+// setTexts gives a conversation new texts.
+func (h *textFixture) setTexts(c *im.Conversation) {
+	c.Name, c.Announcement, c.Avatar = h.newText(im.MaxName), h.newText(im.MaxAnnouncement), h.newText(im.MaxAvatar)
 	h.texts[fmt.Sprintf("conversations.name of %v", c.ID)] = c.Name
 	h.texts[fmt.Sprintf("conversations.announcement of %v", c.ID)] = c.Announcement
 	h.texts[fmt.Sprintf("conversations.avatar of %v", c.ID)] = c.Avatar
 }
 
-// update gives a conversation that is there other texts.
-func (h *hall) update(id im.ID) {
+// update gives an existing conversation new texts.
+func (h *textFixture) update(id im.ID) {
 	h.Helper()
 	h.write(func(tx im.Tx) error {
 		c, err := tx.Conversation(id)
 		if err != nil {
 			return err
 		}
-		h.retext(&c)
+		h.setTexts(&c)
 		return tx.UpdateConversation(c)
 	})
 }
 
-// rename gives a role another name, with a new version of the roles, as a use case does.
-func (h *hall) rename(role im.ID) {
+// renameRole renames a role and stores a new version of the roles, as the use case does.
+func (h *textFixture) renameRole(role im.ID) {
 	h.Helper()
-	name := h.marked(im.MaxRoleName)
+	name := h.newText(im.MaxRoleName)
 	h.texts[fmt.Sprintf("role_names.name of %v", role)] = name
 	h.write(func(tx im.Tx) (err error) {
-		h.at, err = tx.Append(im.Event{Type: im.RoleUpdated, At: fromMillis(1), Conversation: hallSpace, Space: hallSpace, RoleID: role, Actor: "alice"})
+		h.at, err = tx.Append(im.Event{Type: im.RoleUpdated, At: fromMillis(1), Conversation: fixtureSpace, Space: fixtureSpace, RoleID: role, Actor: "alice"})
 		if err != nil {
 			return err
 		}
-		if err := tx.PutRoles(hallSpace, im.SpaceRoles{Roles: im.RoleSet{{ID: hallRole}, {ID: hallOtherRole}, {ID: im.Everyone}}}, h.at); err != nil {
+		if err := tx.PutRoles(fixtureSpace, im.SpaceRoles{Roles: im.RoleSet{{ID: fixtureRole}, {ID: fixtureOtherRole}, {ID: im.Everyone}}}, h.at); err != nil {
 			return err
 		}
-		return tx.PutRoleName(hallSpace, role, name)
+		return tx.PutRoleName(fixtureSpace, role, name)
 	})
 }
 
-// delete deletes a conversation with what is below it.
-func (h *hall) delete(ids ...im.ID) {
+// delete deletes a conversation with its children.
+func (h *textFixture) delete(ids ...im.ID) {
 	h.Helper()
 	h.write(func(tx im.Tx) error {
 		at, err := tx.Append(im.Event{Type: im.ConversationDeleted, At: fromMillis(1), Conversation: ids[0], Actor: "alice"})
@@ -260,154 +258,148 @@ func (h *hall) delete(ids ...im.ID) {
 	})
 	for of := range h.texts {
 		for _, id := range ids {
-			if strings.HasPrefix(of, "conversations.") && strings.HasSuffix(of, fmt.Sprintf(" of %v", id)) || id == hallSpace && strings.HasPrefix(of, "role_names.") {
+			if strings.HasPrefix(of, "conversations.") && strings.HasSuffix(of, fmt.Sprintf(" of %v", id)) || id == fixtureSpace && strings.HasPrefix(of, "role_names.") {
 				delete(h.texts, of)
 			}
 		}
 	}
 }
 
-// hold holds what is stored against what was said, and shows of what was stored before
-// and is not any more that it cannot be unsealed.
-func (h *hall) hold(what string, before map[string]sealedRow) map[string]sealedRow {
+// check compares the stored texts with those of the fixture, and checks that values stored
+// before and replaced since cannot be unsealed.
+func (h *textFixture) check(what string, before map[string]sealedRow) map[string]sealedRow {
 	h.Helper()
-	h.traces.nowhere(h, h.dir)
-	is := allSealed(h, h.Store)
-	if got, want := slices.Sorted(maps.Keys(is)), slices.Sorted(maps.Keys(h.texts)); !slices.Equal(got, want) {
-		h.Fatalf("%s: there are\n%q, not\n%q", what, got, want)
+	h.traces.checkAbsent(h, h.dir)
+	stored := allSealed(h, h.Store)
+	if got, want := slices.Sorted(maps.Keys(stored)), slices.Sorted(maps.Keys(h.texts)); !slices.Equal(got, want) {
+		h.Fatalf("%s: stored\n%q, want\n%q", what, got, want)
 	}
-	for of, row := range is {
+	for of, row := range stored {
 		if text, err := (&reader{sealer: h.sealer}).unseal(row.slot, row.sealed); err != nil || string(text) != h.texts[of] {
-			h.Fatalf("%s: %s is %q, %v", what, of, text, err)
+			h.Fatalf("%s: %s = %q, %v", what, of, text, err)
 		}
 	}
-	shredded(h, h.Store)
+	waitShredded(h, h.Store)
 	for of, row := range before {
 		text, err := (&reader{sealer: h.sealer}).unseal(row.slot, row.sealed)
-		if row.slot == is[of].slot {
+		if row.slot == stored[of].slot {
 			continue
 		}
-		if gone := (*im.ShreddedError)(nil); !errors.As(err, &gone) || gone.Code != im.ShredRemoved {
-			h.Fatalf("%s: %s of before is unsealed: %q, %v", what, of, text, err)
+		if shredded := (*im.ShreddedError)(nil); !errors.As(err, &shredded) || shredded.Code != im.ShredRemoved {
+			h.Fatalf("%s: the old %s can be unsealed: %q, %v", what, of, text, err)
 		}
 	}
-	return is
+	return stored
 }
 
-// TestTextsAreSealed: names, announcements and avatars of conversations of every kind, and
-// names of roles, are in no file at any time. What one was before it was changed, or its
-// conversation deleted, cannot be unsealed any more, and all others can.
+// TestTextsAreSealed checks that texts of all conversations and names of roles are in no
+// file, and that a text can no longer be unsealed after it was changed or its conversation
+// deleted.
 func TestTextsAreSealed(t *testing.T) {
-	h := newHall(t, t.TempDir())
-	first := h.hold("given", nil)
+	h := newTextFixture(t, t.TempDir())
+	first := h.check("at first", nil)
 	if len(first) != 6*3+2 {
-		t.Fatalf("%d texts were given", len(first))
+		t.Fatalf("the fixture has %d texts, want 20", len(first))
 	}
-	// Something else changes: nothing is sealed anew.
+	// A change of something else seals nothing again.
 	h.write(func(tx im.Tx) error {
-		c, err := tx.Conversation(hallGroup)
+		c, err := tx.Conversation(fixtureGroup)
 		if err != nil {
 			return err
 		}
 		c.MuteAll, c.EditedAt = true, fromMillis(5)
-		return errors.Join(tx.UpdateConversation(c), tx.PutRoleName(hallSpace, hallRole, h.texts[fmt.Sprintf("role_names.name of %v", hallRole)]))
+		return errors.Join(tx.UpdateConversation(c), tx.PutRoleName(fixtureSpace, fixtureRole, h.texts[fmt.Sprintf("role_names.name of %v", fixtureRole)]))
 	})
-	for of, row := range h.hold("something else", first) {
+	for of, row := range h.check("another change", first) {
 		if row.slot != first[of].slot {
-			t.Errorf("%s was sealed anew", of)
+			t.Errorf("%s was sealed again", of)
 		}
 	}
-	// One of three changes: the others stay as they are.
+	// Changing one text does not seal the others again.
 	h.write(func(tx im.Tx) error {
-		c, err := tx.Conversation(hallRoom)
+		c, err := tx.Conversation(fixtureRoom)
 		if err != nil {
 			return err
 		}
-		c.Announcement = h.marked(100)
-		h.texts[fmt.Sprintf("conversations.announcement of %v", hallRoom)] = c.Announcement
+		c.Announcement = h.newText(100)
+		h.texts[fmt.Sprintf("conversations.announcement of %v", fixtureRoom)] = c.Announcement
 		return tx.UpdateConversation(c)
 	})
-	for of, row := range h.hold("one of three", first) {
-		if same := row.slot == first[of].slot; same == (of == fmt.Sprintf("conversations.announcement of %v", hallRoom)) {
-			t.Errorf("%s is where it was: %v", of, same)
+	for of, row := range h.check("one text changed", first) {
+		if same := row.slot == first[of].slot; same == (of == fmt.Sprintf("conversations.announcement of %v", fixtureRoom)) {
+			t.Errorf("%s is in the same slot: %v", of, same)
 		}
 	}
-	for _, id := range []im.ID{hallSpace, hallChannel, hallGroup, hallRoom, hallThread, hallThreadBelow} {
+	for _, id := range []im.ID{fixtureSpace, fixtureChannel, fixtureGroup, fixtureRoom, fixtureThread, fixtureChannelThread} {
 		h.update(id)
 	}
 	for range 3 {
-		h.rename(hallRole)
+		h.renameRole(fixtureRole)
 	}
-	second := h.hold("changed", first)
+	second := h.check("all changed", first)
 	h.write(func(tx im.Tx) error {
-		delete(h.texts, fmt.Sprintf("role_names.name of %v", hallOtherRole))
-		return tx.PutRoleName(hallSpace, hallOtherRole, "")
+		delete(h.texts, fmt.Sprintf("role_names.name of %v", fixtureOtherRole))
+		return tx.PutRoleName(fixtureSpace, fixtureOtherRole, "")
 	})
-	h.hold("a role was deleted", second)
-	h.delete(hallChannel, hallThreadBelow)
-	h.hold("a channel was deleted", second)
-	h.delete(hallSpace)
-	h.delete(hallGroup, hallThread)
-	h.delete(hallRoom)
+	h.check("a role was deleted", second)
+	h.delete(fixtureChannel, fixtureChannelThread)
+	h.check("a channel was deleted", second)
+	h.delete(fixtureSpace)
+	h.delete(fixtureGroup, fixtureThread)
+	h.delete(fixtureRoom)
 	if len(h.texts) != 0 {
-		t.Errorf("what is left: %v", slices.Sorted(maps.Keys(h.texts)))
+		t.Errorf("remaining texts: %v", slices.Sorted(maps.Keys(h.texts)))
 	}
-	h.hold("all was deleted", second)
-	h.hold("of the first", first)
+	h.check("all deleted", second)
+	h.check("all deleted, first texts", first)
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	h.traces.nowhere(t, h.dir)
+	h.traces.checkAbsent(t, h.dir)
 }
 
-// TestReadOfAnOldName: a read whose snapshot is from before a renaming, and that comes to
-// the name after its key was shredded, is run again and sees the new one.
+// TestReadOfAnOldName checks that a read with an old snapshot is repeated, and returns the
+// new text, if the key of the old text was shredded meanwhile.
 func TestReadOfAnOldName(t *testing.T) {
-	h := newHall(t, t.TempDir())
+	h := newTextFixture(t, t.TempDir())
 	for _, list := range []bool{false, true} {
 		runs := 0
 		var got im.Conversation
 		var names map[im.ID]string
 		err := h.View(t.Context(), func(r im.Reader) (err error) {
 			runs++
-			if _, err := r.Conversation(hallGroup); err != nil { // the snapshot begins
+			if _, err := r.Conversation(fixtureGroup); err != nil { // begin the snapshot
 				return err
 			}
 			if runs == 1 {
-				h.update(hallSpace)
-				h.update(hallChannel)
-				h.rename(hallRole)
-				for began := time.Now(); ; time.Sleep(time.Millisecond) {
-					if n, _ := h.Unshredded(); n == 0 {
-						break
-					} else if time.Since(began) > patience {
-						return errors.New("they are not shredded")
-					}
-				}
+				h.update(fixtureSpace)
+				h.update(fixtureChannel)
+				h.renameRole(fixtureRole)
+				waitFor(t, "the keys of the old texts are not shredded", func() bool { n, _ := h.Unshredded(); return n == 0 })
 			}
 			if list {
 				var all []im.Conversation
-				if all, err = r.Channels(hallSpace, 0, 9); err == nil {
+				if all, err = r.Channels(fixtureSpace, 0, 9); err == nil {
 					got = all[0]
 				}
-			} else if names, err = r.RoleNames(hallSpace); err == nil {
-				got, err = r.Conversation(hallChannel)
+			} else if names, err = r.RoleNames(fixtureSpace); err == nil {
+				got, err = r.Conversation(fixtureChannel)
 			}
 			return err
 		})
-		if err != nil || runs != 2 || got.Name != h.texts[fmt.Sprintf("conversations.name of %v", hallChannel)] {
+		if err != nil || runs != 2 || got.Name != h.texts[fmt.Sprintf("conversations.name of %v", fixtureChannel)] {
 			t.Errorf("list %v: %d runs, %q, %v", list, runs, got.Name, err)
 		}
-		if !list && names[hallRole] != h.texts[fmt.Sprintf("role_names.name of %v", hallRole)] {
-			t.Errorf("%d runs, the role is %q", runs, names[hallRole])
+		if !list && names[fixtureRole] != h.texts[fmt.Sprintf("role_names.name of %v", fixtureRole)] {
+			t.Errorf("after %d runs the role is called %q", runs, names[fixtureRole])
 		}
 	}
 }
 
-// TestLostTexts: where the key of a text was lost, or the text is damaged, it is empty,
-// and what it is the text of can still be used, and named again.
+// TestLostTexts checks that a damaged text, or one without its key, reads as empty and can
+// be set again.
 func TestLostTexts(t *testing.T) {
-	h := newHall(t, t.TempDir())
+	h := newTextFixture(t, t.TempDir())
 	h.write(func(w im.Tx) error {
 		t := w.(*tx)
 		for _, query := range []string{
@@ -420,15 +412,15 @@ func TestLostTexts(t *testing.T) {
 		}
 		return nil
 	})
-	look := func(what string, name, avatar, role string) {
+	checkTexts := func(what string, name, avatar, role string) {
 		t.Helper()
 		err := h.View(t.Context(), func(r im.Reader) error {
-			c, err := r.Conversation(hallGroup)
+			c, err := r.Conversation(fixtureGroup)
 			if err != nil || c.Name != name || c.Avatar != avatar || c.Announcement == "" {
 				t.Errorf("%s: %q, %q, %v", what, c.Name, c.Avatar, err)
 			}
-			names, err := r.RoleNames(hallSpace)
-			if err != nil || names[hallRole] != role || names[hallOtherRole] == "" {
+			names, err := r.RoleNames(fixtureSpace)
+			if err != nil || names[fixtureRole] != role || names[fixtureOtherRole] == "" {
 				t.Errorf("%s: %q, %v", what, names, err)
 			}
 			return nil
@@ -437,17 +429,17 @@ func TestLostTexts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	look("lost", "", "", "")
+	checkTexts("damaged", "", "", "")
 	h.write(func(tx im.Tx) error {
-		c, err := tx.Conversation(hallGroup)
+		c, err := tx.Conversation(fixtureGroup)
 		if err != nil {
 			return err
 		}
 		c.Name = "a name"
-		return errors.Join(tx.UpdateConversation(c), tx.PutRoleName(hallSpace, hallRole, "a role"))
+		return errors.Join(tx.UpdateConversation(c), tx.PutRoleName(fixtureSpace, fixtureRole, "a role"))
 	})
-	look("named again", "a name", "", "a role")
-	shredded(t, h.Store)
+	checkTexts("set again", "a name", "", "a role")
+	waitShredded(t, h.Store)
 	for of, row := range allSealed(t, h.Store) {
 		if _, err := (&reader{sealer: h.sealer}).unseal(row.slot, row.sealed); err != nil {
 			t.Errorf("%s cannot be unsealed: %v", of, err)
@@ -455,15 +447,15 @@ func TestLostTexts(t *testing.T) {
 	}
 }
 
-// TestRenamedIsGoneAfterCrash: a process is killed right after it has answered that
-// something has another name. Once the store is open again, before anyone is served, the
-// keys of all old names that it has answered for are shredded, and the new ones are there.
-func TestRenamedIsGoneAfterCrash(t *testing.T) {
-	for _, most := range []int{1, 40} {
+// TestRenamedAfterCrash kills a process right after it has acknowledged renames. When the
+// store is open again, the keys of the old names must be shredded, and the new names must
+// be readable.
+func TestRenamedAfterCrash(t *testing.T) {
+	for _, count := range []int{1, 40} {
 		dir := t.TempDir()
 		traces := newTraces()
-		var olds []im.Slot
-		for _, line := range killAfter(t, "TestRenameCrashHelper", "IMAPI_TEST_RENAME_CRASH="+dir, most) {
+		var oldSlots []im.Slot
+		for _, line := range killAfter(t, "TestRenameCrashHelper", "IMAPI_TEST_RENAME_CRASH="+dir, count) {
 			marker, slots, _ := strings.Cut(line, " ")
 			traces.add(marker)
 			for slot := range strings.FieldsSeq(slots) {
@@ -471,15 +463,15 @@ func TestRenamedIsGoneAfterCrash(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				olds = append(olds, im.Slot(number))
+				oldSlots = append(oldSlots, im.Slot(number))
 			}
 		}
-		traces.nowhere(t, dir)
+		traces.checkAbsent(t, dir)
 		s := openAt(t, filepath.Join(dir, "imapi.db"), Options{Synchronous: "normal"})
-		if n := rowsOf(t, s, "doomed"); n != 0 || len(olds) < 3*most {
-			t.Errorf("%d keys are noted as to be shredded, of %d", n, len(olds))
+		if n := rowsOf(t, s, "doomed"); n != 0 || len(oldSlots) < 3*count {
+			t.Errorf("%d keys remain to be shredded, %d old texts", n, len(oldSlots))
 		}
-		for _, old := range olds {
+		for _, old := range oldSlots {
 			if _, err := s.sealer.keys.Key(old); !errors.As(err, new(*im.ShreddedError)) {
 				t.Errorf("slot %d has a key: %v", old, err)
 			}
@@ -489,33 +481,32 @@ func TestRenamedIsGoneAfterCrash(t *testing.T) {
 				t.Errorf("%s cannot be unsealed: %v", of, err)
 			}
 		}
-		traces.nowhere(t, dir)
+		traces.checkAbsent(t, dir)
 	}
 }
 
-// TestRenameCrashHelper is the process that crashes, not a test of its own. It says a line
-// for each time that something was named anew, with the marker of the new name and the
-// slots of the old texts.
+// TestRenameCrashHelper is the process that is killed. It prints a line for each rename
+// with the marker of the new name and the slots of the old texts.
 func TestRenameCrashHelper(t *testing.T) {
 	dir := os.Getenv("IMAPI_TEST_RENAME_CRASH")
 	if dir == "" {
 		return
 	}
-	h := newHall(t, dir)
+	h := newTextFixture(t, dir)
 	for {
 		var old texts
 		var role sealedText
 		h.write(func(w im.Tx) error {
 			s := w.(*tx).session
-			_, err := s.row(selectTexts, []any{int64(hallGroup)}, old.dest()...)
+			_, err := s.row(selectTexts, []any{int64(fixtureGroup)}, old.dest()...)
 			if err == nil {
-				_, err = s.row(selectRoleName, []any{int64(hallRole)}, &role.slot, &role.sealed)
+				_, err = s.row(selectRoleName, []any{int64(fixtureRole)}, &role.slot, &role.sealed)
 			}
 			return err
 		})
-		h.rename(hallRole)
-		h.update(hallGroup)
-		marker, _, _ := strings.Cut(h.texts[fmt.Sprintf("conversations.name of %v", hallGroup)], " ")
+		h.renameRole(fixtureRole)
+		h.update(fixtureGroup)
+		marker, _, _ := strings.Cut(h.texts[fmt.Sprintf("conversations.name of %v", fixtureGroup)], " ")
 		fmt.Println(marker, role.slot.Int64, old.name.slot.Int64, old.announcement.slot.Int64, old.avatar.slot.Int64)
 	}
 }

@@ -10,36 +10,36 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// library is a corpus to search: a tenth of it in one conversation, the rest in
-// 999 others. As many messages of each size have the rare word, and the same
-// part of them the common one and the two characters.
-type library struct {
-	*talk
-	says *speech
-	last im.ID
-	n    int
+// corpus is a set of messages, a tenth of it in one conversation and the rest in 999
+// others. Corpora of each size have the same number of messages with the rare word, and the
+// same fraction with the common one and the two characters.
+type corpus struct {
+	*searchFixture
+	texts *textGenerator
+	last  im.ID
+	n     int
 }
 
 const (
-	libraryConversations = 1000
-	rareWord             = "quixotically"
-	rarePair             = "饕餮"
-	commonPair           = "上海"
+	corpusConversations = 1000
+	rareWord            = "quixotically"
+	rarePair            = "饕餮"
+	commonPair          = "上海"
 )
 
-func newLibrary(tb testing.TB) *library {
-	return &library{talk: newTalk(tb, libraryConversations, Options{Synchronous: "normal"}), says: newSpeech(61), last: im.FirstID(fromMillis(1.7e12))}
+func newCorpus(tb testing.TB) *corpus {
+	return &corpus{searchFixture: newSearchFixture(tb, corpusConversations, Options{Synchronous: "normal"}), texts: newTextGenerator(61), last: im.FirstID(fromMillis(1.7e12))}
 }
 
-// next is the next message.
-func (l *library) next() im.Message {
+// next returns the next message.
+func (l *corpus) next() im.Message {
 	l.n++
-	l.last += im.ID(10_000_000 + l.says.random.IntN(200_000_000))
+	l.last += im.ID(10_000_000 + l.texts.random.IntN(200_000_000))
 	conversation := im.ID(1)
 	if l.n%10 != 0 {
-		conversation = 2 + im.ID(l.says.random.IntN(libraryConversations-1))
+		conversation = 2 + im.ID(l.texts.random.IntN(corpusConversations-1))
 	}
-	words := l.says.text()
+	words := l.texts.text()
 	switch {
 	case l.n%50 < 3 || l.n%100 == 10:
 		words += " 我在" + commonPair + "等你"
@@ -49,8 +49,8 @@ func (l *library) next() im.Message {
 	return text(conversation, l.last, words)
 }
 
-// fill stores messages up to a number.
-func (l *library) fill(n int) {
+// fill stores messages until there are n.
+func (l *corpus) fill(n int) {
 	for l.n < n {
 		l.write(func(tx *tx) error {
 			for range min(1000, n-l.n) {
@@ -63,24 +63,23 @@ func (l *library) fill(n int) {
 	}
 }
 
-// BenchmarkSearch measures a page of 20 in 10^4 and in 10^6 messages, and holds
-// the one against the other.
+// BenchmarkSearch measures a page of 20 results in 10^4 and 10^6 messages, and their ratio.
 func BenchmarkSearch(b *testing.B) {
-	l := newLibrary(b)
+	l := newCorpus(b)
 	small := map[string]float64{}
 	for _, n := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("messages=%d", n), func(b *testing.B) {
 			l.fill(n)
-			l.settled()
+			l.waitIndexed()
 			for _, words := range []struct{ name, words string }{
-				{"common", l.says.words[0]},
+				{"common", l.texts.words[0]},
 				{"rare", rareWord},
 				{"none", "zzzyzx"},
 				{"pair", commonPair},
 				{"rare pair", rarePair},
 				{"character", "海"},
-				{"beginning", l.says.words[0][:2]},
-				{"two", l.says.words[0] + " " + l.says.words[1]},
+				{"beginning", l.texts.words[0][:2]},
+				{"two", l.texts.words[0] + " " + l.texts.words[1]},
 			} {
 				for _, in := range []struct {
 					name string
@@ -115,22 +114,22 @@ func BenchmarkSearch(b *testing.B) {
 	}
 }
 
-// BenchmarkReindex measures what it takes to compare the search index with a database of
-// 10^5 messages, as after a crash, and to make it anew.
+// BenchmarkReindex measures comparing the search index with a database of 10^5 messages, as
+// after a crash, and rebuilding it.
 func BenchmarkReindex(b *testing.B) {
 	const n = 100_000
-	l := newLibrary(b)
+	l := newCorpus(b)
 	l.fill(n)
-	l.settled()
+	l.waitIndexed()
 	b.Run("compare", func(b *testing.B) {
 		began := processorTime(b)
 		for b.Loop() {
 			l.Store.index.VerifyAll()
-			l.settled()
+			l.waitIndexed()
 		}
 		b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/1000/float64(b.N)/n, "cpu-µs/msg")
 	})
-	b.Run("anew", func(b *testing.B) {
+	b.Run("rebuild", func(b *testing.B) {
 		began := processorTime(b)
 		for b.Loop() {
 			if err := l.Reindex(b.Context(), nil); err != nil {
@@ -141,8 +140,8 @@ func BenchmarkReindex(b *testing.B) {
 	})
 }
 
-// processorTime is what this process has used: others disturb it less than they
-// do the clock.
+// processorTime returns the processor time of this process, which other processes affect
+// less than the clock.
 func processorTime(tb testing.TB) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

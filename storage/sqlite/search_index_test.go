@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-func (t *talk) finds(words string, want ...im.ID) {
+func (t *searchFixture) checkFinds(words string, want ...im.ID) {
 	t.Helper()
 	got := ids(t.search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 100}))
 	if !slices.Equal(got, want) {
@@ -18,8 +18,8 @@ func (t *talk) finds(words string, want ...im.ID) {
 	}
 }
 
-// again closes the store and opens it with the same options.
-func (t *talk) again(between func()) {
+// reopen closes the store and opens it with the same options.
+func (t *searchFixture) reopen(between func()) {
 	t.Helper()
 	if err := t.Close(); err != nil {
 		t.Fatal(err)
@@ -36,148 +36,151 @@ func numbered(from, to im.ID) (list []im.Message, found []im.ID) {
 	return list, newest(found)
 }
 
-// TestIndex: messages are found from when they are stored, whether they are in the index's
-// file or not, before and after it is opened again; erased ones are not, and leave it.
+// TestIndex checks that messages are found as soon as they are stored, whether or not they
+// are in the index's file, also after reopening, and that erased messages are not found and
+// leave the file.
 func TestIndex(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 700})
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 700})
 	list, found := numbered(1, 2000)
 	for part := range slices.Chunk(list, 90) {
-		s.say(part...)
-		s.finds("word", found[len(found)-int(part[len(part)-1].ID):]...)
+		s.send(part...)
+		s.checkFinds("word", found[len(found)-int(part[len(part)-1].ID):]...)
 	}
-	if n := len(s.index()); n < 2000-700 || n == 2000 {
-		t.Errorf("%d messages are in the file", n)
+	if n := len(s.indexedEntries()); n < 2000-700 || n == 2000 {
+		t.Errorf("the file has %d messages", n)
 	}
 	s.erase(list[5])
 	s.erase(list[1999])
 	found = slices.DeleteFunc(found, func(id im.ID) bool { return id == 6 || id == 2000 })
-	s.finds("word", found...)
-	if index := s.index(); index[6] != 0 || index[2000] != 0 || index[5] == 0 {
-		t.Error("erased messages are in the file")
+	s.checkFinds("word", found...)
+	if index := s.indexedEntries(); index[6] != 0 || index[2000] != 0 || index[5] == 0 {
+		t.Error("the file has erased messages")
 	}
-	s.again(func() {})
+	s.reopen(func() {})
 	if state := s.SearchState(); !state.Complete {
-		t.Error("after it was closed well, the index is compared with the messages")
+		t.Error("the index is compared with the database after a clean close")
 	}
-	s.finds("word", found...)
-	if index := s.index(); len(index) != 1998 {
-		t.Errorf("%d messages are in the file", len(index))
+	s.checkFinds("word", found...)
+	if index := s.indexedEntries(); len(index) != 1998 {
+		t.Errorf("the file has %d messages, want 1998", len(index))
 	}
 	more, _ := numbered(2001, 3000)
-	s.say(more...)
-	if got := s.index(); len(got) <= 1998 {
-		t.Errorf("there are still %d", len(got))
+	s.send(more...)
+	if got := s.indexedEntries(); len(got) <= 1998 {
+		t.Errorf("the file still has %d messages", len(got))
 	}
 }
 
-// TestIndexOutOfOrder: also messages whose ids are older than what is there, as an import
-// brings them.
+// TestIndexOutOfOrder checks messages with lower ids than existing ones, as an import
+// stores them.
 func TestIndexOutOfOrder(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 3})
-	s.say(text(1, 100, "word"), text(1, 50, "word"), text(1, 70, "word"))
-	s.finds("word", 100, 70, 50)
-	s.say(text(1, 200, "word"))
-	s.say(text(1, 60, "word"), text(1, 300, "word"), text(1, 250, "word"))
-	s.finds("word", 300, 250, 200, 100, 70, 60, 50)
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 3})
+	s.send(text(1, 100, "word"), text(1, 50, "word"), text(1, 70, "word"))
+	s.checkFinds("word", 100, 70, 50)
+	s.send(text(1, 200, "word"))
+	s.send(text(1, 60, "word"), text(1, 300, "word"), text(1, 250, "word"))
+	s.checkFinds("word", 300, 250, 200, 100, 70, 60, 50)
 	s.erase(text(1, 60, "word"))
-	s.finds("word", 300, 250, 200, 100, 70, 50)
-	if _, there := s.index()[60]; there {
-		t.Error("what was erased is in the file")
+	s.checkFinds("word", 300, 250, 200, 100, 70, 50)
+	if _, exists := s.indexedEntries()[60]; exists {
+		t.Error("the file has an erased message")
 	}
 }
 
-// TestIndexOfOtherData: whatever is in place of the index's file when the store is opened,
-// all is found, and the file is whole in the end.
+// TestIndexOfOtherData checks that all messages are found, and the file is rebuilt,
+// whatever is in its place when the store is opened.
 func TestIndexOfOtherData(t *testing.T) {
 	for name, put := range map[string]func(t *testing.T, path string){
 		"nothing": func(t *testing.T, path string) { must(t, os.Remove(path)) },
 		"garbage": func(t *testing.T, path string) { must(t, os.WriteFile(path, make([]byte, 10_000), 0o600)) },
 		"torn":    func(t *testing.T, path string) { must(t, os.Truncate(path, 8192)) },
 		"of another store": func(t *testing.T, path string) {
-			other := newTalk(t, 1, Options{Synchronous: "normal"})
-			other.say(text(1, 1, "word"), text(1, 2, "word"))
+			other := newSearchFixture(t, 1, Options{Synchronous: "normal"})
+			other.send(text(1, 1, "word"), text(1, 2, "word"))
 			must(t, other.Close())
-			copyOver(t, filepath.Join(filepath.Dir(other.path), searchFile), path)
+			replaceFile(t, filepath.Join(filepath.Dir(other.path), searchFile), path)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 10})
+			s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 10})
 			list, found := numbered(1, 500)
-			s.say(list...)
+			s.send(list...)
 			s.erase(list[6])
 			found = slices.DeleteFunc(found, func(id im.ID) bool { return id == 7 })
-			s.again(func() { put(t, filepath.Join(filepath.Dir(s.path), searchFile)) })
-			s.finds("word", found...)
-			if n := len(s.index()); n != len(found) {
-				t.Errorf("%d messages are in the file, not %d", n, len(found))
+			s.reopen(func() { put(t, filepath.Join(filepath.Dir(s.path), searchFile)) })
+			s.checkFinds("word", found...)
+			if n := len(s.indexedEntries()); n != len(found) {
+				t.Errorf("the file has %d messages, want %d", n, len(found))
 			}
-			s.finds("word", found...)
+			s.checkFinds("word", found...)
 		})
 	}
 }
 
-// TestIndexAndDatabaseOfOtherTimes: an older copy of either is found out, and set right.
+// TestIndexAndDatabaseOfOtherTimes checks that an older copy of the index or the database
+// is detected and repaired.
 func TestIndexAndDatabaseOfOtherTimes(t *testing.T) {
 	for _, name := range []string{searchFile, "imapi.db"} {
 		t.Run(name, func(t *testing.T) {
-			s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 10})
+			s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 10})
 			path := filepath.Join(filepath.Dir(s.path), name)
 			list, found := numbered(1, 100)
-			s.say(list...)
-			s.again(func() { copyOver(t, path, path+".copy") })
+			s.send(list...)
+			s.reopen(func() { replaceFile(t, path, path+".copy") })
 			more, all := numbered(101, 200)
-			s.say(more...)
+			s.send(more...)
 			if name == searchFile {
 				s.erase(list[6])
 				found = slices.DeleteFunc(all, func(id im.ID) bool { return id == 7 })
 				_, old := numbered(1, 100)
 				found = append(found, slices.DeleteFunc(old, func(id im.ID) bool { return id == 7 })...)
 			}
-			s.again(func() { copyOver(t, path+".copy", path) })
-			s.finds("word", found...)
-			if n := len(s.index()); n != len(found) {
-				t.Errorf("%d messages are in the file, not %d", n, len(found))
+			s.reopen(func() { replaceFile(t, path+".copy", path) })
+			s.checkFinds("word", found...)
+			if n := len(s.indexedEntries()); n != len(found) {
+				t.Errorf("the file has %d messages, want %d", n, len(found))
 			}
-			s.finds("word", found...)
+			s.checkFinds("word", found...)
 		})
 	}
 }
 
-// TestIndexCannotBeWritten: while the index's file cannot be opened, messages are sent,
-// erased and found all the same, and it says so. Once it can be, it is made.
+// TestIndexCannotBeWritten checks that messages are stored, erased and found while the
+// index's file cannot be opened, that the state reports it, and that the file is created
+// once possible.
 func TestIndexCannotBeWritten(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 10})
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 10})
 	path := filepath.Join(filepath.Dir(s.path), searchFile)
-	s.again(func() {
+	s.reopen(func() {
 		must(t, os.Remove(path))
 		must(t, os.MkdirAll(filepath.Join(path, "in the way"), 0o700))
 	})
 	list, found := numbered(1, 100)
-	s.say(list...)
+	s.send(list...)
 	s.erase(list[99])
 	found = found[1:]
-	s.finds("word", found...)
+	s.checkFinds("word", found...)
 	if state := s.SearchState(); !state.Failing || state.Failures == 0 {
-		t.Errorf("the index is %+v", state)
+		t.Errorf("the state of the index is %+v", state)
 	}
 	must(t, os.RemoveAll(path))
-	if n := len(s.index()); n != len(found) {
-		t.Errorf("%d messages are in the file, not %d", n, len(found))
+	if n := len(s.indexedEntries()); n != len(found) {
+		t.Errorf("the file has %d messages, want %d", n, len(found))
 	}
 	if state := s.SearchState(); state.Failing {
-		t.Errorf("the index is %+v", state)
+		t.Errorf("the state of the index is %+v", state)
 	}
-	s.finds("word", found...)
+	s.checkFinds("word", found...)
 }
 
-// TestReindex: the index is made anew while messages are sent, erased and found, and tells
-// how far it is.
+// TestReindex rebuilds the index while messages are sent, erased and searched, and checks
+// the reported progress.
 func TestReindex(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 100})
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 100})
 	n := testsize.Pick[im.ID](10_000, 2500)
 	list, found := numbered(1, n)
 	for part := range slices.Chunk(list, 1000) {
-		s.say(part...)
+		s.send(part...)
 	}
 	var steps []int64
 	var all int64
@@ -185,27 +188,27 @@ func TestReindex(t *testing.T) {
 	go func() {
 		done <- s.Reindex(t.Context(), func(done, total int64) {
 			if all = total; total < int64(n)-20 || total > int64(n)+20 {
-				t.Errorf("%d in all", total)
+				t.Errorf("total = %d, want about %d", total, n)
 			}
 			steps = append(steps, done)
 		})
 	}()
 	for i := range im.ID(20) {
-		s.say(text(1, n+1+i, "word"))
+		s.send(text(1, n+1+i, "word"))
 		s.erase(list[i*100])
 		found = slices.DeleteFunc(slices.Insert(found, 0, n+1+i), func(id im.ID) bool { return id == i*100+1 })
-		s.finds("word", found...)
+		s.checkFinds("word", found...)
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	if len(steps) == 0 || steps[len(steps)-1] != all || !slices.IsSorted(steps) {
-		t.Errorf("the progress was %v", steps)
+		t.Errorf("progress = %v", steps)
 	}
-	s.finds("word", found...)
-	s.again(func() {})
-	if n := len(s.index()); n != len(found) {
-		t.Errorf("%d messages are in the file, not %d", n, len(found))
+	s.checkFinds("word", found...)
+	s.reopen(func() {})
+	if n := len(s.indexedEntries()); n != len(found) {
+		t.Errorf("the file has %d messages, want %d", n, len(found))
 	}
 }
 
@@ -216,8 +219,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// copyOver copies a file over another one.
-func copyOver(t *testing.T, from, to string) {
+// replaceFile copies a file over another one.
+func replaceFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
 	must(t, err)

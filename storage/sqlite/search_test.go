@@ -12,7 +12,7 @@ import (
 )
 
 func TestSearch(t *testing.T) {
-	s := newTalk(t, 3, Options{Synchronous: "normal"})
+	s := newSearchFixture(t, 3, Options{Synchronous: "normal"})
 	location, err := im.ParseContent([]byte(`{"body":{"latitude":1,"longitude":2,"address":"上海 Bund"},"type":"location"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -29,8 +29,8 @@ func TestSearch(t *testing.T) {
 	bob := text(3, 7*day, "Bund of 上海")
 	bob.Sender = "bob"
 	old := text(3, 8*day, "the Bund long ago")
-	old.CreatedAt = fromMillis(1) // as one that was imported
-	s.say(text(1, 1*day, "我家在上海东边"), text(2, 2*day, "海上 Bundle"), text(2, 3*day, "ＢＵＮＤ!"), text(3, 4*day, "!?"), at, odd, bob, old)
+	old.CreatedAt = fromMillis(1) // as if imported
+	s.send(text(1, 1*day, "我家在上海东边"), text(2, 2*day, "海上 Bundle"), text(2, 3*day, "ＢＵＮＤ!"), text(3, 4*day, "!?"), at, odd, bob, old)
 	all := []im.ID{1, 2, 3}
 	for _, test := range []struct {
 		name string
@@ -45,13 +45,13 @@ func TestSearch(t *testing.T) {
 		{"characters", im.SearchQuery{Words: "上海"}, []im.ID{7, 5, 1}},
 		{"one character", im.SearchQuery{Words: "东"}, []im.ID{1}},
 		{"both", im.SearchQuery{Words: "上海 BUND"}, []im.ID{7, 5}},
-		{"here", im.SearchQuery{Words: "bund", Conversations: []im.ID{2}}, []im.ID{3, 2}},
-		{"nowhere", im.SearchQuery{Words: "bund", Conversations: []im.ID{}}, nil},
-		{"where it is not", im.SearchQuery{Words: "东", Conversations: []im.ID{2, 99}}, nil},
+		{"one conversation", im.SearchQuery{Words: "bund", Conversations: []im.ID{2}}, []im.ID{3, 2}},
+		{"no conversations", im.SearchQuery{Words: "bund", Conversations: []im.ID{}}, nil},
+		{"other conversations", im.SearchQuery{Words: "东", Conversations: []im.ID{2, 99}}, nil},
 		{"type", im.SearchQuery{Words: "bund", Type: im.Location}, []im.ID{5}},
 		{"texts", im.SearchQuery{Words: "bund", Type: im.Text}, []im.ID{8, 7, 3, 2}},
 		{"sender", im.SearchQuery{Words: "bund", Sender: "bob"}, []im.ID{7}},
-		{"nobody", im.SearchQuery{Words: "bund", Sender: "nobody"}, nil},
+		{"unknown sender", im.SearchQuery{Words: "bund", Sender: "nobody"}, nil},
 		{"from", im.SearchQuery{Words: "bund", From: fromMillis(int64(3 * day >> 21))}, []im.ID{7, 5, 3}},
 		{"to", im.SearchQuery{Words: "bund", To: fromMillis(int64(3 * day >> 21))}, []im.ID{8, 2}},
 		{"past", im.SearchQuery{Words: "bund", Past: 5 * day}, []im.ID{3, 2}},
@@ -67,20 +67,19 @@ func TestSearch(t *testing.T) {
 			got = append(got, h.Message.ID/day)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: %v, not %v", test.name, got, test.want)
+			t.Errorf("%s: found %v, want %v", test.name, got, test.want)
 		}
 	}
 	hit := s.search(im.SearchQuery{Words: "上海", Conversations: []im.ID{1}, Type: im.Text})[0]
 	if want := []im.SnippetPart{{Text: "我家在"}, {Text: "上海", Match: true}, {Text: "东边"}}; !slices.Equal(hit.Snippet, want) {
-		t.Errorf("the snippet is %v", hit.Snippet)
+		t.Errorf("snippet = %v", hit.Snippet)
 	}
 	if hit.Message.Sender != "alice" || hit.Message.Words() != "我家在上海东边" {
-		t.Errorf("the message is %+v", hit.Message)
+		t.Errorf("message = %+v", hit.Message)
 	}
 }
 
-// TestSearchFindsAll: whatever is asked for in however many conversations, the
-// pages together are what a look at each message gives.
+// TestSearchFindsAll compares all pages of random searches with a scan of all messages.
 func TestSearchFindsAll(t *testing.T) {
 	for name, flushAt := range map[string]int{"in memory": 0, "in the file": 1, "in both": testsize.Pick(3000, 700)} {
 		t.Run(name, func(t *testing.T) { searchFindsAll(t, flushAt) })
@@ -89,17 +88,17 @@ func TestSearchFindsAll(t *testing.T) {
 
 func searchFindsAll(t *testing.T, flushAt int) {
 	const conversations = 200
-	s := newTalk(t, conversations, Options{Synchronous: "normal", flushAt: flushAt})
+	s := newSearchFixture(t, conversations, Options{Synchronous: "normal", flushAt: flushAt})
 	random := rand.New(rand.NewPCG(41, 42))
-	talk := newSpeech(43)
+	texts := newTextGenerator(43)
 	var list []im.Message
 	id := im.ID(1)
 	for range testsize.Pick(6000, 1500) {
 		id += 1 + im.ID(random.IntN(1_000_000))
-		list = append(list, text(im.ID(1+random.IntN(conversations)), id, talk.text()))
+		list = append(list, text(im.ID(1+random.IntN(conversations)), id, texts.text()))
 	}
 	for part := range slices.Chunk(list, 300) {
-		s.say(part...)
+		s.send(part...)
 	}
 	for range testsize.Pick(300, 75) {
 		i := random.IntN(len(list))
@@ -107,15 +106,15 @@ func searchFindsAll(t *testing.T, flushAt int) {
 		list = slices.Delete(list, i, i+1)
 	}
 	for n := range testsize.Pick(120, 60) {
-		q := im.SearchQuery{Words: talk.words[int(talk.zipf.Uint64())], Limit: 1 + random.IntN(50)}
+		q := im.SearchQuery{Words: texts.words[int(texts.zipf.Uint64())], Limit: 1 + random.IntN(50)}
 		switch n % 4 {
 		case 1:
 			runes := []rune(q.Words)
 			q.Words = string(runes[:1+random.IntN(len(runes))])
 		case 2:
-			q.Words += " " + talk.words[int(talk.zipf.Uint64())]
+			q.Words += " " + texts.words[int(texts.zipf.Uint64())]
 		case 3:
-			q.Words = string(talk.characters[talk.zipf.Uint64()%3000]) + string(talk.characters[talk.zipf.Uint64()%30])
+			q.Words = string(texts.characters[texts.zipf.Uint64()%3000]) + string(texts.characters[texts.zipf.Uint64()%30])
 		}
 		in := s.conversations[:[]int{1, 5, 64, conversations}[random.IntN(4)]]
 		q.Conversations = in
@@ -127,15 +126,15 @@ func searchFindsAll(t *testing.T, flushAt int) {
 			}
 		}
 		if got := ids(s.search(q)); !slices.Equal(got, newest(want)) {
-			t.Fatalf("%q in %d conversations: %d found, not %d", q.Words, len(in), len(got), len(want))
+			t.Fatalf("%q in %d conversations: found %d, want %d", q.Words, len(in), len(got), len(want))
 		}
 	}
 }
 
-// TestSearchElsewhere: where nearly all that has the words is in other
-// conversations than the many asked for, pages are not empty for long.
+// TestSearchElsewhere checks that pages are not empty if most matches are in other
+// conversations than the many that are searched.
 func TestSearchElsewhere(t *testing.T) {
-	s := newTalk(t, 200, Options{Synchronous: "normal"})
+	s := newSearchFixture(t, 200, Options{Synchronous: "normal"})
 	var list []im.Message
 	for i := range im.ID(8000) {
 		conversation := im.ID(1)
@@ -145,7 +144,7 @@ func TestSearchElsewhere(t *testing.T) {
 		list = append(list, text(conversation, i+1, "the same word"))
 	}
 	for part := range slices.Chunk(list, 1000) {
-		s.say(part...)
+		s.send(part...)
 	}
 	pages := 0
 	q := im.SearchQuery{Words: "word", Conversations: s.conversations[1:], Limit: 100}
@@ -161,7 +160,7 @@ func TestSearchElsewhere(t *testing.T) {
 		pages++
 		if page.Next == 0 {
 			if len(page.Hits) != 8 || pages != 1 {
-				t.Errorf("%d found on page %d", len(page.Hits), pages)
+				t.Errorf("found %d messages on page %d, want 8 on page 1", len(page.Hits), pages)
 			}
 			return
 		}
@@ -169,17 +168,17 @@ func TestSearchElsewhere(t *testing.T) {
 	}
 }
 
-// TestSearchIsBounded: a page looks at a bounded number of messages.
+// TestSearchIsBounded checks that a page looks at a bounded number of messages.
 func TestSearchIsBounded(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal"})
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal"})
 	var list []im.Message
 	for i := range im.ID(searchBudget/readCost + 500) {
 		list = append(list, text(1, i+1, "word of all"))
 	}
 	for part := range slices.Chunk(list, 1000) {
-		s.say(part...)
+		s.send(part...)
 	}
-	for _, words := range []string{"word-all", "x"} { // the index cannot tell these
+	for _, words := range []string{"word-all", "x"} { // the index cannot narrow these down
 		var page im.SearchPage
 		err := s.View(t.Context(), func(r im.Reader) (err error) {
 			page, err = r.Search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 10})
@@ -189,17 +188,17 @@ func TestSearchIsBounded(t *testing.T) {
 			t.Errorf("%q: %v, %d hits, next %d", words, err, len(page.Hits), page.Next)
 		}
 		if hits := s.search(im.SearchQuery{Words: words, Conversations: []im.ID{1}}); len(hits) > 0 {
-			t.Errorf("%q: %d found", words, len(hits))
+			t.Errorf("%q: found %d messages, want none", words, len(hits))
 		}
 	}
 }
 
-// TestSearchUnreadable: a message that cannot be read is in nobody's way, and
-// leaves the index whole when it is erased.
+// TestSearchUnreadable checks that a message that cannot be read does not prevent others
+// from being found, and can be erased from the index.
 func TestSearchUnreadable(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal", flushAt: 1})
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 1})
 	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}
-	s.say(list...)
+	s.send(list...)
 	s.write(func(tx *tx) error {
 		_, err := tx.session.exec("UPDATE messages SET sealed = x'00' WHERE id = 2")
 		return err
@@ -209,15 +208,15 @@ func TestSearchUnreadable(t *testing.T) {
 		t.Errorf("found %v", got)
 	}
 	s.erase(list[1])
-	if left := s.index(); left[2] != 0 || left[1] == 0 || left[3] == 0 {
-		t.Errorf("the index has %v", left)
+	if left := s.indexedEntries(); left[2] != 0 || left[1] == 0 || left[3] == 0 {
+		t.Errorf("the file has %v", left)
 	}
 }
 
-// TestSearchHasNoPlaceForSyntax: whatever is typed, it is never syntax.
-func TestSearchHasNoPlaceForSyntax(t *testing.T) {
-	s := newTalk(t, 1, Options{Synchronous: "normal"})
-	s.say(text(1, 1, "a AND b NOT c NEAR d"))
+// TestSearchHasNoSyntax checks that no query is a syntax error.
+func TestSearchHasNoSyntax(t *testing.T) {
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal"})
+	s.send(text(1, 1, "a AND b NOT c NEAR d"))
 	for _, words := range []string{`"`, `""`, `a"`, `a*`, `^a`, `a:b`, `entries:a`, `{a b}:c`, `NEAR(a b)`, `a AND`, `NOT a`, `-a`, `(`, "a\x00b", "\xff", `'`, `;`, `+a`} {
 		err := s.View(context.Background(), func(r im.Reader) error {
 			_, err := r.Search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 1})

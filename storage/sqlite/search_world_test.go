@@ -10,22 +10,21 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/imapi/imapi/im"
 )
 
-// talk is messages in conversations, for searching.
-type talk struct {
+// searchFixture is a store with conversations and messages to search.
+type searchFixture struct {
 	testing.TB
 	*Store
 	conversations []im.ID
 	messages      []im.Message
 }
 
-// newTalk makes conversations 1 to n.
-func newTalk(tb testing.TB, n int, options Options) *talk {
-	t := &talk{TB: tb, Store: openNew(tb, options)}
+// newSearchFixture creates the conversations 1 to n.
+func newSearchFixture(tb testing.TB, n int, options Options) *searchFixture {
+	t := &searchFixture{TB: tb, Store: openNew(tb, options)}
 	t.write(func(tx *tx) error {
 		for i := range n {
 			id := im.ID(i + 1)
@@ -39,7 +38,7 @@ func newTalk(tb testing.TB, n int, options Options) *talk {
 	return t
 }
 
-func (t *talk) write(fn func(tx *tx) error) {
+func (t *searchFixture) write(fn func(tx *tx) error) {
 	t.Helper()
 	err := t.Write(context.Background(), func(x im.Tx) error { return fn(x.(*tx)) })
 	if err != nil {
@@ -47,7 +46,7 @@ func (t *talk) write(fn func(tx *tx) error) {
 	}
 }
 
-// text is a message that says something.
+// text returns a text message.
 func text(conversation, id im.ID, words string) im.Message {
 	c, err := im.ParseContent(fmt.Appendf(nil, `{"body":{"text":%q},"type":"text"}`, words))
 	if err != nil {
@@ -59,8 +58,8 @@ func text(conversation, id im.ID, words string) im.Message {
 	}
 }
 
-// say stores messages in one transaction.
-func (t *talk) say(list ...im.Message) {
+// send stores messages in one transaction.
+func (t *searchFixture) send(list ...im.Message) {
 	t.Helper()
 	t.write(func(tx *tx) error {
 		for _, m := range list {
@@ -74,7 +73,7 @@ func (t *talk) say(list ...im.Message) {
 }
 
 // erase erases a message.
-func (t *talk) erase(m im.Message) {
+func (t *searchFixture) erase(m im.Message) {
 	t.Helper()
 	t.write(func(tx *tx) error {
 		_, err := tx.Erase(m.ID, im.Erasure{State: im.Revoked, At: fromMillis(1)}, fromMillis(2))
@@ -82,8 +81,8 @@ func (t *talk) erase(m im.Message) {
 	})
 }
 
-// search returns all that a query finds, page by page.
-func (t *talk) search(q im.SearchQuery) (hits []im.SearchHit) {
+// search returns all results of a query, from all pages.
+func (t *searchFixture) search(q im.SearchQuery) (hits []im.SearchHit) {
 	t.Helper()
 	if q.Limit == 0 {
 		q.Limit = 3
@@ -114,23 +113,20 @@ func ids(hits []im.SearchHit) (list []im.ID) {
 	return list
 }
 
-// settled waits until the index has done what it was told.
-func (t *talk) settled() {
+// waitIndexed waits until the index has applied all changes.
+func (t *searchFixture) waitIndexed() {
 	t.Helper()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		if s := t.SearchState(); s.Removals == 0 && s.Complete && (t.options.flushAt == 0 || s.Waiting < t.options.flushAt) {
-			return
-		} else if time.Since(began) > patience {
-			t.Fatalf("the index is %+v", s)
-		}
-	}
+	waitFor(t, "the index is not up to date", func() bool {
+		s := t.SearchState()
+		return s.Removals == 0 && s.Complete && (t.options.flushAt == 0 || s.Waiting < t.options.flushAt)
+	})
 }
 
-// index returns the ids of the messages that the file of the index has, by the number of
-// their entries, once it has done what it was told.
-func (t *talk) index() map[im.ID]int {
+// indexedEntries returns the number of entries of each message in the index's file, once
+// the index is up to date.
+func (t *searchFixture) indexedEntries() map[im.ID]int {
 	t.Helper()
-	t.settled()
+	t.waitIndexed()
 	db, err := sql.Open("sqlite3", dataSource(filepath.Join(filepath.Dir(t.path), searchFile)))
 	if err != nil {
 		t.Fatal(err)
@@ -157,17 +153,17 @@ func (t *talk) index() map[im.ID]int {
 	return all
 }
 
-// speech makes texts of words that are as unevenly frequent as those of a
-// language, a part of them in Chinese.
-type speech struct {
+// textGenerator makes texts whose words have the frequencies of a natural language. A fifth
+// are in Chinese.
+type textGenerator struct {
 	random     *rand.Rand
 	zipf       *rand.Zipf
 	words      []string
 	characters []rune
 }
 
-func newSpeech(seed uint64) *speech {
-	s := &speech{random: rand.New(rand.NewPCG(seed, 1))}
+func newTextGenerator(seed uint64) *textGenerator {
+	s := &textGenerator{random: rand.New(rand.NewPCG(seed, 1))}
 	letters := []byte("eeeeettttaaaooinnsshrrdlucmfwypvbgkjqxz")
 	for range 20_000 {
 		word := make([]byte, 2+s.random.IntN(4)+s.random.IntN(5))
@@ -185,7 +181,7 @@ func newSpeech(seed uint64) *speech {
 }
 
 // text returns about ten words, or as many characters.
-func (s *speech) text() string {
+func (s *textGenerator) text() string {
 	var b strings.Builder
 	if s.random.IntN(5) == 0 {
 		for range 6 + s.random.IntN(9) {
@@ -200,7 +196,7 @@ func (s *speech) text() string {
 	return b.String()
 }
 
-// newest returns ids in the order in which a search finds them.
+// newest returns ids in the order of search results.
 func newest(list []im.ID) []im.ID {
 	slices.Sort(list)
 	slices.Reverse(list)

@@ -13,8 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// place is the conversation of these tests, and firstID the message that is
-// first in it.
+// testConversation is the conversation of these tests, firstID the id of its first message.
 const (
 	testConversation im.ID = 7
 	firstID          im.ID = 1000
@@ -25,12 +24,12 @@ type secret struct {
 	id      im.ID
 	marker  string
 	content *im.Content
-	// erased is set once its erasing was answered.
+	// erased is set once its erasure is acknowledged.
 	erased atomic.Bool
 }
 
-// secrets are messages of mixed sizes: tiny ones, those of a page and less, and
-// those of many pages.
+// secrets returns messages of mixed sizes: tiny ones, those of up to a page, and those of
+// many pages.
 func secrets(random *rand.Rand, n int) []*secret {
 	list := make([]*secret, n)
 	for i := range list {
@@ -51,8 +50,8 @@ func secrets(random *rand.Rand, n int) []*secret {
 	return list
 }
 
-// makePlace makes the conversation.
-func makePlace(tb testing.TB, s *Store) {
+// createConversation creates testConversation.
+func createConversation(tb testing.TB, s *Store) {
 	tb.Helper()
 	err := s.Write(context.Background(), func(tx im.Tx) error {
 		if err := tx.CreateConversation(im.Conversation{ID: testConversation, Kind: im.Group, History: im.HistoryAll}); err != nil {
@@ -65,7 +64,7 @@ func makePlace(tb testing.TB, s *Store) {
 	}
 }
 
-// sendAll stores messages, many in a transaction.
+// sendAll stores messages, 50 per transaction.
 func sendAll(tb testing.TB, s *Store, list []*secret) {
 	tb.Helper()
 	for part := range slices.Chunk(list, 50) {
@@ -91,7 +90,7 @@ func insertSecret(tx im.Tx, m *secret) error {
 	return err
 }
 
-// eraseSecret erases one message.
+// eraseSecret erases a message.
 func eraseSecret(s *Store, m *secret) error {
 	return s.Write(context.Background(), func(tx im.Tx) error {
 		done, err := tx.Erase(m.id, im.Erasure{State: im.Revoked, At: fromMillis(1), By: "alice"}, fromMillis(2))
@@ -102,7 +101,7 @@ func eraseSecret(s *Store, m *secret) error {
 	})
 }
 
-// eraseAll erases messages in their order, a few at once.
+// eraseAll erases messages in order, several concurrently.
 func eraseAll(tb testing.TB, s *Store, list []*secret) {
 	tb.Helper()
 	next := make(chan *secret)
@@ -124,9 +123,9 @@ func eraseAll(tb testing.TB, s *Store, list []*secret) {
 	group.Wait()
 }
 
-// held holds every message against what it must be: as it was sent, or a
-// tombstone without content.
-func held(tb testing.TB, s *Store, list []*secret) {
+// checkSecrets checks that each message is either as it was sent or a tombstone without
+// content.
+func checkSecrets(tb testing.TB, s *Store, list []*secret) {
 	tb.Helper()
 	for part := range slices.Chunk(list, 50) {
 		err := s.View(context.Background(), func(r im.Reader) error {
@@ -143,9 +142,9 @@ func held(tb testing.TB, s *Store, list []*secret) {
 	}
 	err := s.View(context.Background(), func(r im.Reader) error {
 		var n int
-		_, err := r.(*reader).session.row(missealed, nil, &n)
+		_, err := r.(*reader).session.row(countMissealed, nil, &n)
 		if n != 0 {
-			tb.Errorf("%d messages are not sealed as their states say", n)
+			tb.Errorf("%d messages have sealed content that does not match their state", n)
 		}
 		return err
 	})
@@ -154,7 +153,7 @@ func held(tb testing.TB, s *Store, list []*secret) {
 	}
 }
 
-// check reads a message; one that was erased before must be a tombstone.
+// check reads a message. If erased is set it must be a tombstone.
 func (s *secret) check(r im.Reader, erased bool) error {
 	m, err := r.Message(s.id)
 	switch {
@@ -163,9 +162,9 @@ func (s *secret) check(r im.Reader, erased bool) error {
 	case m.State == im.Active && erased:
 		return fmt.Errorf("%d is active after it was erased", s.id)
 	case m.State == im.Active && !bytes.Equal(m.Content.Sent, s.content.Sent):
-		return fmt.Errorf("%d says something else", s.id)
+		return fmt.Errorf("%d has other content", s.id)
 	case m.State != im.Active && (m.Content != nil || m.Erased == nil):
-		return fmt.Errorf("%d is half a tombstone", s.id)
+		return fmt.Errorf("%d is an incomplete tombstone", s.id)
 	}
 	return nil
 }

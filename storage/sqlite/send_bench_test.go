@@ -11,9 +11,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkSendWrites sends from 64 callers to as many conversations, and tells what a
-// message writes to the disk: bytes and calls (log, database, keys and search index),
-// statements, and the size of the database that it leaves.
+// BenchmarkSendWrites sends from 64 callers to as many conversations and reports what a
+// message writes: bytes and system calls (log, database, keys and search index),
+// statements, and the growth of the database.
 func BenchmarkSendWrites(b *testing.B) {
 	for _, kind := range []string{"direct", "group"} {
 		b.Run(kind, func(b *testing.B) {
@@ -85,7 +85,7 @@ func written(b *testing.B) (bytes, calls int64) {
 	b.Helper()
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
-		b.Skip("what is written is known on Linux alone")
+		b.Skip("/proc/self/io does not exist")
 	}
 	for line := range strings.Lines(string(text)) {
 		_, _ = fmt.Sscanf(line, "wchar: %d", &bytes)

@@ -16,14 +16,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// fickleKeys are keys whose shredding and making can be made to fail.
-type fickleKeys struct {
+// failingKeys are keys whose shredding and making can be made to fail.
+type failingKeys struct {
 	im.Keys
 	shredFails, nextFails atomic.Pointer[error]
 	tries                 atomic.Int64
 }
 
-func (k *fickleKeys) Shred(list []im.Shredding) error {
+func (k *failingKeys) Shred(list []im.Shredding) error {
 	k.tries.Add(1)
 	if err := k.shredFails.Load(); err != nil {
 		return *err
@@ -31,17 +31,17 @@ func (k *fickleKeys) Shred(list []im.Shredding) error {
 	return k.Keys.Shred(list)
 }
 
-func (k *fickleKeys) Next() (im.Slot, im.Key, error) {
+func (k *failingKeys) Next() (im.Slot, im.Key, error) {
 	if err := k.nextFails.Load(); err != nil {
 		return 0, im.Key{}, *err
 	}
 	return k.Keys.Next()
 }
 
-// withFickleKeys opens a store with such keys.
-func withFickleKeys(t *testing.T, path string, options Options) (*Store, *fickleKeys) {
+// withFailingKeys opens a store with such keys.
+func withFailingKeys(t *testing.T, path string, options Options) (*Store, *failingKeys) {
 	t.Helper()
-	keys := &fickleKeys{}
+	keys := &failingKeys{}
 	options.ReadLimit, options.Logger = time.Minute, quiet
 	options = withKeys(path, options)
 	open := options.Keys
@@ -56,19 +56,19 @@ func withFickleKeys(t *testing.T, path string, options Options) (*Store, *fickle
 	return s, keys
 }
 
-// TestShreddingIsTriedAgain: while the key file fails, what was erased is a tombstone,
-// and its key waits; it goes once that is possible, and not later than at the next start.
+// TestShreddingIsTriedAgain checks that erased messages are tombstones while the key file
+// fails, and that their keys are shredded once it works, at the latest by the next start.
 func TestShreddingIsTriedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	var failures, batches atomic.Int64
-	s, keys := withFickleKeys(t, path, Options{Synchronous: "normal", ObserveShred: func(stats ShredStats) {
+	s, keys := withFailingKeys(t, path, Options{Synchronous: "normal", ObserveShred: func(stats ShredStats) {
 		if stats.Err != nil {
 			failures.Add(1)
 		} else {
 			batches.Add(1)
 		}
 	}})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(31, 32)), 20)
 	sendAll(t, s, list)
 	rows := sealedOf(t, s)
@@ -76,30 +76,24 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 	keys.shredFails.Store(&failure)
 	before := keys.tries.Load()
 	eraseAll(t, s, list[:5])
-	held(t, s, list)
-	began := time.Now()
-	for keys.tries.Load() < before+2 { // it is tried again
-		if time.Since(began) > patience {
-			t.Fatal("it is not tried again")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	checkSecrets(t, s, list)
+	waitFor(t, "shredding is not tried again", func() bool { return keys.tries.Load() >= before+2 })
 	if n, since := s.Unshredded(); n != 5 || since.IsZero() || failures.Load() == 0 {
-		t.Errorf("%d keys wait, since %v; %d failures were told", n, since, failures.Load())
+		t.Errorf("%d keys wait since %v, %d failures were reported", n, since, failures.Load())
 	}
 	keys.shredFails.Store(nil)
-	shredded(t, s)
+	waitShredded(t, s)
 	if n, _ := s.Unshredded(); n != 0 || batches.Load() == 0 {
-		t.Errorf("%d keys wait, %d batches were told", n, batches.Load())
+		t.Errorf("%d keys wait, %d batches were reported", n, batches.Load())
 	}
 
 	keys.shredFails.Store(&failure)
 	eraseAll(t, s, list[5:9])
 	if err := s.Close(); !errors.Is(err, syscall.EIO) {
-		t.Errorf("closing with keys that wait: %v", err)
+		t.Errorf("Close with waiting keys: %v, want EIO", err)
 	}
 	keys.shredFails.Store(nil)
-	s, keys = withFickleKeys(t, path, Options{Synchronous: "normal"})
+	s, keys = withFailingKeys(t, path, Options{Synchronous: "normal"})
 	defer func() { _ = s.Close() }()
 	for i, m := range list {
 		_, err := keys.Key(im.Slot(rows[m.id].slot))
@@ -107,21 +101,21 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 			t.Errorf("the key of message %d: %v", i, err)
 		}
 	}
-	held(t, s, list)
+	checkSecrets(t, s, list)
 	if n := rowsOf(t, s, "doomed"); n != 0 {
-		t.Errorf("%d keys are noted as to be shredded", n)
+		t.Errorf("%d keys remain to be shredded", n)
 	}
 	if n := rowsOf(t, s, "messages WHERE shredded_at IS NOT NULL"); n != 9 {
-		t.Errorf("of %d messages it is known when the key was shredded", n)
+		t.Errorf("%d messages have a time of shredding, want 9", n)
 	}
 }
 
-// TestNoKeys: while no keys can be made, sends are refused with the reason, change
-// nothing, and everything else goes on.
+// TestNoKeys checks that sends are refused with a reason while no keys can be made, and
+// that erasing still works.
 func TestNoKeys(t *testing.T) {
-	s, keys := withFickleKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
+	s, keys := withFailingKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
 	defer func() { _ = s.Close() }()
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(33, 34)), 3)
 	sendAll(t, s, list[:1])
 	for failure, want := range map[error]im.ErrorKind{syscall.ENOSPC: im.Full, syscall.EIO: im.Unavailable} {
@@ -132,19 +126,18 @@ func TestNoKeys(t *testing.T) {
 		}
 	}
 	if err := eraseSecret(s, list[0]); err != nil {
-		t.Errorf("erasing meanwhile: %v", err)
+		t.Errorf("erase without new keys: %v", err)
 	}
 	keys.nextFails.Store(nil)
 	sendAll(t, s, list[1:])
 	list[0].erased.Store(true)
-	held(t, s, list)
+	checkSecrets(t, s, list)
 }
 
-// TestUnusedKeysAreShredded: what a transaction that was rolled back has sealed was never
-// stored, and its key does not stay.
+// TestUnusedKeysAreShredded checks that the key of rolled back content is shredded.
 func TestUnusedKeysAreShredded(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(35, 36)), 1)
 	failure := errors.New("for a test")
 	var slot im.Slot
@@ -158,19 +151,19 @@ func TestUnusedKeysAreShredded(t *testing.T) {
 	if !errors.Is(err, failure) || slot == 0 {
 		t.Fatal(slot, err)
 	}
-	shredded(t, s)
+	waitShredded(t, s)
 	var gone *im.ShreddedError
 	if _, err := s.sealer.keys.Key(slot); !errors.As(err, &gone) || gone.Code != im.ShredRemoved {
 		t.Errorf("the key: %v", err)
 	}
 }
 
-// TestErasureInDoubt: an erasure whose commit was said to have failed, and was durable,
-// is followed by the shredding.
+// TestErasureInDoubt checks that keys are shredded after a commit that reports an error but
+// is durable.
 func TestErasureInDoubt(t *testing.T) {
 	faults := &injector{}
 	s := openNew(t, Options{Synchronous: "normal", fault: faults.hook})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(37, 38)), 2)
 	sendAll(t, s, list)
 	rows := sealedOf(t, s)
@@ -184,40 +177,33 @@ func TestErasureInDoubt(t *testing.T) {
 		t.Fatal("the commit did not fail")
 	}
 	faults.arm(0, "", nil)
-	shredded(t, s)
+	waitShredded(t, s)
 	if _, err := s.sealer.keys.Key(im.Slot(rows[list[0].id].slot)); !errors.As(err, new(*im.ShreddedError)) {
 		t.Errorf("the key: %v", err)
 	}
 	list[0].erased.Store(true)
-	held(t, s, list)
+	checkSecrets(t, s, list)
 }
 
-// TestReadOfWhatIsErasedMeanwhile: a read whose snapshot is from before an erasure, and
-// that comes to the message after its key was shredded, is run again and sees the
-// tombstone with who did it.
-func TestReadOfWhatIsErasedMeanwhile(t *testing.T) {
+// TestReadOfErasedMeanwhile checks that a read with an old snapshot is repeated, and
+// returns the tombstone, if the key of a message was shredded meanwhile.
+func TestReadOfErasedMeanwhile(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(39, 40)), 2)
 	sendAll(t, s, list)
 	runs := 0
 	var got im.Message
 	err := s.View(t.Context(), func(r im.Reader) (err error) {
 		runs++
-		if _, err := r.Message(list[1].id); err != nil { // the snapshot begins
+		if _, err := r.Message(list[1].id); err != nil { // begin the snapshot
 			return err
 		}
 		if runs == 1 {
 			if err := eraseSecret(s, list[0]); err != nil {
 				return err
 			}
-			for began := time.Now(); ; time.Sleep(time.Millisecond) {
-				if n, _ := s.Unshredded(); n == 0 {
-					break
-				} else if time.Since(began) > patience {
-					return errors.New("it is not shredded")
-				}
-			}
+			waitFor(t, "the key is not shredded", func() bool { n, _ := s.Unshredded(); return n == 0 })
 		}
 		got, err = r.Message(list[0].id)
 		return err
@@ -227,10 +213,11 @@ func TestReadOfWhatIsErasedMeanwhile(t *testing.T) {
 	}
 }
 
-// TestSealedIsBound: what is sealed for one row says nothing in another.
+// TestSealedIsBound checks that sealed content cannot be unsealed in another row or another
+// store.
 func TestSealedIsBound(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
-	makePlace(t, s)
+	createConversation(t, s)
 	list := secrets(rand.New(rand.NewPCG(41, 42)), 2)
 	sendAll(t, s, list)
 	rows := sealedOf(t, s)
@@ -240,10 +227,10 @@ func TestSealedIsBound(t *testing.T) {
 	}
 	r := &reader{sealer: s.sealer}
 	if _, err := r.unseal(one.slot, other.sealed); !errors.Is(err, errContent) {
-		t.Errorf("moved to another row: %v", err)
+		t.Errorf("unseal in another row: %v, want errContent", err)
 	}
 	another := openNew(t, Options{Synchronous: "normal"})
 	if _, err := (&reader{sealer: &sealer{keys: s.sealer.keys, store: another.sealer.store}}).unseal(one.slot, one.sealed); !errors.Is(err, errContent) {
-		t.Errorf("moved to another store: %v", err)
+		t.Errorf("unseal in another store: %v, want errContent", err)
 	}
 }

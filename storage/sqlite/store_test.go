@@ -14,10 +14,10 @@ import (
 	"github.com/imapi/imapi/storage/storagetest"
 )
 
-// quiet keeps what tests provoke out of their output.
+// quiet discards the log messages that tests provoke.
 var quiet = slog.New(slog.DiscardHandler)
 
-// openAt opens a store that is closed when the test ends.
+// openAt opens a store and closes it when the test ends.
 func openAt(tb testing.TB, path string, options Options) *Store {
 	tb.Helper()
 	if options.ReadLimit == 0 {
@@ -51,7 +51,21 @@ func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) im.Store { return openNew(t, Options{}) })
 }
 
-// withKeys has the store keep its keys in a file beside its own.
+// waitLimit bounds every wait. It is generous, because the machine may be busy; the benchmarks
+// measure how long things take.
+const waitLimit = 2 * time.Minute
+
+// waitFor waits until ok returns true. It fails the test with the message after waitLimit.
+func waitFor(tb testing.TB, message string, ok func() bool) {
+	tb.Helper()
+	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > waitLimit {
+			tb.Fatal(message)
+		}
+	}
+}
+
+// withKeys sets a key file beside the database.
 func withKeys(path string, options Options) Options {
 	options.Keys = func(store im.StoreID, fresh bool) (im.Keys, error) {
 		path := filepath.Join(filepath.Dir(path), "keys")

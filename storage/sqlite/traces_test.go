@@ -11,27 +11,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf16"
 
 	"github.com/imapi/imapi/im"
 )
 
-// marking is what every marker begins with, so that one search finds the
-// places of all.
-const marking = "imapimarking"
+// markerPrefix is the prefix of all markers, by which they are searched.
+const markerPrefix = "imapimarking"
 
-// newMarker is a text that is nowhere else.
+// newMarker returns a text that occurs nowhere else.
 func newMarker(random *rand.Rand) string {
-	b := []byte(marking)
+	b := []byte(markerPrefix)
 	for range 20 {
 		b = append(b, "abcdefghijklmnopqrstuvwxyz234567"[random.IntN(32)])
 	}
 	return string(b)
 }
 
-// marked is what a message of about so many bytes says: its marker again and
-// again, to the very end, so that any part of it that is left is found.
+// marked returns content of about size bytes. It repeats its marker to the end, so that any
+// remaining part of it is found.
 func marked(marker string, size int) *im.Content {
 	unit := marker + strings.Repeat(".", 90) + " "
 	text := strings.Repeat(unit, 1+size/len(unit))
@@ -47,16 +45,16 @@ func marked(marker string, size int) *im.Content {
 	return c
 }
 
-// form is one way in which a text may stand in a file.
+// form is an encoding in which a text may be in a file.
 type form struct {
 	name   string
 	encode func(text string) []byte
-	// lead is what every marker begins with in this form.
+	// lead is the encoded prefix of all markers.
 	lead  []byte
-	erase map[string]string // the encoded markers that must be nowhere
+	erase map[string]string // the encoded markers to search
 }
 
-// traces looks for markers in files.
+// traces searches files for markers.
 type traces struct{ forms []*form }
 
 func newTraces() *traces {
@@ -78,12 +76,12 @@ func newTraces() *traces {
 		forms = append(forms, &form{name: fmt.Sprint("base64 at ", shift), encode: func(text string) []byte {
 			whole := append(make([]byte, shift), text...)
 			b := base64.StdEncoding.EncodeToString(whole[:len(whole)/3*3])
-			return []byte(b[[]int{0, 2, 3}[shift]:]) // before, it depends on what precedes
+			return []byte(b[[]int{0, 2, 3}[shift]:]) // the bytes before depend on what precedes
 		}})
 	}
 	for _, f := range forms {
 		f.erase = map[string]string{}
-		one, other := f.encode(marking+"aaaa"), f.encode(marking+"7777")
+		one, other := f.encode(markerPrefix+"aaaa"), f.encode(markerPrefix+"7777")
 		for i := range one {
 			if one[i] != other[i] {
 				f.lead = one[:i]
@@ -94,14 +92,14 @@ func newTraces() *traces {
 	return &traces{forms}
 }
 
-// add has a marker looked for.
+// add adds a marker to search.
 func (t *traces) add(marker string) {
 	for _, f := range t.forms {
 		f.erase[string(f.encode(marker))] = marker
 	}
 }
 
-// find tells where in the files below a directory a marker is.
+// find searches all files in a directory tree for the markers.
 func (t *traces) find(tb testing.TB, dir string) (found []string) {
 	tb.Helper()
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -145,7 +143,7 @@ func lower(data []byte) []byte {
 	return b
 }
 
-// in returns the markers in data by their places.
+// in returns the markers in data by offset.
 func (f *form) in(data []byte) map[int]string {
 	offsets := map[int]string{}
 	length := len(f.encode(newMarker(rand.New(rand.NewPCG(0, 0)))))
@@ -161,19 +159,15 @@ func (f *form) in(data []byte) map[int]string {
 	}
 }
 
-// patience bounds what must happen, on a machine that may be busy. How soon it does is
-// logged, and measured by the benchmarks.
-const patience = 2 * time.Minute
-
-// nowhere fails if a marker is in a file.
-func (t *traces) nowhere(tb testing.TB, dir string) {
+// checkAbsent fails if a file has a marker.
+func (t *traces) checkAbsent(tb testing.TB, dir string) {
 	tb.Helper()
 	if found := t.find(tb, dir); len(found) > 0 {
-		tb.Fatalf("there are %d traces of %d markers, such as %s", len(found), len(t.forms[0].erase), found[0])
+		tb.Fatalf("found %d traces of %d markers, such as %s", len(found), len(t.forms[0].erase), found[0])
 	}
 }
 
-// TestTracesAreFound: the search finds a marker in each form, in any place.
+// TestTracesAreFound checks that markers are found in each encoding at any offset.
 func TestTracesAreFound(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, f := range newTraces().forms {
@@ -199,7 +193,7 @@ func TestTracesAreFound(t *testing.T) {
 			traces := newTraces()
 			traces.add(newMarker(random))
 			if found := traces.find(t, dir); len(found) != 0 {
-				t.Errorf("%s: found another, %v", name, found)
+				t.Errorf("%s: found another marker, %v", name, found)
 			}
 			traces.add(marker)
 			found := traces.find(t, dir) // one in UTF-16 may be found as both

@@ -12,20 +12,18 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// trimmed is how many messages BenchmarkTrim has removed, of which the youngest
-// fifth stays.
+// trimmed is how many messages BenchmarkTrim stores. It trims all but the youngest fifth.
 const trimmed = 5_000
 
-// BenchmarkTrim measures what senders notice while retention removes 4,000 of
-// 5,000 messages: how long 99 of 100 sends take at
-// most, durable ones, of four senders, before and meanwhile. And how fast it is
-// with pauses and, while nobody sends, without.
+// BenchmarkTrim measures how senders are affected while retention trims 4,000 of 5,000
+// messages: the 99th percentile of durable sends by four senders, before and during the
+// trim. It also measures the speed of trimming, with pauses, and without pauses or senders.
 func BenchmarkTrim(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		s := openNew(b, Options{})
-		makePlace(b, s)
-		fillPlaces(b, s)
+		createConversation(b, s)
+		fillConversations(b, s)
 		next := firstID + 1<<40
 		p99 := func(until <-chan struct{}) time.Duration {
 			took := sendUntil(b, s, next, until)
@@ -75,7 +73,7 @@ func BenchmarkTrim(b *testing.B) {
 	}
 }
 
-// trimRest removes all of a conversation without a pause.
+// trimRest trims a conversation without pauses.
 func trimRest(b *testing.B, s *Store, id im.ID) (n int) {
 	for {
 		var step im.Trimmed
@@ -92,10 +90,10 @@ func trimRest(b *testing.B, s *Store, id im.ID) (n int) {
 	}
 }
 
-// fillPlaces puts messages with their events into 50 conversations.
-func fillPlaces(b *testing.B, s *Store) {
+// fillConversations stores messages with their events in 50 conversations.
+func fillConversations(b *testing.B, s *Store) {
 	some := secrets(rand.New(rand.NewPCG(63, 64)), 1000)
-	for _, m := range some { // none is longer than messages are
+	for _, m := range some { // messages have at most 4 KiB
 		if len(m.content.Sent) > 4096 {
 			m.content = marked(m.marker, 3000)
 		}
@@ -167,7 +165,8 @@ func BenchmarkDeleteConversation(b *testing.B) {
 	}
 }
 
-// sendUntil has four senders send and returns how long each send took.
+// sendUntil sends from four senders until a channel is closed, and returns the duration of
+// each send.
 func sendUntil(b *testing.B, s *Store, first im.ID, until <-chan struct{}) (took []time.Duration) {
 	var mu sync.Mutex
 	var group sync.WaitGroup

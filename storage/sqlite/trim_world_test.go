@@ -12,57 +12,57 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// what has become of a message.
+// The state that a message must have.
 const (
-	stays = iota
-	tombstone
-	removed
+	active = iota
+	erased
+	deleted
 )
 
-// spoken is a secret in one of many conversations.
-type spoken struct {
+// trackedMessage is a message in one of many conversations, and its expected state.
+type trackedMessage struct {
 	*secret
 	in   im.ID
-	at   int64 // created, in milliseconds
+	at   int64 // time of creation, in milliseconds
 	is   int
 	slot im.Slot
-	// note is the marker of what was left in its place.
+	// note is the marker of its note.
 	note string
 }
 
-// town is a store with many conversations, of which some keep their messages and
-// others do not, and what must be in it.
-type town struct {
+// trimWorld is a store with many conversations, some of which are trimmed or deleted, and
+// the messages that must be in it.
+type trimWorld struct {
 	testing.TB
 	*Store
 	random        *rand.Rand
 	traces        *traces
 	conversations []im.ID
-	said          []*spoken
-	gone          map[im.ID]bool // conversations that were deleted
+	messages      []*trackedMessage
+	deletedGroups map[im.ID]bool // deleted conversations
 	next          im.ID
 }
 
-func newTown(tb testing.TB, s *Store, seed uint64) *town {
-	return &town{
-		TB: tb, Store: s, random: rand.New(rand.NewPCG(seed, 62)), traces: newTraces(), next: firstID, gone: map[im.ID]bool{},
+func newTrimWorld(tb testing.TB, s *Store, seed uint64) *trimWorld {
+	return &trimWorld{
+		TB: tb, Store: s, random: rand.New(rand.NewPCG(seed, 62)), traces: newTraces(), next: firstID, deletedGroups: map[im.ID]bool{},
 	}
 }
 
-func (w *town) must(err error) {
+func (w *trimWorld) must(err error) {
 	w.Helper()
 	if err != nil {
 		w.Fatal(err)
 	}
 }
 
-func (w *town) write(fn func(*tx) error) {
+func (w *trimWorld) write(fn func(*tx) error) {
 	w.Helper()
 	w.must(w.Write(context.Background(), func(t im.Tx) error { return fn(t.(*tx)) }))
 }
 
-// found makes a conversation of alice and bob.
-func (w *town) found() im.ID {
+// createGroup creates a group of alice and bob.
+func (w *trimWorld) createGroup() im.ID {
 	w.Helper()
 	id := im.ID(100 + len(w.conversations))
 	w.write(func(t *tx) error {
@@ -84,17 +84,16 @@ func (w *town) found() im.ID {
 	return id
 }
 
-// say stores messages, some as long runs in one conversation, as who talks does,
-// some one by one.
-func (w *town) say(n int) {
+// send stores messages, some in long runs in one conversation.
+func (w *trimWorld) send(n int) {
 	w.Helper()
 	var open []im.ID
 	for _, id := range w.conversations {
-		if !w.gone[id] {
+		if !w.deletedGroups[id] {
 			open = append(open, id)
 		}
 	}
-	list := make([]*spoken, n)
+	list := make([]*trackedMessage, n)
 	in, run := im.ID(0), 0
 	for i, s := range secrets(w.random, n) {
 		if run == 0 {
@@ -106,7 +105,7 @@ func (w *town) say(n int) {
 		run = max(run-1, 0)
 		s.id = w.next
 		w.next++
-		list[i] = &spoken{secret: s, in: in, at: int64(s.id)}
+		list[i] = &trackedMessage{secret: s, in: in, at: int64(s.id)}
 	}
 	for part := range slices.Chunk(list, 50) {
 		w.write(func(t *tx) error {
@@ -133,7 +132,7 @@ func (w *town) say(n int) {
 			return nil
 		})
 	}
-	w.said = append(w.said, list...)
+	w.messages = append(w.messages, list...)
 	rows := sealedOf(w, w.Store)
 	for _, m := range list {
 		m.slot = im.Slot(rows[m.id].slot)
@@ -141,18 +140,18 @@ func (w *town) say(n int) {
 	}
 }
 
-// pick returns messages that stay and fulfil a condition.
-func (w *town) pick(is func(*spoken) bool) (list []*spoken) {
-	for _, m := range w.said {
-		if m.is == stays && is(m) {
+// activeWhere returns the active messages that meet a condition.
+func (w *trimWorld) activeWhere(is func(*trackedMessage) bool) (list []*trackedMessage) {
+	for _, m := range w.messages {
+		if m.is == active && is(m) {
 			list = append(list, m)
 		}
 	}
 	return list
 }
 
-// erase takes messages back, and leaves notes in the place of some.
-func (w *town) erase(list []*spoken) {
+// erase erases messages and leaves notes with some.
+func (w *trimWorld) erase(list []*trackedMessage) {
 	w.Helper()
 	for part := range slices.Chunk(list, 20) {
 		w.write(func(t *tx) error {
@@ -172,22 +171,22 @@ func (w *town) erase(list []*spoken) {
 			return nil
 		})
 		for _, m := range part {
-			m.is = tombstone
+			m.is = erased
 		}
 	}
 }
 
-// remove notes that messages are gone whole.
-func (w *town) remove(is func(*spoken) bool) {
-	for _, m := range w.said {
-		if m.is != removed && is(m) {
-			m.is = removed
+// markDeleted records that messages were deleted.
+func (w *trimWorld) markDeleted(is func(*trackedMessage) bool) {
+	for _, m := range w.messages {
+		if m.is != deleted && is(m) {
+			m.is = deleted
 		}
 	}
 }
 
-// trim removes what a conversation has from before a time.
-func (w *town) trim(id im.ID, before int64) {
+// trim trims a conversation.
+func (w *trimWorld) trim(id im.ID, before int64) {
 	w.Helper()
 	for done := false; !done; {
 		w.write(func(t *tx) error {
@@ -196,11 +195,11 @@ func (w *town) trim(id im.ID, before int64) {
 			return err
 		})
 	}
-	w.remove(func(m *spoken) bool { return m.in == id && m.at < before })
+	w.markDeleted(func(m *trackedMessage) bool { return m.in == id && m.at < before })
 }
 
-// purgeRest removes what is left of a conversation that was deleted.
-func (w *town) purgeRest(id im.ID) {
+// purge purges a deleted conversation.
+func (w *trimWorld) purge(id im.ID) {
 	w.Helper()
 	for done := false; !done; {
 		w.write(func(t *tx) (err error) {
@@ -208,62 +207,62 @@ func (w *town) purgeRest(id im.ID) {
 			return err
 		})
 	}
-	w.remove(func(m *spoken) bool { return m.in == id })
+	w.markDeleted(func(m *trackedMessage) bool { return m.in == id })
 }
 
-// These count what does not fit together.
+// These count inconsistent rows.
 const (
-	missealed = `SELECT count(*) FROM messages WHERE (sealed IS NULL) <> (state <> 1) OR slot IS NULL
+	countMissealed = `SELECT count(*) FROM messages WHERE (sealed IS NULL) <> (state <> 1) OR slot IS NULL
 		OR (note IS NULL) <> (note_slot IS NULL)`
-	misknown = `SELECT count(*) FROM conversations c
+	countStale = `SELECT count(*) FROM conversations c
 		WHERE first_seq <> coalesce((SELECT min(seq) FROM messages WHERE conversation_id = c.id), last_seq + 1)
 		OR oldest_at IS NOT (SELECT min(created_at) FROM messages WHERE conversation_id = c.id)`
 )
 
-// hold holds all messages against what they must be, and their keys.
-func (w *town) hold() {
+// check compares all messages and their keys with what they must be.
+func (w *trimWorld) check() {
 	w.Helper()
-	for part := range slices.Chunk(w.said, 200) {
+	for part := range slices.Chunk(w.messages, 200) {
 		w.must(w.View(context.Background(), func(r im.Reader) error {
 			for _, m := range part {
-				if m.is == removed {
+				if m.is == deleted {
 					if _, err := r.Message(m.id); !errors.Is(err, im.ErrNotFound) {
-						return fmt.Errorf("%v is there: %w", m.id, err)
+						return fmt.Errorf("%v exists: %w", m.id, err)
 					}
 					continue
 				}
-				if err := m.check(r, m.is == tombstone); err != nil {
+				if err := m.check(r, m.is == erased); err != nil {
 					return err
 				}
 				if got, err := r.Message(m.id); err != nil || got.Erased != nil && got.Erased.Postscript != m.note {
-					return fmt.Errorf("%v has %+v in its place: %w", m.id, got.Erased, err)
+					return fmt.Errorf("%v has the erasure %+v: %w", m.id, got.Erased, err)
 				}
 			}
 			return nil
 		}))
 	}
-	shredded(w, w.Store)
-	for _, m := range w.said {
+	waitShredded(w, w.Store)
+	for _, m := range w.messages {
 		_, err := w.sealer.keys.Key(m.slot)
-		code, gone := im.ShredCode(0), (*im.ShreddedError)(nil)
-		if errors.As(err, &gone) {
-			code = gone.Code
+		code, shredded := im.ShredCode(0), (*im.ShreddedError)(nil)
+		if errors.As(err, &shredded) {
+			code = shredded.Code
 		} else {
 			w.must(err)
 		}
-		if want := []im.ShredCode{stays: 0, tombstone: im.ShredRevoked, removed: im.ShredRemoved}[m.is]; code != want {
-			w.Errorf("the key of %v is %v, not %v", m.id, code, want)
+		if want := []im.ShredCode{active: 0, erased: im.ShredRevoked, deleted: im.ShredRemoved}[m.is]; code != want {
+			w.Errorf("the key of %v is %v, want %v", m.id, code, want)
 		}
 	}
 	for what, query := range map[string]string{
-		"messages are not sealed as their states say": missealed,
-		"conversations do not know what is left":      misknown,
-		"events are of messages that are gone": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
+		"messages have sealed content that does not match their state": countMissealed,
+		"conversations have a wrong first seq or oldest time":          countStale,
+		"events of deleted messages remain": `SELECT count(*) FROM events e WHERE message_id IS NOT NULL
 			AND pos < (SELECT max(pos) FROM events) AND NOT EXISTS (SELECT 1 FROM messages WHERE id = e.message_id)`,
-		"receipts are for messages that are gone": `SELECT count(*) FROM seq_ranges r CROSS JOIN conversations c ON c.id = r.conversation_id
+		"receipts of trimmed messages remain": `SELECT count(*) FROM seq_ranges r CROSS JOIN conversations c ON c.id = r.conversation_id
 			WHERE r.to_seq < c.first_seq`,
 	} {
-		if n := w.number(query); n != 0 {
+		if n := w.count(query); n != 0 {
 			w.Errorf("%d %s", n, what)
 		}
 	}
@@ -272,8 +271,8 @@ func (w *town) hold() {
 	}
 }
 
-// number is what a query returns.
-func (w *town) number(query string) (n int64) {
+// count returns the result of a query.
+func (w *trimWorld) count(query string) (n int64) {
 	w.Helper()
 	w.must(w.View(context.Background(), func(r im.Reader) error {
 		_, err := r.(*reader).session.row(query, nil, &n)
@@ -282,16 +281,16 @@ func (w *town) number(query string) (n int64) {
 	return n
 }
 
-// intact has SQLite check the file, on a connection of its own.
-func (w *town) intact() {
+// checkIntegrity runs SQLite's integrity check on a separate connection.
+func (w *trimWorld) checkIntegrity() {
 	w.Helper()
 	session, err := openSession(w.path, w.options, setup)
 	w.must(err)
 	err = session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
-		var says string
-		err := rows.Scan(&says)
-		if says != "ok" {
-			w.Error(says)
+		var result string
+		err := rows.Scan(&result)
+		if result != "ok" {
+			w.Error(result)
 		}
 		return true, err
 	})

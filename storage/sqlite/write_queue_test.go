@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// line is a queue whose calls take as long as a test says, by a clock of its own.
-type line struct {
+// queueFixture is a queue with its own clock, whose calls take a given time.
+type queueFixture struct {
 	*testing.T
 	*queue
 	clock time.Time
@@ -21,14 +21,14 @@ type line struct {
 	ran   []string
 }
 
-func newLine(t *testing.T) *line {
-	l := &line{T: t, clock: time.Unix(1, 0), takes: make(map[*call]time.Duration), names: make(map[*call]string)}
+func newQueueFixture(t *testing.T) *queueFixture {
+	l := &queueFixture{T: t, clock: time.Unix(1, 0), takes: make(map[*call]time.Duration), names: make(map[*call]string)}
 	l.queue = newQueue(func() time.Time { return l.clock })
 	return l
 }
 
-// put queues a call of a user that takes some time.
-func (l *line) put(user string, takes time.Duration, bulk bool) error {
+// put queues a call of a user with a given duration.
+func (l *queueFixture) put(user string, takes time.Duration, bulk bool) error {
 	ctx := im.WithCaller(context.Background(), im.Caller{User: im.UserID(user)})
 	if bulk {
 		ctx = im.WithBulk(ctx)
@@ -40,15 +40,16 @@ func (l *line) put(user string, takes time.Duration, bulk bool) error {
 	return err
 }
 
-func (l *line) must(err error) {
+func (l *queueFixture) must(err error) {
 	l.Helper()
 	if err != nil {
 		l.Fatal(err)
 	}
 }
 
-// transaction runs one and returns whose calls it ran. during is called after each.
-func (l *line) transaction(during func()) []string {
+// transaction runs a transaction and returns the users whose calls it ran. during is called
+// after each.
+func (l *queueFixture) transaction(during func()) []string {
 	before := len(l.ran)
 	b := l.batch()
 	for c := b.next(); c != nil; c = b.next() {
@@ -63,29 +64,29 @@ func (l *line) transaction(during func()) []string {
 	return l.ran[before:]
 }
 
-// waits has a stranger come when a transaction has just begun, and returns how long
-// it is until the one that runs their call ends.
-func (l *line) waits(stranger string) time.Duration {
+// waitOf queues a call of a new user while a transaction runs, and returns the time until
+// the end of the transaction that runs it.
+func (l *queueFixture) waitOf(newcomer string) time.Duration {
 	l.Helper()
 	came, begun := time.Time{}, l.clock
 	l.transaction(func() {
 		if came.IsZero() {
 			came = begun
-			l.must(l.put(stranger, time.Millisecond/10, false))
+			l.must(l.put(newcomer, time.Millisecond/10, false))
 		}
 	})
 	for range 100 {
-		if slices.Contains(l.transaction(nil), stranger) {
+		if slices.Contains(l.transaction(nil), newcomer) {
 			return l.clock.Sub(came)
 		}
 	}
-	l.Fatal("a stranger's call is never run")
+	l.Fatal("the new user's call was never run")
 	return 0
 }
 
-// TestNobodyWaitsForTheCallsOfOthers: what others have queued delays somebody by no
-// more than the transaction under way and a bounded part of the next one.
-func TestNobodyWaitsForTheCallsOfOthers(t *testing.T) {
+// TestCallsOfOthersDelayLittle checks that queued calls of others delay a new user by at
+// most the running transaction and a bounded part of the next one.
+func TestCallsOfOthersDelayLittle(t *testing.T) {
 	for name, tt := range map[string]struct {
 		users, each int
 		takes       time.Duration
@@ -101,47 +102,47 @@ func TestNobodyWaitsForTheCallsOfOthers(t *testing.T) {
 		"many users with many ordinary ones": {16, 250, time.Millisecond, false, 103 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLine(t)
+			l := newQueueFixture(t)
 			for range tt.each {
 				for u := range tt.users {
 					l.must(l.put(fmt.Sprint(u), tt.takes, tt.bulk))
 				}
 			}
 			if !tt.bulk {
-				for range 2 * tt.users { // by then it is known what the calls of each are like
+				for range 2 * tt.users { // the queue then knows how long each user's calls take
 					l.transaction(nil)
 				}
 			}
 			for i := range 20 {
-				if waited := l.waits(fmt.Sprint("stranger ", i)); waited > tt.most {
-					t.Errorf("a stranger waited for %v", waited)
+				if waited := l.waitOf(fmt.Sprint("stranger ", i)); waited > tt.most {
+					t.Errorf("a new user waited for %v", waited)
 				}
 			}
 		})
 	}
 }
 
-// TestBulkGoesOn: a saturated writer comes to the calls of who is ahead, and to bulk
-// calls, though others keep coming.
-func TestBulkGoesOn(t *testing.T) {
-	l := newLine(t)
+// TestBulkIsNotStarved checks that a saturated writer runs the calls of users who have used
+// much time, and bulk calls, while others keep coming.
+func TestBulkIsNotStarved(t *testing.T) {
+	l := newQueueFixture(t)
 	for range 50 {
 		l.must(l.put("ahead", 30*time.Millisecond, false))
 		l.must(l.put("bulk", 5*time.Millisecond, true))
 	}
-	strangers := 0
-	crowd := func() {
+	newcomers := 0
+	addNewcomers := func() {
 		for range 3 {
-			strangers++
-			l.must(l.put(fmt.Sprint("stranger ", strangers), 0, false))
+			newcomers++
+			l.must(l.put(fmt.Sprint("stranger ", newcomers), 0, false))
 		}
 	}
-	crowd()
+	addNewcomers()
 	for range 1000 {
 		l.clock = l.clock.Add(time.Millisecond)
 		l.transaction(func() {
 			if l.waiting < 2*maxBatch {
-				crowd()
+				addNewcomers()
 			}
 		})
 	}
@@ -156,34 +157,35 @@ func TestBulkGoesOn(t *testing.T) {
 			}
 		}
 		if n != 50 {
-			t.Errorf("%s: %d calls were run", user, n)
+			t.Errorf("%s: %d calls were run, want 50", user, n)
 		}
 	}
 }
 
-// TestOneCallerHasABound: too many calls of one are refused, and nobody else's.
+// TestOneCallerHasABound checks that too many calls of a caller are refused, and no one
+// else's.
 func TestOneCallerHasABound(t *testing.T) {
-	l := newLine(t)
+	l := newQueueFixture(t)
 	for range maxOwn {
 		l.must(l.put("alice", 0, false))
 	}
 	e, ok := im.AsError(l.put("alice", 0, false))
 	if !ok || e.Kind != im.Unavailable || e.Code != "overloaded" || e.RetryAfter <= 0 {
-		t.Errorf("one too many got %v", e)
+		t.Errorf("one call too many: %v", e)
 	}
 	l.must(l.put("bob", 0, false))
 	l.transaction(nil)
 	l.must(l.put("alice", 0, false))
-	for range maxOwn + 1 { // of nobody in particular
+	for range maxOwn + 1 { // calls without a caller
 		if _, err := l.add(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// TestAccountsAreForgotten: once all have paid nothing is kept of them.
+// TestAccountsAreForgotten checks that unneeded accounts are deleted.
 func TestAccountsAreForgotten(t *testing.T) {
-	l := newLine(t)
+	l := newQueueFixture(t)
 	l.must(l.put("waits", time.Second, true))
 	for u := range 3 * idleAccounts {
 		l.must(l.put(fmt.Sprint(u), time.Millisecond, false))
@@ -205,15 +207,14 @@ func TestAccountsAreForgotten(t *testing.T) {
 		l.transaction(nil)
 	}
 	if n := len(l.accounts); n > 0 {
-		t.Errorf("%d accounts are kept of nobody who waits", n)
+		t.Errorf("%d accounts are kept without waiting calls", n)
 	}
 }
 
-// TestEveryCallRunsOnceInTheOrderOfItsCaller: whatever comes, and however long it
-// takes.
-func TestEveryCallRunsOnceInTheOrderOfItsCaller(t *testing.T) {
+// TestEveryCallRunsOnceInOrder checks that every call runs once, in order for each caller.
+func TestEveryCallRunsOnceInOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	l := newLine(t)
+	l := newQueueFixture(t)
 	type key struct {
 		user string
 		n    int

@@ -12,8 +12,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// hold keeps the writer busy until release is called.
-func hold(t *testing.T, s *Store) (release func()) {
+// blockWriter blocks the writer until release is called.
+func blockWriter(t *testing.T, s *Store) (release func()) {
 	t.Helper()
 	running, end := make(chan struct{}), make(chan struct{})
 	c, err := s.writer.queue.add(context.Background(), func(im.Tx) error {
@@ -33,17 +33,17 @@ func hold(t *testing.T, s *Store) (release func()) {
 	}
 }
 
-// block is the smallest call that writes.
-func block(user int) func(im.Tx) error {
+// putBlock returns the smallest call that writes.
+func putBlock(user int) func(im.Tx) error {
 	return func(tx im.Tx) error { return tx.PutBlock("alice", im.UserID(fmt.Sprint(user)), fromMillis(0)) }
 }
 
-// TestGroupCommit: what queues while the writer is busy shares transactions,
-// of at most maxBatch calls each, and a queue that is full refuses.
+// TestGroupCommit checks that calls queued while the writer is busy share transactions of
+// up to maxBatch calls, and that a full queue refuses calls.
 func TestGroupCommit(t *testing.T) {
 	var mu sync.Mutex
 	var batches []int
-	// A clock by which nothing takes long: on a busy machine a batch would end by time.
+	// With a real clock, a batch would end by time on a busy machine.
 	var now atomic.Int64
 	clock := func() time.Time { return time.Unix(0, now.Add(1)) }
 	s := openNew(t, Options{Now: clock, Observe: func(b BatchStats) {
@@ -54,17 +54,17 @@ func TestGroupCommit(t *testing.T) {
 			t.Errorf("observed %+v", b)
 		}
 	}})
-	release := hold(t, s)
+	release := blockWriter(t, s)
 	calls := make([]*call, maxQueue)
 	for i := range calls {
 		var err error
-		if calls[i], err = s.writer.queue.add(t.Context(), block(i)); err != nil {
+		if calls[i], err = s.writer.queue.add(t.Context(), putBlock(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := s.Write(t.Context(), block(-1))
+	err := s.Write(t.Context(), putBlock(-1))
 	if e, ok := im.AsError(err); !ok || e.Kind != im.Unavailable || e.Code != "overloaded" {
-		t.Errorf("a full queue answers %v", err)
+		t.Errorf("write with a full queue: %v, want overloaded", err)
 	}
 	release()
 	for _, c := range calls {
@@ -72,10 +72,10 @@ func TestGroupCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Write(t.Context(), block(-1)); err != nil {
+	if err := s.Write(t.Context(), putBlock(-1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil { // and with it, what it observes
+	if err := s.Close(); err != nil { // ends calls of Observe, too
 		t.Fatal(err)
 	}
 	if want := 1 + maxQueue/maxBatch + 1; len(batches) != want || batches[1] != maxBatch {
@@ -83,18 +83,18 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
-// TestManyFailures: however many calls of a batch fail after they wrote, each
-// of the others runs at most twice.
+// TestManyFailures checks that a call runs at most twice, however many other calls of its
+// batch fail.
 func TestManyFailures(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
-	release := hold(t, s)
+	release := blockWriter(t, s)
 	ran := make([]int, 200)
 	calls := make([]*call, len(ran))
 	for i := range calls {
 		var err error
 		calls[i], err = s.writer.queue.add(t.Context(), func(tx im.Tx) error {
 			ran[i]++
-			if err := block(i)(tx); err != nil || i%3 != 0 {
+			if err := putBlock(i)(tx); err != nil || i%3 != 0 {
 				return err
 			}
 			return errRule
@@ -112,12 +112,12 @@ func TestManyFailures(t *testing.T) {
 	}
 }
 
-// TestNoAnswerBeforeCommit: a refusal may rest on what another call of the
-// batch wrote, so it is not given before that is durable.
+// TestNoAnswerBeforeCommit checks that a refusal is returned only once the transaction is
+// durable, because it may depend on what another call wrote.
 func TestNoAnswerBeforeCommit(t *testing.T) {
-	b := newBench(t)
-	writes := b.job(honest)
-	rests := &job{manner: refuses}
+	b := newBatchFixture(t)
+	writes := b.job(returnsErrors)
+	rests := &job{behaviour: refuses}
 	rests.fn = func(tx im.Tx) error {
 		if _, err := tx.Conversation(writes.id); err != nil {
 			return err
@@ -126,19 +126,19 @@ func TestNoAnswerBeforeCommit(t *testing.T) {
 	}
 	b.batch([]*job{writes, rests}, 0, "COMMIT", func(*session, string) error { return driverErrors[2] })
 	if e, ok := im.AsError(rests.err); !ok || e.Kind != im.Unavailable {
-		t.Errorf("answered %v for a conversation that is not there", rests.err)
+		t.Errorf("Write = %v, but the conversation it depends on was not committed", rests.err)
 	}
 	b.batch([]*job{writes, rests}, 0, "", nil)
 	if !errors.Is(rests.err, errRule) {
-		t.Errorf("answered %v", rests.err)
+		t.Errorf("Write = %v, want errRule", rests.err)
 	}
 }
 
-// TestClose: what is queued is done, what comes later is refused.
+// TestClose checks that Close runs queued calls, and that later calls are refused.
 func TestClose(t *testing.T) {
 	s := openNew(t, Options{})
-	release := hold(t, s)
-	c, err := s.writer.queue.add(t.Context(), block(1))
+	release := blockWriter(t, s)
+	c, err := s.writer.queue.add(t.Context(), putBlock(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,32 +152,33 @@ func TestClose(t *testing.T) {
 		t.Error(err)
 	}
 	view := s.View(t.Context(), func(im.Reader) error { return nil })
-	for _, err := range []error{s.Write(t.Context(), block(2)), view, s.Ready(t.Context())} {
+	for _, err := range []error{s.Write(t.Context(), putBlock(2)), view, s.Ready(t.Context())} {
 		if e, ok := im.AsError(err); !ok || e.Kind != im.Unavailable {
 			t.Errorf("after Close: %v", err)
 		}
 	}
 }
 
-// TestListenerPanics: the store outlives it, and the callers get their answer.
+// TestListenerPanics checks that a panic of a listener affects neither the store nor the
+// callers.
 func TestListenerPanics(t *testing.T) {
-	b := newBench(t)
+	b := newBatchFixture(t)
 	b.store.OnCommit(func(im.Commit) { panic("for a test") })
 	jobs := b.allJobs()
 	b.batch(jobs, 0, "", nil)
-	b.hold(jobs)
+	b.checkJobs(jobs)
 	b.checkPublished()
 }
 
-// TestStrangersShareTheNextTransaction: however many slow calls a user has queued,
-// the next transaction has the calls of all others, together, and one of theirs.
-func TestStrangersShareTheNextTransaction(t *testing.T) {
+// TestQuickCallsShareTheNextTransaction checks that the next transaction runs the calls of
+// all other users and at most a few of a user with many slow ones.
+func TestQuickCallsShareTheNextTransaction(t *testing.T) {
 	var now atomic.Int64
 	var batches []int
 	s := openNew(t, Options{Now: func() time.Time { return time.Unix(0, now.Load()) }, Observe: func(b BatchStats) {
 		batches = append(batches, b.Calls)
 	}})
-	release := hold(t, s)
+	release := blockWriter(t, s)
 	var mu sync.Mutex
 	var ran []string
 	queue := func(user string, n int, takes time.Duration) (calls []*call) {
@@ -188,7 +189,7 @@ func TestStrangersShareTheNextTransaction(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				ran = append(ran, user)
-				return block(i)(tx)
+				return putBlock(i)(tx)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -210,8 +211,7 @@ func TestStrangersShareTheNextTransaction(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// One that is known to be slow only once it has run, and the call that held the
-	// writer up.
+	// Three transactions, because the first slow call is known as slow only after it has run.
 	if len(batches) < 3 || batches[0]+batches[1]+batches[2] < 20 {
 		t.Errorf("transactions of %v calls", batches[:3])
 	}

@@ -31,7 +31,7 @@ func testSealed(w *world) {
 	}
 	w.erase(all[2].ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"})
 	w.erase(all[5].ID, im.Erasure{State: im.Expired, At: w.now})
-	for range 500 {
+	for range 12_000 {
 		if n, _ := w.store.Unshredded(); n == 0 {
 			break
 		}
