@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// lived fills a server with everything that an export has to contain.
-func (w *world) lived() {
+// populate fills a server with everything that an export has to contain.
+func (w *world) populate() {
 	w.t.Helper()
 	send := func(user, conversation, body string) string {
 		return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", body)["id"].(string)
@@ -29,9 +29,9 @@ func (w *world) lived() {
 	send("alice", room, `{"type":"text","body":{"text":"all"},"mention_all":true}`)
 	send("bob", group, `{"type":"location","body":{"latitude":1.50,"longitude":-3e1,"address":""},"reply_to":"`+first+`"}`)
 	send("bob", group, `{"type":"custom","body":{"name":"n","data":null},"expire_after_seconds":60}`)
-	revoked := send("bob", group, `{"client_id":"c-2","type":"text","body":{"text":"gone"}}`)
+	revoked := send("bob", group, `{"client_id":"c-2","type":"text","body":{"text":"revoked"}}`)
 	w.must(http.StatusOK, "bob", http.MethodPost, "/v1/messages/"+revoked+"/revoke", `{"postscript":"sorry <3","extension":{"why":["x"]}}`)
-	w.must(http.StatusOK, "alice", http.MethodPost, "/v1/messages/"+send("alice", "@bob", `{"type":"text","body":{"text":"gone, too"}}`)+"/revoke", "")
+	w.must(http.StatusOK, "alice", http.MethodPost, "/v1/messages/"+send("alice", "@bob", `{"type":"text","body":{"text":"revoked, too"}}`)+"/revoke", "")
 
 	// Carol is removed, misses a message, rejoins, and leaves for good; dave joins.
 	send("alice", joined, `{"type":"text","body":{"text":"1"}}`)
@@ -62,7 +62,7 @@ func (w *world) lived() {
 // exported again as the same bytes, and that importing it again changes nothing.
 func TestExportRoundTrip(t *testing.T) {
 	from, to := newWorld(t), newWorld(t)
-	from.lived()
+	from.populate()
 	whole := from.export()
 	lines := strings.Split(strings.TrimSpace(whole), "\n")
 	for _, want := range []string{`"visible_to":"bob"`, `"postscript":"sorry <3"`, `"burn_at"`, `"state":"burned"`, `"role":null`, `"left":true`, `"to_seq"`, `"retention_days":0`, `"reply_to"`, `"mention_all":true`, `"mute_all":true`, `"slow_mode_seconds":60`, `"join":"open"`, `"invite":"members"`, `"announcement":"<hi> ü"`} {
@@ -101,13 +101,13 @@ func TestExportRoundTrip(t *testing.T) {
 	if unread := to.must(200, "bob", "GET", "/v1/unread", "")["total"].(float64); unread != 0 {
 		t.Errorf("unread %v", unread)
 	}
-	var sight [2][]any
+	var seen [2][]any
 	for i, w := range []*world{from, to} {
 		for _, user := range []string{"alice", "bob", "carol", "dave", "zoe", "mallory"} {
 			for _, c := range w.must(200, user, "GET", "/v1/conversations", "")["items"].([]any) {
 				c := c.(map[string]any)
 				page := w.must(200, user, "GET", "/v1/conversations/"+c["id"].(string)+"/messages", "")
-				sight[i] = append(sight[i], user, c["role"], c["member_count"], page["items"])
+				seen[i] = append(seen[i], user, c["role"], c["member_count"], page["items"])
 				if w == to {
 					w.must(201, user, "POST", "/v1/conversations/"+c["id"].(string)+"/messages", `{"type":"text","body":{"text":"and on"}}`)
 				}
@@ -117,7 +117,7 @@ func TestExportRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	if a, b := fmt.Sprint(sight[0][:4]), fmt.Sprint(sight[1][:4]); a != b {
+	if a, b := fmt.Sprint(seen[0][:4]), fmt.Sprint(seen[1][:4]); a != b {
 		t.Errorf("alice saw\n%s\nand sees\n%s", a, b)
 	}
 }
@@ -175,18 +175,18 @@ func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 // an unknown one is refused.
 func TestExportOfOneConversation(t *testing.T) {
 	w := newWorld(t)
-	one, gone := w.group("alice", "bob"), w.group("alice", "bob")
+	one, deleted := w.group("alice", "bob"), w.group("alice", "bob")
 	w.say("alice", one, "hi")
-	w.say("alice", gone, "hi")
-	w.must(204, "alice", "DELETE", "/v1/conversations/"+gone+"?scope=everyone", "")
+	w.say("alice", deleted, "hi")
+	w.must(204, "alice", "DELETE", "/v1/conversations/"+deleted+"?scope=everyone", "")
 	a := w.do("", "GET", "/v1/admin/export?conversation_id="+one, "", "Authorization", adminOf(t))
-	if n := strings.Count(string(a.body), "\n"); n != 2 || strings.Contains(string(a.body), gone) {
+	if n := strings.Count(string(a.body), "\n"); n != 2 || strings.Contains(string(a.body), deleted) {
 		t.Errorf("%s", a.body)
 	}
 	if whole := w.export(); whole != string(a.body) {
 		t.Errorf("all of it is %s", whole)
 	}
-	for _, id := range []string{gone, "0000000000001", "x"} {
+	for _, id := range []string{deleted, "0000000000001", "x"} {
 		a := w.do("", "GET", "/v1/admin/export?conversation_id="+id, "", "Authorization", adminOf(t))
 		if a.status != 404 || a.code(t) != "conversation_not_found" {
 			t.Errorf("%s: %d %s", id, a.status, a.body)

@@ -36,7 +36,7 @@ func TestEasemob(t *testing.T) {
 			easemobHead + `{"bodies":[{"type":"loc","addr":"Beijing","lat":39.9,"lng":"116.4"}]}}`,
 			head + `"type":"location","body":{"address":"Beijing","latitude":39.9,"longitude":116.4},` + at, "", "",
 		},
-		"nowhere": {easemobHead + `{"bodies":[{"type":"loc","lat":"x","lng":1}]}}`, "", "", "bodies/0: lat"},
+		"bad location": {easemobHead + `{"bodies":[{"type":"loc","lat":"x","lng":1}]}}`, "", "", "bodies/0: lat"},
 		"image": {
 			easemobHead + `{"bodies":[{"type":"img","url":"https://a/b","filename":"x.jpg","file_length":128827,"size":{"width":746,"height":1325},"secret":"s"}]}}`,
 			head + `"type":"custom","body":{"data":{"file_length":128827,"filename":"x.jpg","secret":"s","size":{"width":746,"height":1325},"url":"https://a/b"},"name":"easemob.img"},` + at, "", "",
@@ -54,11 +54,11 @@ func TestEasemob(t *testing.T) {
 		"no kind":       {easemobHead + `{"bodies":[{"msg":"x"}]}}`, "", "", "bodies/0/type"},
 		"no text":       {easemobHead + `{"bodies":[{"type":"txt"}]}}`, "", "", "msg"},
 		"broken":        {`{"msg_id":`, "", "", "not a message"},
-		"a list":        {`[]`, "", "", "not a message"},
+		"an array":      {`[]`, "", "", "not a message"},
 		"no time":       {strings.Replace(easemobHead, "1403099033211", `""`, 1) + `{}}`, "", "", "timestamp"},
-		"a time ago":    {strings.Replace(easemobHead, "1403099033211", `-5`, 1) + `{}}`, "", "", "timestamp"},
+		"negative time": {strings.Replace(easemobHead, "1403099033211", `-5`, 1) + `{}}`, "", "", "timestamp"},
 		"no sender":     {strings.Replace(easemobHead, "zw123", "", 1) + `{}}`, "", "", "from"},
-		"no place":      {strings.Replace(easemobHead, "1402541206787", "", 1) + `{}}`, "", "", "to is"},
+		"no recipient":  {strings.Replace(easemobHead, "1402541206787", "", 1) + `{}}`, "", "", "to is"},
 		"unknown group": {strings.Replace(easemobHead, "1402541206787", "77", 1) + `{}}`, "", "", `"77"`},
 		"unknown kind":  {strings.Replace(easemobHead, "groupchat", "letter", 1) + `{}}`, "", "", "chat_type"},
 	} {
@@ -73,7 +73,7 @@ func TestEasemob(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", s, want)
 			}
 			if (skipped != "") != (c.skipped != "") || !strings.Contains(skipped, c.skipped) {
-				t.Errorf("passed over: %q, want %q", skipped, c.skipped)
+				t.Errorf("skipped: %q, want %q", skipped, c.skipped)
 			}
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
 				t.Errorf("error %v, want %q", err, c.err)
@@ -102,11 +102,11 @@ func FuzzEasemob(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		lines, skipped, err := e.Convert(line)
 		if err == nil && len(lines) == 0 && skipped == "" {
-			t.Error("nothing came of it")
+			t.Error("no line, no reason and no error")
 		}
 		for _, l := range lines {
 			if !json.Valid(l) || strings.ContainsAny(string(l), "\n") {
-				t.Errorf("came out: %q", l)
+				t.Errorf("line %q is not JSON on one line", l)
 			}
 		}
 	})

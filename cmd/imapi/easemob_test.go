@@ -10,7 +10,7 @@ import (
 
 const easemobHead = `{"msg_id":"5I02","timestamp":1403099033211,"from":"zw123","to":"1402541206787","chat_type":"groupchat","payload":`
 
-// TestImportOfEasemob walks a file through the command.
+// TestImportOfEasemob imports an export of Easemob by the command.
 func TestImportOfEasemob(t *testing.T) {
 	s := startServer(t)
 	group := s.group(s.client("zw123", ""), "bob")
@@ -49,7 +49,7 @@ func TestImportOfEasemob(t *testing.T) {
 			s.start()
 		}
 		status, _, diag := s.command("", "import", "--format", "easemob", chats, "--conversations", groups)
-		want := "0 stored, 2 there already, 2 failed, 1 passed over, 1 removed since they were imported"
+		want := "0 stored, 2 there already, 2 failed, 1 passed over, 1 deleted since they were imported"
 		if status != 1 || !strings.Contains(diag, want) {
 			t.Errorf("after the deletion: exit %d: %s", status, diag)
 		}

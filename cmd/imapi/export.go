@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 )
 
-const exportSummary = `Export conversations, members and messages as lines of JSON, as imapi import takes
-them: to FILE, or to standard output. It holds what was said: only this user can read
-the file.`
+const exportSummary = `Export conversations, members and messages as lines of JSON that imapi import takes,
+to FILE or to standard output. An export holds the content of messages: only this user
+can read the file.`
 
-// exportFile writes an export.
+// exportFile runs the export command.
 func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 	var a adminFlags
 	f := newFlagsWithFiles("export", "[FILE]", exportSummary, diag)
@@ -56,7 +56,7 @@ func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 	return err
 }
 
-// counted tells a progress bar what is written.
+// counted is a writer that counts bytes and lines in a progress bar.
 type counted struct{ bar *progress }
 
 func (c counted) Write(b []byte) (int, error) {
@@ -69,8 +69,7 @@ func (c counted) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// writeFile makes a file that is whole once it has its name, and readable by this
-// user alone.
+// writeFile writes a file that only this user can read. It has its name once it is complete.
 func writeFile(name string, from io.Reader) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 	"github.com/imapi/imapi/transfer"
 )
 
-const importSummary = `Import messages and conversations: lines of JSON as POST /v1/admin/import takes
-them, and as imapi export writes them, or an export of Easemob's. Nobody is told.
-What is there already is left as it is, so an import that broke off can be run again.
-It goes through the server that runs on the data directory; without one this command
-is it. FILE - is standard input.`
+const importSummary = `Import messages and conversations from FILE: lines of JSON as POST /v1/admin/import
+takes them and imapi export writes them, or an export of Easemob. An import publishes
+no events. It skips what is stored already, so one that broke off can be run again. It
+goes through the server that runs on the data directory, or opens the data itself if
+none runs. FILE - is standard input.`
 
-// importFile imports a file, and fails if a line of it does.
+// importFile runs the import command. It returns an error if a line fails.
 func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	a := adminFlags{begins: true}
 	f := newFlagsWithFiles("import", "FILE", importSummary, diag)
@@ -71,7 +71,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	return run.do(ctx, server, in)
 }
 
-// openEasemob reads the file that maps groups to conversations; "" is none.
+// openEasemob returns a converter with the conversations of a file; "" is no file.
 func openEasemob(file string) (*transfer.Easemob, error) {
 	if file == "" {
 		return transfer.NewEasemob(strings.NewReader(""))
@@ -88,8 +88,8 @@ func openEasemob(file string) (*transfer.Easemob, error) {
 	return e, nil
 }
 
-// openInput opens a file, or standard input, and tells its size, 0 if it has
-// none.
+// openInput opens a file, or standard input for "-". It returns the size of the file, 0 if
+// unknown.
 func openInput(name string) (*os.File, int64, error) {
 	f := os.Stdin
 	if name != "-" {
@@ -112,36 +112,36 @@ func openInput(name string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// converter turns a line of another form into lines of ours, or says why it is
-// passed over.
+// converter converts a line of another format into lines of an import, or returns why it is
+// skipped.
 type converter func(line []byte) (lines [][]byte, skipped string, err error)
 
-// importRun is one run of the command.
+// importRun is a run of the command.
 type importRun struct {
 	bar     *progress
 	convert converter
 
 	mu sync.Mutex
-	// origins are the numbers of the lines of the file that were sent and not
-	// answered yet, in their order.
+	// origins are the line numbers in the file of the lines that were sent and have no
+	// result yet, in order.
 	origins []int64
 
 	stored, again, gone, failed, skipped int64
-	// through is the last line of the file that was answered.
+	// through is the last line of the file with a result.
 	through int64
 
 	interrupted atomic.Bool
 }
 
-// stopWait is how long the command waits, once it was interrupted, for answers
-// to what it has sent.
+// stopWait is how long an interrupted command waits for the results of the lines that it
+// has sent.
 const stopWait = 10 * time.Second
 
-// do sends the file and reads the answers until both have ended.
+// do sends the file and reads the results until both end.
 func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 	began := time.Now()
 	body, send := io.Pipe()
-	// Interrupted, the command sends no more and waits for the answers.
+	// An interrupted command stops sending and waits for the results.
 	stopped := context.AfterFunc(ctx, func() {
 		r.interrupted.Store(true)
 		_ = send.Close()
@@ -168,7 +168,7 @@ func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 	r.summarize(time.Since(began))
 	switch {
 	case r.interrupted.Load():
-		return fmt.Errorf("interrupted after line %d: run it again to go on, what was stored is passed over", r.through)
+		return fmt.Errorf("interrupted after line %d: run it again to go on: stored lines are skipped", r.through)
 	case err != nil:
 		return fmt.Errorf("after line %d: %w", r.through, err)
 	case r.failed > 0:
@@ -179,8 +179,8 @@ func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 
 var errEnded = errors.New("the server has ended the import")
 
-// endOf tells how the sending ended that has to be over once the server has
-// answered all of it. If it is not, it may wait for a file that says no more.
+// endOf returns the error of sending, which must have ended with the results. It does not
+// wait for long, because sending may be blocked reading a pipe.
 func endOf(sent <-chan error) error {
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
@@ -192,7 +192,7 @@ func endOf(sent <-chan error) error {
 	}
 }
 
-// send sends the file, by whole lines as far as they are there, until its end.
+// send sends the file in chunks of complete lines. It does not wait for a full chunk.
 func (r *importRun) send(in io.Reader, to io.Writer) error {
 	lines := bufio.NewReaderSize(in, 64<<10)
 	var out bytes.Buffer
@@ -215,11 +215,11 @@ func (r *importRun) send(in io.Reader, to io.Writer) error {
 	}
 }
 
-// longestLine is the most that is read of a line. The server takes less, and
-// says so.
+// longestLine is the most that is kept of a line, in bytes. The server refuses lines longer
+// than [transfer.MaxLine].
 const longestLine = 2 << 20
 
-// readLine reads a line of any length, of which it keeps the beginning.
+// readLine reads a line. It returns only the beginning of one longer than longestLine.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadSlice('\n')
 	if !errors.Is(err, bufio.ErrBufferFull) {
@@ -235,7 +235,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return whole, err
 }
 
-// put adds what is to be sent of a line of the file.
+// put appends to out what a line of the file sends.
 func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
 	if line = bytes.TrimSpace(line); len(line) == 0 {
 		return
@@ -267,13 +267,13 @@ func (r *importRun) count(n *int64) {
 	*n++
 }
 
-// importResult is what became of a line.
+// importResult is the result of a line.
 type importResult struct {
 	Status              int
 	Code, Detail, Field string
 }
 
-// receive reads the answers until the server ends them.
+// receive sends the request and reads the results until they end.
 func (r *importRun) receive(ctx context.Context, server *admin, body io.Reader) error {
 	res, err := server.do(ctx, http.MethodPost, "/v1/admin/import", "application/x-ndjson", io.NopCloser(body))
 	if err != nil {
@@ -286,7 +286,7 @@ func (r *importRun) receive(ctx context.Context, server *admin, body io.Reader) 
 	})
 }
 
-// answered counts an answer, and tells of one that is a failure.
+// answered counts a result, and prints a failure.
 func (r *importRun) answered(result importResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -296,7 +296,7 @@ func (r *importRun) answered(result importResult) {
 	}
 	switch {
 	case r.interrupted.Load() && result.Code == "malformed_json":
-		return // the interruption has cut it in two
+		return // a line that the interruption has cut
 	case result.Status == http.StatusCreated:
 		r.stored++
 	case result.Status == http.StatusOK:
@@ -316,8 +316,8 @@ func (r *importRun) summarize(took time.Duration) {
 	defer r.mu.Unlock()
 	n := r.stored + r.again + r.gone + r.failed + r.skipped
 	gone := ""
-	if r.gone > 0 { // by retention, or with their conversations
-		gone = fmt.Sprintf(", %d removed since they were imported", r.gone)
+	if r.gone > 0 { // trimmed, or deleted with their conversations
+		gone = fmt.Sprintf(", %d deleted since they were imported", r.gone)
 	}
 	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d there already, %d failed, %d passed over%s\n",
 		n, took.Round(time.Millisecond), float64(n)/max(took.Seconds(), 0.001), r.stored, r.again, r.failed, r.skipped, gone)
