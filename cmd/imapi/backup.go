@@ -46,7 +46,7 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 	})
 }
 
-// run opens the server and has fn use it.
+// run opens the server and calls fn with it.
 func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
 	if err := a.check(); err != nil {
 		return err
@@ -63,7 +63,7 @@ const verifySummary = `Look whether every message, postscript and name that was 
 whether what was erased cannot, while the server runs or without one. Nothing is mended.
 Print what is otherwise, a line each, and a total; then the exit status is 1.`
 
-// runVerify looks at everything that was sealed.
+// runVerify checks all sealed content.
 func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 	var a adminFlags
 	f := newFlags("verify", verifySummary, diag)
@@ -94,7 +94,7 @@ func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 const reindexSummary = `Make the search index anew from the messages, while the server runs or without one. It is
 made by itself if it is missing; this is for one that does not find what it should.`
 
-// runReindex makes the search index anew.
+// runReindex rebuilds the search index.
 func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
 	var a adminFlags
 	f := newFlags("reindex", reindexSummary, diag)
@@ -155,7 +155,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	if replaced != "" {
 		bar.printf("what was there is in %s\n", replaced)
 	}
-	// What was erased since is found out now; a server that starts would do the same.
+	// Reconcile with the keys now. A server would do it at its next start.
 	var done im.Reconciled
 	bar = newCount(diag, "keys")
 	options.Progress = func(p im.Progress) { bar.at(p.Done, p.Total) }

@@ -20,14 +20,14 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// controlName is the file in the data directory that says how commands reach the
-// server that runs. Whoever can read it may do what admins may.
+// controlName is the file in the data directory with the address and key by which
+// commands reach the running server. A user who can read it has the rights of an admin.
 const controlName = "control.json"
 
-// control is a listener for commands on the same machine: of its own, so that
-// they work whatever tokens and certificates the server takes.
+// control is a listener for commands on the same machine. It is separate, so that commands
+// work with any configuration of tokens and certificates.
 type control struct {
-	// URL is where it listens, and Key what a command shows.
+	// URL is its address, and Key the credential of commands.
 	URL string `json:"url"`
 	Key string `json:"key"`
 
@@ -46,7 +46,7 @@ func newControl(ctx context.Context) (*control, error) {
 	return &control{URL: "http://" + l.Addr().String(), Key: hex.EncodeToString(key[:]), listener: l}, nil
 }
 
-// listenControl opens the server's own, and says so in the data directory.
+// listenControl opens the listener of the server and writes its file.
 func (n *node) listenControl(ctx context.Context) (err error) {
 	if n.control, err = newControl(ctx); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (n *node) listenControl(ctx context.Context) (err error) {
 	return n.control.publish(n.config.data)
 }
 
-// publish writes the file, whole or not at all.
+// publish writes the file atomically.
 func (c *control) publish(data string) error {
 	b, err := json.Marshal(c)
 	if err != nil {
@@ -76,7 +76,7 @@ func (c *control) publish(data string) error {
 	return nil
 }
 
-// close ends it and removes the file.
+// close closes the listener and deletes the file.
 func (c *control) close() {
 	_ = c.listener.Close() // closed by its server already, as a rule
 	if c.path != "" {
@@ -84,30 +84,28 @@ func (c *control) close() {
 	}
 }
 
-// admin reaches a server, for commands: the one that runs, or one in this
-// process.
+// admin is a connection of a command to a server: the running one, or one in this process.
 type admin struct {
 	control
 	// local is the server in this process, nil if another one runs.
 	local *node
 	http  *http.Server
-	// began says that there was no database, and that it was made.
+	// began means that there was no database, and the command created it.
 	began bool
 }
 
-// serverWait is how long a command waits for a server that is just starting, or
-// ending.
+// serverWait is how long a command waits for a server that is starting or stopping.
 const serverWait = 5 * time.Second
 
-// adminFlags are those of commands that need a server.
+// adminFlags are the flags of commands that need a server.
 type adminFlags struct {
 	data, database, keys string
 	policy               im.Policy
-	// begins lets the command be the first to use a data directory, and make it.
+	// begins allows the command to create a data directory.
 	begins bool
 }
 
-// add adds those that say where the data are.
+// add adds the flags for the location of the data.
 func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
@@ -115,7 +113,7 @@ func (a *adminFlags) add(f flags) {
 	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; while a server runs it uses its own")
 }
 
-// addPolicy adds those of what the server is told of messages, for commands that go by it.
+// addPolicy adds the flags for limits of messages, for commands that check them.
 func (a *adminFlags) addPolicy(f flags) {
 	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: a `number` of bytes")
 	f.retention(&a.policy)
@@ -135,8 +133,8 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		// Only who finds the data in use believes the file: it may be a copy, or
-		// be left over from a crash.
+		// The file counts only if the data is in use: it may be a copy, or left over from
+		// a crash.
 		local, err := a.openHere(ctx)
 		if !errors.Is(err, storage.ErrInUse) {
 			return local, err
@@ -152,7 +150,7 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 	}
 }
 
-// runningServer asks the server that the file names whether it is there.
+// runningServer checks that the server in the file answers.
 func runningServer(ctx context.Context, data string) (c control, ok bool) {
 	b, err := os.ReadFile(filepath.Join(data, controlName))
 	if err != nil || json.Unmarshal(b, &c) != nil {
@@ -175,9 +173,8 @@ func (a *adminFlags) where() string {
 	return "--data " + a.data
 }
 
-// openHere opens the data and serves commands alone, on a listener that nobody
-// else knows of. But for an import there has to be a database: a misspelt
-// directory must not be taken for an empty server.
+// openHere opens the data and serves this command alone. Except for an import there must
+// be a database, so that a misspelt directory is not taken for an empty server.
 func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	there, err := storage.Exists(a.database, a.data)
 	if err != nil {
@@ -211,7 +208,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	return here, nil
 }
 
-// close ends the server in this process.
+// close stops the server in this process.
 func (a *admin) close() {
 	if a.local == nil {
 		return
@@ -225,7 +222,7 @@ func (a *admin) close() {
 	a.local.close()
 }
 
-// do makes a request. What is refused is an error with the code and its detail.
+// do makes a request. A refusal is an error with its code and detail.
 func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, a.URL+path, body)
 	if err != nil {
@@ -250,10 +247,10 @@ func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.
 	return nil, fmt.Errorf("%s: %s", p.Code, joinField(p.Field, p.Detail))
 }
 
-// controlClient speaks to the loopback address directly: no proxy may see a key.
+// controlClient connects to the loopback address directly: no proxy may see the key.
 var controlClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// joinField puts the field in front of what is said about it.
+// joinField puts a field in front of the detail about it.
 func joinField(field, detail string) string {
 	if field == "" {
 		return detail
@@ -261,7 +258,7 @@ func joinField(field, detail string) string {
 	return field + " " + detail
 }
 
-// eachLine calls fn with what each line of an answer says, as it comes.
+// eachLine decodes each line of a response as it arrives, and calls fn with it.
 func eachLine[T any](body io.Reader, fn func(T) error) error {
 	for lines := json.NewDecoder(body); ; {
 		var line T

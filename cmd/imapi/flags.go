@@ -9,14 +9,13 @@ import (
 	"strings"
 )
 
-// flags is a flag set in which every flag can also be given in the
-// environment.
+// flags is a flag set whose flags can also be set by environment variables.
 type flags struct {
 	*flag.FlagSet
 	help func() // prints all there is
 }
 
-// usageError says that the command line is at fault.
+// usageError is an error in the command line.
 type usageError struct{ error }
 
 func misuse(format string, args ...any) error {
@@ -46,13 +45,12 @@ func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 	return f
 }
 
-// environment returns the variable by which a flag can be given.
+// environment returns the name of the environment variable of a flag.
 func environment(name string) string {
 	return "IMAPI_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// parse reads the arguments, and the environment for flags that they leave
-// out.
+// parse parses the arguments, and the environment for flags that are not among them.
 func (f flags) parse(args []string) error {
 	files, err := f.parseWithFiles(args)
 	if err == nil && len(files) > 0 {
@@ -61,8 +59,8 @@ func (f flags) parse(args []string) error {
 	return err
 }
 
-// parseWithFiles is parse for a command that takes files, before, between and
-// after its flags.
+// parseWithFiles is parse for a command that takes files. They may come before, between and
+// after the flags.
 func (f flags) parseWithFiles(args []string) (files []string, err error) {
 	for {
 		if err := f.Parse(args); err != nil {
@@ -80,7 +78,7 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 	}
 }
 
-// parseEnvironment sets the flags that were left out.
+// parseEnvironment sets the flags that were not among the arguments.
 func (f flags) parseEnvironment() error {
 	given := make(map[string]bool)
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
@@ -91,7 +89,7 @@ func (f flags) parseEnvironment() error {
 			return
 		}
 		if e := f.Set(fl.Name, value); e != nil {
-			// The value may be a secret: only the name is repeated.
+			// The value may be a secret, so the error names only the variable.
 			err = misuse("%s: is not a value for --%s", environment(fl.Name), fl.Name)
 		}
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// jobLine is a line of the answer to a job: how far it is, a problem that it has found,
-// what it has done, or why it did not come to its end. The last line is one of the two.
+// jobLine is a line of the response to a job: its progress, a problem that it found, its
+// result or its error. The last line has the result or the error.
 type jobLine struct {
 	Done    int64           `json:"done,omitempty"`
 	Total   int64           `json:"total,omitempty"`
@@ -25,23 +25,23 @@ type jobLine struct {
 	Error   string          `json:"error,omitempty"`
 }
 
-// jobProblem is one that imapi verify has found.
+// jobProblem is a problem that imapi verify found.
 type jobProblem struct {
 	Kind string `json:"kind"`
 	ID   string `json:"id"`
 	Text string `json:"text"`
 }
 
-// backedUp is what imapi backup has done.
+// backedUp is the result of imapi backup.
 type backedUp struct {
 	Path  string `json:"path"`
 	Bytes int64  `json:"bytes"`
 }
 
-// job does something that takes long, tells how far it is, and returns what it has done.
-type job func(ctx context.Context, input json.RawMessage, tell *teller) (any, error)
+// job does long work, reports its progress, and returns its result.
+type job func(ctx context.Context, input json.RawMessage, out *jobWriter) (any, error)
 
-// jobRoutes answers commands that need more of the store than the use cases.
+// jobRoutes serves commands that need more of the store than the use cases offer.
 func (n *node) jobRoutes() http.Handler {
 	mux := http.NewServeMux()
 	for name, do := range map[string]job{"backup": n.backupJob, "verify": n.verifyJob, "reindex": n.reindexJob} {
@@ -50,7 +50,7 @@ func (n *node) jobRoutes() http.Handler {
 	return mux
 }
 
-func (n *node) backupJob(ctx context.Context, input json.RawMessage, tell *teller) (any, error) {
+func (n *node) backupJob(ctx context.Context, input json.RawMessage, out *jobWriter) (any, error) {
 	var in struct{ Dir string }
 	if err := json.Unmarshal(input, &in); err != nil || in.Dir == "" {
 		return nil, errors.New("the request does not name a directory")
@@ -59,33 +59,33 @@ func (n *node) backupJob(ctx context.Context, input json.RawMessage, tell *telle
 	if !ok {
 		return nil, errors.New("this database cannot be backed up so: use its own tools")
 	}
-	b, err := store.Backup(ctx, in.Dir, func(p im.Progress) { tell.progress(p.Done, p.Total) })
+	b, err := store.Backup(ctx, in.Dir, func(p im.Progress) { out.progress(p.Done, p.Total) })
 	return backedUp{b.Path, b.Bytes}, err
 }
 
-func (n *node) verifyJob(ctx context.Context, _ json.RawMessage, tell *teller) (any, error) {
-	return im.Verify(ctx, n.store, func(p im.Progress) { tell.progress(p.Done, p.Total) }, func(p im.Problem) error {
-		return tell.line(jobLine{Problem: &jobProblem{Kind: p.Kind.String(), ID: p.ID.String(), Text: p.String()}})
+func (n *node) verifyJob(ctx context.Context, _ json.RawMessage, out *jobWriter) (any, error) {
+	return im.Verify(ctx, n.store, func(p im.Progress) { out.progress(p.Done, p.Total) }, func(p im.Problem) error {
+		return out.line(jobLine{Problem: &jobProblem{Kind: p.Kind.String(), ID: p.ID.String(), Text: p.String()}})
 	})
 }
 
-func (n *node) reindexJob(ctx context.Context, _ json.RawMessage, tell *teller) (any, error) {
+func (n *node) reindexJob(ctx context.Context, _ json.RawMessage, out *jobWriter) (any, error) {
 	store, ok := n.store.(im.Reindexer)
 	if !ok {
 		return nil, errors.New("this database has no search index of its own")
 	}
-	return struct{}{}, store.Reindex(ctx, tell.progress)
+	return struct{}{}, store.Reindex(ctx, out.progress)
 }
 
-// progressEvery is how often a job tells how far it is, and jobWrite how long its client
-// may take for a line.
+// progressEvery is the interval of progress lines, and jobWrite the timeout for writing a
+// line.
 const (
 	progressEvery = 100 * time.Millisecond
 	jobWrite      = 30 * time.Second
 )
 
-// teller writes the lines of an answer. Once a line cannot be written the job is ended.
-type teller struct {
+// jobWriter writes the lines of a response. If a line cannot be written, it ends the job.
+type jobWriter struct {
 	rc     *http.ResponseController
 	lines  *json.Encoder
 	cancel context.CancelFunc
@@ -95,8 +95,8 @@ type teller struct {
 	err  error
 }
 
-// progress tells how far the job is, now and then.
-func (t *teller) progress(done, total int64) {
+// progress writes the progress of the job at most once per interval.
+func (t *jobWriter) progress(done, total int64) {
 	t.mu.Lock()
 	due := time.Since(t.last) >= progressEvery
 	if due {
@@ -108,7 +108,7 @@ func (t *teller) progress(done, total int64) {
 	}
 }
 
-func (t *teller) line(l jobLine) error {
+func (t *jobWriter) line(l jobLine) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err != nil {
@@ -124,8 +124,8 @@ func (t *teller) line(l jobLine) error {
 	return t.err
 }
 
-// answerJob does a job and answers with its lines. It ends with the client, and with the
-// server.
+// answerJob runs a job and writes its lines. The job ends early if the client disconnects or
+// the server stops.
 func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do job) {
 	input, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
@@ -137,8 +137,8 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Time{}) // that of requests would end this one
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	tell := &teller{rc: rc, lines: json.NewEncoder(w), cancel: cancel}
-	result, err := do(ctx, input, tell)
+	out := &jobWriter{rc: rc, lines: json.NewEncoder(w), cancel: cancel}
+	result, err := do(ctx, input, out)
 	last := jobLine{}
 	if err == nil {
 		last.Result, err = json.Marshal(result)
@@ -149,12 +149,12 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 	} else {
 		n.log.InfoContext(ctx, "job done", "job", name)
 	}
-	_ = tell.line(last)
+	_ = out.line(last)
 }
 
 var errInterrupted = errors.New("interrupted")
 
-// job has the server do a job and shows how far it is.
+// job has the server do a job and shows its progress.
 func (a *admin) job(ctx context.Context, name string, input any, bar *progress, problem func(jobProblem) error, result any) error {
 	body, err := json.Marshal(input)
 	if err != nil {
@@ -189,7 +189,7 @@ func (a *admin) job(ctx context.Context, name string, input any, bar *progress, 
 		return errInterrupted
 	}
 	if err == nil && !ended {
-		err = fmt.Errorf("the server has ended before the %s was done", name)
+		err = fmt.Errorf("the server stopped before the %s was done", name)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-// Command imapi is the server and what goes with it: see imapi help.
+// Command imapi is the server and its tools: see imapi help.
 package main
 
 import (
@@ -15,8 +15,8 @@ import (
 // version is set by the build; see the Makefile.
 var version = "dev"
 
-// command is a subcommand: it parses its arguments, does its work until ctx
-// ends, and writes to out what a caller reads and to diag what a person reads.
+// command is a subcommand. It runs until it is done or ctx ends, and writes its output to out
+// and messages for people to diag.
 type command struct {
 	name    string
 	summary string
@@ -42,8 +42,8 @@ func main() {
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// dispatch runs the subcommand that the arguments name and returns the exit
-// status: 0 done, 1 failed, 2 misused.
+// dispatch runs the subcommand in the arguments and returns the exit status: 0 for success,
+// 1 for a failure, 2 for a wrong command line.
 func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 	if len(args) == 0 {
 		usage(diag)

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// progress is a line on a terminal that says how far a command is, and lines of
-// text above it. Where there is no terminal there are only these.
+// progress is a progress bar on a terminal, with lines of text above it. Without a terminal
+// it prints only the text.
 type progress struct {
 	out      io.Writer
 	terminal bool
-	// size is how many bytes there are in all, 0 if nobody knows.
+	// size is the total number of bytes, 0 if unknown.
 	size  int64
 	bytes atomic.Int64
-	// done counts what was answered.
+	// done counts the results.
 	done atomic.Int64
-	// of is what is counted instead, of all, if it is not "".
+	// of is the unit to count instead of bytes, if it is not "".
 	of  string
 	all atomic.Int64
 
@@ -32,19 +32,19 @@ func newProgress(out io.Writer, size int64) *progress {
 	return &progress{out: out, terminal: isTerminal(out), size: size}
 }
 
-// newCount returns the progress of something that is counted, such as messages; of
-// "bytes" it tells megabytes.
+// newCount returns a bar that counts a unit, such as messages. For "bytes" it shows
+// megabytes.
 func newCount(out io.Writer, of string) *progress {
 	return &progress{out: out, terminal: isTerminal(out), of: of}
 }
 
-// at tells how much was done, of all.
+// at sets the count and the total.
 func (p *progress) at(done, all int64) {
 	p.done.Store(done)
 	p.all.Store(all)
 }
 
-// isTerminal reports whether a person is watching.
+// isTerminal reports whether the output is a terminal.
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	if !ok {
@@ -60,7 +60,7 @@ func isTerminal(out io.Writer) bool {
 
 func (p *progress) add(bytes int) { p.bytes.Add(int64(bytes)) }
 
-// printf writes text above the bar.
+// printf prints text above the bar.
 func (p *progress) printf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,7 +75,7 @@ func (p *progress) clear() {
 	}
 }
 
-// run shows the bar until the function that it returns is called.
+// run shows the bar until the returned function is called.
 func (p *progress) run() (stop func()) {
 	if !p.terminal {
 		return func() {}
@@ -106,7 +106,7 @@ func (p *progress) run() (stop func()) {
 	}
 }
 
-// line returns the bar after some time.
+// line returns the text of the bar after a time.
 func (p *progress) line(took time.Duration) string {
 	const width = 24
 	bytes, lines := p.bytes.Load(), p.done.Load()

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// rate is a number of requests a second, as a flag.
+// rate is a flag for a number of requests per second.
 type rate float64
 
-// maxRate is more than a server answers.
+// maxRate is more than a server can answer.
 const maxRate = 1e6
 
 // MarshalText implements [encoding.TextMarshaler].
@@ -28,7 +28,7 @@ func (r *rate) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// prefixes are ranges of addresses, as a flag.
+// prefixes is a flag for a list of address ranges.
 type prefixes []netip.Prefix
 
 // MarshalText implements [encoding.TextMarshaler].

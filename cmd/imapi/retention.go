@@ -16,7 +16,7 @@ for each conversation its id, how many messages went, and the time before which 
 were created. With --dry-run print what would go, and remove nothing: a run with the
 same --as-of removes exactly that.`
 
-// runRetention removes what is past retention, or tells what would be.
+// runRetention trims messages past retention, or prints what it would trim.
 func runRetention(ctx context.Context, args []string, out, diag io.Writer) error {
 	var a adminFlags
 	f := newFlags("retention", retentionSummary, diag)
@@ -50,9 +50,9 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	}
 	t := &retentionTable{out: out}
 	if *dry {
-		err = t.tell(ctx, server, query)
+		err = t.preview(ctx, server, query)
 	} else {
-		err = t.remove(ctx, server, query)
+		err = t.trim(ctx, server, query)
 	}
 	if err == nil {
 		err = t.total()
@@ -60,7 +60,7 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	return err
 }
 
-// retentionTable prints what retention does, a line a conversation.
+// retentionTable prints the effect of retention, a line per conversation.
 type retentionTable struct {
 	out                     io.Writer
 	conversations, messages int64
@@ -89,8 +89,8 @@ func (t *retentionTable) total() error {
 	return err
 }
 
-// tell prints what a run would remove.
-func (t *retentionTable) tell(ctx context.Context, server *admin, query url.Values) error {
+// preview prints what a run would trim.
+func (t *retentionTable) preview(ctx context.Context, server *admin, query url.Values) error {
 	for {
 		res, err := server.do(ctx, http.MethodGet, "/v1/admin/retention?"+query.Encode(), "", nil)
 		if err != nil {
@@ -118,8 +118,8 @@ func (t *retentionTable) tell(ctx context.Context, server *admin, query url.Valu
 	}
 }
 
-// remove prints what a run removes.
-func (t *retentionTable) remove(ctx context.Context, server *admin, query url.Values) error {
+// trim runs retention and prints what it trims.
+func (t *retentionTable) trim(ctx context.Context, server *admin, query url.Values) error {
 	res, err := server.do(ctx, http.MethodPost, "/v1/admin/retention?"+query.Encode(), "", nil)
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// retentionValue is a flag for how long messages are kept.
+// retentionValue is a flag for a retention.
 type retentionValue struct{ keep *time.Duration }
 
 func (v retentionValue) String() string {
@@ -26,20 +26,19 @@ func (v retentionValue) Set(text string) error {
 	return nil
 }
 
-// retention adds the flags that say how long messages are kept, for all commands
-// that have to know.
+// retention adds the flags for the retention of messages.
 func (f flags) retention(p *im.Policy) {
 	f.Var(retentionValue{&p.Retention}, "retention", "the `age` up to which messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
 	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the greatest `age` up to which a conversation may keep messages; none sets no limit")
 }
 
-// clockGuard adds the flag for how long the clock is not trusted, for all commands that
-// remove what is past retention.
+// clockGuard adds the flag for how long the clock is not trusted after a jump, for commands
+// that trim messages.
 func (f flags) clockGuard(p *im.Policy) {
 	f.DurationVar(&p.ClockGuard, "clock-guard", p.ClockGuard, "the `duration` for which nothing is removed by time after the clock was seen to jump ahead by more than a day, also across a restart; 0 trusts it at once")
 }
 
-// checkRetention refuses a default that no conversation could choose.
+// checkRetention refuses a default retention that no conversation could choose.
 func checkRetention(p im.Policy) error {
 	if p.ClockGuard < 0 {
 		return misuse("--clock-guard: must not be negative")

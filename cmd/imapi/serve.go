@@ -31,12 +31,12 @@ import (
 	"github.com/imapi/imapi/web"
 )
 
-// drainTime is how long requests that are under way at SIGTERM may take to
-// finish; streams are told to resume elsewhere at its beginning. The rest of
-// the five seconds in which the process ends is for closing the store.
+// drainTime is how long running requests may take to finish after SIGTERM. Streams end at
+// its beginning, and clients resume them elsewhere. The process ends within five seconds;
+// the rest is for closing the store.
 const drainTime = 3 * time.Second
 
-// config is what serve can be told.
+// config is the configuration of serve.
 type config struct {
 	listen, metricsListen string
 	tlsCert, tlsKey       string
@@ -128,8 +128,8 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	return c, err
 }
 
-// parseOrigins reads a list of web origins. One that no browser would ever send is
-// refused, as it would let nobody in and nobody know why.
+// parseOrigins parses a list of web origins. It refuses an origin that no browser sends,
+// which would never match.
 func parseOrigins(list string) ([]string, error) {
 	var origins []string
 	for origin := range strings.SplitSeq(list, ",") {
@@ -144,7 +144,7 @@ func parseOrigins(list string) ([]string, error) {
 	return origins, nil
 }
 
-// originFault says why no browser sends an origin; "" if one may.
+// originFault returns why no browser sends an origin, or "".
 func originFault(origin string) string {
 	if origin == "*" || origin == "null" { // a page of no origin, such as a file
 		return ""
@@ -169,7 +169,7 @@ func originFault(origin string) string {
 	return ""
 }
 
-// parseWindows reads a list such as direct=120s,group=10m.
+// parseWindows parses a list such as direct=120s,group=10m.
 func parseWindows(list string) (map[im.Kind]time.Duration, error) {
 	windows := make(map[im.Kind]time.Duration)
 	for entry := range strings.SplitSeq(list, ",") {
@@ -187,11 +187,11 @@ func parseWindows(list string) (map[im.Kind]time.Duration, error) {
 	return windows, nil
 }
 
-// maxMessageBytes keeps a message well within a request body.
+// maxMessageBytes keeps a message well below the limit of a request body.
 const maxMessageBytes = 256 << 10
 
-// maxChannels is about how many channels a member's replay may have to look at, and
-// maxRoles how many roles may be asked at each check.
+// maxChannels bounds the channels that the replay of a member checks, and maxRoles the
+// roles in each check of permissions.
 const (
 	maxChannels = 1000
 	maxRoles    = 1000
@@ -272,13 +272,12 @@ func serve(ctx context.Context, args []string, out, diag io.Writer) error {
 	return n.run(ctx)
 }
 
-// ballastSize is how much memory is allocated and never touched, so that it takes none. The
-// garbage collector begins anew when as much was allocated as is in use, and of a server
-// that has little in use it took a tenth of the processor's time. With this it lets 32 MB
-// more be allocated first, however much is in use.
+// ballastSize is memory that is allocated and never touched, so it has no pages. The garbage
+// collector starts a cycle when the heap has doubled; with a small heap that cost a tenth of
+// the processor time. The ballast adds 32 MB to each cycle.
 const ballastSize = 32 << 20
 
-// node is a server with all that it is wired of.
+// node is a server with all of its parts.
 type node struct {
 	config  config
 	log     *slog.Logger
@@ -300,8 +299,8 @@ type node struct {
 	jobs                      sync.WaitGroup
 }
 
-// newNode makes a server that listens, and answers once it is run. What can be
-// refused without the data is, before a first start makes them.
+// newNode returns a server that listens, and answers once run is called. It checks all that
+// it can before it creates any data.
 func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err error) {
 	n = &node{config: c, log: log, metrics: metrics.New(version), stopJobs: func() {}}
 	defer func() {
@@ -422,7 +421,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	return n, n.listenControl(ctx)
 }
 
-// slowly logs how far a start is that takes long, now and then.
+// slowly returns a function that logs the progress of a slow start every 5 s.
 func slowly(log *slog.Logger) func(im.Progress) {
 	last := time.Now()
 	return func(p im.Progress) {
@@ -430,7 +429,7 @@ func slowly(log *slog.Logger) func(im.Progress) {
 			return
 		}
 		last = time.Now()
-		log.Info("looking at the keys of all messages", "done", p.Done, "of", p.Total)
+		log.Info("checking the keys of all messages", "done", p.Done, "total", p.Total)
 	}
 }
 
@@ -456,7 +455,7 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// greet tells a person what they need next.
+// greet prints what a person needs next.
 func (n *node) greet(out io.Writer) {
 	scheme := "http"
 	if n.certificate != nil {
@@ -469,8 +468,8 @@ func (n *node) greet(out io.Writer) {
 	_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, reachable(n.listener.Addr()))
 }
 
-// reachable returns an address of this machine at which a listener is found: that
-// of all addresses is none that a browser can go to.
+// reachable returns an address of a listener that a browser can open, which the unspecified
+// address is not.
 func reachable(a net.Addr) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsUnspecified() {
@@ -479,8 +478,8 @@ func reachable(a net.Addr) string {
 	return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
 }
 
-// run answers requests and does the jobs until ctx ends or a listener fails,
-// and then drains.
+// run answers requests and runs the jobs until ctx ends or a listener fails, and then
+// drains.
 func (n *node) run(ctx context.Context) error {
 	jobs, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopJobs = stop
@@ -540,9 +539,9 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
-// httpServer bounds what a client can hold up. Streams lift the deadlines for
-// themselves. Browsers allow six connections to a host over HTTP/1, so HTTP/2
-// is spoken too, with and without TLS.
+// httpServer returns a server with timeouts against slow clients. Streams extend the
+// deadlines for themselves. It also serves HTTP/2, with and without TLS, because browsers
+// allow six connections to a host over HTTP/1.
 func (n *node) httpServer(h http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -555,15 +554,15 @@ func (n *node) httpServer(h http.Handler) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		// The deadline of a stream's write only resets that stream: it is this
-		// which ends a connection whose client has stopped reading.
+		// The write deadline of a stream resets only that stream. This one closes a
+		// connection whose client has stopped reading.
 		HTTP2:          &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 }
 
-// close undoes what newNode, listen and run did, in reverse.
+// close undoes newNode, listen and run in reverse order.
 func (n *node) close() {
 	for _, l := range []net.Listener{n.listener, n.metricsListener} {
 		if l != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// secretFile holds the HS256 secret, in the data directory.
+// secretFile is the file of the HS256 secret in the data directory.
 const secretFile = "token.secret"
 
-// token prints a token that a server with the same data directory takes. Where no
-// server has been it makes none: a token of a misspelt directory is refused by all.
+// token prints a token for the server of a data directory. Without a secret it fails: a
+// token for a misspelt directory would be valid nowhere.
 func token(_ context.Context, args []string, out, diag io.Writer) error {
 	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver makes at its first start.\nAn application signs its own with that secret, or with a key of its own.", diag)
 	var (
