@@ -121,7 +121,7 @@ func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
 	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows *sql.Rows) (bool, error) {
 		m, err := r.scanMessage(rows)
 		if errors.Is(err, errContent) {
-			r.session.logger.Error("content of a due message cannot be read", "message", m.ID)
+			r.session.logger.Error("content of a due message cannot be read", "message_id", m.ID)
 			m.Content, err = &im.Content{}, nil
 		}
 		list = append(list, m)

@@ -241,7 +241,7 @@ func (f *finder) read(c candidate) error {
 	var m im.Message
 	err := f.r.session.query(selectMessage, []any{c.id}, func(rows *sql.Rows) (_ bool, err error) {
 		if m, err = f.r.scanMessage(rows); errors.Is(err, errContent) {
-			f.r.session.logger.Error("content of a search candidate cannot be read", "message", m.ID)
+			f.r.session.logger.Error("content of a search candidate cannot be read", "message_id", m.ID)
 			err = nil
 		}
 		return false, err
