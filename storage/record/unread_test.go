@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// unreadTable holds the messages of one conversation, by seq, as an engine would.
+// unreadTable is an [UnreadRows] in memory.
 type unreadTable struct {
 	counts, mentions map[int64]bool // the messages that count, and those that mention the user
 	read, hidden     []seqs.Range   // the newest first
@@ -54,7 +54,7 @@ func (u *unreadTable) CountMentions(gaps seqs.Set) (mentions int, err error) {
 	return mentions, nil
 }
 
-// TestCountUnreadModel compares counts with a look at every message, with few ranges and
+// TestCountUnreadModel compares counts with a scan of all messages, with few ranges and
 // with more than one read returns.
 func TestCountUnreadModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(71, 72))
@@ -96,8 +96,8 @@ func TestCountUnreadModel(t *testing.T) {
 	}
 }
 
-// TestCountUnreadInOrder: a user who has read in order costs one read of ranges, however
-// long the history is.
+// TestCountUnreadInOrder checks that a user who has read in order costs one read of ranges,
+// however long the history is.
 func TestCountUnreadInOrder(t *testing.T) {
 	u := &unreadTable{counts: map[int64]bool{999_999: true, 1_000_000: true}, read: []seqs.Range{{From: 1, To: 999_998}}}
 	got, err := record.CountUnread(u, seqs.Set{{From: 1, To: 1_000_000}})

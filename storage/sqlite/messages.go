@@ -44,7 +44,7 @@ const (
 var errContent = errors.New("the stored content cannot be read")
 
 // messageRow holds the columns of a message while it is read. A reader has one for all of
-// its rows: variables would be allocated anew for each.
+// its rows: local variables would be allocated for each row.
 type messageRow struct {
 	columns                                                 []any // pointers to what follows
 	m                                                       im.Message

@@ -164,7 +164,7 @@ func testTrimSteps(w *world) {
 	w.equal("trim all", w.trimAll(id, w.now.Add(time.Hour), 100), 3)
 	c := w.conversation(id)
 	w.equal("first seq of the empty conversation", []any{c.FirstSeq, c.OldestAt}, []any{9, time.Time{}})
-	w.equal("seq goes on", w.send(w.text(id, "alice", "anew")).Seq, 9)
+	w.equal("seq goes on", w.send(w.text(id, "alice", "a new message")).Seq, 9)
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
 		_, err := tx.Trim(1, w.now, 1, w.now)
 		return err
