@@ -229,7 +229,7 @@ func (c *canonical) object(depth int) bool {
 		if n := len(c.members); n > first && c.compare(c.members[n-1], m) >= 0 {
 			inOrder = false
 		}
-		if len(c.members) == len(c.few) {
+		if len(c.members) == cap(c.members) {
 			c.members = slices.Grow(c.members, mostOpen(c.in)-len(c.members))
 		}
 		c.members = append(c.members, m)

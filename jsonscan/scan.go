@@ -176,7 +176,25 @@ func (s *scanner) addName(from int, escaped bool) {
 	if s.names == nil {
 		s.names = s.few[:0]
 	}
+	if len(s.names) == cap(s.names) {
+		s.names = slices.Grow(s.names, 1+s.namesAhead())
+	}
 	s.names = append(s.names, span)
+}
+
+// namesAhead returns how many names follow, at most, so that memory for them is allocated
+// once and not twice over by doubling.
+func (s *scanner) namesAhead() (n int) {
+	for i := s.at; i < len(s.text); i++ {
+		switch s.text[i] {
+		case '"':
+			i = EndOfString(s.text, i)
+		case ':':
+			n++
+		}
+	}
+	const least = len(`"":0,`) // of a member; the text may have colons elsewhere
+	return min(n, (len(s.text)-s.at)/least+1, s.most)
 }
 
 func (s *scanner) name(span nameSpan) []byte {
