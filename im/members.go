@@ -383,7 +383,7 @@ func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef,
 		return MemberView{}, err
 	}
 	return write(ctx, s, func(tx Tx) (MemberView, error) {
-		c, me, target, err := s.other(tx, actor, ref, user)
+		c, me, target, err := s.enterWithMember(tx, actor, ref, user)
 		if err != nil {
 			return MemberView{}, err
 		}
@@ -452,7 +452,7 @@ func (s *Service) setRoles(tx Tx, actor Actor, c Conversation, changes ...Member
 // the owner may leave only as the last member.
 func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID) error {
 	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
-		c, me, target, err := s.other(tx, actor, ref, user)
+		c, me, target, err := s.enterWithMember(tx, actor, ref, user)
 		if err != nil {
 			return false, err
 		}
@@ -496,8 +496,8 @@ func (s *Service) Leave(ctx context.Context, actor Actor, ref ConversationRef) e
 	return s.RemoveMember(ctx, actor, ref, actor.User)
 }
 
-// other returns a conversation, the actor's access to it and the member whom they name.
-func (s *Service) other(r Reader, actor Actor, ref ConversationRef, user UserID) (c Conversation, me Access, target MemberView, err error) {
+// enterWithMember returns a conversation, the actor's access to it and the member whom they name.
+func (s *Service) enterWithMember(r Reader, actor Actor, ref ConversationRef, user UserID) (c Conversation, me Access, target MemberView, err error) {
 	if c, me, err = s.enter(r, actor, ref); err != nil {
 		return c, me, target, err
 	}
