@@ -88,7 +88,7 @@ type line struct {
 	who     reading
 	reading int
 	waiting list.List // of chan struct{}, each closed when its turn comes
-	place   *list.Element
+	element *list.Element
 }
 
 func newTurns(readers, each int, wait time.Duration) *turns {
@@ -180,8 +180,8 @@ func (t *turns) queue(l *line) {
 	switch waits := l.waiting.Len() > 0 && l.reading < t.each; {
 	case !waits:
 		t.leave(l)
-	case l.place == nil:
-		l.place = t.kinds[l.who.kind].waiting[l.reading].PushBack(l)
+	case l.element == nil:
+		l.element = t.kinds[l.who.kind].waiting[l.reading].PushBack(l)
 	}
 	if l.waiting.Len() == 0 && l.reading == 0 {
 		delete(t.lines, l.who)
@@ -189,14 +189,14 @@ func (t *turns) queue(l *line) {
 }
 
 func (t *turns) leave(l *line) {
-	if l.place == nil {
+	if l.element == nil {
 		return
 	}
 	// It is in one of the lists; Remove ignores elements of others.
 	for i := range t.kinds[l.who.kind].waiting {
-		t.kinds[l.who.kind].waiting[i].Remove(l.place)
+		t.kinds[l.who.kind].waiting[i].Remove(l.element)
 	}
-	l.place = nil
+	l.element = nil
 }
 
 // grant gives the free readers to the next lines.
