@@ -47,7 +47,7 @@ func TestOneClientIDAtOnce(t *testing.T) {
 		}
 	}
 	w.equal("how many were the first", first, 1)
-	w.equal("told", w.since(0), []string{"conversation.created by alice", "message.created by alice"})
+	w.equal("published", w.since(0), []string{"conversation.created by alice", "message.created by alice"})
 	w.equal("bob reads", w.said("bob", direct("alice")), []string{"hi"})
 }
 

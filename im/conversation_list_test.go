@@ -195,13 +195,13 @@ func TestOneSOwnSettings(t *testing.T) {
 	w.must(err)
 	w.equal("alice's", v.Me.Mark(), im.Mark{})
 
-	var told []string
+	var received []string
 	for _, e := range w.committed() {
 		if e.Type == im.ConversationUpdated {
-			told = append(told, fmt.Sprint(e.To, e.ActorDevice, *e.Own))
+			received = append(received, fmt.Sprint(e.To, e.ActorDevice, *e.Own))
 		}
 	}
-	w.equal("told", told, []string{"bobphone{true true}", "bobphone{true false}"})
+	w.equal("published", received, []string{"bobphone{true true}", "bobphone{true false}"})
 
 	for _, tt := range []struct {
 		pinned *bool

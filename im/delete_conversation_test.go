@@ -58,11 +58,11 @@ func TestDeletedForEveryoneIsGone(t *testing.T) {
 			w.must(err)
 			for _, e := range window.Events {
 				if e.Message != nil {
-					t.Errorf("%s: %s is told %+v", when, user, e)
+					t.Errorf("%s: %s receives %+v", when, user, e)
 				}
 			}
 			if last := window.Events[len(window.Events)-1]; last.Type != im.ConversationDeleted || last.Conversation != id {
-				t.Errorf("%s: the last that %s is told is %+v", when, user, last)
+				t.Errorf("%s: the last that %s receives is %+v", when, user, last)
 			}
 		}
 		_, err := w.Revoke(w.ctx, im.Actor{User: "root", Admin: true}, m.ID, im.RevokeNote{})

@@ -75,5 +75,5 @@ func TestTrimLogInBatches(t *testing.T) {
 	if least := 3; writes.writes < least {
 		t.Errorf("%d events took %d transactions, want %d at least", removed, writes.writes, least)
 	}
-	w.equal("what is left", w.told(as("alice")), []string{"message 1 young"})
+	w.equal("what is left", w.received(as("alice")), []string{"message 1 young"})
 }

@@ -32,8 +32,8 @@ func (w *world) replay(actor im.Actor, after im.Position, limit int) []im.Event 
 	return all
 }
 
-// told describes all events of a user briefly. A message that is absent is a dash.
-func (w *world) told(actor im.Actor) []string {
+// received describes all events of a user briefly. A message that is absent is a dash.
+func (w *world) received(actor im.Actor) []string {
 	w.Helper()
 	var out []string
 	for _, e := range w.replay(actor, 0, 3) {
@@ -84,7 +84,7 @@ func TestRecipientsInAGroup(t *testing.T) {
 				},
 				"dave": nil,
 			} {
-				w.equal(string(user), w.told(as(user)), want)
+				w.equal(string(user), w.received(as(user)), want)
 			}
 		})
 	}
@@ -115,7 +115,7 @@ func TestActingDeviceReceivesNothing(t *testing.T) {
 		{on("bob", "phone"), []string{created, one, two, four}},
 		{on("bob", "laptop"), []string{created, one, two, three, four}},
 	} {
-		w.equal(fmt.Sprintf("%s on %q", test.actor.User, test.actor.Device), w.told(test.actor), test.want)
+		w.equal(fmt.Sprintf("%s on %q", test.actor.User, test.actor.Device), w.received(test.actor), test.want)
 	}
 }
 

@@ -87,7 +87,7 @@ func TestHiddenStaysHiddenWhateverHappensLater(t *testing.T) {
 	w.equal("back again", w.said("bob", byID(id)), []string(nil))
 	for _, e := range w.committed() {
 		if e.Type == im.MessageRevoked {
-			w.equal("not told", e.HiddenBy, []im.UserID{"bob"})
+			w.equal("without the event", e.HiddenBy, []im.UserID{"bob"})
 		}
 	}
 }
@@ -103,11 +103,11 @@ func TestHidingUnknownMessages(t *testing.T) {
 		ids  []string
 		want string
 	}{
-		"unknown":          {"bob", []string{m.ID.String(), "0000000000001"}, "404 message_not_found"},
-		"not an id":        {"bob", []string{"x"}, "404 message_not_found"},
-		"of another place": {"bob", []string{elsewhere.ID.String()}, "404 message_not_found"},
-		"a stranger":       {"mallory", []string{m.ID.String()}, "404 conversation_not_found"},
-		"too many":         {"bob", make([]string, im.MaxHiddenIDs+1), "400 invalid_request"},
+		"unknown":                 {"bob", []string{m.ID.String(), "0000000000001"}, "404 message_not_found"},
+		"not an id":               {"bob", []string{"x"}, "404 message_not_found"},
+		"of another conversation": {"bob", []string{elsewhere.ID.String()}, "404 message_not_found"},
+		"a stranger":              {"mallory", []string{m.ID.String()}, "404 conversation_not_found"},
+		"too many":                {"bob", make([]string, im.MaxHiddenIDs+1), "400 invalid_request"},
 	} {
 		err := w.Hide(w.ctx, as(tt.user), byID(id), im.HideDraft{MessageIDs: tt.ids})
 		w.equal(name, answer(err), tt.want)
@@ -138,14 +138,14 @@ func TestAHiddenConversationComesBackWithANewMessage(t *testing.T) {
 			if len(since.Items) != 1 || !since.Items[0].Hidden {
 				t.Errorf("what changed for bob: %+v", since.Items)
 			}
-			told := 0
+			received := 0
 			for _, e := range w.committed() {
 				if e.Type == im.ConversationHidden {
-					told++
-					w.equal("told", fmt.Sprint(e.To, e.ActorDevice, e.UpToSeq), fmt.Sprint("bob", "phone", map[bool]int64{false: old.Seq}[tt.keep]))
+					received++
+					w.equal("published", fmt.Sprint(e.To, e.ActorDevice, e.UpToSeq), fmt.Sprint("bob", "phone", map[bool]int64{false: old.Seq}[tt.keep]))
 				}
 			}
-			w.equal("times told", told, 1)
+			w.equal("times published", received, 1)
 			// Erasures and changes of settings do not bring it back.
 			w.revoke("alice", old.ID)
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Name: new("renamed")})

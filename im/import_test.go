@@ -168,7 +168,7 @@ func TestImportPublishesNothing(t *testing.T) {
 	}
 	w.imports(w.old(time.Second))
 	if events := w.committed(); len(events) != 0 {
-		t.Errorf("told %+v", events)
+		t.Errorf("received %+v", events)
 	}
 	v, err := w.Conversation(w.ctx, as("bob"), direct("alice"))
 	w.must(err)

@@ -53,16 +53,16 @@ func comeAndGo(t *testing.T, history im.History) {
 
 	users := []im.UserID{"owner", "sender0", "sender1", "sender2", "mover0", "mover1", "mover2", "mover3", "stranger"}
 	for _, user := range users {
-		want, stays := told(w.committed(), user, user != "stranger" && user[:4] != "move")
+		want, stays := received(w.committed(), user, user != "stranger" && user[:4] != "move")
 		got := map[im.Position]bool{}
 		for _, e := range w.replay(as(user), 0, 7) {
 			if _, twice := got[e.Position]; twice {
-				t.Errorf("%s is told of %d twice", user, e.Position)
+				t.Errorf("%s receives %d twice", user, e.Position)
 			}
 			got[e.Position] = e.Message != nil
 		}
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s is told %v, want %v", user, got, want)
+			t.Errorf("%s receives %v, want %v", user, got, want)
 		}
 		readable := 0
 		for _, with := range want {
@@ -80,9 +80,9 @@ func comeAndGo(t *testing.T, history im.History) {
 	}
 }
 
-// told is what a user receives of a log: the positions, whether with a message that they
+// received is what a user receives of a log: the positions, whether with a message that they
 // may read at its end, and whether they are a member then.
-func told(log []im.Event, user im.UserID, member bool) (_ map[im.Position]bool, stays bool) {
+func received(log []im.Event, user im.UserID, member bool) (_ map[im.Position]bool, stays bool) {
 	out := map[im.Position]bool{}
 	for _, e := range log {
 		joins := e.Type == im.MemberAdded && e.User == user

@@ -10,9 +10,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// receiptsTold returns the published receipts since, each as user, kind, recipient and
+// publishedReceipts returns the published receipts since, each as user, kind, recipient and
 // seqs; up_to is written as "<=".
-func (w *world) receiptsTold(since int, seqs map[im.ID]int64) []string {
+func (w *world) publishedReceipts(since int, seqs map[im.ID]int64) []string {
 	w.Helper()
 	out := []string{}
 	for _, e := range w.committed()[since:] {
@@ -133,7 +133,7 @@ func TestPublishedReceipts(t *testing.T) {
 			for _, act := range test.acts {
 				act(s)
 			}
-			got := s.receiptsTold(before, s.seqs)
+			got := s.publishedReceipts(before, s.seqs)
 			if len(test.senders) > 1000 {
 				n := 0
 				for _, what := range got {
@@ -211,7 +211,7 @@ func TestReadersWhoJoinedLaterGiveNoReceipt(t *testing.T) {
 	w.read("late", byID(id), second.ID)
 	w.must(w.Deliver(w.ctx, []im.Delivery{{User: "bob", Conversation: id, Range: im.SeqRange{From: 1, To: 2}}}))
 	w.readEach("late", byID(id), first.ID)
-	w.equal("published", w.receiptsTold(before, seqs), []string{"late read to owner [2]", "bob delivered to owner [1 2]"})
+	w.equal("published", w.publishedReceipts(before, seqs), []string{"late read to owner [2]", "bob delivered to owner [1 2]"})
 	for m, want := range map[im.ID]int{first.ID: 0, second.ID: 1} {
 		r, err := w.Receipts(w.ctx, as("owner"), m)
 		w.must(err)

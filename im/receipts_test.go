@@ -51,7 +51,7 @@ func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 			continue // what bob read is private to him
 		}
 		if e.To != "owner" || !slices.Equal(e.MessageIDs, []im.ID{sent.Message.ID}) {
-			t.Errorf("told %+v", e)
+			t.Errorf("received %+v", e)
 		}
 	}
 	for user, want := range map[im.UserID]string{
@@ -139,7 +139,7 @@ func TestOneWinner(t *testing.T) {
 			}
 		}
 		if len(erased) != 1 || string(erased[0]) != "message."+m.State.String() || m.State == im.Active {
-			t.Fatalf("round %d: it is %s, told %v; answers %v", round, m.State, erased, answers)
+			t.Fatalf("round %d: it is %s, received %v; answers %v", round, m.State, erased, answers)
 		}
 		for i, got := range answers {
 			if got != "ok" && got != "409 already_"+m.State.String() {
@@ -202,13 +202,13 @@ func TestErasuresGoToWhoCouldSee(t *testing.T) {
 	w.must1(w.Revoke(w.ctx, as("owner"), m.ID, im.RevokeNote{}))
 	w.remove(id, "owner", "former")
 	for user, want := range map[im.UserID]bool{"early": true, "late": false, "former": true, "stranger": false} {
-		told := slices.ContainsFunc(w.replay(as(user), 0, 100), func(e im.Event) bool {
+		received := slices.ContainsFunc(w.replay(as(user), 0, 100), func(e im.Event) bool {
 			if e.Message != nil && e.Message.Content != nil {
 				t.Errorf("%s is shown %+v", user, e.Message)
 			}
 			return e.Type == im.MessageRevoked
 		})
-		w.equal(string(user), told, want)
+		w.equal(string(user), received, want)
 	}
 }
 

@@ -75,7 +75,7 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	for _, e := range w.committed()[before:] {
 		counts[e.Type]++
 	}
-	w.equal("told", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
+	w.equal("published", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
 }
 
 // TestDeliveriesSayNoMoreThanWasDelivered checks that delivering the third message to a
@@ -91,10 +91,10 @@ func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
 		{User: "bob", Conversation: ms[0].Conversation, Range: im.SeqRange{From: 3, To: 3}},
 		{User: "stranger", Conversation: ms[0].Conversation, Range: im.SeqRange{From: 1, To: 3}},
 	}))
-	told := w.committed()[before:]
-	if len(told) != 1 || told[0].Type != im.ReceiptDelivered || told[0].To != "alice" || told[0].UpTo != 0 ||
-		!slices.Equal(told[0].MessageIDs, []im.ID{ms[2].ID}) {
-		t.Errorf("told %+v", told)
+	received := w.committed()[before:]
+	if len(received) != 1 || received[0].Type != im.ReceiptDelivered || received[0].To != "alice" || received[0].UpTo != 0 ||
+		!slices.Equal(received[0].MessageIDs, []im.ID{ms[2].ID}) {
+		t.Errorf("received %+v", received)
 	}
 	for i, want := range []int{0, 0, 1} {
 		r, err := w.Receipts(w.ctx, as("alice"), ms[i].ID)
@@ -119,7 +119,7 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 	var named []im.ID
 	for _, e := range w.committed()[before:] {
 		if e.Type != im.ReceiptDelivered || e.UpTo != 0 || len(e.MessageIDs) > im.MaxReceiptIDs {
-			t.Errorf("told %+v", e)
+			t.Errorf("received %+v", e)
 		}
 		named = append(named, e.MessageIDs...)
 	}
@@ -139,5 +139,5 @@ func TestOnesOwnMessagesTakeNoReceipt(t *testing.T) {
 	m := w.say("alice", direct("bob"), "mine")
 	before := len(w.committed())
 	w.must1(w.PutReceipt(w.ctx, as("alice"), direct("bob"), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{m.ID.String()}}))
-	w.equal("told", w.typesSince(before), "[]")
+	w.equal("published", w.typesSince(before), "[]")
 }

@@ -280,7 +280,7 @@ func TestOneRowForAMessage(t *testing.T) {
 	w.say("m1", byID(id), "hi")
 	w.equal("events", len(w.committed())-before, 1)
 	for _, user := range []im.UserID{"m0", "m299", "owner"} {
-		if received := w.told(as(user)); !slices.Contains(received, "message 1 hi") {
+		if received := w.received(as(user)); !slices.Contains(received, "message 1 hi") {
 			t.Errorf("%s receives %v", user, received)
 		}
 	}

@@ -22,7 +22,7 @@ func TestTokenCuts(t *testing.T) {
 	_, err = w.CutTokens(w.ctx, as("alice"), "bob")
 	w.equal("by a user", answer(err), "403 admin_required")
 	w.committed()
-	w.equal("told", w.cuts, []im.TokenCut{cut, later})
+	w.equal("published", w.cuts, []im.TokenCut{cut, later})
 	w.equal("kept", w.keptCuts(), []im.TokenCut{later})
 }
 

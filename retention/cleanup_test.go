@@ -33,13 +33,13 @@ func (c *cleaner) Purge(context.Context) error {
 	return c.fails
 }
 
-func (c *cleaner) Trim(_ context.Context, asOf time.Time, told func(im.RetentionOf) error) error {
+func (c *cleaner) Trim(_ context.Context, asOf time.Time, report func(im.RetentionOf) error) error {
 	if !asOf.IsZero() {
 		return errors.New("the job trims as of now")
 	}
 	c.note("trim")
 	if c.trimmed.Messages > 0 {
-		_ = told(c.trimmed)
+		_ = report(c.trimmed)
 	}
 	return c.fails
 }
@@ -121,7 +121,7 @@ func TestCleanupTellsHowMuchWent(t *testing.T) {
 	var removed int64
 	running(t, c, func(n int64) { removed += n }, func(*retention.Cleanup) {})
 	if removed != 7 {
-		t.Errorf("told of %d messages, want 7", removed)
+		t.Errorf("reported %d messages, want 7", removed)
 	}
 }
 

@@ -168,11 +168,11 @@ func (h *Hasher) Query(t Terms, in Scope) (q Query) {
 		q = append(q, []Entry{h.number(ofType, int64(in.Kind))})
 	}
 	if len(in.Conversations) > 0 {
-		places := make([]Entry, len(in.Conversations))
+		entries := make([]Entry, len(in.Conversations))
 		for i, c := range in.Conversations {
-			places[i] = h.number(ofConversation, c)
+			entries[i] = h.number(ofConversation, c)
 		}
-		q = append(q, places)
+		q = append(q, entries)
 	}
 	return q
 }

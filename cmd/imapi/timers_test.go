@@ -33,7 +33,7 @@ func TestKilledWhileErasing(t *testing.T) {
 		received  = make(map[string]int)
 		following sync.WaitGroup
 	)
-	toldOf := func() int {
+	countReceived := func() int {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(received)
@@ -62,12 +62,12 @@ func TestKilledWhileErasing(t *testing.T) {
 	var killed []time.Time
 	for range kills {
 		enough := float64(rand.IntN(300))
-		waitFor(t, func() bool { return s.metric("imapi_messages_erased_total") > enough || toldOf() == count })
+		waitFor(t, func() bool { return s.metric("imapi_messages_erased_total") > enough || countReceived() == count })
 		s.kill()
 		killed = append(killed, time.Now())
 		s.start()
 	}
-	waitFor(t, func() bool { return toldOf() == count })
+	waitFor(t, func() bool { return countReceived() == count })
 
 	// The log and the subscriber have each erasure once, with its time.
 	alice := s.device("alice", "phone")

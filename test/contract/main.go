@@ -75,7 +75,7 @@ func oapiCodegen(ctx context.Context, url, token, text string) error {
 	if err != nil || log.JSON200 == nil {
 		return fmt.Errorf("reading the log: %w, %s", err, log.Status())
 	}
-	told := false
+	found := false
 	for _, item := range log.JSON200.Items {
 		event, err := item.ValueByDiscriminator()
 		if err != nil {
@@ -83,10 +83,10 @@ func oapiCodegen(ctx context.Context, url, token, text string) error {
 		}
 		created, ok := event.(oapi.EventMessageCreated)
 		if ok && created.Message != nil && created.Message.Body != nil && created.Message.Body.Text != nil {
-			told = told || *created.Message.Body.Text == text
+			found = found || *created.Message.Body.Text == text
 		}
 	}
-	if !told {
+	if !found {
 		return errors.New("the message is not in the log")
 	}
 	stream, err := c.GetEvents(ctx, nil) // WithResponse would read it to its end
@@ -146,13 +146,13 @@ func ogenClient(ctx context.Context, url, token, text string) error {
 	if !ok {
 		return fmt.Errorf("reading the log: %T", page)
 	}
-	told := false
+	found := false
 	for _, event := range log.Items {
 		if created, ok := event.GetEventMessageCreated(); ok {
-			told = told || created.Message.Value.Body.Value.Text.Value == text
+			found = found || created.Message.Value.Body.Value.Text.Value == text
 		}
 	}
-	if !told {
+	if !found {
 		return errors.New("the message is not in the log")
 	}
 	following, err := c.GetEvents(ctx, ogen.GetEventsParams{})
