@@ -8,16 +8,12 @@ import (
 
 // Load returns the parsed OpenAPI document for validation.
 func Load() (*openapi3.T, error) {
-	loader := openapi3.NewLoader()
-	spec, err := loader.LoadFromData(Document)
+	spec, err := openapi3.NewLoader().LoadFromData(Document)
 	if err != nil {
 		return nil, fmt.Errorf("openapi document: %w", err)
 	}
 	for _, s := range spec.Components.Schemas {
 		takeNull(s.Value)
-	}
-	if err := spec.Validate(loader.Context); err != nil {
-		return nil, fmt.Errorf("openapi document: %w", err)
 	}
 	return spec, nil
 }

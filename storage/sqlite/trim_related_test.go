@@ -44,6 +44,7 @@ func breakTrimming(t *testing.T, driverError sqlite3.Error, rollback bool) {
 		// Keep the shredder from writing, so that the fault hits a call of the test.
 		keys.shredFails.Store(&failure)
 		tries := keys.tries.Load()
+		w.erase(w.activeWhere(func(*trackedMessage) bool { return true })[:1]) // so that there is a key to shred
 		for _, m := range w.activeWhere(func(m *trackedMessage) bool { return m.in == id }) {
 			m.note = newMarker(w.random)
 			w.erase([]*trackedMessage{m})
