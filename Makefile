@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint verify generate contract browser streams crashes
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams crashes
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,9 +45,12 @@ crashes: ## Kill the server 100 times while it erases, and cut the power 300 tim
 
 # golangci-lint fails on cgo if a file that the build cache has under -trimpath is from
 # a checkout that has moved.
-lint: export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS))
+lint fmt: export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS))
 lint: ## Check formatting and run the linters of .golangci.yml
 	$(GO) tool -modfile=tools/golangci/go.mod golangci-lint run ./...
+
+fmt: ## Format the code
+	$(GO) tool -modfile=tools/golangci/go.mod golangci-lint fmt
 
 generate: ## Generate code from api/openapi.yaml
 	cat api/overlay.yaml api/overlay_server.yaml | $(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml

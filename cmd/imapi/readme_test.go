@@ -379,9 +379,8 @@ func table(t *testing.T, doc, comment string) map[string][]string {
 func TestReadmeDependencies(t *testing.T) {
 	readme := readDoc(t, "README.md")
 	for file, direct := range map[string]*regexp.Regexp{
-		"go.mod":       regexp.MustCompile(`(?m)^\t(\S+) v\S+$`),
-		"tools/go.mod": regexp.MustCompile(`(?m)^\t([a-z]\S+\.\S+)$`),
-		// A go.mod with one tool has it on one line.
+		"go.mod":                regexp.MustCompile(`(?m)^\t(\S+) v\S+$`),
+		"tools/go.mod":          regexp.MustCompile(`(?m)^tool (\S+)$`),
 		"tools/golangci/go.mod": regexp.MustCompile(`(?m)^tool (\S+)$`),
 	} {
 		link := regexp.MustCompile(`^\[(.*)\]`)
