@@ -19,12 +19,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks the file as imapi's: "impi" in ASCII. unsealedID, "imap", marked the
-// files of development versions that did not seal content.
-const (
-	applicationID = 0x696d7069
-	unsealedID    = 0x696d6170
-)
+// applicationID marks a file as a database of imapi: "imp2" in ASCII. Until the first release
+// the initial schema itself may change. Whoever changes it then gives it another id, so that
+// a file with the tables of a previous schema is refused at start. If it were opened, every
+// request would fail.
+const applicationID = 0x696d7032
+
+// formerIDs are the ids of previous schemas: "imap" without sealed content, and "impi" with
+// hides stored as receipts.
+var formerIDs = []int{0x696d6170, 0x696d7069}
 
 // migration is one step of the schema. There are only forward steps, and a released step
 // never changes.
@@ -92,7 +95,7 @@ func (s *session) schemaVersion(newest int) (version int, err error) {
 		}
 	}
 	switch {
-	case application == unsealedID:
+	case slices.Contains(formerIDs, application):
 		return 0, errors.New("this database was made by a version before the first release, which this version cannot read: " +
 			"export it with that version, and import the export into a new data directory")
 	case tables > 0 && application != applicationID:

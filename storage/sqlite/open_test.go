@@ -3,11 +3,13 @@ package sqlite
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -243,7 +245,8 @@ func TestOpenRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ script, want string }{
 		"a newer schema":      {"PRAGMA user_version = 999", "newer"},
 		"another application": {"PRAGMA application_id = 1", "not a database of imapi"},
-		"an older format":     {"PRAGMA application_id = 0x696d6170", "export it with that version, and import"},
+		"unsealed content":    {"PRAGMA application_id = 0x696d6170", "export it with that version, and import"},
+		"a previous schema":   {"PRAGMA application_id = 0x696d7069", "export it with that version, and import"},
 		"no log id":           {"DELETE FROM meta WHERE key = 'log_id'", "log_id is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -273,6 +276,23 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), path, withKeys(path, Options{Synchronous: "off"})); err == nil {
 		t.Error("synchronous = off was accepted")
+	}
+}
+
+// TestSchemaChangesWithItsID checks that the tables of a database are known by its application
+// id: a program that has other tables must refuse it. Comments and white space may change.
+func TestSchemaChangesWithItsID(t *testing.T) {
+	const id, want = 0x696d7032, "06c6dd176c93d354e2ddebb1dffcdb7c18029eb2bbab659272b755bf344608e4"
+	steps, err := loadMigrations(migrations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comments := regexp.MustCompile("--[^\n]*")
+	words := strings.Fields(comments.ReplaceAllString(steps[0].script, ""))
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(words, " "))))
+	if applicationID != id || digest != want {
+		t.Errorf("the initial schema has the digest %s and the id %#x: before the first release, change the id with the schema, "+
+			"add the previous one to formerIDs, and put both here", digest, applicationID)
 	}
 }
 
