@@ -114,7 +114,7 @@ func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
 }
 
 // acceptLostKeys describes the flag of that name.
-const acceptLostKeys = "go on though keys are missing, for the key file is older than the data or gone: what was sealed under them is expired, for good"
+const acceptLostKeys = "continue although keys are missing because the key file is older than the data, or lost: content sealed under them is lost for good"
 
 const restoreSummary = `Put the backup FILE in place of the data, under the keys that are there: what was erased
 since it was made stays erased. No server may run. The database that was there stays
@@ -127,7 +127,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	data := f.String("data", "./data", "`directory` of the server's data")
 	database := f.String("database", "", "`URL` of the database, as for serve")
 	keys := f.String("keys", "", "`file` of the keys, as for serve")
-	keysFrom := f.String("keys-from", "", "a `file` with a copy of the keys to put in place, where there are none or older ones")
+	keysFrom := f.String("keys-from", "", "a `file` with a copy of the keys to install if there are none, or older ones")
 	accept := f.Bool("accept-lost-keys", false, acceptLostKeys)
 	files, err := f.parseWithFiles(args)
 	if err != nil {
@@ -153,7 +153,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	if replaced != "" {
-		bar.printf("what was there is in %s\n", replaced)
+		bar.printf("the replaced database is now %s\n", replaced)
 	}
 	// Reconcile with the keys now. A server would do it at its next start.
 	var done im.Reconciled
@@ -164,7 +164,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	store, err := storage.Open(ctx, *database, options)
 	stop()
 	if err != nil {
-		return fmt.Errorf("the backup is in place, and is not yet in line with the keys, which the next start does: %w", err)
+		return fmt.Errorf("the backup is in place but not reconciled with the keys yet; the next start will do that: %w", err)
 	}
 	if err := store.Close(); err != nil {
 		return err

@@ -32,7 +32,7 @@ type control struct {
 	Key string `json:"key"`
 
 	listener net.Listener
-	path     string // of the file, "" without one
+	path     string // of the file, "" if there is none
 }
 
 // newControl listens on a free port of the loopback address, with a new key.
@@ -109,13 +109,13 @@ type adminFlags struct {
 func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
-	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a server that runs on it is found by it")
-	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; while a server runs it uses its own")
+	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a running server is found by it")
+	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; not used while a server runs")
 }
 
 // addPolicy adds the flags for limits of messages, for commands that check them.
 func (a *adminFlags) addPolicy(f flags) {
-	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "as for serve; while a server runs its own counts: a `number` of bytes")
+	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "a `number` of bytes, as for serve; not used while a server runs")
 	f.retention(&a.policy)
 }
 
@@ -145,7 +145,7 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w, which does not answer at what %s says", err, filepath.Join(a.data, controlName))
+			return nil, fmt.Errorf("%w, which does not answer at the address in %s", err, filepath.Join(a.data, controlName))
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		return nil, err
 	}
 	if !there && !a.begins {
-		err := fmt.Errorf("%s: there is no database; a server makes it at its first start", a.where())
+		err := fmt.Errorf("%s: there is no database; a server creates it at its first start", a.where())
 		if a.database == "" {
 			err = fmt.Errorf("%w; if it is elsewhere, name it by --database, as for serve", err)
 		}

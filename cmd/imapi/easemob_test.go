@@ -27,12 +27,12 @@ func TestImportOfEasemob(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range []string{"3 stored, 0 there already, 2 failed, 1 passed over", "0 stored, 3 there already, 2 failed, 1 passed over"} {
+	for _, want := range []string{"3 stored, 0 already there, 2 failed, 1 skipped", "0 stored, 3 already there, 2 failed, 1 skipped"} {
 		status, _, diag := s.command("", "import", "--format", "easemob", chats, "--conversations", groups)
 		if status != 1 || !strings.Contains(diag, want) {
 			t.Errorf("exit %d: %s", status, diag)
 		}
-		for _, line := range []string{"line 3: is not a message", "line 4: passed over", "line 5: 400 invalid_request: body/text"} {
+		for _, line := range []string{"line 3: is not a message", "line 4: skipped", "line 5: 400 invalid_request: body/text"} {
 			if !strings.Contains(diag, line) {
 				t.Errorf("no %q in %s", line, diag)
 			}
@@ -49,7 +49,7 @@ func TestImportOfEasemob(t *testing.T) {
 			s.start()
 		}
 		status, _, diag := s.command("", "import", "--format", "easemob", chats, "--conversations", groups)
-		want := "0 stored, 2 there already, 2 failed, 1 passed over, 1 deleted since they were imported"
+		want := "0 stored, 2 already there, 2 failed, 1 skipped, 1 deleted since they were imported"
 		if status != 1 || !strings.Contains(diag, want) {
 			t.Errorf("after the deletion: exit %d: %s", status, diag)
 		}

@@ -12,7 +12,7 @@ import (
 // flags is a flag set whose flags can also be set by environment variables.
 type flags struct {
 	*flag.FlagSet
-	help func() // prints all there is
+	help func() // prints all flags
 }
 
 // usageError is an error in the command line.

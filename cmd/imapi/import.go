@@ -41,7 +41,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	case *format != "imapi" && *format != "easemob":
 		return misuse("--format: must be imapi or easemob")
 	case *groups != "" && *format != "easemob":
-		return misuse("--conversations goes with --format easemob")
+		return misuse("--conversations requires --format easemob")
 	}
 	if err := a.check(); err != nil {
 		return err
@@ -65,7 +65,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	}
 	defer server.close()
 	if server.began {
-		_, _ = fmt.Fprintf(diag, "%s: there was no database, so a new one was made\n", a.where())
+		_, _ = fmt.Fprintf(diag, "%s: there was no database, so a new one was created\n", a.where())
 	}
 	run := importRun{bar: newProgress(diag, size), convert: convert}
 	return run.do(ctx, server, in)
@@ -168,7 +168,7 @@ func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 	r.summarize(time.Since(began))
 	switch {
 	case r.interrupted.Load():
-		return fmt.Errorf("interrupted after line %d: run it again to go on: stored lines are skipped", r.through)
+		return fmt.Errorf("interrupted after line %d: run it again to continue; stored lines are skipped", r.through)
 	case err != nil:
 		return fmt.Errorf("after line %d: %w", r.through, err)
 	case r.failed > 0:
@@ -249,7 +249,7 @@ func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
 			r.bar.printf("line %d: %v\n", number, err)
 		} else if skipped != "" {
 			r.count(&r.skipped)
-			r.bar.printf("line %d: passed over: %s\n", number, skipped)
+			r.bar.printf("line %d: skipped: %s\n", number, skipped)
 		}
 	}
 	r.mu.Lock()
@@ -319,6 +319,6 @@ func (r *importRun) summarize(took time.Duration) {
 	if r.gone > 0 { // trimmed, or deleted with their conversations
 		gone = fmt.Sprintf(", %d deleted since they were imported", r.gone)
 	}
-	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d there already, %d failed, %d passed over%s\n",
+	r.bar.printf("%d lines in %v, %.0f a second: %d stored, %d already there, %d failed, %d skipped%s\n",
 		n, took.Round(time.Millisecond), float64(n)/max(took.Seconds(), 0.001), r.stored, r.again, r.failed, r.skipped, gone)
 }

@@ -76,11 +76,11 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, diag := s.mustCommand("", "import", file)
-			if !strings.Contains(diag, "50 stored, 0 there already, 0 failed") || strings.Contains(diag, "\r") {
+			if !strings.Contains(diag, "50 stored, 0 already there, 0 failed") || strings.Contains(diag, "\r") {
 				t.Errorf("first: %s", diag)
 			}
 			status, _, diag := s.command(group+importLines(51, "")+"{\n"+importLines(1, `,"seq":0`), "import", "-")
-			if status != 1 || !strings.Contains(diag, "2 stored, 50 there already, 2 failed") ||
+			if status != 1 || !strings.Contains(diag, "2 stored, 50 already there, 2 failed") ||
 				!strings.Contains(diag, "line 53: 400 malformed_json") || !strings.Contains(diag, "line 54: 400 invalid_request: seq ") {
 				t.Errorf("again, and more: exit %d %s", status, diag)
 			}
@@ -239,7 +239,7 @@ func TestImportAfterAKill(t *testing.T) {
 			if err == nil {
 				t.Fatal("it was done before")
 			}
-			if victim == "interrupted" && !strings.Contains(diag.String(), "run it again to go on") {
+			if victim == "interrupted" && !strings.Contains(diag.String(), "run it again to continue") {
 				t.Errorf("%v: %s", err, diag)
 			}
 			if victim == "server" {
@@ -251,7 +251,7 @@ func TestImportAfterAKill(t *testing.T) {
 			}
 			_, out := s.mustCommand("", "import", file)
 			// The server may have stored more lines after the command ended.
-			if !strings.Contains(out, ", 0 failed") || strings.Contains(out, ", 0 there already") {
+			if !strings.Contains(out, ", 0 failed") || strings.Contains(out, ", 0 already there") {
 				t.Errorf("%d were there: %s", stored, out)
 			}
 			if left := s.count(admin); left != n {

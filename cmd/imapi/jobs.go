@@ -57,7 +57,7 @@ func (n *node) backupJob(ctx context.Context, input json.RawMessage, out *jobWri
 	}
 	store, ok := n.store.(im.Backuper)
 	if !ok {
-		return nil, errors.New("this database cannot be backed up so: use its own tools")
+		return nil, errors.New("imapi cannot back up this database: use the database's own tools")
 	}
 	b, err := store.Backup(ctx, in.Dir, func(p im.Progress) { out.progress(p.Done, p.Total) })
 	return backedUp{b.Path, b.Bytes}, err

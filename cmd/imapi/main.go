@@ -28,11 +28,11 @@ var commands = []command{
 	{"token", "print a token for a user", token},
 	{"import", "import messages and conversations from a file", importFile},
 	{"export", "export messages and conversations to a file", exportFile},
-	{"retention", "remove what is past retention, or tell what would be", runRetention},
+	{"retention", "trim messages past retention, or list what would be trimmed", runRetention},
 	{"backup", "copy the data and the keys into a directory", runBackup},
-	{"restore", "put a backup in place", runRestore},
-	{"verify", "look whether what was erased is gone and all else can be read", runVerify},
-	{"reindex", "make the search index anew", runReindex},
+	{"restore", "restore a backup", runRestore},
+	{"verify", "check that erased content is gone and all other content can be read", runVerify},
+	{"reindex", "rebuild the search index", runReindex},
 	{"version", "print the version", printVersion},
 }
 
@@ -73,7 +73,7 @@ func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 			return 1
 		}
 	}
-	_, _ = fmt.Fprintf(diag, "imapi: there is no command %q (imapi help)\n", args[0])
+	_, _ = fmt.Fprintf(diag, "imapi: unknown command %q (imapi help)\n", args[0])
 	return 2
 }
 
@@ -83,7 +83,7 @@ func usage(w io.Writer) {
 	for _, c := range commands {
 		_, _ = fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
 	}
-	_, _ = fmt.Fprintln(w, "\nimapi COMMAND --help tells its flags. Every flag --some-name can also be given\nas IMAPI_SOME_NAME in the environment; the flag wins.")
+	_, _ = fmt.Fprintln(w, "\nimapi COMMAND --help lists its flags. Every flag --some-name can also be set\nas IMAPI_SOME_NAME in the environment; the flag wins.")
 }
 
 func printVersion(_ context.Context, args []string, out, diag io.Writer) error {

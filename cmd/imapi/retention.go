@@ -42,7 +42,7 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	}
 	defer server.close()
 	if server.local != nil && a.policy.Retention == 0 && a.policy.RetentionMax == 0 {
-		_, _ = fmt.Fprintln(diag, "no server runs, and no --retention is given: only conversations count that set their own")
+		_, _ = fmt.Fprintln(diag, "no server is running and --retention is not given: only conversations with a retention of their own count")
 	}
 	query := url.Values{}
 	if *asOf != "" {

@@ -28,14 +28,14 @@ func (v retentionValue) Set(text string) error {
 
 // retention adds the flags for the retention of messages.
 func (f flags) retention(p *im.Policy) {
-	f.Var(retentionValue{&p.Retention}, "retention", "the `age` up to which messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
-	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the greatest `age` up to which a conversation may keep messages; none sets no limit")
+	f.Var(retentionValue{&p.Retention}, "retention", "the `age` to which messages are kept: free (3d), basic (7d), advanced (90d), enterprise (180d), days such as 30d, or none: for ever")
+	f.Var(retentionValue{&p.RetentionMax}, "retention-max", "the longest `age` that a conversation may set; none sets no limit")
 }
 
 // clockGuard adds the flag for how long the clock is not trusted after a jump, for commands
 // that trim messages.
 func (f flags) clockGuard(p *im.Policy) {
-	f.DurationVar(&p.ClockGuard, "clock-guard", p.ClockGuard, "the `duration` for which nothing is removed by time after the clock was seen to jump ahead by more than a day, also across a restart; 0 trusts it at once")
+	f.DurationVar(&p.ClockGuard, "clock-guard", p.ClockGuard, "the `duration` for which nothing is trimmed after the clock jumped ahead by more than a day, even across a restart; 0 trusts it at once")
 }
 
 // checkRetention refuses a default retention that no conversation could choose.

@@ -64,50 +64,50 @@ type config struct {
 func parseConfig(args []string, diag io.Writer) (config, error) {
 	c := config{policy: im.DefaultPolicy()}
 	var origins string
-	f := newFlags("serve", "Run the server. It needs no flags: a first start makes the data directory and a\nsecret for tokens in it.", diag)
-	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on; port 0 takes any")
+	f := newFlags("serve", "Run the server. It needs no flags: its first start creates the data directory and\nin it a secret for tokens.", diag)
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on; port 0 picks a free port")
 	f.StringVar(&c.metricsListen, "metrics-listen", "", "an `address` to serve /metrics on, instead of the main one")
 	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` of the certificate chain; needs --tls-key")
 	f.StringVar(&c.tlsKey, "tls-key", "", "PEM `file` of the certificate's key")
-	f.StringVar(&c.data, "data", "./data", "the `directory` of all that the server keeps")
+	f.StringVar(&c.data, "data", "./data", "the `directory` of all data of the server")
 	f.StringVar(&c.database, "database", "", "the `URL` of the database; SQLite in the data directory by default")
 	f.StringVar(&c.keys, "keys", "", "the `file` of the keys that content is sealed under; keys beside the database by default")
 	f.BoolVar(&c.acceptLostKeys, "accept-lost-keys", false, acceptLostKeys)
-	f.StringVar(&c.synchronous, "synchronous", "full", "when a write is durable, by `mode`: full (survives a power cut) or normal (a crash of the process alone)")
+	f.StringVar(&c.synchronous, "synchronous", "full", "the `mode` of durability: full (answered writes survive a power cut) or normal (only a crash of the process)")
 	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
-	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the least `level` that is logged: debug (every request), info, warn, error")
+	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the lowest `level` that is logged: debug (every request), info, warn, error")
 	f.StringVar(&origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
 	c.rate = 100
-	f.TextVar(&c.rate, "rate", c.rate, "the greatest `number` of requests a second of a user, such as 100/s, and of an address that fails to say who it is; twice as many at once; 0 sets no limit")
-	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is believed")
-	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the one `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
+	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
+	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is trusted")
+	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
 	f.StringVar(&c.jwksURL, "auth-jwks-url", "", "the `URL` of a JWK set with the keys that verify tokens, instead of a file")
 	f.StringVar(&c.issuer, "auth-issuer", "", "the `issuer` (iss) that tokens must have")
 	f.StringVar(&c.audience, "auth-audience", "", "the `audience` (aud) that tokens must have")
-	f.DurationVar(&c.leeway, "auth-leeway", 0, "the `duration` by which the clock of who makes tokens may differ")
-	f.DurationVar(&c.maxTokenAge, "max-token-age", 0, "the `duration` after which a token ends at the latest, by its iat, which it must have then; 0 sets no limit. Cut-offs are forgotten once no token can be that old")
-	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is good")
-	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were away")
-	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which it is remembered what removed messages were known by, so that no retry and no repeated import brings them back; at least --event-retention")
+	f.DurationVar(&c.leeway, "auth-leeway", 0, "the `duration` by which the clock of the tokens' issuer may differ")
+	f.DurationVar(&c.maxTokenAge, "max-token-age", 0, "the longest `duration` of a token, counted from its iat, which is then required; 0 sets no limit. Cut-offs are forgotten once every token that they could affect has expired")
+	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is valid")
+	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were offline")
+	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which the ids of trimmed and purged messages are remembered, so that no retry and no repeated import restores them; at least --event-retention")
 	f.retention(&c.policy)
 	f.clockGuard(&c.policy)
-	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two looks for messages that are past retention, to remove them; they cannot be read from then on anyway")
-	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the most that a message's body and ext may take together, a `number` of bytes")
-	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the greatest `number` of members of a group")
-	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "the greatest `number` of members of a room")
-	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "the greatest `number` of members of a space")
-	f.IntVar(&c.policy.MaxChannels, "max-channels", c.policy.MaxChannels, "the greatest `number` of channels of a space")
-	f.IntVar(&c.policy.MaxRoles, "max-roles", c.policy.MaxRoles, "the greatest `number` of roles of a space, everyone's included")
-	f.IntVar(&c.policy.MaxChannelRoles, "max-channel-roles", c.policy.MaxChannelRoles, "the greatest `number` of roles with overrides in one channel")
-	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "the `duration` in which one may revoke what one sent; 0 sets no limit")
-	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "the `duration` in which those who have the right may revoke what others sent, where the conversation does not say; 0 sets no limit")
+	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two runs of trimming messages past retention; they are unreadable before that")
+	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the maximum size of a message's body and ext together, a `number` of bytes")
+	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the maximum `number` of members of a group")
+	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "the maximum `number` of members of a room")
+	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "the maximum `number` of members of a space")
+	f.IntVar(&c.policy.MaxChannels, "max-channels", c.policy.MaxChannels, "the maximum `number` of channels of a space")
+	f.IntVar(&c.policy.MaxRoles, "max-roles", c.policy.MaxRoles, "the maximum `number` of roles of a space, everyone's included")
+	f.IntVar(&c.policy.MaxChannelRoles, "max-channel-roles", c.policy.MaxChannelRoles, "the maximum `number` of roles with overrides in one channel")
+	f.DurationVar(&c.policy.RevokeWindow, "revoke-window", c.policy.RevokeWindow, "the `duration` in which senders may revoke their own messages, if the conversation does not set it; 0 sets no limit")
+	f.DurationVar(&c.policy.RevokeOthersWindow, "revoke-others-window", c.policy.RevokeOthersWindow, "the `duration` in which users with the permission may revoke messages of others, if the conversation does not set it; 0 sets no limit")
 	f.StringVar(&c.revokeByKind, "revoke-window-by-kind", "", "--revoke-window by kind of conversation, a `list` such as direct=120s,group=10m")
 	f.StringVar(&c.burnPolicy, "burn-policy", "flagged", "the `policy` by which a recipient may burn direct messages: flagged (those sent for burning) or any")
-	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the greatest `number` of members of a group with receipts")
-	f.IntVar(&c.maxStreams, "max-streams", 20000, "the greatest `number` of event streams in all; 0 sets no limit")
-	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the greatest `number` of event streams of a user")
+	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the maximum `number` of members of a group with receipts")
+	f.IntVar(&c.maxStreams, "max-streams", 20000, "the maximum `number` of event streams in all; 0 sets no limit")
+	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
 	if err := f.parse(args); err != nil {
 		return c, err
 	}
@@ -119,8 +119,8 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 		return c, err
 	}
 	if c.maxTokenAge > 0 {
-		// A cut meets what says that it was issued up to the leeway after it, and that
-		// is good for the leeway after it is too old.
+		// A cut-off applies to tokens issued up to the leeway after it, and a token is
+		// accepted for the leeway beyond its maximum age.
 		c.policy.CutRetention = c.maxTokenAge + 2*c.leeway
 	}
 	c.policy.BurnAny = c.burnPolicy == "any"
@@ -137,7 +137,7 @@ func parseOrigins(list string) ([]string, error) {
 			continue
 		}
 		if why := originFault(origin); why != "" {
-			return nil, misuse("--cors-origins: %q %s: an origin is a scheme and a host, and a port if it is not the scheme's own, such as https://app.example", origin, why)
+			return nil, misuse("--cors-origins: %q %s: an origin is a scheme, a host, and a port other than the scheme's default, such as https://app.example", origin, why)
 		}
 		origins = append(origins, origin)
 	}
@@ -154,7 +154,7 @@ func originFault(origin string) string {
 	case !strings.Contains(origin, "://"):
 		return "has no scheme"
 	case err != nil || u.Hostname() == "":
-		return "has no host that can be read"
+		return "has no valid host"
 	case strings.HasSuffix(origin, "/"):
 		return "ends in a slash"
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:

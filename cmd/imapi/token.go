@@ -19,15 +19,15 @@ const secretFile = "token.secret"
 // token prints a token for the server of a data directory. Without a secret it fails: a
 // token for a misspelt directory would be valid nowhere.
 func token(_ context.Context, args []string, out, diag io.Writer) error {
-	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver makes at its first start.\nAn application signs its own with that secret, or with a key of its own.", diag)
+	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver creates at its first start.\nAn application signs its tokens itself, with that secret or another key.", diag)
 	var (
 		data     = f.String("data", "./data", "`directory` of the server's data")
 		user     = f.String("user", "", "`id` of the user, 1 to 128 bytes of printable characters")
 		device   = f.String("device", "", "`id` of the device that the token is for; without it a client may name one")
-		admin    = f.Bool("admin", false, "let the token do what admins do")
-		ttl      = f.Duration("ttl", 24*time.Hour, "the `duration` until it ends")
-		issuer   = f.String("auth-issuer", "", "the `issuer` (iss) that the server demands")
-		audience = f.String("auth-audience", "", "the `audience` (aud) that the server demands")
+		admin    = f.Bool("admin", false, "give the token the scope admin")
+		ttl      = f.Duration("ttl", 24*time.Hour, "the `duration` until it expires")
+		issuer   = f.String("auth-issuer", "", "the `issuer` (iss) that the server requires")
+		audience = f.String("auth-audience", "", "the `audience` (aud) that the server requires")
 	)
 	if err := f.parse(args); err != nil {
 		return err
@@ -44,7 +44,7 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	}
 	secret, err := auth.LoadSecret(filepath.Join(*data, secretFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--data: there is no %s in %s; a server with the algorithm %s makes it at its first start", secretFile, *data, auth.HS256)
+		return fmt.Errorf("--data: there is no %s in %s; a server with the algorithm %s creates it at its first start", secretFile, *data, auth.HS256)
 	}
 	if err != nil {
 		return err
