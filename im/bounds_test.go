@@ -145,7 +145,7 @@ func (b *builder) roles() im.RoleSet {
 	for len(set) < im.DefaultPolicy().MaxRoles-1 {
 		set = append(set, im.SpaceRole{ID: b.id(), Grants: im.Grants{Allow: im.PermissionSend}})
 	}
-	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
+	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.DefaultPermissions}})
 }
 
 // access returns the most overrides of a channel; nobody sees a private one.

@@ -65,7 +65,7 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 			}
 			access.Overrides = append(access.Overrides, o)
 		}
-		if err := roles.spares(roles.roles, was, access); err != nil {
+		if err := roles.protectHigherRoles(roles.roles, was, access); err != nil {
 			return err
 		}
 		at, err := tx.Append(c.event(updated, actor, s.time()))
@@ -76,11 +76,11 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 	})
 }
 
-// spares refuses a change of a channel's access if a role above the actor's highest would
-// lose the view of the channel or a permission that the role itself allows there. Otherwise a
-// member could lock out those with higher roles, who could not undo it. roles are the roles
-// after the change.
-func (c roleChange) spares(roles RoleSet, before, after ChannelAccess) error {
+// protectHigherRoles refuses a change of a channel's access that would take the view of the
+// channel, or a permission that the role itself allows there, from a role above the actor's
+// highest. Otherwise a member could lock out those with higher roles, who could not undo
+// it. roles are the roles after the change.
+func (c roleChange) protectHigherRoles(roles RoleSet, before, after ChannelAccess) error {
 	for rank := range max(c.rank, 0) {
 		role := c.roles[rank]
 		protected := PermissionView | role.Allow | before.override(role.ID).Allow

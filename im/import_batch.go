@@ -46,7 +46,7 @@ type goneKey struct {
 // target is a conversation that lines are imported into.
 type target struct {
 	Conversation
-	// lastID is the id of its newest message, 0 without any.
+	// lastID is the id of its newest message, 0 if there is none.
 	lastID ID
 	// cutoff is the time before which messages are past retention.
 	cutoff time.Time
@@ -240,8 +240,8 @@ func (b *importing) target(id ID) (*target, error) {
 // import must not store it again.
 func (b *importing) again(c *target, m Message) (ID, bool, error) {
 	if b.taken[m.ID] {
-		there, err := b.there("id")(b.tx.Message(m.ID))
-		if err == nil && (there.Conversation != c.ID || there.Sender != m.Sender || !there.saysAs(m)) {
+		there, err := b.notDeleted("id")(b.tx.Message(m.ID))
+		if err == nil && (there.Conversation != c.ID || there.Sender != m.Sender || !there.sameContent(m)) {
 			err = errIDTaken("id")
 		}
 		return there.ID, true, err
@@ -259,23 +259,23 @@ func (b *importing) again(c *target, m Message) (ID, bool, error) {
 		if !b.sentAs[key] {
 			return 0, false, nil
 		}
-		there, err := b.there("client_id")(b.tx.MessageByClientID(m.Sender, m.ClientID))
-		if err == nil && (there.Conversation != c.ID || !there.saysAs(m)) {
+		there, err := b.notDeleted("client_id")(b.tx.MessageByClientID(m.Sender, m.ClientID))
+		if err == nil && (there.Conversation != c.ID || !there.sameContent(m)) {
 			err = RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of this sender")
 		}
 		return there.ID, true, err
 	}
-	if c.LastSeq > 0 && !b.keeps(c, m) { // else it would have got its own id the first time
-		if id, found, err := b.saidAt(c, m); err != nil || found {
+	if c.LastSeq > 0 && !b.keepsID(c, m) { // else it would have got its own id the first time
+		if id, found, err := b.findByContent(c, m); err != nil || found {
 			return id, found, err
 		}
 	}
 	return 0, false, b.checkGone(c, m)
 }
 
-// there refuses a message that was found by a field if its conversation was deleted: it will
-// be purged.
-func (b *importing) there(field string) func(Message, error) (Message, error) {
+// notDeleted refuses a message that was found by a field if its conversation was deleted:
+// it will be purged.
+func (b *importing) notDeleted(field string) func(Message, error) (Message, error) {
 	return func(m Message, err error) (Message, error) {
 		if err != nil {
 			return m, err
@@ -289,7 +289,7 @@ func (b *importing) there(field string) func(Message, error) (Message, error) {
 }
 
 // checkGone refuses a message if a trimmed or purged message of the same sender and
-// conversation has the same time. Its content is not known any more, so it may be the same
+// conversation has the same time. Its content is no longer known, so it may be the same
 // message. A direct conversation counts as the same as earlier ones of its users that were
 // deleted.
 func (b *importing) checkGone(c *target, m Message) error {
@@ -326,10 +326,10 @@ func (b *importing) checkGone(c *target, m Message) error {
 	return nil
 }
 
-// saidAt looks for a message by its sender, time and content. A tombstone with the same
-// sender and time counts as the same message, because its content is not known any more:
+// findByContent looks for a message by its sender, time and content. A tombstone with the
+// same sender and time counts as the same message, because its content is no longer known:
 // repeating an import must not store an erased message again.
-func (b *importing) saidAt(c *target, m Message) (ID, bool, error) {
+func (b *importing) findByContent(c *target, m Message) (ID, bool, error) {
 	if m.Content != nil {
 		there, found, err := maybe(b.tx.MessageAt(c.ID, m.Sender, m.CreatedAt, m.Content.Sent))
 		if err != nil || found {
@@ -348,9 +348,9 @@ func (b *importing) saidAt(c *target, m Message) (ID, bool, error) {
 	return 0, false, err
 }
 
-// saysAs reports whether two messages have the same content. A tombstone has the same as any
-// of its type.
-func (m Message) saysAs(as Message) bool {
+// sameContent reports whether two messages have the same content. A tombstone matches any
+// message of its type.
+func (m Message) sameContent(as Message) bool {
 	if m.Type != as.Type || m.VisibleTo != as.VisibleTo {
 		return false
 	}
@@ -470,10 +470,10 @@ func (b *importing) conversation(c Conversation, members []Membership) (ImportRe
 	return ImportResult{ID: c.ID}, b.create(c, members)
 }
 
-// keeps reports whether a message may have the id of its line. Ids rise within a
+// keepsID reports whether a message may have the id of its line. Ids rise within a
 // conversation, new ids are greater than existing ones, and no id is of a time before its
 // message was created.
-func (b *importing) keeps(c *target, m Message) bool {
+func (b *importing) keepsID(c *target, m Message) bool {
 	at := int64(m.ID) >> idRandomBits
 	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
 }
@@ -481,7 +481,7 @@ func (b *importing) keeps(c *target, m Message) bool {
 // id returns the id of a message: that of its line if it may have it, else one of the time
 // when it was created, else one of now.
 func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
-	if m.ID != 0 && b.keeps(c, m) {
+	if m.ID != 0 && b.keepsID(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
 		if err == nil && found {
 			err = errIDTaken("id")

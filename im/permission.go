@@ -11,36 +11,37 @@ type Permissions uint32
 
 // The permissions, each a set of one. The numbers are stored: never reuse one.
 const (
-	// PermissionView is to see that the conversation exists, and to read it.
+	// PermissionView allows a user to see that the conversation exists, and to read it.
 	PermissionView Permissions = 1 << iota
 	PermissionSend
-	// PermissionMentionAll is to mention all members at once.
+	// PermissionMentionAll allows a user to mention all members at once.
 	PermissionMentionAll
 	PermissionCreateThread
-	// PermissionManageThreads is to rename and delete threads, and to remove their members.
+	// PermissionManageThreads allows a user to rename and delete threads, and to remove
+	// their members.
 	PermissionManageThreads
 	PermissionRevokeOwn
 	PermissionRevokeOthers
-	// PermissionDeleteOthers is to revoke messages of any age, without a window.
+	// PermissionDeleteOthers allows a user to revoke messages of any age, without a window.
 	PermissionDeleteOthers
 	PermissionInvite
 	PermissionKick
-	// PermissionMute is to mute members, to mute all, and to set slow mode.
+	// PermissionMute allows a user to mute members, to mute all, and to set slow mode.
 	PermissionMute
-	// PermissionManageMembers is to add members to a space without an invitation, and to edit
-	// the allow and deny lists.
+	// PermissionManageMembers allows a user to add members to a space without an
+	// invitation, and to edit the allow and deny lists.
 	PermissionManageMembers
-	// PermissionManageRoles is to change roles and their permissions, and to give them to
-	// members.
+	// PermissionManageRoles allows a user to change roles and their permissions, and to
+	// give them to members.
 	PermissionManageRoles
-	// PermissionManageConversation is to change the name and the settings; in a space also to
-	// create and delete channels.
+	// PermissionManageConversation allows a user to change the name and the settings; in a
+	// space also to create and delete channels.
 	PermissionManageConversation
-	// PermissionManageSpace is to change the name and the settings of a space.
+	// PermissionManageSpace allows a user to change the name and the settings of a space.
 	PermissionManageSpace
-	// PermissionManageRetention is to change how long messages are kept.
+	// PermissionManageRetention allows a user to change how long messages are kept.
 	PermissionManageRetention
-	// PermissionDelete is to delete the conversation or space for everyone.
+	// PermissionDelete allows a user to delete the conversation or space for everyone.
 	PermissionDelete
 
 	pastPermissions // ends the list
@@ -105,8 +106,8 @@ const (
 	ownerOfGroup  = ownerOfRoom | PermissionCreateThread | PermissionManageThreads
 )
 
-// EveryoneMay are the permissions of all members of a new space.
-const EveryoneMay = PermissionView | PermissionSend | PermissionCreateThread | PermissionRevokeOwn
+// DefaultPermissions are the permissions of all members of a new space.
+const DefaultPermissions = PermissionView | PermissionSend | PermissionCreateThread | PermissionRevokeOwn
 
 // Grants are the permissions that a role allows and denies. About all others the role says
 // nothing, and the next lower role decides.

@@ -327,7 +327,7 @@ func BenchmarkPermissions(b *testing.B) {
 				s.Channel.Overrides = append(s.Channel.Overrides, im.Override{Role: id + 1, Grants: im.Grants{Allow: im.PermissionKick}})
 			}
 		}
-		s.Roles = append(s.Roles, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
+		s.Roles = append(s.Roles, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.DefaultPermissions}})
 		b.Run(fmt.Sprint("roles=", roles), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

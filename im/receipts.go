@@ -286,9 +286,9 @@ func record(tx ReceiptWriter, kind ReceiptKind, c Conversation, me Access, range
 }
 
 // newestOf returns the newest message of the peer in a direct conversation for which a
-// receipt is new, nil without one. holds reports whether the receipt may be published as one
-// for all messages up to that: not if it would include messages that the member has hidden
-// unread or given no receipt of this kind for.
+// receipt is new, nil if there is none. holds reports whether the receipt may be published
+// as one for all messages up to that one. It may not if any of these was hidden unread or
+// has no receipt of this kind.
 func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
 	m, sure, err := s.oneOf(r, c, me, me.user, fresh)
 	if err != nil || !sure || m == nil {
@@ -393,7 +393,7 @@ func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, sai
 				return err
 			}
 			if !them.Can(PermissionView) {
-				continue // the sender cannot see the conversation any more
+				continue // the sender can no longer see the conversation
 			}
 			said.To = sender
 		}
@@ -584,7 +584,7 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 		}
 		counted := func(list []Receipt) []Receipt {
 			return slices.DeleteFunc(list, func(rc Receipt) bool {
-				return m.Erased != nil && !m.Erased.after(rc.At) || !slices.Contains(users, rc.User)
+				return m.Erased != nil && !m.Erased.isAfter(rc.At) || !slices.Contains(users, rc.User)
 			})
 		}
 		out.Read, out.Delivered = counted(out.Read), counted(out.Delivered)
@@ -605,9 +605,9 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 	})
 }
 
-// after reports whether a message could be received or read at a time before the erasure, or
-// at its time if a user caused it: reading a message may burn it at the same time.
-func (e Erasure) after(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
+// isAfter reports whether a receipt given at a time came before the erasure. At the same
+// time, it did if a user caused the erasure, because reading a message may burn it.
+func (e Erasure) isAfter(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
 
 func has(list []Receipt, user UserID) bool {
 	return slices.ContainsFunc(list, func(rc Receipt) bool { return rc.User == user })

@@ -102,8 +102,8 @@ func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now
 }
 
 // Revoke withdraws a message for everyone and returns its tombstone. For a revoked message
-// it returns the tombstone and publishes nothing. It refuses a message that the actor cannot
-// read, may not revoke, or may not revoke any more, and an invalid note.
+// it returns the tombstone and publishes nothing. It refuses a message that the actor
+// cannot read, may not revoke or may no longer revoke, and an invalid note.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNote) (Message, error) {
 	note, err := note.checked()
 	if err != nil {
@@ -189,7 +189,7 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 		if err != nil {
 			return Message{}, err
 		}
-		says, err := s.maySay(tx, c, me)
+		says, err := s.mayLeaveNote(tx, c, me)
 		if err != nil {
 			return Message{}, err
 		}
@@ -201,9 +201,9 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
 }
 
-// maySay reports whether the user may leave a note with a revoke. A user who is not a member of
-// a thread may if they could send after joining it.
-func (s *Service) maySay(r Reader, c Conversation, me Access) (bool, error) {
+// mayLeaveNote reports whether the user may leave a note with a revoke. A user who is not a
+// member of a thread may if they could send after joining it.
+func (s *Service) mayLeaveNote(r Reader, c Conversation, me Access) (bool, error) {
 	if c.Kind != Thread || me.IsMember() || len(me.ancestors) == 0 {
 		return me.Can(PermissionSend), nil
 	}

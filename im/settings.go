@@ -232,7 +232,7 @@ func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 		}
 		needs := s.needs
 		if !slices.Contains(s.kinds, c.Kind) {
-			needs = PermissionManageConversation // who lacks it is not told that the kind has no such setting
+			needs = PermissionManageConversation // a user who lacks it must not learn that the kind has no such setting
 		}
 		if c.Kind == Space && needs == PermissionManageConversation {
 			needs = PermissionManageSpace
@@ -403,7 +403,7 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 	if err != nil {
 		return nil, err
 	}
-	return &access, roles.spares(roles.roles, before, access)
+	return &access, roles.protectHigherRoles(roles.roles, before, access)
 }
 
 // patchOwn changes the actor's own settings.

@@ -78,7 +78,7 @@ func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (S
 		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Owner, JoinedAt: now}, at); err != nil {
 			return SpaceView{}, err
 		}
-		everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: EveryoneMay}}
+		everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: DefaultPermissions}}
 		if err := tx.PutRoles(c.ID, SpaceRoles{Owner: actor.User, Roles: RoleSet{everyone}}, at); err != nil {
 			return SpaceView{}, err
 		}

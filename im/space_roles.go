@@ -293,7 +293,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 		}
 		changed := slices.Clone(c.roles)
 		changed[at] = after.SpaceRole
-		if err := c.spares(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // as in a public channel
+		if err := c.protectHigherRoles(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // as in a public channel
 			return NamedRole{}, 0, err
 		}
 		c.roles = changed
@@ -320,7 +320,7 @@ func (s *Service) writeRole(ctx context.Context, fn func(Tx) (NamedRole, int, er
 	return role, position, err
 }
 
-// DeleteRole deletes a role. Members lose it, and its overrides have no effect any more.
+// DeleteRole deletes a role. Members lose it, and its overrides no longer have an effect.
 func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, err := s.changeRoles(tx, actor, id)

@@ -149,7 +149,7 @@ func (s *strangers) roles(users int) (asks []ask) {
 	for range 98 {
 		roles = append(roles, im.SpaceRole{ID: s.ids.Next(time.Now())})
 	}
-	roles = append(roles, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}})
+	roles = append(roles, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.DefaultPermissions}})
 	s.must(s.store.Write(ctx, func(tx im.Tx) error {
 		bounds, err := tx.LogBounds()
 		if err != nil {

@@ -27,7 +27,7 @@ func testVersions(w *world) {
 	w.equal("before", []any{roles(im.Latest), access(im.Latest)}, []any{im.SpaceRoles{}, "none"})
 	set := im.SpaceRoles{Owner: "alice", Roles: im.RoleSet{
 		{ID: 1<<62 + 1, Grants: im.Grants{Allow: im.RolePermissions, Deny: im.PermissionView}},
-		{ID: im.Everyone, Grants: im.Grants{Allow: im.EveryoneMay}},
+		{ID: im.Everyone, Grants: im.Grants{Allow: im.DefaultPermissions}},
 	}}
 	private := im.ChannelAccess{Private: true, Overrides: []im.Override{{Role: 1<<62 + 1, Grants: im.Grants{Allow: im.PermissionView}}}}
 	w.write(func(tx im.Tx) error {
