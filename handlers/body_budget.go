@@ -15,9 +15,9 @@ var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bo
 // decodeWait is how long a request waits for memory to decode its body.
 const decodeWait = time.Second
 
-// budget is a number of bytes that requests share. The requests of one user can have only
-// a part of it. They are served in order of arrival; a request of a user who has reached
-// their limit is passed over.
+// budget is a number of bytes that requests share. The requests of one user can have only a
+// part of it. They are served in order of arrival; a request of a user who has reached
+// their limit is skipped.
 type budget struct {
 	mu      sync.Mutex
 	size    int

@@ -163,7 +163,7 @@ func (s *Server) tryLater(w http.ResponseWriter) {
 // that of the token.
 func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	if len(r.Header.Values("X-Device-Id")) > 1 {
-		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is there more than once")
+		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is given more than once")
 	}
 	switch device := r.Header.Get("X-Device-Id"); {
 	case device == "" || device == p.Device:

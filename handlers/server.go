@@ -37,7 +37,7 @@ type Options struct {
 	// Rate limits the requests of a user, and the failed authentications of an address, in
 	// requests a second. Bursts may be twice that. 0 sets no limit.
 	Rate float64
-	// TrustedProxies are the proxies whose X-Forwarded-For is believed. None by default.
+	// TrustedProxies are the proxies whose X-Forwarded-For is trusted. None by default.
 	TrustedProxies []netip.Prefix
 	// Limited is called for each request that a rate limit refuses, with "user" or
 	// "address". It may be nil.
@@ -163,8 +163,8 @@ func (s *Server) Drain() {
 // principalKey is the key of the principal in the context of a request.
 type principalKey struct{}
 
-// withPrincipal returns the context of a request by p. The store shares itself fairly
-// between callers.
+// withPrincipal returns the context of a request by p. The store is shared fairly between
+// callers.
 func withPrincipal(ctx context.Context, p auth.Principal, c im.Caller) context.Context {
 	return im.WithCaller(context.WithValue(ctx, principalKey{}, p), c)
 }

@@ -193,7 +193,7 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 			return invalidField(im.ClipField(name), "is not a parameter of this operation"), false
 		}
 		if len(values) > 1 {
-			return invalidField(name, "is there more than once"), false
+			return invalidField(name, "is given more than once"), false
 		}
 	}
 	return api.Problem{}, true
@@ -245,7 +245,7 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 		parts = append(parts, e.JSONPointer()...)
 	}
 	if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
-		return im.ClipField(strings.Join(append(parts, m[1]), "/")), "is not a member that is known here"
+		return im.ClipField(strings.Join(append(parts, m[1]), "/")), "is not a known member"
 	}
 	path = im.ClipField(strings.Join(parts, "/"))
 	switch e.SchemaField {
@@ -290,7 +290,7 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &header):
 		write(w, invalidField(header.ParamName, "is missing"))
 	case errors.As(err, &many):
-		write(w, invalidField(many.ParamName, "is there more than once"))
+		write(w, invalidField(many.ParamName, "is given more than once"))
 	default:
 		write(w, invalidField(undecoded(err)))
 	}
@@ -308,8 +308,8 @@ func undecoded(err error) (field, detail string) {
 // undecodedDetail is about integers: for JSON Schema, 1e3 and 1.0 are integers, too.
 const undecodedDetail = "must be an integer, written in digits alone"
 
-// lostPlus reports whether a text would be a time with a + for its space. In a query a +
-// stands for a space, so the time looks right to the client that sent it.
+// lostPlus reports whether a text would be a time if its space were a +. In a query a +
+// means a space, so the time looked right to the client that sent it.
 func lostPlus(text string) bool {
 	before, after, found := strings.Cut(text, " ")
 	_, err := time.Parse(time.RFC3339, before+"+"+after)

@@ -19,10 +19,10 @@ type Result struct {
 	Values int
 }
 
-// Scan checks a text in one pass. It is as strict as encoding/json, and refuses three things
-// that encoding/json accepts: bad UTF-8, which it would replace, nesting deeper than 64, and
-// two members of one name in an object. It takes some bytes of memory for each name, so it
-// stops comparing names when the text holds more than mostValues values.
+// Scan checks a text in one pass. It is as strict as encoding/json, and refuses three
+// things that encoding/json accepts: bad UTF-8, which it would replace, nesting deeper than
+// 64, and two members of the same name in an object. It takes some bytes of memory for each
+// name, so it stops comparing names when the text holds more than mostValues values.
 func Scan(text []byte, mostValues int) Result {
 	s := scanner{text: text, most: mostValues}
 	if len(text) == 0 {
@@ -39,7 +39,7 @@ func Scan(text []byte, mostValues int) Result {
 	case !ok && s.fault == "":
 		s.fault = "is not one JSON value"
 	case ok && s.values <= s.most && s.twice:
-		s.fault = "has an object with two members of one name"
+		s.fault = "has an object with two members of the same name"
 	}
 	return Result{Fault: s.fault, Values: s.values}
 }

@@ -123,7 +123,7 @@ func TestFaultNames(t *testing.T) {
 		"[}\xff":                     "is not UTF-8",
 		strings.Repeat("[", 65):      "is nested too deep",
 		"[":                          "is not one JSON value",
-		`{"a":[{"b":1,"\u0062":2}]}`: "has an object with two members of one name",
+		`{"a":[{"b":1,"\u0062":2}]}`: "has an object with two members of the same name",
 	} {
 		if got := Fault([]byte(text)); got != want {
 			t.Errorf("%q %s, want %s", text, got, want)

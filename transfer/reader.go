@@ -23,10 +23,10 @@ type Reader struct {
 // NewReader returns a reader of the lines of r.
 func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, readBuffer)} }
 
-// Next returns the next line without the white space around it; of a blank line that
-// is nothing. The bytes are valid until the next call. The error is [bufio.ErrTooLong]
-// for a line longer than [MaxLine], which is skipped, [io.EOF] with the last line,
-// which may be blank, or that of the underlying reader, with what there is of the line.
+// Next returns the next line without the white space around it, which leaves nothing of a
+// blank line. The bytes are valid until the next call. The error is [bufio.ErrTooLong] for
+// a line longer than [MaxLine], which is skipped, [io.EOF] with the last line, which may be
+// blank, or that of the underlying reader, with the part of the line that was read.
 func (r *Reader) Next() ([]byte, error) {
 	line, err := r.next()
 	return bytes.Trim(line, " \t\r\n"), err

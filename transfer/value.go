@@ -23,11 +23,11 @@ func errMissing(field string) error {
 }
 
 func errUnknown(field string) error {
-	return im.RefuseField(im.Invalid, "invalid_request", im.ClipField(field), "is not a member that is known here")
+	return im.RefuseField(im.Invalid, "invalid_request", im.ClipField(field), "is not a known member")
 }
 
 func errType(field string) error {
-	return im.RefuseField(im.Invalid, "invalid_request", field, "is not of the type that is asked for")
+	return im.RefuseField(im.Invalid, "invalid_request", field, "is of the wrong type")
 }
 
 // readMembers calls fn for each member of the object v. It puts field in front of the
