@@ -47,8 +47,8 @@ func readProblem(response *http.Response) *Problem {
 	return &problem
 }
 
-// retryAfter returns the wait in a Retry-After header, 0 without one. It reads only the
-// form in seconds, the one that the server sends.
+// retryAfter returns the wait in a Retry-After header, 0 if there is none. It reads only
+// the form in seconds, the one that the server sends.
 func retryAfter(response *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {

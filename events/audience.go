@@ -225,7 +225,7 @@ func (a *audience) follow(c *conversation, e *im.Event) {
 	}
 	for _, id := range e.Gone {
 		if deleted := a.conversations[id]; deleted != nil {
-			a.drop(deleted) // it has no members any more
+			a.drop(deleted) // it no longer has members
 		}
 	}
 	if c == nil || a.conversations[c.id] != c {

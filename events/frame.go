@@ -35,9 +35,9 @@ type Frame struct {
 	// selfErasure says when the message burns or expires, nil if it does not.
 	selfErasure atomic.Pointer[selfErasure]
 
-	// holds counts the streams that still have to write the frame, and those who are
-	// about to hand it to streams. At 0 the frame leaves the [frameIndex], of which the
-	// links are.
+	// holds counts the streams that still have to write the frame, and the callers that are
+	// about to pass it to streams. At 0 the frame is removed from the [frameIndex], to
+	// which the links belong.
 	holds                     atomic.Int32
 	ofMessage, ofConversation links
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // frameIndex finds the frames that streams still have to write, by message and by
-// conversation. With it, an erasure costs by the frames that it changes, of which there
-// are hardly ever any, and not by the number of streams.
+// conversation. With it, the cost of an erasure depends on the number of frames that it
+// changes, usually none, and not on the number of streams.
 type frameIndex struct {
 	mu            sync.Mutex
 	messages      chains // the frames of a message

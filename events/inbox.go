@@ -7,9 +7,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// inbox queues published commits for the dispatcher. It is bounded: of commits that do not
-// fit, it keeps only up to where the log must be read, and their retractions, because
-// frames of those messages may be in memory.
+// inbox queues published commits for the dispatcher. It is bounded: for commits that do not
+// fit, it keeps only the position up to which the log must be read, and the retractions,
+// because frames of those messages may be in memory.
 type inbox struct {
 	size int           // the most events
 	wake chan struct{} // holds a token while there is something to take

@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Log is the event log, which the hub reads for streams that resume or fall behind.
-// The contexts say for whom, by [im.WithCaller] and [im.WithStream].
+// Log is the event log, which the hub reads for streams that resume or fall behind. The
+// contexts say who reads; see [im.WithCaller] and [im.WithStream].
 type Log interface {
 	// Events returns up to limit events for the actor with after < position <= upTo, and
 	// the position up to which it has looked, which is greater than after.
@@ -73,8 +73,8 @@ type Options struct {
 	Leeway time.Duration
 	// Heartbeat is the longest time without a write to a stream. Default: 15 s.
 	Heartbeat time.Duration
-	// Refresh is the longest time without an event on a stream. Clients that take their
-	// cursor from events alone get a fresh one by it. Default: 1 h.
+	// Refresh is the longest time without an event on a stream. It gives a fresh cursor to
+	// clients that take theirs from events alone. Default: 1 h.
 	Refresh time.Duration
 	// Retry is the least time that a client waits before it connects again. Each client
 	// gets a random time up to 1.5 times as long. Default: 2 s.

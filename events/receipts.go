@@ -21,8 +21,8 @@ const (
 	// maxReceipts is the most ranges of messages that are collected. Further ones are
 	// dropped. It bounds the memory and the transaction that stores them.
 	maxReceipts = 8192
-	// receiptTries is how many failed attempts in a row drop what was collected: receipts
-	// that cannot be stored must not hold up all later ones.
+	// receiptTries is the number of failed attempts in a row after which the collected
+	// receipts are dropped, so that they do not hold up all later ones.
 	receiptTries = 60
 )
 

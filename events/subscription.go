@@ -31,7 +31,7 @@ type Subscription struct {
 	issuedAt  time.Time
 	expiresAt time.Time
 
-	// position is up to where all events were written. It belongs to Serve.
+	// position is the position up to which all events were written. Only Serve uses it.
 	position im.Position
 
 	// wake holds a token when Serve has something to do.

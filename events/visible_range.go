@@ -30,7 +30,7 @@ func visibleRangeOf(c *im.Conversation, m *im.AudienceMember) visibleRange {
 	}
 	r := visibleRange{from: math.MaxInt64, joined: m.JoinedAt}
 	if !m.Intervals.Active() {
-		r.joined = distantFuture // when they had joined is not stored any more
+		r.joined = distantFuture // when they had joined is no longer stored
 	}
 	for _, i := range m.Intervals {
 		if i.Open() {

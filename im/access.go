@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// Access is what a user may do and see in a conversation or space now. It follows
-// from their membership, from roles, lists and mutes, there and in the conversations
-// that it belongs to, and from the clock. Rules and views take an Access: a
-// [Membership], which is what is stored, knows nothing of permissions and may hold a
-// mute that has ended.
+// Access is what a user may do and see in a conversation or space now. It is computed from
+// their membership, the roles, lists and mutes there and in the parent conversation or
+// space, and the clock. Rules and views take an Access: a [Membership], which is what is
+// stored, knows nothing of permissions and may hold a mute that has ended.
 //
 // Only this file makes one. The zero Access allows nothing and shows nothing.
 type Access struct {
@@ -25,7 +24,7 @@ type Access struct {
 	slowMode   time.Duration
 	ancestors  []Conversation
 
-	// Of a thread whose parent shows its history from joining on: the first message that
+	// For a thread whose parent shows history only from joining on: the first message that
 	// the user may read besides those of their stays, and when they joined the parent.
 	readsFrom      int64
 	joinedParentAt time.Time
@@ -113,9 +112,9 @@ func (s *Service) access(r Reader, c Conversation, user UserID) (Access, error) 
 	return s.accessOf(r, c, user, m)
 }
 
-// accessOf returns the same for a user whose membership was loaded, the zero Membership
-// if they have none. Of a direct conversation, group or room it reads nothing, so that
-// a list of those costs no statement for each.
+// accessOf returns the same for a user whose membership was loaded, the zero Membership if
+// they have none. For a direct conversation, group or room it reads nothing, so a list of
+// those needs no statement per item.
 func (s *Service) accessOf(r Reader, c Conversation, user UserID, m Membership) (Access, error) {
 	a := Access{user: user}
 	if !c.DeletedAt.IsZero() {
@@ -143,7 +142,7 @@ func newDirectAccess(user UserID) Access {
 	return Access{user: user, can: PermissionInput{Kind: Direct, Member: true, Role: Member}.Permissions()}
 }
 
-// with returns the access with what is taken from a membership as it is stored.
+// with returns the access with the fields that are copied from a stored membership.
 func (a Access) with(m Membership) Access {
 	a.role, a.joinedAt, a.mark, a.stays = m.Role, m.JoinedAt, m.Mark, m.Intervals
 	return a
@@ -286,8 +285,8 @@ func (s *Service) SpacePermissions(ctx context.Context, actor Actor, id ID) (rol
 	return role, may, err
 }
 
-// accessCache keeps the conversations that one read has come upon, with an actor's
-// access to each.
+// accessCache caches the conversations that one read has loaded, with an actor's access to
+// each.
 type accessCache struct {
 	service *Service
 	reader  Reader
@@ -297,7 +296,7 @@ type accessCache struct {
 
 type cachedAccess struct {
 	Conversation
-	access *Access // nil until it is asked for
+	access *Access // nil until it is computed
 }
 
 func (s *Service) newAccessCache(r Reader, user UserID) accessCache {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// This file decides which users receive the events of a conversation: those whose stays
-// reach over the event and, in a channel of a space, those who could see the channel by
+// This file decides which users receive the events of a conversation: those who were
+// members when it happened and, in a channel of a space, those who could see the channel by
 // the lists, roles and overrides at the time of the event.
 
-// Audience holds those of some users who receive an event of a conversation.
+// Audience holds the recipients of an event of a conversation, among some users.
 type Audience struct {
 	Conversation Conversation
 	Members      []AudienceMember

@@ -55,8 +55,8 @@ func notBlockedBy(r MemberReader, actor Actor, users []UserID, field string, nam
 	return RefuseField(Forbidden, "blocked", fieldOf(field, named, named[first]), "this user has blocked you: you cannot add or invite them")
 }
 
-// livesLonger reports whether a change makes messages live longer, those of now or later
-// ones. A user who is blocked by their peer may only make them live shorter.
+// livesLonger reports whether a change makes existing or future messages live longer. A
+// user who is blocked by their peer may only shorten their lives.
 func (p Policy) livesLonger(before, after Conversation) bool {
 	longer := func(before, after time.Duration) bool { // 0 is for ever
 		return before != 0 && (after == 0 || after > before)

@@ -44,8 +44,8 @@ func asJob(ctx context.Context, name string) context.Context {
 	return WithBulk(WithCaller(ctx, Caller{Job: name}))
 }
 
-// manyRows is the number of rows, such as members, from which on a write is bulk: others
-// would notice its length.
+// manyRows is the number of rows, such as members, from which a write is bulk, because
+// other callers would notice how long it takes.
 const manyRows = 100
 
 // withSize is WithBulk for a write that changes many rows.

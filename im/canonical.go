@@ -192,7 +192,7 @@ func (c *canonical) list(depth int) bool {
 	return false
 }
 
-// object writes an object. Of members with one name the last one counts.
+// object writes an object. If members have the same name, the last one counts.
 func (c *canonical) object(depth int) bool {
 	c.at++
 	c.out = append(c.out, '{')
@@ -376,7 +376,7 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 			if r == '\u2028' || r == '\u2029' { // ends of lines in JavaScript
 				into = append(into, '\\', 'u', '2', '0', '2', digits[r&15])
 			} else {
-				into = utf8.AppendRune(into, r) // U+FFFD for what is none
+				into = utf8.AppendRune(into, r) // U+FFFD for invalid UTF-8
 			}
 			i += n
 			continue
@@ -410,7 +410,7 @@ func AppendText(into, text []byte) []byte {
 }
 
 // CanonicalSize returns the length of the canonical form of a valid JSON text, without
-// making it. All members of one name count.
+// making it. Members with the same name all count.
 func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte

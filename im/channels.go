@@ -70,8 +70,8 @@ func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Ac
 	return s.staysVisible(r, actor, Conversation{Kind: Channel, Space: space.ID}, ChannelAccess{Private: d.Private})
 }
 
-// staysVisible refuses a change of who can see a channel if the actor could not see it any
-// more. The creator of a private channel counts as being on its allow list.
+// staysVisible refuses a change of who can see a channel if the actor could no longer see
+// it. The creator of a private channel counts as being on its allow list.
 func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access ChannelAccess) error {
 	m, err := spaceMember(r, c.Space, c.ID, actor.User)
 	if err != nil {
@@ -90,9 +90,10 @@ func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access Cha
 	return nil
 }
 
-// Channels returns a page of the channels of a space that the actor can see, by id. after is
-// the last id of the page before, 0 begins. Next has only an ID. Every page but the last is
-// full: a shorter one would disclose channels that the actor cannot see.
+// Channels returns a page of the channels of a space that the actor can see, by id. after
+// is the last id of the previous page; 0 starts at the beginning. Next has only an ID.
+// Every page but the last is full: a shorter one would disclose channels that the actor
+// cannot see.
 func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (page ConversationPage, err error) {
 		if _, _, err := s.enterSpace(r, actor, space); err != nil {
@@ -124,8 +125,8 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 	})
 }
 
-// membersScanned is the most members of a space that one page of members of a channel looks
-// at, and membersAtATime the most that one statement returns.
+// membersScanned bounds the members of a space that are examined for one page of a
+// channel's members, and membersAtATime those that one statement returns.
 const (
 	membersScanned = 10_000
 	membersAtATime = 1000

@@ -24,13 +24,13 @@ type Draft struct {
 	ReplyTo    string
 	Receipt    bool
 	Push       json.RawMessage
-	// Burn is nil for a message that is not to burn. Its At is ignored.
+	// Burn is nil for a message that does not burn. Its At is ignored.
 	Burn *Burn
 	// ExpireAfter is when the message expires, from sending; 0 leaves that to
 	// the conversation.
 	ExpireAfter time.Duration
-	// VisibleTo is the one member who is to see it, of what is inserted; "" for
-	// all.
+	// VisibleTo is the only member who can see it, "" for all. Only an inserted message may
+	// have one.
 	VisibleTo UserID
 }
 
@@ -40,8 +40,8 @@ const MaxClientID = 128
 // MaxMentions is how many users one message may mention.
 const MaxMentions = 200
 
-// The limits of timers. A burn may wait 7 days, as the systems do that imapi
-// stands in for; more than a year is not a timer.
+// The limits of timers. A burn may wait 7 days, as in the systems that imapi replaces. To
+// keep messages for more than a year, use retention.
 const (
 	MaxBurnAfter     = 7 * 24 * time.Hour
 	DefaultUnreadTTL = 7 * 24 * time.Hour
@@ -88,7 +88,7 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 		size += len(u)
 	}
 	if size > maxBytes {
-		return nil, RefuseField(TooLarge, "message_too_large", "mentions", "are %d bytes together; at most %d are taken", size, maxBytes)
+		return nil, RefuseField(TooLarge, "message_too_large", "mentions", "are %d bytes together, over the limit of %d", size, maxBytes)
 	}
 	if err := d.checkTimers(); err != nil {
 		return nil, err
@@ -182,8 +182,8 @@ func (d Draft) stored() (*Content, error) {
 }
 
 // CheckSize refuses a message whose parts are too large as canonical JSON: body and ext
-// together, and push. They are valid JSON, or empty; nothing is made of them, so it may be
-// asked before they are decoded.
+// together, and push. They must be valid JSON, or empty. It does not decode them, so it can
+// be called first.
 func CheckSize(body, ext, push []byte, maxBytes int) error {
 	n := CanonicalSize(body)
 	if len(ext) == 0 {
@@ -191,10 +191,10 @@ func CheckSize(body, ext, push []byte, maxBytes int) error {
 	}
 	if n += CanonicalSize(ext); n > maxBytes {
 		return RefuseField(TooLarge, "message_too_large", "body",
-			"body and ext together are %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
+			"body and ext together are %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
 	}
 	if n = CanonicalSize(push); n > maxBytes {
-		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON; at most %d are taken", n, maxBytes)
+		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
 	}
 	return nil
 }

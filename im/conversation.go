@@ -109,7 +109,7 @@ type Conversation struct {
 	ActiveAt time.Time
 	// MemberCount is the number of users who are members now.
 	MemberCount int
-	// LastSeq is the seq of the newest message, 0 without any.
+	// LastSeq is the seq of the newest message, 0 if there is none.
 	LastSeq int64
 	// FirstSeq is the lowest seq of the messages that are left, or the next seq if none is.
 	FirstSeq int64

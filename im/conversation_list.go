@@ -239,8 +239,9 @@ func (s *Service) conversationView(r Reader, c Conversation, me Access) (Convers
 // read. A user who has hidden thousands of messages one by one may get none.
 const maxLooks = 4
 
-// newest returns the newest message that a user may read, nil without one. Messages are in
-// the order of their seqs; if some were imported or inserted, in the order of CreatedAt.
+// newest returns the newest message that a user may read, nil if there is none. Messages
+// are in the order of their seqs; if some were imported or inserted, in the order of
+// CreatedAt.
 func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) {
 	q, err := s.visible(r, c, me)
 	if err != nil {

@@ -300,7 +300,7 @@ func TestPagingWhileMessagesArrive(t *testing.T) {
 		}
 		f.Past, f.AsOf, f.Through = got.Next, got.AsOf, got.Through
 		w.pass(time.Second)
-		for i, id := range all { // what was on the page before, on the next one, and at the end
+		for i, id := range all { // what was on the previous page, on the next one, and at the end
 			if i%(page+2) == 0 {
 				w.say("alice", byID(id), "again")
 			}

@@ -43,8 +43,9 @@ func laterOf(a, b time.Time) time.Time {
 	return a
 }
 
-// MembersFrom returns the id of the conversation that has the members of c: of a channel
-// its space, else c itself. A message mentions only users who are members when it is sent.
+// MembersFrom returns the id of the conversation or space whose members are those of c: the
+// space of a channel, otherwise c itself. A message mentions only users who are members
+// when it is sent.
 func MembersFrom(c Conversation) ID {
 	if c.Kind == Channel {
 		return c.Space

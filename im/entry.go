@@ -22,7 +22,7 @@ type Entry struct {
 	Member     bool
 	// Blocked is set if the other user of a direct conversation has blocked them.
 	Blocked bool
-	// Sent is their earlier message with the client_id, 0 without one.
+	// Sent is their earlier message with the client_id, 0 if there is none.
 	Sent ID
 	// Gone is set if such a message was trimmed or purged and is remembered.
 	Gone bool

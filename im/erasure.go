@@ -17,7 +17,7 @@ func errErased(s State) error {
 // erase erases an active message; nothing else does. The message becomes a tombstone, its
 // key is shredded after the commit, and an event is published to the users who could see
 // it. event is that event with the fields that the caller knows. It refuses a message that
-// is not active any more.
+// is no longer active.
 func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, error) {
 	now := s.time()
 	if e.By != "" {

@@ -146,7 +146,7 @@ func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	return pacedAll(ctx, s, logRows, func(tx Tx, limit int) (int, error) {
 		n, err := tx.TrimLog(before, limit)
 		if err == nil && n < limit {
-			// Also where nothing was ever erased, clients get a recent time to go on from.
+			// Even if nothing was ever erased, clients get a recent time to continue from.
 			_, err = tx.Stamp(s.time())
 		}
 		return n, err

@@ -21,11 +21,11 @@ type ExportLine struct {
 // exportPage is how many messages or conversations one read of an export returns.
 const exportPage = 500
 
-// Export calls write with each conversation by id, or with the one that only names, and then
-// with its messages by seq. Messages past retention are left out, and those that are due are
-// tombstones. Each call of write gets the result of one read, and no read is open meanwhile.
-// It refuses an actor who is not an admin and an unknown conversation, and returns an error of
-// write unchanged.
+// Export calls write with each conversation, by id, followed by its messages, by seq. If
+// only is not 0, it exports that conversation alone. Messages past retention are left out,
+// and those that are due are tombstones. Each call of write gets the result of one read,
+// and no read is open meanwhile. It refuses an actor who is not an admin and an unknown
+// conversation, and returns an error of write unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
 	if !actor.Admin {
 		return errNotAdmin()
@@ -77,9 +77,9 @@ func (s *Service) exportConversation(ctx context.Context, id ID, write func([]Ex
 	return true, nil
 }
 
-// exportHead returns a conversation and its members, in several short reads, for there may
-// be very many. The ends of their intervals are limited to the last exported message, from
-// which an import continues.
+// exportHead returns a conversation and its members, in several short reads, because there
+// may be very many. The ends of their intervals are limited to the last exported message,
+// from which an import continues.
 func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		c, found, err := maybe(r.Conversation(id))
@@ -121,7 +121,8 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 // exported reports whether conversations of a kind are exported: those without a parent.
 func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
-// lastKept returns the seq of the last message that is not past retention, 0 without any.
+// lastKept returns the seq of the last message that is not past retention, 0 if there is
+// none.
 func (s *Service) lastKept(r MessageReader, c Conversation) (int64, error) {
 	if c.LastSeq == 0 {
 		return 0, nil

@@ -190,7 +190,7 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 	return err
 }
 
-// Lost is what a user cannot see any more, besides erased messages.
+// Lost is what a user can no longer see, besides erased messages.
 type Lost struct {
 	Hidden []HiddenPart
 	Gone   []GoneConversation
@@ -222,8 +222,8 @@ func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost,
 }
 
 // couldSee returns those of the conversations that the actor could see: deleted channels
-// only if they could view them then. That does not change any more, so it is computed in
-// several short reads.
+// only if they could view them then. That no longer changes, so it is computed in several
+// short reads.
 func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversation) ([]GoneConversation, error) {
 	var out []GoneConversation
 	for part := range slices.Chunk(list, conversationsAtOnce) {

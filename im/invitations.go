@@ -159,7 +159,7 @@ func (s *Service) invitations(ctx context.Context, actor Actor, p Page, into inv
 }
 
 // MyInvitations returns up to limit invitations of the actor, by the id of the conversation
-// or space, those after one; 0 begins.
+// or space, those after one; 0 starts at the beginning.
 func (s *Service) MyInvitations(ctx context.Context, actor Actor, after ID, limit int) ([]InvitationView, error) {
 	return view(ctx, s, func(r Reader) ([]InvitationView, error) {
 		list, err := r.InvitationsOf(actor.User, after, limit)
@@ -179,7 +179,7 @@ func (s *Service) MyInvitations(ctx context.Context, actor Actor, after ID, limi
 }
 
 // DeleteSpaceInvitation withdraws the invitation of a user to a space. The invited user
-// declines with it.
+// calls it to decline.
 func (s *Service) DeleteSpaceInvitation(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.store.Write(ctx, func(tx Tx) error {
 		c, err := findSpace(tx, id)

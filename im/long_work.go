@@ -82,7 +82,7 @@ func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error
 }
 
 func errTooMuchInLine() error {
-	err := Refuse(Unavailable, "overloaded", "too much of what you asked for is waiting to be done")
+	err := Refuse(Unavailable, "overloaded", "too many of your long requests are waiting")
 	err.RetryAfter = time.Second
 	return err
 }

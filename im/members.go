@@ -112,8 +112,8 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 }
 
 const (
-	// membersAtOnce is the most members that one transaction adds; membersChecked is the
-	// most users that one read checks before.
+	// membersAtOnce is the maximum number of members that one transaction adds, and
+	// membersChecked the maximum number of users that one read checks beforehand.
 	membersAtOnce  = 100
 	membersChecked = 500
 )

@@ -21,7 +21,7 @@ type Membership struct {
 	ReturnedAt time.Time
 	// Mark holds the user's own settings of the conversation.
 	Mark Mark
-	// MutedUntil is until when the user was muted here, also if that time is over; zero
+	// MutedUntil is until when the user was muted here, even if that time has passed; zero
 	// if they were not. See [MutedForGood].
 	MutedUntil time.Time
 	// Intervals are the stays, oldest first. The last one is open exactly when the user

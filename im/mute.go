@@ -52,8 +52,8 @@ func (s *Service) muteEnd(long time.Duration) (time.Time, error) {
 type muteTarget struct {
 	conversation Conversation
 	member       MemberView
-	// stored is until when they are muted in the conversation, also if that time is over.
-	// inSpace is until when they are muted in the whole space of a channel.
+	// stored is until when they are muted in the conversation, even if that time has
+	// passed. inSpace is until when they are muted in the whole space of a channel.
 	stored, inSpace time.Time
 }
 

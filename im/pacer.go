@@ -17,7 +17,7 @@ import (
 const (
 	// stepTime is about how long a step has the writer.
 	stepTime = 5 * time.Millisecond
-	// jobPart is the part of that time that a job has, one jobPart-th.
+	// A step of a job has 1/jobPart of that time.
 	jobPart = 3
 	// maxPause is the longest pause of a job between two steps.
 	maxPause = 250 * time.Millisecond
@@ -66,7 +66,8 @@ type pacer struct{ rows, most int }
 // newPacer returns a pacer for transactions that change up to most rows.
 func newPacer(most int) *pacer { return &pacer{rows: firstRows, most: most} }
 
-// learn adapts the number of rows after a step that took so long and should take most.
+// learn adapts the number of rows after a step. took is how long the step took, most how
+// long it should have taken at most.
 func (p *pacer) learn(took, most time.Duration) {
 	switch {
 	case took > most:

@@ -217,7 +217,7 @@ func (t *turns) grant() {
 	}
 }
 
-// next returns the line that gets the next reader, nil without one.
+// next returns the line that gets the next reader, nil if there is none.
 func (t *turns) next() *line {
 	var found *line
 	least := 0

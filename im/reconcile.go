@@ -32,8 +32,8 @@ type Sealed struct {
 	Slot         Slot
 	// Key is its position among all sealed contents. A message and its note have the same.
 	Key SealedKey
-	// Erased is the state of the erased message that it was in, 0 if it was not erased. The
-	// key of erased content should be shredded.
+	// Erased is the state of the erased message that it belonged to, 0 if it was not
+	// erased. The key of erased content should be shredded.
 	Erased State
 	// Doomed says that its key is about to be shredded. It is not set with [SealedKeys].
 	Doomed bool

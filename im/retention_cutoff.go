@@ -26,8 +26,9 @@ func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
 }
 
 // cutoff returns the time before which messages of the conversation are past retention at
-// now, zero without one. It is the only rule: reads, imports, exports and trimming use it.
-// A message that was past a shorter retention stays past retention, which TrimBefore says.
+// now, zero if there is none. It is the only rule: reads, imports, exports and trimming use
+// it. A message that was past a shorter retention stays past retention, which TrimBefore
+// says.
 func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
 	return laterOf(p.cutoffOf(c.Retention, now), c.TrimBefore)
 }

@@ -19,7 +19,7 @@ type SearchQuery struct {
 	Type     MessageType
 	Sender   UserID
 	From, To time.Time
-	// Past continues with ids less than this; 0 begins.
+	// Past continues with ids less than this; 0 starts at the beginning.
 	Past  ID
 	Limit int
 }

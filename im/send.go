@@ -136,9 +136,9 @@ func allowSpeaking(c Conversation, me Access, p Permissions) error {
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here%s", p, why)
 }
 
-// slowDown refuses what a user does too soon after the last thing that slow mode counts:
-// sending, and creating and renaming threads, in a conversation and its threads together.
-// Otherwise it stores that they did it now.
+// slowDown refuses an action that comes too soon after the user's previous one, and
+// otherwise stores its time. Slow mode counts sending, and creating and renaming threads,
+// in a conversation and its threads together.
 func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	if me.slowMode == 0 {
 		return nil
@@ -193,7 +193,7 @@ func (s *Service) checkSupported(c Conversation, d Draft) error {
 }
 
 // sameAs reports whether sending the content to c repeats m. If m is erased, its content is
-// not known any more and any content counts as a repetition.
+// no longer known and any content counts as a repetition.
 func (m Message) sameAs(c Conversation, content *Content) bool {
 	return m.Conversation == c.ID && (m.Content == nil || bytes.Equal(m.Content.Sent, content.Sent))
 }

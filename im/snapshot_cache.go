@@ -10,8 +10,8 @@ import (
 type Span struct{ From, To Position }
 
 // remembered is a reader of a snapshot that caches what access is computed from. A use case
-// that computes it for many messages, events or channels loads each part once, and what the
-// space decides once for all its channels.
+// that computes it for many messages, events or channels loads each part once, and the
+// state of the space once for all its channels.
 type remembered struct {
 	Reader
 	conversations map[ID]Conversation

@@ -61,14 +61,14 @@ type Store interface {
 	// Ready returns why the store cannot take writes, nil if it can.
 	Ready(ctx context.Context) error
 
-	// Unshredded returns how many keys of erased content are not shredded yet, and the time
-	// since when. The store retries until all are.
+	// Unshredded returns how many keys of erased content are not shredded yet, and since
+	// when the oldest has waited. The store retries until all are.
 	Unshredded() (n int, since time.Time)
 
 	// SearchState returns the state of the search index.
 	SearchState() SearchState
 
-	// Close ends the store after the calls of Write that were made. Later calls fail.
+	// Close waits for pending calls of Write and closes the store. Later calls fail.
 	Close() error
 }
 
@@ -90,7 +90,7 @@ type Instance struct {
 
 // Page asks for one page of a list.
 type Page struct {
-	// After is the key of the last item of the previous page; "" begins.
+	// After is the key of the last item of the previous page; "" starts at the beginning.
 	After string
 	Limit int
 }

@@ -21,7 +21,8 @@ type ConversationReader interface {
 	// 0. It returns ErrNotFound if there are not so many.
 	NthConversation(user UserID, from ID, n int) (ID, error)
 	// ConversationsOf returns up to limit ids of the direct conversations and groups that
-	// the user is a member of now, in descending order, those less than before; 0 begins.
+	// the user is a member of now, in descending order, those less than before; 0 starts at
+	// the beginning.
 	ConversationsOf(user UserID, before ID, limit int) ([]ID, error)
 	// ConversationIDs returns up to limit ids of conversations that were not deleted, in
 	// ascending order, those greater than after.
@@ -31,13 +32,13 @@ type ConversationReader interface {
 	// threads of a group or channel, the channels of a space and their threads.
 	Descendants(id ID) ([]ID, error)
 	// Threads returns up to limit threads of a group or channel that were not deleted, by
-	// descending id, those less than before; 0 begins.
+	// descending id, those less than before; 0 starts at the beginning.
 	Threads(parent, before ID, limit int) ([]Conversation, error)
 	// ThreadOf returns the thread under a message, or ErrNotFound if there is none or it
 	// was deleted.
 	ThreadOf(message ID) (Conversation, error)
 	// JoinedThreads returns up to limit threads that the user is a member of now, by
-	// descending id, those less than before; 0 begins.
+	// descending id, those less than before; 0 starts at the beginning.
 	JoinedThreads(user UserID, before ID, limit int) ([]Conversation, error)
 	// JoinedThreadsIn returns up to limit ids of threads of a group, channel or space that the
 	// user is a member of now, in any order.
@@ -46,10 +47,10 @@ type ConversationReader interface {
 	// and that every member can see; false if there is none.
 	LastActive(thread ID) (time.Time, bool, error)
 	// Channels returns up to limit channels of a space that were not deleted, by ascending
-	// id, those greater than after; 0 begins.
+	// id, those greater than after; 0 starts at the beginning.
 	Channels(space, after ID, limit int) ([]Conversation, error)
 	// Spaces returns up to limit spaces that the user is a member of now, by ascending id,
-	// those greater than after; 0 begins.
+	// those greater than after; 0 starts at the beginning.
 	Spaces(user UserID, after ID, limit int) ([]Conversation, error)
 }
 
@@ -68,9 +69,9 @@ type ConversationWriter interface {
 	// Purge. It returns ErrNotFound if the conversation is unknown or deleted.
 	DeleteConversation(id ID, at time.Time, by Position) error
 	// SetThreadRetention stores the retention of up to limit threads of a conversation, by
-	// ascending id, those greater than after; 0 begins. Threads with messages older than
-	// past get it as their TrimBefore; zero is none. It returns the id of the last thread
-	// and whether there are more.
+	// ascending id, those greater than after; 0 starts at the beginning. Threads with
+	// messages older than past get it as their TrimBefore; zero is none. It returns the id
+	// of the last thread and whether there are more.
 	SetThreadRetention(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
 	// PutActivity stores Messages and ActiveAt of a thread, or returns ErrNotFound.
 	PutActivity(thread ID, messages int64, at time.Time) error

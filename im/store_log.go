@@ -13,7 +13,7 @@ type LogReader interface {
 	// has no Cut.
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
 	// TokenCuts returns up to limit cut-offs by At and user, those greater than after; nil
-	// begins.
+	// starts at the beginning.
 	TokenCuts(after *TokenCut, limit int) ([]TokenCut, error)
 	// ForgottenCut returns the latest At of the cut-offs that were forgotten, zero if none
 	// was.

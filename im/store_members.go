@@ -2,9 +2,9 @@ package im
 
 import "time"
 
-// MaxIntervals is how many intervals of a user in a conversation count, the newest: a user
-// who joins and leaves again and again must not make each read of their membership slower.
-// It holds for their intervals on a list and in a role, too.
+// MaxIntervals is how many of a user's intervals in a conversation count, the newest ones:
+// otherwise each joining and leaving would make every read of the membership slower. The
+// same limit applies to their intervals on a list and in a role.
 const MaxIntervals = 100
 
 // MemberReader reads who is or was a member of a conversation, and what it keeps of
@@ -44,7 +44,7 @@ type MemberReader interface {
 	// is a user.
 	Invitations(conversation ID, page Page) ([]Invitation, error)
 	// InvitationsOf returns up to limit invitations of a user, by ascending id of the
-	// conversation, those greater than after; 0 begins.
+	// conversation, those greater than after; 0 starts at the beginning.
 	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)

@@ -18,7 +18,7 @@ type MessageReader interface {
 	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)
 	// Messages returns a page of a conversation's history.
 	Messages(q HistoryQuery) (HistoryPage, error)
-	// LastMessage returns the greatest id of a message, 0 without any.
+	// LastMessage returns the greatest id of a message, 0 if there is none.
 	LastMessage() (ID, error)
 	// LastSent returns when the user last sent a message to the conversation that was not
 	// quiet; false if none of the newest [MaxLastSent] messages is one.

@@ -30,7 +30,7 @@ type RetentionReader interface {
 	// Oldest returns up to limit conversations with a setting whose OldestAt is before a
 	// time, by OldestAt and id, those after past.
 	Oldest(retention *time.Duration, before time.Time, past *OldestKey, limit int) ([]Conversation, error)
-	// OldestMessage returns the earliest CreatedAt of all messages; false without any.
+	// OldestMessage returns the earliest CreatedAt of all messages; false if there is none.
 	OldestMessage() (time.Time, bool, error)
 	// CountBefore counts the messages of the conversation that were created before a time.
 	CountBefore(conversation ID, before time.Time) (int64, error)

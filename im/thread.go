@@ -81,7 +81,8 @@ func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (Con
 }
 
 // Threads returns a page of the threads of a group or channel, the newest first, by id.
-// before is the last id of the page before, 0 begins. Next has only an ID.
+// before is the last id of the previous page; 0 starts at the beginning. Next has only an
+// ID.
 func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef, before ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {
 		c, _, err := s.enter(r, actor, ref)

@@ -25,8 +25,8 @@ func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (Toke
 const cutPage = 1000
 
 // TokenCuts calls fn with every stored cut-off. It returns the time of the latest one that
-// was forgotten, zero without one: whose token that cut off is not known any more. Its
-// error is that of the store.
+// was forgotten, zero if there is none. It is no longer known whose tokens that one cut
+// off. Its error is that of the store.
 func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten time.Time, err error) {
 	forgotten, err = view(ctx, s, Reader.ForgottenCut)
 	if err != nil {

@@ -129,8 +129,9 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 const unreadLooked = 5000
 
 // UnreadPast returns a page of the actor's unread counts: of their direct conversations and
-// groups that are not hidden, with ids less than past; 0 begins. It counts in several short
-// reads, so the counts are not of one moment. The error is that of the store.
+// groups that are not hidden, with ids less than past; 0 starts at the beginning. It counts
+// in several short reads, so the counts are not of one moment. The error is that of the
+// store.
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
@@ -153,8 +154,9 @@ func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread,
 const conversationsAtOnce = 200
 
 // eachConversation examines up to limit direct conversations and groups of the actor with
-// ids less than past; 0 begins. It calls fn for each that is not hidden and has messages
-// that count, in several short reads. It returns the past of the next call, 0 at the end.
+// ids less than past; 0 starts at the beginning. It calls fn for each that is not hidden
+// and has messages that count, in several short reads. It returns the past of the next
+// call, 0 at the end.
 func (s *Service) eachConversation(
 	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Access) error,
 ) (next ID, err error) {

@@ -52,7 +52,7 @@ func ValidDevice(device string) bool {
 }
 
 // printable reports whether s is 1 to most characters from ' ' to '~'.
-func printable(s string, most int) bool { //nolint:unparam // the limits of ids are equal by chance
+func printable(s string, most int) bool { //nolint:unparam // both limits happen to be equal
 	if s == "" || len(s) > most {
 		return false
 	}

@@ -233,7 +233,7 @@ func (c *checkpointer) close() {
 }
 
 // finish moves the whole log, truncates its file, and closes the connection. Nothing else
-// in this process may use the database any more.
+// in this process may use the database from then on.
 func (c *checkpointer) finish() error {
 	err := c.session.emptyLog()
 	if err != nil && !errors.Is(err, errLogHeld) {

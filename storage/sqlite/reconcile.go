@@ -60,7 +60,7 @@ const (
 
 	selectPastLogs = "SELECT log, head FROM past_logs ORDER BY head"
 	putPastLog     = "INSERT INTO past_logs (log, head) VALUES (?, ?)"
-	// prunePastLogs deletes logs none of whose cursors are valid any more.
+	// prunePastLogs deletes logs whose cursors have all expired.
 	prunePastLogs = "DELETE FROM past_logs WHERE head < (SELECT value FROM meta WHERE key = 'log_cut')"
 	putLogID      = "UPDATE meta SET value = ? WHERE key = 'log_id'"
 )
