@@ -173,26 +173,44 @@ func (s *shredder) shred() ([]doomed, error) {
 	return list, err
 }
 
-// deleteNotes deletes the rows of shredded keys, in short transactions.
+// deleteNotes deletes the rows of shredded keys, in short transactions with pauses. In
+// between it shreds keys that were added meanwhile: they must not wait for the rows of all
+// others.
 func (s *shredder) deleteNotes(list []doomed) error {
+	type shredded struct {
+		list []doomed
+		at   time.Time
+	}
 	ctx := im.WithCaller(context.Background(), im.Caller{Job: "shredding"})
-	at, epoch := s.store.options.Now(), s.store.sealer.keys.Epoch()
-	for len(list) > 0 {
-		n, began := min(len(list), forgetBatch), time.Now()
+	for queue := []shredded{{list, s.store.options.Now()}}; len(queue) > 0; {
+		first, began := &queue[0], time.Now()
+		n := min(len(first.list), forgetBatch)
 		err := s.store.Write(ctx, func(w im.Tx) error {
-			return w.(*tx).session.deleteDoomed(list[:n], at, epoch)
+			return w.(*tx).session.deleteDoomed(first.list[:n], first.at, s.store.sealer.keys.Epoch())
 		})
 		if err != nil {
 			// The rows stay, so the keys are shredded again at the next start.
-			s.store.options.Logger.Error("cannot delete notes of shredded keys", "keys", len(list), "error", faults.Text(err))
+			var left []doomed
+			for _, q := range queue {
+				left = append(left, q.list...)
+			}
+			s.store.options.Logger.Error("cannot delete notes of shredded keys", "keys", len(left), "error", faults.Text(err))
 			s.mu.Lock()
-			s.waiting = append(s.waiting, list...) // shredding again does no harm
+			s.waiting = append(s.waiting, left...) // shredding again does no harm
 			s.mu.Unlock()
 			return err
 		}
-		if list = list[n:]; len(list) > 0 {
-			_ = im.PauseAfter(ctx, time.Since(began)) // ctx is never done
+		if first.list = first.list[n:]; len(first.list) == 0 {
+			queue = queue[1:]
 		}
+		if len(queue) == 0 {
+			return nil
+		}
+		// After an error the keys wait for the next round.
+		if more, err := s.shred(); err == nil && len(more) > 0 {
+			queue = append(queue, shredded{more, s.store.options.Now()})
+		}
+		_ = im.PauseAfter(ctx, time.Since(began)) // ctx is never done
 	}
 	return nil
 }

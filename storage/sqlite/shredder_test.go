@@ -21,10 +21,14 @@ type failingKeys struct {
 	im.Keys
 	shredFails, nextFails atomic.Pointer[error]
 	tries                 atomic.Int64
+	onShred               atomic.Pointer[func(try int64)] // called before keys are shredded
 }
 
 func (k *failingKeys) Shred(list []im.Shredding) error {
-	k.tries.Add(1)
+	try := k.tries.Add(1)
+	if fn := k.onShred.Load(); fn != nil {
+		(*fn)(try)
+	}
 	if err := k.shredFails.Load(); err != nil {
 		return *err
 	}
@@ -112,6 +116,58 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 
 // TestNoKeys checks that sends are refused with a reason while no keys can be made, and
 // that erasing still works.
+// TestShreddingDoesNotWaitForNotes checks that a message is shredded while the notes of many
+// keys that were shredded before it are still being deleted. That takes a transaction and a
+// pause for every few hundred of them, and the promise for a message is 5 s.
+func TestShreddingDoesNotWaitForNotes(t *testing.T) {
+	s, keys := withFailingKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
+	defer func() { _ = s.Close() }()
+	createConversation(t, s)
+	list := secrets(rand.New(rand.NewPCG(33, 34)), 1)
+	sendAll(t, s, list)
+	many := make([]doomed, 4*forgetBatch)
+	for i := range many {
+		slot, _, err := keys.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		many[i].Shredding = im.Shredding{Slot: slot, Code: im.ShredRemoved}
+	}
+	err := s.Write(t.Context(), func(w im.Tx) error {
+		for _, d := range many {
+			if _, err := w.(*tx).session.exec(insertDoomed, int64(d.Slot), int64(d.Code), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes atomic.Int64
+	first := keys.tries.Load() + 1
+	step := func(try int64) {
+		switch try {
+		case first:
+			eraseAll(t, s, list)
+		case first + 1:
+			notes.Store(int64(rowsOf(t, s, "doomed")))
+		}
+	}
+	keys.onShred.Store(&step)
+	s.shredder.add(many)
+	waitFor(t, "the message is not shredded", func() bool { return keys.tries.Load() > first })
+	waitShredded(t, s)
+	if n, least := notes.Load(), int64(len(many)-forgetBatch); n < least {
+		t.Errorf("%d notes remained when the message was shredded, want at least %d", n, least)
+	}
+	checkSecrets(t, s, list)
+	waitFor(t, "notes remain", func() bool { return rowsOf(t, s, "doomed") == 0 })
+	if n := rowsOf(t, s, "messages WHERE shredded_at IS NOT NULL"); n != 1 {
+		t.Errorf("%d messages have a time of shredding, want 1", n)
+	}
+}
+
 func TestNoKeys(t *testing.T) {
 	s, keys := withFailingKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
 	defer func() { _ = s.Close() }()
