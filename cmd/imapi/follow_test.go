@@ -15,10 +15,10 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// TestSubscriberThatComesAndGoes disconnects and resumes at random while four senders write
+// TestSubscriberThatDisconnectsOften disconnects and resumes at random while four senders write
 // to three conversations, and receives every event once, in order. Another subscriber,
 // which reads a byte a second, affects nobody.
-func TestSubscriberThatComesAndGoes(t *testing.T) {
+func TestSubscriberThatDisconnectsOften(t *testing.T) {
 	const (
 		senders  = 4
 		messages = 150 // of each sender
@@ -122,9 +122,9 @@ func crawl(t *testing.T, s *server) {
 	t.Cleanup(func() { _ = conn.Close(); <-done })
 }
 
-// TestEventsGoToMembersOfTheTime checks that an event is delivered to those who were
+// TestEventsReachTheMembersAtTheTime checks that an event is delivered to those who were
 // members when it happened: live, on resuming, and on replay.
-func TestEventsGoToMembersOfTheTime(t *testing.T) {
+func TestEventsReachTheMembersAtTheTime(t *testing.T) {
 	s := startServer(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

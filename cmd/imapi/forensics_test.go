@@ -260,7 +260,7 @@ func (s *spy) judge(late keyFile, running bool) {
 		case secret.way == "":
 			kept++
 		case secret.erased.IsZero():
-			s.t.Errorf("%s: it was not taken back", secret.way)
+			s.t.Errorf("%s: it was not erased", secret.way)
 		case len(secret.keys) == 0:
 			s.t.Errorf("%s: it was found in no copy", secret.way)
 		case read[text]:
@@ -434,8 +434,8 @@ func (st *stage) insert(conversation, text string) string {
 		conversation, st.alice, text, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339Nano)))
 }
 
-// timed sends messages that take themselves back until one was found before it did, and
-// waits for that.
+// timed sends messages with timers until a copy had one before it was erased, and waits for
+// the erasure.
 func (st *stage) timed(way, conversation, more string) {
 	for seconds := 2; ; seconds *= 2 {
 		text := st.secret(way)
@@ -465,7 +465,7 @@ func (st *stage) timed(way, conversation, more string) {
 	}
 }
 
-// forget makes a secret count as none.
+// forget removes a secret from those that are judged.
 func (s *spy) forget(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -699,8 +699,8 @@ func TestForensics(t *testing.T) {
 	spy.conclude(true)
 }
 
-// conclude waits until all that was erased is shredded, ends the copying, and judges by the
-// keys of then.
+// conclude waits until all that was erased is shredded, ends the copying, and judges with
+// the keys of that time.
 func (s *spy) conclude(running bool) {
 	s.t.Helper()
 	s.waitShredded()

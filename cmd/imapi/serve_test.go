@@ -51,7 +51,7 @@ func mintFor(t testing.TB, secret []byte, user string) string {
 	return token
 }
 
-func TestFirstStartMakesWhatItNeeds(t *testing.T) {
+func TestFirstStartCreatesWhatItNeeds(t *testing.T) {
 	s := newServer(t)
 	s.start()
 	token := s.token("alice")
@@ -367,7 +367,7 @@ func TestCommandLine(t *testing.T) {
 	t.Run("refuses", func(t *testing.T) {
 		for _, c := range []struct{ name, says string }{
 			{"", "usage"},
-			{"nothing", "no command"},
+			{"nothing", "unknown command"},
 			{"serve --nothing", "-nothing"},
 			{"serve extra", "extra"},
 			{"serve --tls-cert x", "--tls-key"},
@@ -392,8 +392,8 @@ func TestCommandLine(t *testing.T) {
 			{"serve --cors-origins https://app.example/path", "more than a scheme, a host and a port"},
 			{"serve --cors-origins https://app.example?q", "more than a scheme, a host and a port"},
 			{"serve --cors-origins https://me@app.example", "more than a scheme, a host and a port"},
-			{"serve --cors-origins https://", "no host"},
-			{"serve --cors-origins https://app.example:x", "no host"},
+			{"serve --cors-origins https://", "no valid host"},
+			{"serve --cors-origins https://app.example:x", "no valid host"},
 			{"serve --cors-origins https://app.example:443", "port"},
 			{"serve --cors-origins http://app.example:80", "port"},
 			{"serve --cors-origins https://bücher.example", "ASCII"},

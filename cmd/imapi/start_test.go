@@ -58,9 +58,9 @@ func TestOriginsThatBrowsersSend(t *testing.T) {
 	}
 }
 
-// TestARefusedStartMakesNothing checks that mistakes on the command line, and ports in use,
+// TestRefusedStartCreatesNothing checks that mistakes on the command line, and ports in use,
 // are found before there is a data directory or a greeting.
-func TestARefusedStartMakesNothing(t *testing.T) {
+func TestRefusedStartCreatesNothing(t *testing.T) {
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +105,9 @@ func TestARefusedStartMakesNothing(t *testing.T) {
 	}
 }
 
-// TestTokenWhereNoServerHasBeen checks that a misspelt directory is refused and not
+// TestTokenWithoutASecret checks that a misspelt directory is refused and not
 // created.
-func TestTokenWhereNoServerHasBeen(t *testing.T) {
+func TestTokenWithoutASecret(t *testing.T) {
 	empty := t.TempDir()
 	missing := filepath.Join(empty, "wrong")
 	for _, data := range []string{missing, empty} {
@@ -122,9 +122,9 @@ func TestTokenWhereNoServerHasBeen(t *testing.T) {
 	}
 }
 
-// TestCommandsWhereNoServerHasBeen checks that no command takes a misspelt directory for an
+// TestCommandsWithoutADatabase checks that no command takes a misspelt directory for an
 // empty server, and that an import, which may create the directory, says so.
-func TestCommandsWhereNoServerHasBeen(t *testing.T) {
+func TestCommandsWithoutADatabase(t *testing.T) {
 	empty := t.TempDir()
 	missing := filepath.Join(empty, "wrong")
 	for _, args := range [][]string{
@@ -151,7 +151,7 @@ func TestCommandsWhereNoServerHasBeen(t *testing.T) {
 	for _, made := range []bool{true, false} {
 		var out, diag syncBuffer
 		status := dispatch(t.Context(), []string{"import", "--data", missing, lines}, &out, &diag)
-		if status != 0 || strings.Contains(diag.String(), missing+": there was no database, so a new one was made\n") != made {
+		if status != 0 || strings.Contains(diag.String(), missing+": there was no database, so a new one was created\n") != made {
 			t.Errorf("%d %q %q, made is %v", status, out.String(), diag.String(), made)
 		}
 	}

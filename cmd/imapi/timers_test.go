@@ -88,11 +88,11 @@ func TestKilledWhileErasing(t *testing.T) {
 	}
 	t.Logf("erased between the kills: %v", lives)
 	if lives[0] == count {
-		t.Error("the first kill came too late to tell anything")
+		t.Error("the first kill came too late to show anything")
 	}
 	messages := append(alice.history(direct)[1:], alice.history(group)...) // the first created the conversation
 	if len(messages) != count || len(logged) != count {
-		t.Errorf("%d messages are left and the log tells of %d, want %d", len(messages), len(logged), count)
+		t.Errorf("%d messages are left and the log has %d, want %d", len(messages), len(logged), count)
 	}
 	mu.Lock()
 	for i := range messages {
