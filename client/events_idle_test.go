@@ -12,7 +12,7 @@ import (
 )
 
 func TestEventsIdle(t *testing.T) {
-	bubble(t, "a connection on which nothing comes is given up", func(t *testing.T) {
+	bubble(t, "an idle connection is closed", func(t *testing.T) {
 		f := newFake(t, silent, held(frame("1", "ready")), held(frame("2", created)))
 		var reasons []string
 		got, err := follow(t.Context(), f.client(client.Options{}), client.EventsOptions{
@@ -29,7 +29,7 @@ func TestEventsIdle(t *testing.T) {
 			}
 		}
 	})
-	bubble(t, "one with heartbeats is not", func(t *testing.T) {
+	bubble(t, "one with heartbeats is kept", func(t *testing.T) {
 		f := newFake(t, func(r *request) (*http.Response, error) {
 			body, in := io.Pipe()
 			go func() {
@@ -51,7 +51,7 @@ func TestEventsIdle(t *testing.T) {
 		}
 		want(t, "events", got, []string{"30 " + created})
 	})
-	bubble(t, "whoever takes long over an event keeps it", func(t *testing.T) {
+	bubble(t, "a slow loop keeps the connection", func(t *testing.T) {
 		f := newFake(t, func(r *request) (*http.Response, error) {
 			body, in := io.Pipe()
 			go func() {

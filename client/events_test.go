@@ -145,7 +145,7 @@ func TestEventsResume(t *testing.T) {
 		want(t, "events", got, []string{"9 ready", "10 " + created, "3 reset", "10 " + created, "11 " + created})
 		want(t, "cursors", cursors(f), []string{"", "10", "10"})
 	})
-	bubble(t, "without telling anything twice", func(t *testing.T) {
+	bubble(t, "without yielding an event twice", func(t *testing.T) {
 		f := newFake(t,
 			streams(frame("1", "ready")+frame("2", created)+frame("3", created)+frame("3", created)),
 			streams(frame("1", created)+frame("2", created)+frame("3", created)+frame("4", created)),

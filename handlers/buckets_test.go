@@ -17,7 +17,7 @@ func TestRateBucketsAreForgotten(t *testing.T) {
 	taken := 0
 	for i := range 10_000 {
 		if take(b, fmt.Sprint("user", i)); length(b) > 1000 {
-			t.Fatalf("%d buckets of whoever came within %v", length(b), 4*time.Second)
+			t.Fatalf("%d buckets of callers within %v", length(b), 4*time.Second)
 		}
 		for take(b, "busy") {
 			taken++
@@ -25,7 +25,7 @@ func TestRateBucketsAreForgotten(t *testing.T) {
 		now = now.Add(10 * time.Millisecond)
 	}
 	if want := 10*100 + 20; taken > want || taken < want-20 {
-		t.Errorf("who comes all the time has taken %d in 100 s, want %d", taken, want)
+		t.Errorf("a constant caller got %d requests in 100 s, want %d", taken, want)
 	}
 	if b = newBuckets[string](0.1, clock); !take(b, "x") || take(b, "x") {
 		t.Error("a rate below one has no bucket of one")

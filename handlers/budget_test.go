@@ -36,7 +36,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		ask("impatient", 1, time.Second)
 		ask("small", 1, time.Minute) // it would fit, but must wait for earlier ones
 		if len(got) != 0 {
-			t.Errorf("%s has its turn before the one who waits longest", <-got)
+			t.Errorf("%s has its turn before the caller that waits longest", <-got)
 		}
 		before := time.Now()
 		if name := <-got; name != "impatient overloaded" || time.Since(before) != time.Second {
@@ -48,7 +48,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(got) != 0 {
-			t.Errorf("%s has what is taken", <-got)
+			t.Errorf("%s got bytes that are in use", <-got)
 		}
 		b.release("large", 20)
 		if name := <-got; name != "small" {
@@ -67,7 +67,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 		ask("next", 2, time.Hour)
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("who went away got %v", err)
+			t.Errorf("the caller that gave up got %v", err)
 		}
 		b.release("", 10)
 		if name := <-got; name != "next" {

@@ -560,9 +560,9 @@ func TestLastMessageIsAMessage(t *testing.T) {
 
 func names(schemas openapi3.Schemas) []string { return slices.Sorted(maps.Keys(schemas)) }
 
-// TestTheServedDocumentIsForEverybody checks that the served document is the file in the
+// TestServedDocumentHasNoInternals checks that the served document is the file in the
 // repository, and has nothing for our own generator in it.
-func TestTheServedDocumentIsForEverybody(t *testing.T) {
+func TestServedDocumentHasNoInternals(t *testing.T) {
 	w := newWorld(t)
 	served := w.do("", http.MethodGet, "/openapi.yaml", "").body
 	if bytes.Contains(served, []byte("x-go")) || bytes.Contains(served, []byte("x-enum")) || bytes.Contains(served, []byte("x-oapi")) {

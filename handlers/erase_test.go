@@ -66,7 +66,7 @@ func TestRevokeIsDeliveredOnceAndNotToTheActingDevice(t *testing.T) {
 	}
 }
 
-func TestTakingBackRefusesBadInput(t *testing.T) {
+func TestRevokeRefusesBadInput(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", "@bob", "x")
 	path := "/v1/messages/" + m["id"].(string)

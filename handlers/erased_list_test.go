@@ -35,7 +35,7 @@ func (w *world) erasedSince(user, since string) (ids []string, asOf string) {
 
 // A client that gives each list's as_of to the next hears of every erasure once, with no
 // clock of its own, however fast one follows another.
-func TestErasedGoesOnFromAsOf(t *testing.T) {
+func TestErasedContinuesFromAsOf(t *testing.T) {
 	w := newWorld(t)
 	var listed, revoked []string
 	_, asOf := w.erasedSince("bob", "")

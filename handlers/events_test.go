@@ -538,9 +538,9 @@ func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 	}
 }
 
-// TestPagesOfOnesOwnDoingAreBounded checks that events left out of a page do not cost a
+// TestPagesOfOwnEventsAreBounded checks that events left out of a page do not cost a
 // read each.
-func TestPagesOfOnesOwnDoingAreBounded(t *testing.T) {
+func TestPagesOfOwnEventsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	const n = 2*64*32 + 1 // more than a page reads
 	g := w.group("alice", "bob")

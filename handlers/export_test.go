@@ -90,7 +90,7 @@ func TestExportRoundTrip(t *testing.T) {
 			}
 		}
 		if a := w.do("alice", "POST", "/v1/conversations/"+joined+"/members", `{"members":["carol"]}`); a.status != 409 || a.code(t) != "has_left" {
-			t.Errorf("server %d: adding who left: %d %s", i, a.status, a.body)
+			t.Errorf("server %d: adding a user who left: %d %s", i, a.status, a.body)
 		}
 	}
 

@@ -146,7 +146,7 @@ func waysToLose() map[string]losing {
 			take:         do(acting, patch, "{den}", `{"visibility":"public"}`), taken: types{im.ChannelUpdated},
 			give: do(acting, patch, "{den}", `{"visibility":"private"}`), given: types{im.ChannelUpdated},
 		},
-		"put out of the space": {
+		"removed from the space": {
 			conversation: lobby,
 			take:         do(acting, remove, "{space}/members/bob", ""), taken: leftSpace,
 			give: do(acting, post, "{space}/members", members), given: types{im.MemberAdded},
@@ -157,7 +157,7 @@ func waysToLose() map[string]losing {
 			give:  all(do(acting, post, "{space}/invitations", `{"users":["bob"]}`), do(elsewhere, post, "{space}/join", "")),
 			given: types{im.SpaceInvited, im.MemberAdded},
 		},
-		"put out of a room": {
+		"removed from a room": {
 			conversation: room, alone: true,
 			take: do(acting, remove, "{room}/members/bob", ""), taken: types{im.MemberRemoved},
 			give: do(acting, post, "{room}/members", members), given: types{im.MemberAdded},
@@ -167,12 +167,12 @@ func waysToLose() map[string]losing {
 			take: do(acting, put, "{room}/lists/deny/bob", ""), taken: types{im.MemberRemoved},
 			give: all(do(acting, remove, "{room}/lists/deny/bob", ""), do(elsewhere, post, "{room}/join", "")), given: types{im.MemberAdded},
 		},
-		"put out of a group": {
+		"removed from a group": {
 			conversation: group,
 			take:         do(acting, remove, "{group}/members/bob", ""), taken: leftGroup,
 			give: do(acting, post, "{group}/members", members), given: types{im.MemberAdded},
 		},
-		"put out of a thread": {
+		"removed from a thread": {
 			conversation: thread, alone: true, reads: true,
 			take: do(acting, remove, "{thread}/members/bob", ""), taken: types{im.MemberRemoved, im.ThreadUpdated, im.ThreadUpdated, im.ThreadUpdated},
 			give: do(elsewhere, post, "{thread}/join", ""), given: types{im.MemberAdded},

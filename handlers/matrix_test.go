@@ -315,12 +315,12 @@ func (r *matrixRun) cell(row matrixRow, column, want string) {
 	}
 	if got == "404" && a.status == http.StatusNotFound {
 		if first, _ := r.unknown.LoadOrStore(o.id, string(a.body)); first != string(a.body) {
-			r.t.Errorf("%s: %s as %s: that there is no such thing is said in another way: %s", r.kind, row.name, column, a.body)
+			r.t.Errorf("%s: %s as %s: the 404 differs from that of an unknown id: %s", r.kind, row.name, column, a.body)
 		}
 	}
 	changed, refused := r.scene.head() != head, got >= "400"
 	if changed && (refused || o.method == http.MethodGet) {
-		r.t.Errorf("%s: %s as %s: %s, and yet something has changed", r.kind, row.name, column, got)
+		r.t.Errorf("%s: %s as %s: %s, but something has changed", r.kind, row.name, column, got)
 	}
 	if changed || !refused && o.method != http.MethodGet || before.before != "" {
 		r.scene = nil

@@ -234,7 +234,7 @@ func deliveriesOfConversations() map[string]delivery {
 		"somebody is added": {func(s *scene) {
 			group(s, http.MethodPost, "/members", `{"members":["eve"]}`)
 		}, want{im.MemberAdded: {tablet, bob, hider, nobody}}},
-		"somebody comes back": {func(s *scene) {
+		"somebody rejoins": {func(s *scene) {
 			group(s, http.MethodPost, "/invitations", `{"users":["dave"]}`)
 			s.act(former, http.MethodPost, "conversations/"+s.group+"/join", "")
 		}, want{im.ConversationInvited: {former}, im.MemberAdded: {acting, tablet, bob, hider}}},

@@ -423,7 +423,7 @@ func TestExportOfVeryManyMembers(t *testing.T) {
 
 // The recipients of an event of a channel are found by reads of bounded length, however
 // many users are online.
-func TestVeryManyWhoReceive(t *testing.T) {
+func TestVeryManyRecipients(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
 	var users []im.UserID

@@ -140,7 +140,7 @@ func TestSeqIsDense(t *testing.T) {
 				continue
 			}
 			if seq++; e.Seq != seq {
-				t.Fatalf("the log tells of message %d after %d", e.Seq, seq-1)
+				t.Fatalf("the log has message %d after %d", e.Seq, seq-1)
 			}
 		}
 	}

@@ -132,7 +132,7 @@ func (w *world) rename(user im.UserID, id im.ID) {
 func (w *world) must2(_, _ any, err error) { w.Helper(); w.must(err) }
 
 // A user who is added to an old group, or rejoins one, finds it at the top.
-func TestWhoJoinsFindsItFirst(t *testing.T) {
+func TestNewMembersFindItFirst(t *testing.T) {
 	w := newWorld(t)
 	old := w.group(im.HistoryAll, "alice")
 	w.say("alice", byID(old), "long ago")
@@ -176,7 +176,7 @@ func TestPreviewOfImports(t *testing.T) {
 	w.equal("said last", previewed(), "said last")
 }
 
-func TestOneSOwnSettings(t *testing.T) {
+func TestOwnSettings(t *testing.T) {
 	yes, no := true, false
 	w := newWorld(t)
 	a, b := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")

@@ -34,7 +34,7 @@ func (w *world) erasedSince(user im.UserID, since time.Time, limit int) (seqs []
 
 // Whatever the clock does, what is erased or hidden after a list is on the next one, and
 // what was on it is not.
-func TestErasedGoesOnFromAsOf(t *testing.T) {
+func TestErasedContinuesFromAsOf(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
 	_, err := w.TrimLog(w.ctx)

@@ -79,7 +79,7 @@ func TestHandOver(t *testing.T) {
 	w.equal("published", w.since(before), []string{"member.updated by alice: bob, owner", "member.updated by alice: alice, admin"})
 
 	_, err = w.SetRole(w.ctx, as("alice"), byID(id), "alice", im.Owner)
-	w.equal("alice takes it back", answer(err), "403 permission_denied")
+	w.equal("alice becomes the owner again", answer(err), "403 permission_denied")
 	w.equal("bob leaves", answer(w.Leave(w.ctx, as("bob"), byID(id))), "409 owner_must_hand_over")
 	w.must(w.Leave(w.ctx, as("alice"), byID(id)))
 	w.equal("alice is", w.roleOf(id, "alice"), "404 conversation_not_found")

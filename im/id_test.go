@@ -107,7 +107,7 @@ func TestIDsRise(t *testing.T) {
 	}
 }
 
-func TestIDsTellTheTime(t *testing.T) {
+func TestIDsContainTheirTime(t *testing.T) {
 	var g im.IDs
 	early, late := g.Next(epoch), g.Next(epoch.Add(time.Millisecond))
 	if got := int64(early >> 21); got != epoch.UnixMilli() {

@@ -91,7 +91,7 @@ func TestSendingAgain(t *testing.T) {
 }
 
 // A repetition is answered as long as the sender may know of the message.
-func TestSendingAgainAfterwards(t *testing.T) {
+func TestSendingAgainAfterLosingAccess(t *testing.T) {
 	w := newWorld(t)
 	draft := text("hi")
 	draft.ClientID = "direct"

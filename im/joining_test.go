@@ -200,7 +200,7 @@ func TestInvitationsToGroups(t *testing.T) {
 		w.must(err)
 		w.must(p.deny("owner", "carol"))
 		w.equal(p.kind+": denied", received(), []string{prefix + "invited", prefix + "uninvited", prefix + "invited", prefix + "uninvited"})
-		w.equal(p.kind+": joining where one is denied", answer(p.join("carol")), unknown)
+		w.equal(p.kind+": joining while denied", answer(p.join("carol")), unknown)
 		made, err = p.invite("owner", "carol")
 		w.must(err)
 		w.equal(p.kind+": inviting a denied user", len(made), 0)

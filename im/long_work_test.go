@@ -89,8 +89,9 @@ func TestABatchOfRevokesTakesTurns(t *testing.T) {
 	w.equal("nothing done", answer(err), "507 storage_full")
 }
 
-// TestABatchThatBeganIsDone checks this also if the caller goes away.
-func TestABatchThatBeganIsDone(t *testing.T) {
+// TestStartedBatchIsFinished checks that a batch is finished even if the caller
+// disconnects.
+func TestStartedBatchIsFinished(t *testing.T) {
 	w := newWorld(t)
 	ids := w.sayMany("alice", direct("bob"), 5)
 	ctx, cancel := context.WithCancel(w.ctx)
@@ -223,11 +224,11 @@ func TestLeavingTakesBoundedSteps(t *testing.T) {
 			})
 			w.equal("a step that fails", answer(leave(w, group, s.ID)), "507 storage_full")
 			w.equal("threads then", joined(), 2*threads-2)
-			w.must(leave(w, group, s.ID)) // they are a member still
+			w.must(leave(w, group, s.ID)) // still a member
 			w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{threads + 1, threads - 1})
 			w.equal("threads in the end", joined(), threads)
 			if answer(leave(w, group, s.ID)) == "ok" && name[:6] != "denied" {
-				t.Error("they were in it still")
+				t.Error("they were still in it")
 			}
 			removed := 0
 			for _, e := range w.committed() {

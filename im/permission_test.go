@@ -117,7 +117,7 @@ func TestPermissionsInSpace(t *testing.T) {
 		want    string
 	}{
 		{"everyone's", im.RoleSet{everyone}, nil, nil, nil, "view send"},
-		{"a role that one does not have", im.RoleSet{role(1, mute, 0), everyone}, nil, nil, nil, "view send"},
+		{"a role of others", im.RoleSet{role(1, mute, 0), everyone}, nil, nil, nil, "view send"},
 		{"a role gives", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, nil, nil, "view send mute"},
 		{"a role takes", im.RoleSet{role(1, 0, send), everyone}, []im.ID{1}, nil, nil, "view"},
 		{"the higher role wins", im.RoleSet{role(2, send, 0), role(1, 0, send), everyone}, []im.ID{1, 2}, nil, nil, "view send"},
@@ -129,7 +129,7 @@ func TestPermissionsInSpace(t *testing.T) {
 		{"the channel says more for everyone than the space for the role", im.RoleSet{role(1, send, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send)), nil, "view"},
 		{"in the channel, too, the role comes before everyone", im.RoleSet{role(1, 0, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send), override(1, send, 0)), nil, "view send"},
 		{"in the channel, too, the higher role wins", im.RoleSet{role(2, 0, 0), role(1, 0, 0), everyone}, []im.ID{1, 2}, public(override(1, send, 0), override(2, 0, send)), nil, "view"},
-		{"an override of a role that one does not have", im.RoleSet{role(1, 0, 0), everyone}, nil, public(override(1, 0, send)), nil, "view send"},
+		{"an override of a role of others", im.RoleSet{role(1, 0, 0), everyone}, nil, public(override(1, 0, send)), nil, "view send"},
 		{"no permission without view", im.RoleSet{everyone}, nil, public(override(im.Everyone, send, view)), nil, ""},
 		{"managing a channel includes deleting it", im.RoleSet{role(1, im.PermissionManageConversation, 0), everyone}, []im.ID{1}, public(), nil, "view send manage_conversation delete"},
 

@@ -140,7 +140,7 @@ func TestRequestsDoNotWaitForLong(t *testing.T) {
 	})
 }
 
-func TestRefusalSaysWhenToComeAgain(t *testing.T) {
+func TestRefusalSaysWhenToRetry(t *testing.T) {
 	e, ok := AsError(errTooManyReads())
 	if !ok || e.Kind != Unavailable || e.RetryAfter != time.Second {
 		t.Errorf("the refusal is %+v", e)

@@ -149,9 +149,9 @@ func TestOneWinner(t *testing.T) {
 	}
 }
 
-// TestOfflineForSendAndRevoke resumes the stream of a user who was away when a message was
+// TestOfflineDuringSendAndRevoke resumes the stream of a user who was away when a message was
 // sent and revoked: it delivers what happened, without content.
-func TestOfflineForSendAndRevoke(t *testing.T) {
+func TestOfflineDuringSendAndRevoke(t *testing.T) {
 	w := newWorld(t)
 	w.say("alice", direct("bob"), "hello")
 	away := w.committed()[len(w.committed())-1].Position
@@ -192,9 +192,9 @@ func TestOfflineForSendAndRevoke(t *testing.T) {
 	}
 }
 
-// TestErasuresGoToWhoCouldSee checks that a user who joined later does not receive erasures
+// TestErasuresReachThoseWhoCouldSee checks that a user who joined later does not receive erasures
 // of messages that they could never read.
-func TestErasuresGoToWhoCouldSee(t *testing.T) {
+func TestErasuresReachThoseWhoCouldSee(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryJoined, "owner", "early", "former")
 	m := w.say("owner", byID(id), "before")

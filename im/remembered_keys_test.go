@@ -193,7 +193,7 @@ func TestRepeatedInsertOfATrimmedMessage(t *testing.T) {
 }
 
 // An interrupted trim remembers exactly the messages that it has trimmed.
-func TestHalfATrimming(t *testing.T) {
+func TestInterruptedTrimming(t *testing.T) {
 	const messages = 250
 	w := forgetful(t)
 	var drafts []im.Draft

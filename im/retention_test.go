@@ -169,7 +169,7 @@ func TestWhoMaySetRetention(t *testing.T) {
 }
 
 // A run as of a time trims exactly what its dry run lists.
-func TestADryRunSaysExactlyWhatGoes(t *testing.T) {
+func TestDryRunShowsExactlyWhatIsTrimmed(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	w := newWorldWith(t, kept(7*day, 0))
 	short := day

@@ -43,7 +43,7 @@ func TestBlockedUsersSayNothingByRevoking(t *testing.T) {
 	}
 	minute, never := time.Minute, time.Duration(0)
 	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &minute})
-	w.equal("settings that take away", answer(err), "ok")
+	w.equal("settings that shorten", answer(err), "ok")
 	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &never})
 	w.equal("settings that keep", answer(err), "403 blocked")
 	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{ExpireAfter: &never})
@@ -132,9 +132,9 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 	}
 }
 
-// TestOnesOwnMessagesTakeNoReceipt checks that a receipt for one's own message is not
+// TestOwnMessagesTakeNoReceipt checks that a receipt for one's own message is not
 // published.
-func TestOnesOwnMessagesTakeNoReceipt(t *testing.T) {
+func TestOwnMessagesTakeNoReceipt(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "mine")
 	before := len(w.committed())

@@ -130,9 +130,9 @@ func TestSlowMode(t *testing.T) {
 	w.equal("ended", w.try("alice", id), "ok")
 }
 
-// TestSlowModeIsNoLongerThanItself checks that a clock that goes back by hours makes nobody
+// TestSlowModeWaitsAtMostItsInterval checks that a clock that goes back by hours makes nobody
 // wait for hours.
-func TestSlowModeIsNoLongerThanItself(t *testing.T) {
+func TestSlowModeWaitsAtMostItsInterval(t *testing.T) {
 	for name, create := range map[string]func(*world) im.ID{
 		"room":  func(w *world) im.ID { return w.room("owner", "alice") },
 		"group": func(w *world) im.ID { return w.group(im.HistoryAll, "owner", "alice") },

@@ -30,9 +30,9 @@ func newThread(t *testing.T) threadScene {
 	return s
 }
 
-// TestRevokingInAThreadOneHasLeft checks that a user who has left a thread may revoke there
+// TestRevokingInAThreadAfterLeaving checks that a user who has left a thread may revoke there
 // with a note, unless they may not send in its parent.
-func TestRevokingInAThreadOneHasLeft(t *testing.T) {
+func TestRevokingInAThreadAfterLeaving(t *testing.T) {
 	s := newThread(t)
 	for who, muted := range map[im.UserID]bool{"alice": false, "bob": true} {
 		m := s.say(who, byID(s.thread), "oops")

@@ -140,7 +140,7 @@ func TestUnreadOfDueMessages(t *testing.T) {
 }
 
 // For a user who joins a group with its whole history, nothing of it is unread.
-func TestNothingIsUnreadFromBeforeOneCame(t *testing.T) {
+func TestNothingFromBeforeJoiningIsUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice")
 	for range 3 {

@@ -116,7 +116,7 @@ func TestCleanupIsWokenByWhatMayLeaveSomethingToDo(t *testing.T) {
 	}
 }
 
-func TestCleanupTellsHowMuchWent(t *testing.T) {
+func TestCleanupReportsTrimmedMessages(t *testing.T) {
 	c := &cleaner{trimmed: im.RetentionOf{Messages: 7}}
 	var removed int64
 	running(t, c, func(n int64) { removed += n }, func(*retention.Cleanup) {})

@@ -134,7 +134,7 @@ func TestTimers(t *testing.T) {
 			},
 			want: []time.Duration{0, 10 * time.Second, 20 * time.Second},
 		},
-		"told before it runs": {
+		"reported before Run": {
 			before: func(d *due, timers *retention.Timers) { later(d, timers, 10*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second},
 		},
