@@ -292,7 +292,7 @@ func TestMaps(t *testing.T) {
 			}
 		}
 	}
-	for _, pkg := range []string{"im", "storage/sqlite", "storage/storagetest"} {
+	for _, pkg := range []string{"im", "storage/sqlite", "storage/storagetest", "cmd/imapi"} {
 		if !mapped[pkg] {
 			t.Errorf("%s has no map in its doc.go", pkg)
 		}

@@ -1,4 +1,3 @@
-// Command imapi is the server and its tools: see imapi help.
 package main
 
 import (

@@ -50,7 +50,8 @@
 //	space_members.go      members of a space with roles, lists and mutes
 //	versions.go           roles and access rules as of an event
 //	access_lists.go       allow and deny lists
-//	invitations.go, marks.go, mutes.go, blocks.go, users.go
+//	marks.go              a user's own state of a conversation: pinned, muted, cleared, hidden
+//	invitations.go, mutes.go, blocks.go, users.go
 //
 // The event log and retention:
 //

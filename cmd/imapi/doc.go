@@ -1,0 +1,13 @@
+// Command imapi is the server and its tools: see imapi help.
+//
+//	main.go              the list of commands, signals, exit codes
+//	flags.go             flags and help; rate_flags.go, retention_flags.go their values
+//	serve.go             the server: its flags, start and shutdown
+//	control.go           how a command reaches the running server, or else opens the data itself
+//	jobs.go              the server's side of backup, verify and reindex
+//	backup.go            backup, verify, reindex and restore
+//	import.go, export.go
+//	retention.go         previewing and running retention
+//	token.go             printing a token
+//	progress.go          progress bars
+package main
