@@ -29,6 +29,7 @@ func eventsFrom(t *testing.T, c *client.Client, cursor *string) ([]client.Event,
 // TestBackupAndRestore does what an operator does: a backup of a running server, an
 // erasure, a restore; then it checks what clients receive.
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	alice, bob := s.client("alice", ""), s.client("bob", "")
 	group := s.group(alice, "bob")
@@ -134,6 +135,7 @@ func TestBackupAndRestore(t *testing.T) {
 // TestRestoreElsewhere restores on a new machine that has only the backups and their copy
 // of the keys.
 func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	alice := s.client("alice", "")
 	group := s.group(alice)
@@ -167,6 +169,7 @@ func TestRestoreElsewhere(t *testing.T) {
 // TestVerifyFindsDamage checks that a missing key and a wrong key are found and named, and
 // that the exit status is 1. Lost keys stop a server until the operator accepts the loss.
 func TestVerifyFindsDamage(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	alice := s.client("alice", "")
 	group := s.group(alice)
@@ -215,6 +218,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 // TestReindex rebuilds the search index with a server and without one; afterwards messages
 // are found again.
 func TestReindex(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	alice := s.client("alice", "")
 	group := s.group(alice)

@@ -20,6 +20,7 @@ import (
 // send is stored once, its event is in the log once and was delivered once to a subscriber
 // that resumed, and the database is intact.
 func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	const senders = 4
 	kills := testsize.Pick(20, 5)
 	s := newServer(t)

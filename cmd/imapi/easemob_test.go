@@ -12,6 +12,7 @@ const easemobHead = `{"msg_id":"5I02","timestamp":1403099033211,"from":"zw123","
 
 // TestImportOfEasemob imports an export of Easemob by the command.
 func TestImportOfEasemob(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	group := s.group(s.client("zw123", ""), "bob")
 	dir := t.TempDir()

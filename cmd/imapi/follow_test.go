@@ -19,6 +19,7 @@ import (
 // to three conversations, and receives every event once, in order. Another subscriber,
 // which reads a byte a second, affects nobody.
 func TestSubscriberThatDisconnectsOften(t *testing.T) {
+	t.Parallel()
 	const (
 		senders  = 4
 		messages = 150 // of each sender
@@ -125,6 +126,7 @@ func crawl(t *testing.T, s *server) {
 // TestEventsReachTheMembersAtTheTime checks that an event is delivered to those who were
 // members when it happened: live, on resuming, and on replay.
 func TestEventsReachTheMembersAtTheTime(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

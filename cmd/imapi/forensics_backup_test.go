@@ -104,6 +104,7 @@ func (h *hours) speak() (takeBack map[string]func()) {
 // them, content that was not erased can be unsealed, and no erased content: neither with
 // the keys at the end, nor with the copy of them beside the last backup.
 func TestForensicsBackups(t *testing.T) {
+	t.Parallel()
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
 	h := &hours{
 		T: t, run: newMarker(),

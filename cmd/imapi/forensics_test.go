@@ -677,6 +677,7 @@ func (s *spy) waitShredded() {
 // the keys all the time. With the keys after the last erasure no erased content can be
 // unsealed from any copy, and everything else can. No file ever has content in the clear.
 func TestForensics(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	spy := newSpy(t, s.data)
 	ended := make(chan struct{})
@@ -732,6 +733,7 @@ func (s *spy) finish() {
 // Acknowledged erasures cannot be unsealed once the next server is ready; acknowledged
 // sends can.
 func TestForensicsKilled(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	spy := newSpy(t, s.data)
 	ended := make(chan struct{})

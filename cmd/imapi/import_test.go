@@ -55,6 +55,7 @@ func importLines(n int, with string) string {
 // TestCommandsWithAndWithoutAServer checks that import, export and retention do the same
 // through a running server, whatever tokens it accepts, and without one.
 func TestCommandsWithAndWithoutAServer(t *testing.T) {
+	t.Parallel()
 	var exports [2]string
 	for i, running := range []bool{true, false} {
 		t.Run(fmt.Sprintf("running %v", running), func(t *testing.T) {
@@ -140,6 +141,7 @@ func withoutIDs(t *testing.T, export string) string {
 // TestRetentionCommandTrimsWhatItPrinted checks that a run trims exactly what the dry run
 // printed, with the policy of its flags.
 func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		t.Fatal(err)
@@ -210,6 +212,7 @@ func TestControlTakesItsKeyAlone(t *testing.T) {
 // TestImportAfterAKill checks that an import can be repeated after it, or its server, was
 // killed, and that nothing is stored twice.
 func TestImportAfterAKill(t *testing.T) {
+	t.Parallel()
 	for _, victim := range []string{"server", "command", "interrupted"} {
 		t.Run(victim, func(t *testing.T) {
 			n := testsize.Pick(20000, 2000)
@@ -320,6 +323,7 @@ func TestImportCommandMisuse(t *testing.T) {
 // TestImportOverHTTP2 checks that results arrive while the request is being sent over
 // HTTP/2, too.
 func TestImportOverHTTP2(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

@@ -53,6 +53,7 @@ var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|wait
 // TestReadmeWalk types the commands in README.md into shells, and checks that they print
 // what it shows, except for ids, times and cursors.
 func TestReadmeWalk(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("the walk needs curl")
 	}
@@ -272,6 +273,7 @@ func TestReadmeGreeting(t *testing.T) {
 
 // TestReadmeGo builds the program in README.md, and talks to it.
 func TestReadmeGo(t *testing.T) {
+	t.Parallel()
 	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "```go\n")
 	source, _, ok := strings.Cut(rest, "```")
 	if !ok {

@@ -300,6 +300,7 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 }
 
 func TestPublicKeyAlgorithm(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
@@ -518,6 +519,7 @@ func TestStartsWhateverTheReadLimit(t *testing.T) {
 // TestClockGuard checks that a server whose clock jumped ahead says so wherever an operator
 // may look.
 func TestClockGuard(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "--clock-guard", "90m")
 	store, err := storage.Open(t.Context(), "", storage.Options{DataDir: s.data, Synchronous: "normal"})
 	if err != nil {

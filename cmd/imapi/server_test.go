@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -71,14 +73,8 @@ func newServer(t testing.TB, args ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	_ = l.Close()
 	s := &server{
-		t: t, bin: bin, data: filepath.Join(t.TempDir(), "data"), addr: addr, args: args,
+		t: t, bin: bin, data: filepath.Join(t.TempDir(), "data"), addr: freeAddress(t), args: args,
 		log: &syncBuffer{}, out: &syncBuffer{},
 	}
 	t.Cleanup(func() {
@@ -88,6 +84,28 @@ func newServer(t testing.TB, args ...string) *server {
 		}
 	})
 	return s
+}
+
+// lastPort is the port of the newest server less a constant. Tests of another process begin
+// elsewhere.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(10_000)) }
+
+// freeAddress returns an address that no other test gets and that no connection takes while
+// its server is down: the ports from which systems choose begin at 32768 or above.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+lastPort.Add(1)%10_000)); err == nil {
+			_ = l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal(err)
+	return ""
 }
 
 func startServer(t testing.TB, args ...string) *server {

@@ -237,6 +237,7 @@ func (w *twoDevices) catchUp(cursor string) string {
 // A client that applies the events of one device agrees with the server about what another
 // device of the user and other users did, live and after being away for a while.
 func TestTwoDevices(t *testing.T) {
+	t.Parallel()
 	for _, away := range []bool{false, true} {
 		t.Run(fmt.Sprintf("away=%t", away), func(t *testing.T) {
 			s := startServer(t)
