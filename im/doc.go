@@ -37,7 +37,9 @@
 //	group.go, thread.go    creating groups, rooms and threads
 //	space.go, channels.go  spaces and their channels
 //	space_members.go, space_roles.go, channel_overrides.go
-//	members.go             joining, leaving, adding, removing, roles; invitations.go
+//	members.go             lists of members, and events about members
+//	add_members.go, remove_members.go, member_roles.go
+//	join.go                joining at one's own request; invitations.go
 //	delete_conversation.go deleting and purging
 //
 // Messages:
@@ -48,13 +50,17 @@
 //	counts.go            what a stored message changes in its conversation
 //	history.go           pages of history
 //	search.go, search_messages.go
-//	receipts.go          receipts; unread.go unread counts
+//	receipts.go          storing receipts; deliver.go those of streams
+//	receipt_events.go    events about receipts, which go to senders
+//	message_receipts.go  the receipts of a message, for its sender
+//	unread.go            unread counts
 //	mark.go, hide.go     a user's own state, and hiding
 //
 // Erasing:
 //
 //	erasure.go           erasing a message, lists of erasures
 //	revoke.go, burn.go   the two that users cause
+//	start_burn.go        messages that start to burn when they are read
 //	keys.go, slot_set.go the keys that seal contents
 //	reconcile.go         data and keys of different age; verify.go checks them
 //	backup.go            backups
