@@ -15,9 +15,10 @@
 // Handlers are in files by what they are about: messages.go, revoke.go, receipts.go, search.go,
 // erasures.go, unread.go; conversations.go, threads.go, settings.go, members.go, mutes.go,
 // invitations.go, lists.go, blocks.go; spaces.go, space_members.go, channels.go, roles.go,
-// permissions.go; events.go (streams and pages of events); import.go, import_lines.go,
-// export.go, retention.go and line_writer.go (lines of JSON); admin.go and health.go. server.go has the options and
-// the routes, control.go the listener for commands on the same machine.
+// permissions.go; events.go (streams and pages of events; accept.go
+// which of the two a client wants); import.go, import_lines.go,
+// export.go, retention.go and line_writer.go (lines of JSON); admin.go and health.go. server.go
+// has the options and the routes, control.go the listener for commands on the same machine.
 //
 // Answers are encoded in two ways. Messages, conversations and events are appended member by
 // member (message_json.go, conversation_json.go, event_json.go, all with json_object.go), so

@@ -44,27 +44,6 @@ func (s *Server) GetEventLog(ctx context.Context, r api.GetEventLogRequestObject
 	return s.eventPage(ctx, cursor, r.Params.Limit)
 }
 
-// acceptKey is the key of the Accept header in the context of a request. OpenAPI does not
-// allow it as a parameter of an operation.
-type acceptKey struct{}
-
-// negotiated puts the Accept header into the context of GetEvents.
-func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
-	if operation != "GetEvents" {
-		return next
-	}
-	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-		return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
-	}
-}
-
-// wantsPage reports whether a client accepts JSON and no stream. A client without an Accept
-// header gets the stream.
-func wantsPage(ctx context.Context) bool {
-	accept, _ := ctx.Value(acceptKey{}).([]string)
-	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
-}
-
 // readCursor reads the cursor of a client. Last-Event-ID takes precedence: an EventSource
 // reconnects with the URL of its first request, which has an older cursor.
 func readCursor(lastEventID, cursor, pageToken *string) (*events.Cursor, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -193,18 +192,4 @@ func (s *Server) verify(r *http.Request) (auth.Principal, error) {
 		return auth.Principal{}, err
 	}
 	return s.verifier.Verify(token)
-}
-
-// hasMediaType reports whether one of the values of a header names the media type, with
-// any parameters.
-func hasMediaType(values []string, mediaType string) bool {
-	return slices.ContainsFunc(values, func(v string) bool {
-		for part := range strings.SplitSeq(v, ",") {
-			name, _, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(name), mediaType) {
-				return true
-			}
-		}
-		return false
-	})
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -140,21 +139,6 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// lockBackups locks the directory against other backups.
-func lockBackups(dir string) (unlock func(), err error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := flock(d); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrBackupInUse
-		}
-		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), d.Close())
-	}
-	return func() { _ = d.Close() }, nil
 }
 
 // deleteUnfinished deletes what an interrupted backup has left. Package keyring does the

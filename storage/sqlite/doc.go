@@ -14,7 +14,7 @@
 //	numbers.go         Go constants in SQL
 //	migrate.go         the schema and its versions; migrations/
 //	checkpointer.go    moving the write-ahead log into the database
-//	lock.go            locks of the data directory and the database
+//	lock.go            locks of the data directory, the database and backups
 //	errors.go          errors of the driver as errors for callers
 //	platform.go        the platforms that the driver supports
 //

@@ -130,3 +130,18 @@ func Resolve(path string) (string, error) {
 	}
 	return "", errors.New("too many symbolic links")
 }
+
+// lockBackups locks the directory against other backups.
+func lockBackups(dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(d); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = ErrBackupInUse
+		}
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), d.Close())
+	}
+	return func() { _ = d.Close() }, nil
+}

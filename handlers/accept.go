@@ -1,0 +1,45 @@
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/imapi/imapi/api"
+)
+
+// acceptKey is the key of the Accept header in the context of a request. OpenAPI does not
+// allow it as a parameter of an operation.
+type acceptKey struct{}
+
+// negotiated puts the Accept header into the context of GetEvents.
+func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
+	if operation != "GetEvents" {
+		return next
+	}
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
+	}
+}
+
+// wantsPage reports whether a client accepts JSON and no stream. A client without an Accept
+// header gets the stream.
+func wantsPage(ctx context.Context) bool {
+	accept, _ := ctx.Value(acceptKey{}).([]string)
+	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
+}
+
+// hasMediaType reports whether one of the values of a header names the media type, with
+// any parameters.
+func hasMediaType(values []string, mediaType string) bool {
+	return slices.ContainsFunc(values, func(v string) bool {
+		for part := range strings.SplitSeq(v, ",") {
+			name, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), mediaType) {
+				return true
+			}
+		}
+		return false
+	})
+}
