@@ -87,10 +87,7 @@ func BenchmarkFanOut(b *testing.B) {
 	b.Run("bare", func(b *testing.B) {
 		conns := sockets(b, streams)
 		bare := &Hub{opts: Options{LogID: testLog, Encode: testEncode}}
-		f, err := bare.newFrame(benchEvent(1))
-		if err != nil {
-			b.Fatal(err)
-		}
+		f := bare.newFrame(benchEvent(1))
 		for b.Loop() {
 			for _, c := range conns {
 				if _, err := c.Write(f.current().bytes); err != nil {
@@ -234,10 +231,7 @@ func BenchmarkErase(b *testing.B) {
 		}
 		e := withText(1, im.ID(i+1), "waits")
 		e.Position = 1
-		f, err := h.newFrame(e)
-		if err != nil {
-			b.Fatal(err)
-		}
+		f := h.newFrame(e)
 		h.unwritten.add(f)
 		s.offer(f)
 	}

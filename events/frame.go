@@ -21,7 +21,7 @@ const (
 
 // Encode returns the JSON of an event. cursor is the id of the event. Events of type
 // [Ready] and [Reset] have nothing but Position, Type and At.
-type Encode func(e im.Event, cursor string) ([]byte, error)
+type Encode func(e im.Event, cursor string) []byte
 
 // Frame is an event as streams write it. It is encoded once and shared by all streams that
 // get it. Its encoding is replaced when its message is erased while streams still have to
@@ -56,7 +56,7 @@ type selfErasure struct {
 }
 
 // newFrame returns the frame of an event of the log.
-func (h *Hub) newFrame(e im.Event) (*Frame, error) {
+func (h *Hub) newFrame(e im.Event) *Frame {
 	m := e.Message
 	f := &Frame{event: e}
 	f.event.Message = nil
@@ -66,35 +66,28 @@ func (h *Hub) newFrame(e im.Event) (*Frame, error) {
 			f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
 		}
 	}
-	if err := h.encodeFrame(f, m); err != nil {
-		return nil, err
-	}
-	return f, nil
+	h.encodeFrame(f, m)
+	return f
 }
 
 // encodeFrame encodes a frame with a message, nil for none. Streams that have not written
 // the frame yet write what it encodes.
-func (h *Hub) encodeFrame(f *Frame, m *im.Message) error {
+func (h *Hub) encodeFrame(f *Frame, m *im.Message) {
 	e := f.event
 	e.Message = m
-	cursor, data, err := h.encode(e)
-	if err != nil {
-		return err
-	}
+	cursor, data := h.encode(e)
 	content := m != nil && m.Content != nil
 	f.wire.Store(&wire{
 		bytes:   appendFrame(nil, cursor, e.Type, data),
 		tracked: e.Type == im.MessageCreated && e.Tracked && content,
 		content: content,
 	})
-	return nil
 }
 
-// encode encodes an event under its cursor. All frames and pages are made by it.
-func (h *Hub) encode(e im.Event) (cursor string, data []byte, err error) {
+// encode encodes an event of the log and returns its cursor, too.
+func (h *Hub) encode(e im.Event) (cursor string, data []byte) {
 	cursor = h.cursorAt(e.Position).String()
-	data, err = h.opts.Encode(e, cursor)
-	return cursor, data, err
+	return cursor, h.opts.Encode(e, cursor)
 }
 
 // cursorAt returns the cursor of a position in this log.

@@ -13,10 +13,7 @@ func carriesTombstone(e *im.Event) bool {
 
 // eraseFrame replaces the message of a frame by its tombstone.
 func (h *Hub) eraseFrame(f *Frame, tombstone *im.Message) {
-	if err := h.encodeFrame(f, tombstone); err != nil {
-		h.logUnencodable(&f.event, err)
-		h.replaceByHeartbeat(f)
-	}
+	h.encodeFrame(f, tombstone)
 }
 
 // wireAt returns the encoding of a frame to be written at a time. A message whose burn or

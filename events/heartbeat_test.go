@@ -152,10 +152,7 @@ func TestSettled(t *testing.T) {
 	if position, ok := s.settled(); !ok || position != 5 {
 		t.Errorf("an idle stream is settled at %d, %t", position, ok)
 	}
-	f, err := h.newFrame(im.Event{Position: 6})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := h.newFrame(im.Event{Position: 6})
 	s.offer(f)
 	if _, ok := s.settled(); ok {
 		t.Error("settled with a queued frame")

@@ -236,22 +236,12 @@ func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
 	if len(streams) == 0 {
 		return
 	}
-	f, err := h.newFrame(*e)
-	if err != nil {
-		h.logUnencodable(e, err)
-		return
-	}
+	f := h.newFrame(*e)
 	h.unwritten.add(f)
 	for _, s := range streams {
 		s.offer(f)
 	}
 	h.unwritten.release(f)
-}
-
-// logUnencodable logs an event that is skipped because it cannot be encoded. If it ended
-// streams, they would resume at it for ever.
-func (h *Hub) logUnencodable(e *im.Event, err error) {
-	h.opts.Logger.Error("encode an event", "error", faults.Text(err), "type", e.Type)
 }
 
 // fallBack has all streams read the log up to head, because events up to it were missed.

@@ -262,7 +262,7 @@ type testEnvelope struct {
 	Text string       `json:"text,omitempty"`
 }
 
-func testEncode(e im.Event, cursor string) ([]byte, error) {
+func testEncode(e im.Event, cursor string) []byte {
 	v := testEnvelope{ID: cursor, Type: e.Type}
 	if e.Message != nil {
 		v.Text = "erased"
@@ -270,7 +270,11 @@ func testEncode(e im.Event, cursor string) ([]byte, error) {
 			v.Text = string(e.Message.Content.Body)
 		}
 	}
-	return json.Marshal(v)
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 // newTestHub returns a hub that follows the model until the test ends.

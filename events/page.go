@@ -41,9 +41,7 @@ func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit in
 	if cursor != nil {
 		var reset bool
 		if p.after, reset = Resolve(*cursor, bounds, h.opts.LogID); reset {
-			if err := p.reset(p.after); err != nil {
-				return Page{}, err
-			}
+			p.reset(p.after)
 		}
 	}
 	for range maxPageWindows {
@@ -56,14 +54,10 @@ func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit in
 		}
 		if w.Cut > p.after {
 			// The log was trimmed since its bounds were read.
-			if err := p.reset(bounds.Head); err != nil {
-				return Page{}, err
-			}
+			p.reset(bounds.Head)
 			break
 		}
-		if err := p.add(w); err != nil {
-			return Page{}, err
-		}
+		p.add(w)
 	}
 	return Page{Items: p.items, Cursor: h.cursorAt(p.after), More: p.after < bounds.Head}, nil
 }
@@ -79,29 +73,25 @@ type pageReader struct {
 
 func (p *pageReader) full() bool { return len(p.items) >= p.limit || p.bytes >= maxPageBytes }
 
-func (p *pageReader) put(e im.Event) error {
-	_, data, err := p.hub.encode(e)
+func (p *pageReader) put(e im.Event) {
+	_, data := p.hub.encode(e)
 	p.items, p.bytes = append(p.items, data), p.bytes+len(data)
-	return err
 }
 
 // reset adds a [Reset] and continues after a position.
-func (p *pageReader) reset(at im.Position) error {
+func (p *pageReader) reset(at im.Position) {
 	p.after = at
-	return p.put(im.Event{Type: Reset, Position: at, At: time.Now()})
+	p.put(im.Event{Type: Reset, Position: at, At: time.Now()})
 }
 
 // add adds the events of a window until the page is full.
-func (p *pageReader) add(w im.EventWindow) error {
+func (p *pageReader) add(w im.EventWindow) {
 	for _, e := range w.Events {
 		if p.full() {
-			return nil
+			return
 		}
-		if err := p.put(e); err != nil {
-			return err
-		}
+		p.put(e)
 		p.after = e.Position
 	}
 	p.after = w.Through
-	return nil
 }

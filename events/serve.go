@@ -170,10 +170,7 @@ func (v *service) reset() error {
 // sendOwn writes an event of the stream itself under a cursor, after the bytes of before.
 func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
-	data, err := v.hub.opts.Encode(im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", typ, err)
-	}
+	data := v.hub.opts.Encode(im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
 	if err := v.send(appendFrame(before, id, typ, data)); err != nil {
 		return err
 	}
@@ -252,12 +249,7 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		}
 		frames = make([]*Frame, 0, len(win.Events))
 		for i := range win.Events {
-			f, err := v.hub.newFrame(win.Events[i])
-			if err != nil {
-				v.hub.logUnencodable(&win.Events[i], err)
-				continue
-			}
-			frames = append(frames, f)
+			frames = append(frames, v.hub.newFrame(win.Events[i]))
 		}
 		v.hub.unwritten.add(frames...)
 		v.hold(frames)

@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/imapi/imapi/im"
 )
 
@@ -193,7 +191,7 @@ func TestNoReadsWhileKeepingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		encoded := 0
-		h := newTestHub(t, m, Options{Encode: func(e im.Event, cursor string) ([]byte, error) {
+		h := newTestHub(t, m, Options{Encode: func(e im.Event, cursor string) []byte {
 			if e.Type == im.MessageCreated {
 				encoded++
 			}
@@ -348,34 +346,5 @@ func TestMembersLookUpFails(t *testing.T) {
 		synctest.Wait()
 		c.read()
 		c.expect(m)
-	})
-}
-
-// An event that cannot be encoded must not hold up later ones.
-func TestUnencodableEvent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newModel()
-		h := newTestHub(t, m, Options{Encode: func(e im.Event, cursor string) ([]byte, error) {
-			if e.Position == 3 {
-				return nil, errors.New("no")
-			}
-			return testEncode(e, cursor)
-		}})
-		live, late := newClient(t, h, "a", ""), newClient(t, h, "a", "x")
-		late.cursor, late.from = &Cursor{Log: testLog}, 0
-		live.connect(newPipe())
-		m.create(1, "a")
-		for range 3 {
-			m.commit(sent(1))
-		}
-		synctest.Wait()
-		late.connect(newPipe())
-		synctest.Wait()
-		for _, c := range []*client{live, late} {
-			c.read()
-			if diff := cmp.Diff([]im.Position{1, 2, 4}, c.got); diff != "" {
-				t.Errorf("%v: unexpected positions (-want +received):\n%s", c.actor, diff)
-			}
-		}
 	})
 }

@@ -382,12 +382,8 @@ func TestEventsOfConversations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.event.At = at
 			c.want["id"], c.want["at"] = "cursor", "2026-01-02T03:04:05.000Z"
-			b, err := handlers.EncodeEvent(c.event, "cursor")
-			if err != nil {
-				t.Fatal(err)
-			}
 			var got map[string]any
-			if err := json.Unmarshal(b, &got); err != nil {
+			if err := json.Unmarshal(handlers.EncodeEvent(c.event, "cursor"), &got); err != nil {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got, c.want) {

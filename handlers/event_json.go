@@ -6,14 +6,16 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// EncodeEvent returns the JSON of an event. cursor is its id. The error is always nil, as
-// [events.Encode] requires one.
-func EncodeEvent(e im.Event, cursor string) ([]byte, error) {
-	size := 512
-	if m := e.Message; m != nil && m.Content != nil {
-		size += len(m.Content.Sent)
+// EncodeEvent returns the JSON of an event. cursor is its id.
+func EncodeEvent(e im.Event, cursor string) []byte {
+	size := 512 // an event and names of usual length
+	if m := e.Message; m != nil {
+		size += 512
+		if m.Content != nil {
+			size += len(m.Content.Sent)
+		}
 	}
-	return appendEvent(make([]byte, 0, size), e, cursor), nil
+	return appendEvent(make([]byte, 0, size), e, cursor)
 }
 
 func appendEvent(buf []byte, e im.Event, cursor string) []byte {
