@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
@@ -76,8 +78,8 @@ func TestExportRoundTrip(t *testing.T) {
 				t.Errorf("round %d: %+v: %s", round, r, lines[r.Line-1])
 			}
 		}
-		if again := to.export(); again != whole {
-			t.Errorf("round %d:\n%s", round, diff(whole, again))
+		if diff := cmp.Diff(whole, to.export()); diff != "" {
+			t.Errorf("round %d: the second export differs (-first +second):\n%s", round, diff)
 		}
 	}
 
@@ -122,24 +124,6 @@ func TestExportRoundTrip(t *testing.T) {
 	}
 }
 
-func diff(a, b string) string {
-	as, bs := strings.Split(a, "\n"), strings.Split(b, "\n")
-	var out strings.Builder
-	for i := range max(len(as), len(bs)) {
-		x, y := "", ""
-		if i < len(as) {
-			x = as[i]
-		}
-		if i < len(bs) {
-			y = bs[i]
-		}
-		if x != y {
-			fmt.Fprintf(&out, "- %s\n+ %s\n", x, y)
-		}
-	}
-	return out.String()
-}
-
 // TestExportLeavesOutWhatIsPastRetention checks that messages past retention are not
 // exported, that replies to them can be imported all the same, and that members who joined
 // later see what comes next.
@@ -162,8 +146,8 @@ func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if again := strings.Split(strings.TrimSpace(to.export()), "\n"); strings.Join(again, "") != strings.Join(lines, "") {
-		t.Error(diff(strings.Join(lines, "\n"), strings.Join(again, "\n")))
+	if diff := cmp.Diff(lines, strings.Split(strings.TrimSpace(to.export()), "\n")); diff != "" {
+		t.Errorf("the second export differs (-first +second):\n%s", diff)
 	}
 	to.say("alice", group, "next")
 	if page := to.must(200, "carol", "GET", "/v1/conversations/"+group+"/messages", ""); len(page["items"].([]any)) != 1 {

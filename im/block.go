@@ -61,7 +61,7 @@ func (p Policy) livesLonger(before, after Conversation) bool {
 	longer := func(before, after time.Duration) bool { // 0 is for ever
 		return before != 0 && (after == 0 || after > before)
 	}
-	return longer(before.ExpireAfter, after.ExpireAfter) || longer(p.retention(before), p.retention(after))
+	return longer(before.ExpireAfter, after.ExpireAfter) || longer(p.retention(before.Retention), p.retention(after.Retention))
 }
 
 func errBlocked() error {

@@ -2,12 +2,12 @@ package im
 
 import "time"
 
-// retention returns how long messages of the conversation are kept: its own setting, up to
-// the policy's maximum, or the policy's if it has none; 0 is for ever.
-func (p Policy) retention(c Conversation) time.Duration {
+// retention returns how long messages of a conversation with this setting are kept: for the
+// setting's time, up to the policy's maximum, or for the policy's if it is nil; 0 is for ever.
+func (p Policy) retention(setting *time.Duration) time.Duration {
 	keep := p.Retention
-	if c.Retention != nil {
-		keep = *c.Retention
+	if setting != nil {
+		keep = *setting
 	}
 	if p.RetentionMax > 0 && (keep == 0 || keep > p.RetentionMax) {
 		keep = p.RetentionMax
@@ -18,7 +18,7 @@ func (p Policy) retention(c Conversation) time.Duration {
 // cutoffOf returns the time before which messages are past retention at now in a
 // conversation with this setting, zero if they never are.
 func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
-	keep := p.retention(Conversation{Retention: setting})
+	keep := p.retention(setting)
 	if keep == 0 {
 		return time.Time{}
 	}

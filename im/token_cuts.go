@@ -27,21 +27,20 @@ const cutPage = 1000
 // TokenCuts calls fn with every stored cut-off. It returns the time of the latest one that
 // was forgotten, zero if there is none. It is no longer known whose tokens that one cut
 // off. Its error is that of the store.
+//
+// Each page is a snapshot of its own. The time is read last, so that a cut-off that is
+// forgotten between two pages is in one of the results.
 func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten time.Time, err error) {
-	forgotten, err = view(ctx, s, Reader.ForgottenCut)
-	if err != nil {
-		return forgotten, err
-	}
 	for after := (*TokenCut)(nil); ; {
 		page, err := view(ctx, s, func(r Reader) ([]TokenCut, error) { return r.TokenCuts(after, cutPage) })
 		if err != nil {
-			return forgotten, err
+			return time.Time{}, err
 		}
 		for _, cut := range page {
 			fn(cut)
 		}
 		if len(page) < cutPage {
-			return forgotten, nil
+			return view(ctx, s, Reader.ForgottenCut)
 		}
 		after = &page[len(page)-1]
 	}

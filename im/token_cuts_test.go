@@ -62,7 +62,7 @@ func TestManyTokenCuts(t *testing.T) {
 	forgotten, err := s.TokenCuts(w.ctx, func(c im.TokenCut) { got[c.User] = true })
 	w.must(err)
 	w.equal("read", []any{len(got), forgotten.IsZero()}, []any{cuts + 1, true})
-	w.equal("snapshots", counted.views, 4) // the forgotten ones, and three pages
+	w.equal("snapshots", counted.views, 4) // three pages, and the time of the latest forgotten one
 	w.equal("cut-offs of the longest", counted.most, 1000)
 
 	forget := func() (int, time.Time) {

@@ -41,7 +41,7 @@ func (r *Reader) next() ([]byte, error) {
 	tooLong := false
 	for errors.Is(err, bufio.ErrBufferFull) {
 		line, err = r.in.ReadSlice('\n')
-		if tooLong = tooLong || len(r.long)+len(line) > MaxLine+1; !tooLong {
+		if tooLong = tooLong || len(r.long)+len(bytes.TrimSuffix(line, []byte{'\n'})) > MaxLine; !tooLong {
 			r.long = append(r.long, line...)
 		}
 	}

@@ -23,7 +23,7 @@ func TestReader(t *testing.T) {
 		"blank lines and spaces":  {" \t\n a \r\n\n", []string{"", "a", "", ""}},
 		"longer than the buffer":  {long + "\nb", []string{long, "b"}},
 		"as long as is allowed":   {longest + "\nb", []string{longest, "b"}},
-		"too long, then another":  {longest + "xx\nb", []string{"too long", "b"}},
+		"too long, then another":  {longest + "x\nb", []string{"too long", "b"}},
 		"too long at the end":     {"a\n" + longest + "xx", []string{"a", "too long", ""}},
 		"far too long, no memory": {strings.Repeat(longest, 4) + "\nb", []string{"too long", "b"}},
 	} {

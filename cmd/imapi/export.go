@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -60,13 +61,8 @@ func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 type counted struct{ bar *progress }
 
 func (c counted) Write(b []byte) (int, error) {
-	c.bar.add(len(b))
-	for _, x := range b {
-		if x == '\n' {
-			c.bar.done.Add(1)
-		}
-	}
-	return len(b), nil
+	c.bar.done.Add(int64(bytes.Count(b, []byte{'\n'})))
+	return c.bar.Write(b)
 }
 
 // writeFile writes a file that only this user can read. It has its name once it is complete.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	endian "encoding/binary"
 	"encoding/json"
 	"flag"
@@ -25,7 +26,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-var kills = flag.Int("kills", 20, "how often a server is killed in TestForensicsKilled")
+var kills = flag.Int("kills", 0, "how often TestForensicsKilled kills the server; 0 is 20 times, or 3 with -short")
 
 // promise is the time within which a key is shredded after its content was erased.
 const promise = 5 * time.Second
@@ -742,7 +743,7 @@ func TestForensicsKilled(t *testing.T) {
 		st := newStage(spy, s)
 		load.Go(func() { st.keep(ended) })
 	}
-	kills := testsize.Pick(*kills, 3)
+	kills := cmp.Or(*kills, testsize.Pick(20, 3))
 	var killed atomic.Int64
 	for range 3 {
 		st := newStage(spy, s)

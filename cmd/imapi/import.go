@@ -194,16 +194,20 @@ func endOf(sent <-chan error) error {
 
 // send sends the file in chunks of complete lines. It does not wait for a full chunk.
 func (r *importRun) send(in io.Reader, to io.Writer) error {
-	lines := bufio.NewReaderSize(in, 64<<10)
+	lines := transfer.NewReader(io.TeeReader(in, r.bar))
 	var out bytes.Buffer
 	for number := int64(1); ; number++ {
-		line, err := readLine(lines)
-		r.bar.add(len(line))
-		if err != nil && !errors.Is(err, io.EOF) {
+		line, err := lines.Next()
+		switch {
+		case errors.Is(err, bufio.ErrTooLong):
+			r.count(&r.failed)
+			r.bar.printf("line %d: longer than %d bytes\n", number, transfer.MaxLine)
+			err = nil
+		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		}
 		r.put(&out, number, line)
-		if err != nil || out.Len() >= 64<<10 || lines.Buffered() == 0 {
+		if err != nil || out.Len() >= 64<<10 || !lines.Ready() {
 			if _, err := to.Write(out.Bytes()); err != nil {
 				return err
 			}
@@ -215,29 +219,9 @@ func (r *importRun) send(in io.Reader, to io.Writer) error {
 	}
 }
 
-// longestLine is the most that is kept of a line, in bytes. The server refuses lines longer
-// than [transfer.MaxLine].
-const longestLine = 2 << 20
-
-// readLine reads a line. It returns only the beginning of one longer than longestLine.
-func readLine(in *bufio.Reader) ([]byte, error) {
-	line, err := in.ReadSlice('\n')
-	if !errors.Is(err, bufio.ErrBufferFull) {
-		return line, err
-	}
-	whole := bytes.Clone(line)
-	for errors.Is(err, bufio.ErrBufferFull) {
-		line, err = in.ReadSlice('\n')
-		if len(whole) < longestLine {
-			whole = append(whole, line...)
-		}
-	}
-	return whole, err
-}
-
 // put appends to out what a line of the file sends.
 func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
-	if line = bytes.TrimSpace(line); len(line) == 0 {
+	if len(line) == 0 {
 		return
 	}
 	lines := [][]byte{line}

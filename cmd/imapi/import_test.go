@@ -80,9 +80,9 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 			if !strings.Contains(diag, "50 stored, 0 already there, 0 failed") || strings.Contains(diag, "\r") {
 				t.Errorf("first: %s", diag)
 			}
-			status, _, diag := s.command(group+importLines(51, "")+"{\n"+importLines(1, `,"seq":0`), "import", "-")
-			if status != 1 || !strings.Contains(diag, "2 stored, 50 already there, 2 failed") ||
-				!strings.Contains(diag, "line 53: 400 malformed_json") || !strings.Contains(diag, "line 54: 400 invalid_request: seq ") {
+			status, _, diag := s.command(group+importLines(51, "")+"{\n"+importLines(1, `,"seq":0`)+strings.Repeat("x", 1<<20+1), "import", "-")
+			if status != 1 || !strings.Contains(diag, "2 stored, 50 already there, 3 failed") || !strings.Contains(diag, "line 53: 400 malformed_json") ||
+				!strings.Contains(diag, "line 54: 400 invalid_request: seq ") || !strings.Contains(diag, "line 55: longer than 1048576 bytes") {
 				t.Errorf("again, and more: exit %d %s", status, diag)
 			}
 			// The group keeps messages for 30 days.

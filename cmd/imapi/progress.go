@@ -58,7 +58,11 @@ func isTerminal(out io.Writer) bool {
 	return err != nil || !os.SameFile(info, null)
 }
 
-func (p *progress) add(bytes int) { p.bytes.Add(int64(bytes)) }
+// Write counts bytes.
+func (p *progress) Write(b []byte) (int, error) {
+	p.bytes.Add(int64(len(b)))
+	return len(b), nil
+}
 
 // printf prints text above the bar.
 func (p *progress) printf(format string, args ...any) {

@@ -10,7 +10,7 @@ import (
 // TestProgressLine checks the text of the bar, with and without a known size.
 func TestProgressLine(t *testing.T) {
 	p := newProgress(&bytes.Buffer{}, 4_000_000)
-	p.add(1_000_000)
+	p.bytes.Store(1_000_000)
 	p.done.Add(30)
 	want := " 25% [======                  ]  1.0 MB  30 lines  15/s  6s left"
 	if got := p.line(2 * time.Second); got != want {

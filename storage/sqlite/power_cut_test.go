@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -22,7 +23,7 @@ import (
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
-var cuts = flag.Int("cuts", 100, "how often the power is cut in TestPowerCuts")
+var cuts = flag.Int("cuts", 0, "how often TestPowerCuts cuts the power; 0 is 100 times, or 15 with -short")
 
 // The marks that clients make on the disk.
 type (
@@ -229,7 +230,7 @@ func TestPowerCuts(t *testing.T) {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	replay := disk.Replay()
 	counts := map[string]int{}
-	cuts := testsize.Pick(*cuts, 15)
+	cuts := cmp.Or(*cuts, testsize.Pick(100, 15))
 	for n := range cuts {
 		// One cut in each part of the run.
 		part := replay.Len() / cuts

@@ -186,18 +186,23 @@ func testMarksOfNonMembers(w *world) {
 	}
 }
 
+// timeOf reads a time that may not exist. It is zero if and only if it was not found.
+func (w *world) timeOf(fn func(im.Reader) (at time.Time, found bool, err error)) time.Time {
+	w.Helper()
+	return read(w, func(r im.Reader) (time.Time, error) {
+		at, found, err := fn(r)
+		if found == at.IsZero() {
+			w.Errorf("found %t at %v", found, at)
+		}
+		return at, err
+	})
+}
+
 func testSpoke(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
-	spoke := func(id im.ID, user im.UserID) (at time.Time) {
+	spoke := func(id im.ID, user im.UserID) time.Time {
 		w.Helper()
-		w.view(func(r im.Reader) error {
-			got, found, err := r.Spoke(id, user)
-			if at = got; found == got.IsZero() {
-				w.Fatalf("%v, %v", got, found)
-			}
-			return err
-		})
-		return at
+		return w.timeOf(func(r im.Reader) (time.Time, bool, error) { return r.Spoke(id, user) })
 	}
 	w.equal("before", spoke(id, "alice"), time.Time{})
 	for n := range 2 {
@@ -215,16 +220,9 @@ func testSpoke(w *world) {
 
 func testLastSent(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice")
-	last := func(id im.ID, user im.UserID) (at time.Time) {
+	last := func(id im.ID, user im.UserID) time.Time {
 		w.Helper()
-		w.view(func(r im.Reader) error {
-			got, found, err := r.LastSent(id, user)
-			if at = got; found == got.IsZero() {
-				w.Fatalf("%v, %v", got, found)
-			}
-			return err
-		})
-		return at
+		return w.timeOf(func(r im.Reader) (time.Time, bool, error) { return r.LastSent(id, user) })
 	}
 	w.equal("before", last(id, "alice"), time.Time{})
 	first := w.send(w.text(id, "alice", "said"))
