@@ -35,6 +35,7 @@ var house = map[string][]string{
 	"blobs":               {"im"},
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
+	"sniff":               {},
 	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/supported"},
 	"storage/record":      {"im", "seqs", "search"},
 	"storage/searchindex": {"faults", "search", "storage/sqlite/supported"},
@@ -73,6 +74,7 @@ var forbiddenOutside = []struct {
 	{"im", "anything but the standard library, Unicode's normal forms and sets of seqs", func(p string) bool {
 		return strings.Contains(strings.Split(p, "/")[0], ".") && p != "golang.org/x/text/unicode/norm" && p != ourModule+"seqs"
 	}},
+	{"sniff", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"im", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"transfer", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
