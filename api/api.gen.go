@@ -542,7 +542,7 @@ type CreateSpace struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings What to change; members that are left out do not change.
+	// Settings What to change; fields that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
@@ -821,11 +821,11 @@ type Grants = map[Permission]Grant
 
 // Health The server is healthy.
 type Health struct {
-	// Details What an operator should know although the server can serve; left out if there is
-	// nothing. After the server's clock jumped ahead by more than a day, nothing is
-	// trimmed for some time (`--clock-guard`): set the clock right before that ends.
-	// While the key file cannot be written, erased messages are unreadable, but their
-	// keys wait to be destroyed: check the disk.
+	// Details Problems that an operator should know of although the server can serve; absent if
+	// there are none. After the server's clock jumped ahead by more than a day, nothing is
+	// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
+	// the key file cannot be written, erased messages are unreadable, but their keys wait
+	// to be destroyed: check the disk.
 	Details *HealthDetails `json:"details,omitempty"`
 
 	// Status Always `ok`.
@@ -835,11 +835,11 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails What an operator should know although the server can serve; left out if there is
-// nothing. After the server's clock jumped ahead by more than a day, nothing is
-// trimmed for some time (`--clock-guard`): set the clock right before that ends.
-// While the key file cannot be written, erased messages are unreadable, but their
-// keys wait to be destroyed: check the disk.
+// HealthDetails Problems that an operator should know of although the server can serve; absent if
+// there are none. After the server's clock jumped ahead by more than a day, nothing is
+// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
+// the key file cannot be written, erased messages are unreadable, but their keys wait
+// to be destroyed: check the disk.
 type HealthDetails struct {
 	// ClockJumpedSeconds By how much the clock jumped ahead.
 	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
@@ -895,7 +895,7 @@ type HideMessages struct {
 // HideMessagesAll All messages so far.
 type HideMessagesAll bool
 
-// History What a new member may read - messages since joining, or all.
+// History What a new member may read - messages from joining on, or all.
 type History string
 
 // ImportConversation A conversation for an import. One whose id exists already does not change.
@@ -1092,7 +1092,7 @@ type ImportResult struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1100,11 +1100,11 @@ type ImportResult struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1112,7 +1112,7 @@ type ImportResult struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1535,7 +1535,7 @@ type Problem struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1543,11 +1543,11 @@ type Problem struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1555,7 +1555,7 @@ type Problem struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1630,7 +1630,7 @@ type Problem struct {
 // | `already_expired` | 409 | the message has expired |
 // | `not_burnable` | 409 | the message was not sent with `burn` |
 // | `id_taken` | 409 | the `id` belongs to something else |
-// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
@@ -1638,11 +1638,11 @@ type Problem struct {
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-// | `direct_with_self` | 422 | `@` with your own id |
-// | `direct_conversation` | 422 | a direct conversation does not have this |
-// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+// | `direct_conversation` | 422 | direct conversations do not support this |
+// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 // | `too_many_members` | 422 | the group, room or space would have too many members |
-// | `one_owner` | 422 | a group or room has one owner |
+// | `one_owner` | 422 | a group or room has only one owner |
 // | `members_unsupported` | 422 | the members and their roles follow from the parent |
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
@@ -1650,7 +1650,7 @@ type Problem struct {
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
-// | `retention_too_long` | 422 | the server does not keep messages for so long |
+// | `retention_too_long` | 422 | the server does not keep messages for that long |
 // | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 // | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 // | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1708,7 +1708,7 @@ type Receipted struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// Receipts Who has got and read a message, and who has not.
+// Receipts Who has received and read a message, and who has not read it.
 type Receipts struct {
 	// Delivered Users to whom it was delivered, and when.
 	Delivered []Receipt `json:"delivered"`
@@ -1839,7 +1839,7 @@ type RevokeResult struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1847,11 +1847,11 @@ type RevokeResult struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1859,7 +1859,7 @@ type RevokeResult struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1900,8 +1900,8 @@ type RolePosition = int32
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
-	// AfterSeconds How long the message stays after it was read; 0 erases it with the read
-	// receipt.
+	// AfterSeconds How long the message stays after it was read; with 0 it is erased as soon as it
+	// is read.
 	AfterSeconds int64 `json:"after_seconds"`
 
 	// UnreadTTLSeconds How long the message stays unread, counted from sending.
@@ -1935,10 +1935,10 @@ type SendCustom struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -1983,10 +1983,10 @@ type SendLocation struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2010,10 +2010,10 @@ type SendMessage struct {
 }
 
 // SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
-// may be. It is stored and erased with the content of the message, and repetitions
-// under a `client_id` must have the same. It is intended for webhooks; until the
-// server has them, nobody receives it: it is in no message, event or export, and
-// imapi itself sends to no push service.
+// may be. It is stored and erased with the content of the message, and a repetition
+// under the same `client_id` must have the same value. It is intended for webhooks;
+// until the server has them, nobody receives it: it is in no message, event or export,
+// and imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
@@ -2055,10 +2055,10 @@ type SendText struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2093,7 +2093,7 @@ type Settings struct {
 	// ExpireAfterSeconds When messages expire that do not set it themselves; null if they do not.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
-	// History What a new member may read - messages since joining, or all.
+	// History What a new member may read - messages from joining on, or all.
 	History History `json:"history"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
@@ -2134,11 +2134,11 @@ type SettingsPatch struct {
 	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// ExpireAfterSeconds When messages expire that do not set it themselves, in seconds from sending;
-	// null if they do not.
+	// ExpireAfterSeconds When messages without an expiry of their own expire, in seconds from sending;
+	// null for never.
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
-	// History What a new member may read - messages since joining, or all.
+	// History What a new member may read - messages from joining on, or all.
 	History *History `json:"history,omitempty"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
@@ -2302,7 +2302,7 @@ type SpaceSettings struct {
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
 
-// SpaceSettingsPatch What to change; members that are left out do not change.
+// SpaceSettingsPatch What to change; fields that are left out do not change.
 type SpaceSettingsPatch struct {
 	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
@@ -2313,12 +2313,12 @@ type SpaceSettingsPatch struct {
 	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others in channels
-	// that do not set it themselves; 0 for no limit, null to use the server's.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others, in channels
+	// that do not set it; 0 for no limit, null to use the server's.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long senders may revoke their own messages in channels that do not set it
-	// themselves; 0 for no limit, null to use the server's.
+	// RevokeWindowSeconds How long senders may revoke their own messages, in channels that do not set it;
+	// 0 for no limit, null to use the server's.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
@@ -2396,7 +2396,7 @@ type UnreadOf struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// UpdateConversation What to change; members that are left out do not change.
+// UpdateConversation What to change; fields that are left out do not change.
 type UpdateConversation struct {
 	// Muted Your own setting: clients and push do not notify about it.
 	Muted *bool `json:"muted,omitempty"`
@@ -2423,7 +2423,7 @@ type UpdateConversation struct {
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// UpdateRole What to change; members that are left out do not change.
+// UpdateRole What to change; fields that are left out do not change.
 type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
@@ -2436,12 +2436,12 @@ type UpdateRole struct {
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// UpdateSpace What to change; members that are left out do not change.
+// UpdateSpace What to change; fields that are left out do not change.
 type UpdateSpace struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Settings What to change; members that are left out do not change.
+	// Settings What to change; fields that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
@@ -2693,7 +2693,7 @@ type ListMessagesParams struct {
 	// combined with `before_seq`, `after_seq`, `from` or `to`.
 	Around *Around `form:"around,omitempty" json:"around,omitempty"`
 
-	// IncludeErased false leaves tombstones out.
+	// IncludeErased Whether tombstones are included.
 	IncludeErased *IncludeErased `form:"include_erased,omitempty" json:"include_erased,omitempty"`
 
 	// Type Only messages of this type.
@@ -3297,7 +3297,7 @@ type ServerInterface interface {
 	// BurnMessage Burn a message now
 	// (POST /v1/messages/{message}/burn)
 	BurnMessage(w http.ResponseWriter, r *http.Request, message MessageID)
-	// GetReceipts List who has got and read a message
+	// GetReceipts List who has received and read a message
 	// (GET /v1/messages/{message}/receipts)
 	GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID)
 	// RevokeMessage Revoke a message
@@ -3735,7 +3735,7 @@ func (_ Unimplemented) BurnMessage(w http.ResponseWriter, r *http.Request, messa
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetReceipts List who has got and read a message
+// GetReceipts List who has received and read a message
 // (GET /v1/messages/{message}/receipts)
 func (_ Unimplemented) GetReceipts(w http.ResponseWriter, r *http.Request, message MessageID) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -9909,7 +9909,7 @@ type StrictServerInterface interface {
 	// BurnMessage Burn a message now
 	// (POST /v1/messages/{message}/burn)
 	BurnMessage(ctx context.Context, request BurnMessageRequestObject) (BurnMessageResponseObject, error)
-	// GetReceipts List who has got and read a message
+	// GetReceipts List who has received and read a message
 	// (GET /v1/messages/{message}/receipts)
 	GetReceipts(ctx context.Context, request GetReceiptsRequestObject) (GetReceiptsResponseObject, error)
 	// RevokeMessage Revoke a message

@@ -543,7 +543,7 @@ type CreateSpace struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Settings What to change; members that are left out do not change.
+	// Settings What to change; fields that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
@@ -822,11 +822,11 @@ type Grants = map[Permission]Grant
 
 // Health The server is healthy.
 type Health struct {
-	// Details What an operator should know although the server can serve; left out if there is
-	// nothing. After the server's clock jumped ahead by more than a day, nothing is
-	// trimmed for some time (`--clock-guard`): set the clock right before that ends.
-	// While the key file cannot be written, erased messages are unreadable, but their
-	// keys wait to be destroyed: check the disk.
+	// Details Problems that an operator should know of although the server can serve; absent if
+	// there are none. After the server's clock jumped ahead by more than a day, nothing is
+	// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
+	// the key file cannot be written, erased messages are unreadable, but their keys wait
+	// to be destroyed: check the disk.
 	Details *HealthDetails `json:"details,omitempty"`
 
 	// Status Always `ok`.
@@ -836,11 +836,11 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails What an operator should know although the server can serve; left out if there is
-// nothing. After the server's clock jumped ahead by more than a day, nothing is
-// trimmed for some time (`--clock-guard`): set the clock right before that ends.
-// While the key file cannot be written, erased messages are unreadable, but their
-// keys wait to be destroyed: check the disk.
+// HealthDetails Problems that an operator should know of although the server can serve; absent if
+// there are none. After the server's clock jumped ahead by more than a day, nothing is
+// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
+// the key file cannot be written, erased messages are unreadable, but their keys wait
+// to be destroyed: check the disk.
 type HealthDetails struct {
 	// ClockJumpedSeconds By how much the clock jumped ahead.
 	ClockJumpedSeconds int64 `json:"clock_jumped_seconds"`
@@ -896,7 +896,7 @@ type HideMessages struct {
 // HideMessagesAll All messages so far.
 type HideMessagesAll bool
 
-// History What a new member may read - messages since joining, or all.
+// History What a new member may read - messages from joining on, or all.
 type History string
 
 // ImportConversation A conversation for an import. One whose id exists already does not change.
@@ -1093,7 +1093,7 @@ type ImportResult struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1101,11 +1101,11 @@ type ImportResult struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1113,7 +1113,7 @@ type ImportResult struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1536,7 +1536,7 @@ type Problem struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1544,11 +1544,11 @@ type Problem struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1556,7 +1556,7 @@ type Problem struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1631,7 +1631,7 @@ type Problem struct {
 // | `already_expired` | 409 | the message has expired |
 // | `not_burnable` | 409 | the message was not sent with `burn` |
 // | `id_taken` | 409 | the `id` belongs to something else |
-// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
@@ -1639,11 +1639,11 @@ type Problem struct {
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-// | `direct_with_self` | 422 | `@` with your own id |
-// | `direct_conversation` | 422 | a direct conversation does not have this |
-// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+// | `direct_conversation` | 422 | direct conversations do not support this |
+// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 // | `too_many_members` | 422 | the group, room or space would have too many members |
-// | `one_owner` | 422 | a group or room has one owner |
+// | `one_owner` | 422 | a group or room has only one owner |
 // | `members_unsupported` | 422 | the members and their roles follow from the parent |
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
@@ -1651,7 +1651,7 @@ type Problem struct {
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
-// | `retention_too_long` | 422 | the server does not keep messages for so long |
+// | `retention_too_long` | 422 | the server does not keep messages for that long |
 // | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 // | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 // | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1709,7 +1709,7 @@ type Receipted struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// Receipts Who has got and read a message, and who has not.
+// Receipts Who has received and read a message, and who has not read it.
 type Receipts struct {
 	// Delivered Users to whom it was delivered, and when.
 	Delivered []Receipt `json:"delivered"`
@@ -1840,7 +1840,7 @@ type RevokeResult struct {
 	// | `already_expired` | 409 | the message has expired |
 	// | `not_burnable` | 409 | the message was not sent with `burn` |
 	// | `id_taken` | 409 | the `id` belongs to something else |
-	// | `clock_jumped` | 409 | the server's clock jumped ahead and is not trusted with what cannot be undone; `detail` says for how long |
+	// | `clock_jumped` | 409 | the server's clock jumped ahead, so nothing irreversible is done for now; `detail` says for how long |
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
@@ -1848,11 +1848,11 @@ type RevokeResult struct {
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
-	// | `direct_with_self` | 422 | `@` with your own id |
-	// | `direct_conversation` | 422 | a direct conversation does not have this |
-	// | `reply_to_not_found` | 422 | `reply_to` is no message of this conversation that you can read |
+	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
+	// | `direct_conversation` | 422 | direct conversations do not support this |
+	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
 	// | `too_many_members` | 422 | the group, room or space would have too many members |
-	// | `one_owner` | 422 | a group or room has one owner |
+	// | `one_owner` | 422 | a group or room has only one owner |
 	// | `members_unsupported` | 422 | the members and their roles follow from the parent |
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
@@ -1860,7 +1860,7 @@ type RevokeResult struct {
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
-	// | `retention_too_long` | 422 | the server does not keep messages for so long |
+	// | `retention_too_long` | 422 | the server does not keep messages for that long |
 	// | `thread_unsupported` | 422 | only messages of groups and channels can have threads |
 	// | `receipts_unsupported` | 422 | rooms have no receipts, and messages of channels cannot ask for them |
 	// | `setting_unsupported` | 422 | this kind of conversation has no such setting, or no overrides |
@@ -1901,8 +1901,8 @@ type RolePosition = int32
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
-	// AfterSeconds How long the message stays after it was read; 0 erases it with the read
-	// receipt.
+	// AfterSeconds How long the message stays after it was read; with 0 it is erased as soon as it
+	// is read.
 	AfterSeconds int64 `json:"after_seconds"`
 
 	// UnreadTTLSeconds How long the message stays unread, counted from sending.
@@ -1936,10 +1936,10 @@ type SendCustom struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -1984,10 +1984,10 @@ type SendLocation struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2011,10 +2011,10 @@ type SendMessage struct {
 }
 
 // SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
-// may be. It is stored and erased with the content of the message, and repetitions
-// under a `client_id` must have the same. It is intended for webhooks; until the
-// server has them, nobody receives it: it is in no message, event or export, and
-// imapi itself sends to no push service.
+// may be. It is stored and erased with the content of the message, and a repetition
+// under the same `client_id` must have the same value. It is intended for webhooks;
+// until the server has them, nobody receives it: it is in no message, event or export,
+// and imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
@@ -2056,10 +2056,10 @@ type SendText struct {
 	Mentions *Mentions `json:"mentions,omitempty"`
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
-	// may be. It is stored and erased with the content of the message, and repetitions
-	// under a `client_id` must have the same. It is intended for webhooks; until the
-	// server has them, nobody receives it: it is in no message, event or export, and
-	// imapi itself sends to no push service.
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2094,7 +2094,7 @@ type Settings struct {
 	// ExpireAfterSeconds When messages expire that do not set it themselves; null if they do not.
 	ExpireAfterSeconds *int64 `json:"expire_after_seconds"`
 
-	// History What a new member may read - messages since joining, or all.
+	// History What a new member may read - messages from joining on, or all.
 	History History `json:"history"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
@@ -2135,11 +2135,11 @@ type SettingsPatch struct {
 	// Avatar The URL of a picture, or whatever the application uses; null for none.
 	Avatar json.RawMessage `json:"avatar,omitempty"`
 
-	// ExpireAfterSeconds When messages expire that do not set it themselves, in seconds from sending;
-	// null if they do not.
+	// ExpireAfterSeconds When messages without an expiry of their own expire, in seconds from sending;
+	// null for never.
 	ExpireAfterSeconds json.RawMessage `json:"expire_after_seconds,omitempty"`
 
-	// History What a new member may read - messages since joining, or all.
+	// History What a new member may read - messages from joining on, or all.
 	History *History `json:"history,omitempty"`
 
 	// Invite Who may add members to a group - owner and admins, or every member.
@@ -2303,7 +2303,7 @@ type SpaceSettings struct {
 	RevokeWindowSeconds *int64 `json:"revoke_window_seconds"`
 }
 
-// SpaceSettingsPatch What to change; members that are left out do not change.
+// SpaceSettingsPatch What to change; fields that are left out do not change.
 type SpaceSettingsPatch struct {
 	// Announcement A text for clients to show to all members; null for none.
 	Announcement json.RawMessage `json:"announcement,omitempty"`
@@ -2314,12 +2314,12 @@ type SpaceSettingsPatch struct {
 	// Join Who may join without an invitation - nobody, or everyone who knows the id.
 	Join *JoinPolicy `json:"join,omitempty"`
 
-	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others in channels
-	// that do not set it themselves; 0 for no limit, null to use the server's.
+	// RevokeOthersWindowSeconds How long users with the permission may revoke messages of others, in channels
+	// that do not set it; 0 for no limit, null to use the server's.
 	RevokeOthersWindowSeconds json.RawMessage `json:"revoke_others_window_seconds,omitempty"`
 
-	// RevokeWindowSeconds How long senders may revoke their own messages in channels that do not set it
-	// themselves; 0 for no limit, null to use the server's.
+	// RevokeWindowSeconds How long senders may revoke their own messages, in channels that do not set it;
+	// 0 for no limit, null to use the server's.
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
@@ -2397,7 +2397,7 @@ type UnreadOf struct {
 	UnreadMore bool `json:"unread_more"`
 }
 
-// UpdateConversation What to change; members that are left out do not change.
+// UpdateConversation What to change; fields that are left out do not change.
 type UpdateConversation struct {
 	// Muted Your own setting: clients and push do not notify about it.
 	Muted *bool `json:"muted,omitempty"`
@@ -2424,7 +2424,7 @@ type UpdateConversation struct {
 	Visibility *Visibility `json:"visibility,omitempty"`
 }
 
-// UpdateRole What to change; members that are left out do not change.
+// UpdateRole What to change; fields that are left out do not change.
 type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
@@ -2437,12 +2437,12 @@ type UpdateRole struct {
 	Position *RolePosition `json:"position,omitempty"`
 }
 
-// UpdateSpace What to change; members that are left out do not change.
+// UpdateSpace What to change; fields that are left out do not change.
 type UpdateSpace struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Settings What to change; members that are left out do not change.
+	// Settings What to change; fields that are left out do not change.
 	Settings *SpaceSettingsPatch `json:"settings,omitempty"`
 }
 
@@ -2884,7 +2884,7 @@ type ListMessagesParams struct {
 	// combined with `before_seq`, `after_seq`, `from` or `to`.
 	Around *Around `form:"around,omitempty" json:"around,omitempty"`
 
-	// IncludeErased false leaves tombstones out.
+	// IncludeErased Whether tombstones are included.
 	IncludeErased *IncludeErased `form:"include_erased,omitempty" json:"include_erased,omitempty"`
 
 	// Type Only messages of this type.
@@ -3758,8 +3758,8 @@ type ClientInterface interface {
 
 	// ListErasures List erasures
 	//
-	// How, when, by whom and how late messages were erased, never their content. In the
-	// order of erasure.
+	// Says how, when, by whom and how late messages were erased, in the order of erasure.
+	// It never holds content.
 	//
 	// Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 	ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3788,11 +3788,11 @@ type ClientInterface interface {
 	// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
 	// else by conversation, sender, `created_at` and content.
 	//
-	// `id` and `seq` are kept if they are greater than the last of the conversation and
-	// the id's time is not before `created_at`, as is the case when a whole export goes
-	// to an empty server. Otherwise the message gets new ones. History is sorted by
-	// `seq`: messages imported into a conversation that has messages come after them. A
-	// `created_at` past retention is 422 `past_retention`.
+	// `id` and `seq` are kept if they are greater than the last ones of the conversation
+	// and the id's time is not before `created_at`. That is so when a whole export is
+	// imported into an empty server. Otherwise the message gets new ones. History is
+	// sorted by `seq`: messages imported into a conversation that has messages come after
+	// them. A `created_at` past retention is 422 `past_retention`.
 	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -3809,9 +3809,9 @@ type ClientInterface interface {
 
 	// InsertMessageWithBody Insert a message silently
 	//
-	// One message of any sender, with a time of its own. It publishes no event and
-	// counts as read. With `visible_to` only that member can see it: a local notice. It
-	// is one line of an import; see there for idempotency.
+	// Stores one message of any sender, with any time in the past. It publishes no event
+	// and counts as read. With `visible_to`, only that member can see it: a local notice.
+	// This is one line of an import, and idempotent in the same way.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3820,9 +3820,9 @@ type ClientInterface interface {
 
 	// InsertMessage Insert a message silently
 	//
-	// One message of any sender, with a time of its own. It publishes no event and
-	// counts as read. With `visible_to` only that member can see it: a local notice. It
-	// is one line of an import; see there for idempotency.
+	// Stores one message of any sender, with any time in the past. It publishes no event
+	// and counts as read. With `visible_to`, only that member can see it: a local notice.
+	// This is one line of an import, and idempotent in the same way.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3831,8 +3831,8 @@ type ClientInterface interface {
 
 	// GetRetention Show what retention would trim
 	//
-	// By conversation, as of a time, by default now: exactly what a run as of that time
-	// trims. A page may hold fewer than `limit` items and still have a
+	// Lists, by conversation, exactly what a run as of the same time would trim. The time
+	// is now by default. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
@@ -3840,19 +3840,20 @@ type ClientInterface interface {
 
 	// RunRetention Trim messages past retention now
 	//
-	// The server does this by itself at an interval. The answer is a JSON line, a
-	// RetentionOf, for each conversation as it is done. The run ends early if the client
-	// disconnects; the next run continues. For some time after the server's clock jumped
-	// ahead by more than a day it is 409 `clock_jumped`.
+	// The server also does this by itself, every `--retention-interval`. The answer is a
+	// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
+	// the client disconnects; the next run continues. After the server's clock jumped
+	// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
+	// `--clock-guard`.
 	//
 	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 	RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CutTokens Cut off a user's tokens
 	//
-	// Tokens and tickets of the user that were issued before now, to the second, or that
-	// do not say when, are refused from the next request on. Streams opened with one
-	// end.
+	// From the next request on, the server refuses tokens and tickets of the user that
+	// were issued before now, to the second, or that have no `iat`. Streams opened with
+	// one of them end.
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3866,17 +3867,17 @@ type ClientInterface interface {
 
 	// DeleteBlock Unblock a user
 	//
-	// From the next request on the user can send you direct messages again.
+	// From the next request on, the user can send you direct messages again.
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 	DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PutBlock Block a user
 	//
-	// From the next request on the user gets 403 `blocked` for sending you a direct
-	// message, for adding you to a group, room or space or inviting you to one, and for
-	// extending the life of messages in your direct conversation. Groups and channels
-	// that you share do not change.
+	// From the next request on, the user gets 403 `blocked` for sending you a direct
+	// message, adding or inviting you to a group, room or space, or making messages in
+	// your direct conversation last longer. Groups and channels that you share do not
+	// change.
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 	PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3920,15 +3921,16 @@ type ClientInterface interface {
 
 	// DeleteConversation Delete a conversation, for you or for everyone
 	//
-	// `scope=me` hides it on all your devices, with its messages or, with
-	// `keep_messages=true`, without them. A new message brings the conversation back,
-	// but not the hidden messages.
+	// `scope=me` hides it on all your devices, together with its messages unless
+	// `keep_messages=true`. A new message brings the conversation back, but not the hidden
+	// messages.
 	//
 	// `scope=everyone` deletes it with all of its messages, and its threads or channels.
-	// This requires the permission `delete`: the owner of a group or room has it, both
-	// users of a direct conversation, users who manage a channel or the threads of a
-	// conversation; or a token with the scope `admin`. Once this is answered nobody can
-	// read the conversation; its content is destroyed in batches afterwards.
+	// This requires the permission `delete` or a token with the scope `admin`. The owner
+	// of a group or room has the permission, and so do both users of a direct conversation
+	// and users who manage a channel or the threads of a conversation. Once this is
+	// answered, nobody can read the conversation; its content is destroyed in batches
+	// afterwards.
 	//
 	// Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
 	DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3942,13 +3944,12 @@ type ClientInterface interface {
 
 	// UpdateConversationWithBody Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are your own settings, on all your devices. `name`,
-	// `settings` and `visibility` require the permission `manage_conversation`; of the
-	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-	// `expire_after_seconds` and `retention_days`. Members that are left out do not
-	// change; null resets a setting. A setting that this kind does not have is 422
-	// `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+	// and `visibility` require the permission `manage_conversation`; of the settings,
+	// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+	// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+	// and `retention_days`. Fields that are left out do not change; null resets a setting.
+	// A setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3957,13 +3958,12 @@ type ClientInterface interface {
 
 	// UpdateConversation Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are your own settings, on all your devices. `name`,
-	// `settings` and `visibility` require the permission `manage_conversation`; of the
-	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-	// `expire_after_seconds` and `retention_days`. Members that are left out do not
-	// change; null resets a setting. A setting that this kind does not have is 422
-	// `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+	// and `visibility` require the permission `manage_conversation`; of the settings,
+	// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+	// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+	// and `retention_days`. Fields that are left out do not change; null resets a setting.
+	// A setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3972,9 +3972,9 @@ type ClientInterface interface {
 
 	// HideMessagesWithBody Hide messages
 	//
-	// Hides messages by their ids, those created before a time, or all messages so far:
-	// for you alone, on all your devices, permanently. Other users learn nothing of it.
-	// A hidden message is 404 for you and is not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far.
+	// They are hidden for you alone, on all your devices, permanently. Other users do not
+	// learn of it. A hidden message is 404 for you and does not count as unread.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3983,9 +3983,9 @@ type ClientInterface interface {
 
 	// HideMessages Hide messages
 	//
-	// Hides messages by their ids, those created before a time, or all messages so far:
-	// for you alone, on all your devices, permanently. Other users learn nothing of it.
-	// A hidden message is 404 for you and is not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far.
+	// They are hidden for you alone, on all your devices, permanently. Other users do not
+	// learn of it. A hidden message is 404 for you and does not count as unread.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4032,17 +4032,17 @@ type ClientInterface interface {
 
 	// JoinConversation Join a conversation
 	//
-	// A room, a group with `join: open` or one that you are invited to, or a thread that
-	// you can read. If you may not join or are on the deny list, it is 404. Joining
-	// again changes nothing. If all members have left, the user who joins becomes the
-	// owner.
+	// You can join a room, a group with `join: open` or one that you are invited to, and a
+	// thread that you can read. If you may not join or are on the deny list, the answer is
+	// 404. Joining again changes nothing. If all members have left, the next user who
+	// joins becomes the owner.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 	JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeaveConversation Leave a group, room or thread
 	//
-	// An owner must hand over first, unless there are no other members.
+	// The owner must hand the conversation over first, unless there are no other members.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 	LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4127,8 +4127,8 @@ type ClientInterface interface {
 
 	// SetRoleWithBody Change a member's role
 	//
-	// In a group or room, by the owner. Making a member the owner hands the conversation
-	// over: the previous owner becomes an admin.
+	// Only the owner of a group or room may do this. Making a member the owner hands the
+	// conversation over: the previous owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4137,8 +4137,8 @@ type ClientInterface interface {
 
 	// SetRole Change a member's role
 	//
-	// In a group or room, by the owner. Making a member the owner hands the conversation
-	// over: the previous owner becomes an admin.
+	// Only the owner of a group or room may do this. Making a member the owner hands the
+	// conversation over: the previous owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4154,10 +4154,10 @@ type ClientInterface interface {
 
 	// MuteMemberWithBody Mute a member
 	//
-	// The member may not send for that many seconds or, without a number, until unmuted.
-	// Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes
-	// the owner. In a thread, the mutes of its parent apply.
+	// The member may not send for that many seconds, or until unmuted if no number is
+	// given. Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes the
+	// owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4166,10 +4166,10 @@ type ClientInterface interface {
 
 	// MuteMember Mute a member
 	//
-	// The member may not send for that many seconds or, without a number, until unmuted.
-	// Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes
-	// the owner. In a thread, the mutes of its parent apply.
+	// The member may not send for that many seconds, or until unmuted if no number is
+	// given. Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes the
+	// owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4196,22 +4196,21 @@ type ClientInterface interface {
 	//
 	// The message is durable before this is answered and before anybody receives it.
 	//
-	// A message to `@user` goes to the direct conversation with that user, which the
-	// first message creates. With a `client_id` sending is idempotent: a repetition by
-	// the same sender returns the first message with status 200, or its tombstone once
-	// it was erased. The same `client_id` with other content or in another conversation
-	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-	// message.
+	// A message to `@user` goes to the direct conversation with that user, which the first
+	// message creates. With a `client_id`, sending is idempotent: if the same sender
+	// repeats it, the answer is 200 with the first message, or with its tombstone once it
+	// was erased. The same `client_id` with other content or in another conversation is
+	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+	// `message_gone` for 7 days by default: a retry never restores a deleted message.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-	// may have as much each. With that default the whole request body may have 88 KiB
-	// (18 times the limit, plus 16 KiB).
+	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push` may be up to the same size, and so
+	// may the user ids in `mentions`. With that default the whole request body may be up
+	// to 88 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4222,22 +4221,21 @@ type ClientInterface interface {
 	//
 	// The message is durable before this is answered and before anybody receives it.
 	//
-	// A message to `@user` goes to the direct conversation with that user, which the
-	// first message creates. With a `client_id` sending is idempotent: a repetition by
-	// the same sender returns the first message with status 200, or its tombstone once
-	// it was erased. The same `client_id` with other content or in another conversation
-	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-	// message.
+	// A message to `@user` goes to the direct conversation with that user, which the first
+	// message creates. With a `client_id`, sending is idempotent: if the same sender
+	// repeats it, the answer is 200 with the first message, or with its tombstone once it
+	// was erased. The same `client_id` with other content or in another conversation is
+	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+	// `message_gone` for 7 days by default: a retry never restores a deleted message.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-	// may have as much each. With that default the whole request body may have 88 KiB
-	// (18 times the limit, plus 16 KiB).
+	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push` may be up to the same size, and so
+	// may the user ids in `mentions`. With that default the whole request body may be up
+	// to 88 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4246,8 +4244,7 @@ type ClientInterface interface {
 
 	// ListOverrides List a channel's overrides
 	//
-	// What roles of the space allow or deny in this channel alone, the highest role
-	// first.
+	// What roles of the space allow or deny in this channel only, the highest role first.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
 	ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4261,10 +4258,10 @@ type ClientInterface interface {
 
 	// PutOverrideWithBody Put a role's override in a channel
 	//
-	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-	// overridden; an override without any is deleted. Requires the permission
-	// `manage_roles` and a role above this one. You can only grant permissions that you
-	// have.
+	// Replaces the role's override. Permissions that are left out or set to `inherit` are
+	// not overridden. An override that overrides nothing is deleted. Requires the
+	// permission `manage_roles` and a role above this one. You can only grant permissions
+	// that you have.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4273,10 +4270,10 @@ type ClientInterface interface {
 
 	// PutOverride Put a role's override in a channel
 	//
-	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-	// overridden; an override without any is deleted. Requires the permission
-	// `manage_roles` and a role above this one. You can only grant permissions that you
-	// have.
+	// Replaces the role's override. Permissions that are left out or set to `inherit` are
+	// not overridden. An override that overrides nothing is deleted. Requires the
+	// permission `manage_roles` and a role above this one. You can only grant permissions
+	// that you have.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4285,7 +4282,7 @@ type ClientInterface interface {
 
 	// GetPermissions Get your permissions in a conversation
 	//
-	// So that a client need not offer what would be refused. Ask again after
+	// A client can use them to offer only what will be permitted. Ask again after
 	// `member.updated`, `channel.updated` and `role.*`.
 	//
 	// Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
@@ -4293,14 +4290,15 @@ type ClientInterface interface {
 
 	// SendReceiptsWithBody Mark messages as delivered or read
 	//
-	// By message ids, or up to a message. The read receipt of a direct message with
-	// `burn` starts its timer; a message that burns at once is erased before this is
-	// answered. Receipts of direct messages are published to their sender and to your
-	// other devices; receipts of group messages only where the sender asked for them.
+	// Names messages by their ids, or all up to one message. The read receipt of a direct
+	// message with `burn` starts its timer; a message that burns at once is erased before
+	// this is answered. Receipts of direct messages are published to their sender and to
+	// your other devices. Those of group messages are published only if the sender asked
+	// for them.
 	//
-	// Receipts apply to messages of others that were sent while you were a member, are
-	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-	// are ignored. A read receipt implies delivery.
+	// A receipt applies to messages that others sent while you were a member, unless they
+	// were erased or you have hidden them. Other messages that it names, or that are below
+	// `up_to`, are ignored. A read receipt implies delivery.
 	//
 	// Rooms have no receipts, and messages in channels cannot ask for them: 422
 	// `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -4312,14 +4310,15 @@ type ClientInterface interface {
 
 	// SendReceipts Mark messages as delivered or read
 	//
-	// By message ids, or up to a message. The read receipt of a direct message with
-	// `burn` starts its timer; a message that burns at once is erased before this is
-	// answered. Receipts of direct messages are published to their sender and to your
-	// other devices; receipts of group messages only where the sender asked for them.
+	// Names messages by their ids, or all up to one message. The read receipt of a direct
+	// message with `burn` starts its timer; a message that burns at once is erased before
+	// this is answered. Receipts of direct messages are published to their sender and to
+	// your other devices. Those of group messages are published only if the sender asked
+	// for them.
 	//
-	// Receipts apply to messages of others that were sent while you were a member, are
-	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-	// are ignored. A read receipt implies delivery.
+	// A receipt applies to messages that others sent while you were a member, unless they
+	// were erased or you have hidden them. Other messages that it names, or that are below
+	// `up_to`, are ignored. A read receipt implies delivery.
 	//
 	// Rooms have no receipts, and messages in channels cannot ask for them: 422
 	// `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -4339,8 +4338,8 @@ type ClientInterface interface {
 
 	// ClearConversationUnread Clear the unread count of a conversation
 	//
-	// No message so far counts as unread any more. This is not a read receipt: other
-	// users learn nothing of it.
+	// Messages sent so far no longer count as unread. This is not a read receipt: other
+	// users do not learn of it.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
 	ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4351,10 +4350,10 @@ type ClientInterface interface {
 	// it with an `EventSource` or a library for event streams, never to its end. `GET
 	// /v1/events/log` gives the same log in pages.
 	//
-	// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
-	// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
-	// resumes after that event: first missed events, then new ones, with no gap, no
-	// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+	// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
+	// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
+	// `cursor`, it resumes after that event: first missed events, then new ones, with no
+	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
@@ -4362,14 +4361,14 @@ type ClientInterface interface {
 	// hour without an event `ready` is sent again, with a current cursor. Every empty
 	// line thus ends an event with data.
 	//
-	// A cursor that is older than the log, belongs to another log or is malformed gives
-	// the event `reset` with a new cursor: read again what you show.
+	// If the cursor is older than the log, belongs to another log or is malformed, the
+	// stream sends the event `reset` with a new cursor: reload everything that you show.
 	//
 	// The stream ends when its token or ticket expires, when the user's tokens are cut
-	// off, and when the server shuts down. An overloaded server answers 200 with only a
-	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
-	// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
-	// up at any other status.
+	// off, or when the server shuts down. An overloaded server answers 200 with only a
+	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is 429;
+	// with a ticket it is 200 with only a `retry:`, because an `EventSource` gives up at
+	// any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
 	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
@@ -4387,9 +4386,9 @@ type ClientInterface interface {
 	//
 	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
 	// begins at the start of the log. `page_token` and `cursor` mean the same here.
-	// `cursor` in the answer is where to continue, also on a page without items. An
-	// event `reset` among the items means that events before it were missed: read again
-	// what you show. A malformed cursor is 400 `invalid_cursor`.
+	// `cursor` in the answer says where to continue, also on a page without items. An
+	// event `reset` among the items means that events before it were missed: reload
+	// everything that you show. A malformed cursor is 400 `invalid_cursor`.
 	//
 	// Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
 	GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4413,16 +4412,16 @@ type ClientInterface interface {
 
 	// ListErased List erased messages
 	//
-	// Tombstones of messages that you could read, in the order of erasure. For a client
-	// that got `reset`, was away for longer than the event log reaches back, or has
-	// rejoined a group. A page may hold fewer than `limit` items, even none, and still
-	// have a `next_page_token`.
+	// Tombstones of messages that you could read, in the order of erasure. This is for a
+	// client that received `reset`, was away for longer than the event log reaches back,
+	// or has rejoined a group. A page may hold fewer than `limit` items, even none, and
+	// still have a `next_page_token`.
 	//
 	// Pass `as_of` as `since` of the next list: nothing is missed between the two,
-	// whatever the clocks of server and client do. For groups and rooms that you have
-	// left and rejoined since `since`, the list begins with everything erased there
-	// earlier that you may see. Ask for it when `member.added` names you and you have
-	// kept messages from before.
+	// whatever the clocks of server and client do. For groups and rooms that you have left
+	// and rejoined since then, the list begins with what was erased there earlier, as far
+	// as you may see it. Ask for the list when `member.added` names you and you have kept
+	// messages from before.
 	//
 	// The first page also lists messages that you have hidden since, and conversations
 	// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
@@ -4434,11 +4433,11 @@ type ClientInterface interface {
 
 	// RevokeMessagesWithBody Revoke several messages
 	//
-	// Each message is revoked or refused on its own, and publishes its own event. An id
-	// that is malformed only fails that message. The messages are revoked in the order
-	// of the request, some at a time; other writes happen in between. If the server
-	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-	// 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. A
+	// malformed id fails that entry only. The messages are revoked in the order of the
+	// request, some at a time; other writes happen in between. If the server cannot
+	// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+	// request can be repeated.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4447,11 +4446,11 @@ type ClientInterface interface {
 
 	// RevokeMessages Revoke several messages
 	//
-	// Each message is revoked or refused on its own, and publishes its own event. An id
-	// that is malformed only fails that message. The messages are revoked in the order
-	// of the request, some at a time; other writes happen in between. If the server
-	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-	// 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. A
+	// malformed id fails that entry only. The messages are revoked in the order of the
+	// request, some at a time; other writes happen in between. If the server cannot
+	// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+	// request can be repeated.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4460,12 +4459,12 @@ type ClientInterface interface {
 
 	// SearchMessages Search messages
 	//
-	// In one conversation, or in all of yours; newest first. `q` is words, never query
-	// syntax. All of them must be in the message, in any order. Case and width (full or
-	// half) do not matter. A Latin word also finds words that begin with it. Chinese,
-	// Japanese and Korean characters match inside words, wherever they are adjacent as
-	// in `q`. A `q` without words finds nothing. The search covers the text of text
-	// messages and the address of locations.
+	// In one conversation, or in all of yours; newest first. `q` is a list of words and
+	// has no query syntax. A message matches if it has all of them, in any order. Case and
+	// width (full or half) do not matter. A Latin word also finds words that begin with
+	// it. Chinese, Japanese and Korean characters also match inside words; those that are
+	// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
+	// The search covers the text of text messages and the address of locations.
 	//
 	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
 	// and still have a `next_page_token`. `snippet` is the text around the first match,
@@ -4476,9 +4475,9 @@ type ClientInterface interface {
 
 	// DeleteMessage Delete a message for everyone
 	//
-	// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
-	// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
-	// revoke. A repetition returns the same tombstone and publishes nothing.
+	// Unlike a revoke, this works at any age. Requires the permission `delete_others`, or
+	// a token with the scope `admin`. The content is destroyed and a tombstone stays, as
+	// for a revoke. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
 	DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4492,20 +4491,19 @@ type ClientInterface interface {
 
 	// BurnMessage Burn a message now
 	//
-	// By the recipient of a direct message that was sent with `burn`, or of any direct
-	// message if the server is configured so. Its content is destroyed and both users
-	// receive `message.burned`. A repetition returns the same tombstone and publishes
-	// nothing.
+	// Only its recipient may burn a direct message, if it was sent with `burn` or the
+	// server's `--burn-policy` is `any`. Its content is destroyed and both users receive
+	// `message.burned`. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 	BurnMessage(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReceipts List who has got and read a message
+	// GetReceipts List who has received and read a message
 	//
-	// For the sender of a direct message, or of a group message sent with `receipt`;
-	// covers the users who were members when it was sent. Times are exact for recent
-	// receipts; older receipts may show the time of a later one. For a tombstone, the
-	// list shows who had the message before it was erased.
+	// Only for the sender of a direct message, or of a group message sent with `receipt`.
+	// Covers the users who were members when it was sent. Times are exact for recent
+	// receipts; older receipts may show the time of a later one. For a tombstone, the list
+	// shows who had received and read the message before it was erased.
 	//
 	// Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 	GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4553,9 +4551,9 @@ type ClientInterface interface {
 
 	// CreateThreadWithBody Create a thread under a message
 	//
-	// Under a message of a group or channel, which has at most one thread. Requires the
-	// permission `create_thread`. The caller becomes its first member. In slow mode it
-	// counts as a message: 429 `slow_mode`.
+	// A message of a group or channel can have one thread. Requires the permission
+	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+	// message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4564,9 +4562,9 @@ type ClientInterface interface {
 
 	// CreateThread Create a thread under a message
 	//
-	// Under a message of a group or channel, which has at most one thread. Requires the
-	// permission `create_thread`. The caller becomes its first member. In slow mode it
-	// counts as a message: 429 `slow_mode`.
+	// A message of a group or channel can have one thread. Requires the permission
+	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+	// message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4575,7 +4573,7 @@ type ClientInterface interface {
 
 	// ListSpaces List your spaces
 	//
-	// Sorted by id, which says nothing about their age.
+	// Sorted by id. Ids of spaces are random.
 	//
 	// Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 	ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4600,8 +4598,8 @@ type ClientInterface interface {
 
 	// DeleteSpace Delete a space
 	//
-	// With all of its channels, their threads and messages, for everyone. By its owner,
-	// or with a token with the scope `admin`.
+	// Deletes it for everyone, with all of its channels, their threads and messages. Only
+	// its owner may do this, or a token with the scope `admin`.
 	//
 	// Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
 	DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4615,7 +4613,7 @@ type ClientInterface interface {
 
 	// UpdateSpaceWithBody Change a space
 	//
-	// Requires the permission `manage_space`. Members that are left out do not change;
+	// Requires the permission `manage_space`. Fields that are left out do not change;
 	// null resets a setting.
 	//
 	// Takes any type of body and a specified content type.
@@ -4625,7 +4623,7 @@ type ClientInterface interface {
 
 	// UpdateSpace Change a space
 	//
-	// Requires the permission `manage_space`. Members that are left out do not change;
+	// Requires the permission `manage_space`. Fields that are left out do not change;
 	// null resets a setting.
 	//
 	// Takes a body of the `application/json` content type.
@@ -4635,8 +4633,8 @@ type ClientInterface interface {
 
 	// ListChannels List the channels of a space
 	//
-	// Channels that you can see, by id, which is by age, oldest first. A page may hold
-	// fewer than `limit` items and still have a `next_page_token`.
+	// Channels that you can see, oldest first. A page may hold fewer than `limit` items
+	// and still have a `next_page_token`.
 	//
 	// Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
 	ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4701,16 +4699,16 @@ type ClientInterface interface {
 
 	// JoinSpace Join a space
 	//
-	// A space with `join: open`, or one that you are invited to; others are 404. Joining
-	// again changes nothing.
+	// You can join a space with `join: open`, or one that you are invited to; others are
+	// 404. Joining again changes nothing.
 	//
 	// Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
 	JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LeaveSpace Leave a space
 	//
-	// With its channels and threads. You lose your roles in it. An owner must hand the
-	// space over first, unless there are no other members.
+	// You also leave its channels and threads, and lose your roles in it. The owner must
+	// hand the space over first, unless there are no other members.
 	//
 	// Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
 	LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4747,12 +4745,12 @@ type ClientInterface interface {
 
 	// AddSpaceMembersWithBody Add members to a space
 	//
-	// Without asking them. Requires the permission `manage_members`. Current members do
-	// not change. Nobody is added, and `field` names the user, if one of them is on the
-	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-	// and then added 100 at a time; if the state changes in between, the earlier ones
-	// are members.
+	// Adds users without asking them. Requires the permission `manage_members`. Current
+	// members do not change. Nobody is added, and `field` names the user, if one of them
+	// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+	// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+	// first and then added 100 at a time; if the state changes in between, the earlier
+	// ones are members.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4761,12 +4759,12 @@ type ClientInterface interface {
 
 	// AddSpaceMembers Add members to a space
 	//
-	// Without asking them. Requires the permission `manage_members`. Current members do
-	// not change. Nobody is added, and `field` names the user, if one of them is on the
-	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-	// and then added 100 at a time; if the state changes in between, the earlier ones
-	// are members.
+	// Adds users without asking them. Requires the permission `manage_members`. Current
+	// members do not change. Nobody is added, and `field` names the user, if one of them
+	// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+	// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+	// first and then added 100 at a time; if the state changes in between, the earlier
+	// ones are members.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4791,9 +4789,9 @@ type ClientInterface interface {
 	// UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
 	//
 	// `roles` replaces all roles of the member except `everyone`. It requires the
-	// permission `manage_roles` and a role above each one that changes; you can only
-	// grant permissions that you have. `role: owner` hands the space over, by its owner,
-	// who then becomes an ordinary member.
+	// permission `manage_roles` and a role above each one that changes; you can only grant
+	// permissions that you have. `role: owner` hands the space over. Only its owner may do
+	// this, and becomes an ordinary member.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4803,9 +4801,9 @@ type ClientInterface interface {
 	// UpdateSpaceMember Change a member's roles, or hand the space over
 	//
 	// `roles` replaces all roles of the member except `everyone`. It requires the
-	// permission `manage_roles` and a role above each one that changes; you can only
-	// grant permissions that you have. `role: owner` hands the space over, by its owner,
-	// who then becomes an ordinary member.
+	// permission `manage_roles` and a role above each one that changes; you can only grant
+	// permissions that you have. `role: owner` hands the space over. Only its owner may do
+	// this, and becomes an ordinary member.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4821,9 +4819,9 @@ type ClientInterface interface {
 
 	// MuteSpaceMemberWithBody Mute a member in a space
 	//
-	// In all of its channels and their threads, for that many seconds or, without a
-	// number, until unmuted. Requires the permission `mute` and a role above the
-	// member's. The body is optional.
+	// The member may not send in any of its channels and their threads for that many
+	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+	// a role above the member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4832,9 +4830,9 @@ type ClientInterface interface {
 
 	// MuteSpaceMember Mute a member in a space
 	//
-	// In all of its channels and their threads, for that many seconds or, without a
-	// number, until unmuted. Requires the permission `mute` and a role above the
-	// member's. The body is optional.
+	// The member may not send in any of its channels and their threads for that many
+	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+	// a role above the member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4857,8 +4855,9 @@ type ClientInterface interface {
 
 	// CreateRoleWithBody Create a role
 	//
-	// Just above `everyone`, or at `position`, below your own highest role. Requires the
-	// permission `manage_roles`. You can only grant permissions that you have.
+	// The role is put just above `everyone`, or at `position`, which must be below your
+	// own highest role. Requires the permission `manage_roles`. You can only grant
+	// permissions that you have.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4867,8 +4866,9 @@ type ClientInterface interface {
 
 	// CreateRole Create a role
 	//
-	// Just above `everyone`, or at `position`, below your own highest role. Requires the
-	// permission `manage_roles`. You can only grant permissions that you have.
+	// The role is put just above `everyone`, or at `position`, which must be below your
+	// own highest role. Requires the permission `manage_roles`. You can only grant
+	// permissions that you have.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4885,7 +4885,7 @@ type ClientInterface interface {
 
 	// UpdateRoleWithBody Change a role
 	//
-	// Members that are left out do not change, also within `permissions`; `inherit`
+	// Fields that are left out do not change, also within `permissions`; `inherit`
 	// resets one. Requires the permission `manage_roles` and a role above this one. You
 	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
@@ -4896,7 +4896,7 @@ type ClientInterface interface {
 
 	// UpdateRole Change a role
 	//
-	// Members that are left out do not change, also within `permissions`; `inherit`
+	// Fields that are left out do not change, also within `permissions`; `inherit`
 	// resets one. Requires the permission `manage_roles` and a role above this one. You
 	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
@@ -4929,13 +4929,13 @@ type ClientInterface interface {
 
 	// GetUnread Count unread messages
 	//
-	// In direct conversations and groups, counts messages of others since you last
-	// joined and after your read or clear mark that are not erased, not hidden and not
-	// read one by one. The count is exact up to 1,000 a conversation; beyond that
-	// `unread_more` is true. Hidden conversations do not count.
+	// Counts the messages that other users sent to your direct conversations and groups
+	// since you last joined them and last cleared the count. Messages that you have read
+	// or hidden, or that were erased, do not count, and neither do hidden conversations.
+	// The count is exact up to 1,000 a conversation; beyond that `unread_more` is true.
 	//
 	// One answer covers up to 5,000 conversations. If there are more, it has a
-	// `next_page_token`, and its totals are those of the page: add up the pages.
+	// `next_page_token`, and its totals are for that page alone: add up the pages.
 	//
 	// Corresponds with GET /v1/unread (the `GetUnread` operationId).
 	GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4986,8 +4986,8 @@ func (c *API) GetReady(ctx context.Context, reqEditors ...RequestEditorFn) (*htt
 
 // ListErasures List erasures
 //
-// How, when, by whom and how late messages were erased, never their content. In the
-// order of erasure.
+// Says how, when, by whom and how late messages were erased, in the order of erasure.
+// It never holds content.
 //
 // Corresponds with GET /v1/admin/erasures (the `ListErasures` operationId).
 func (c *API) ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5036,11 +5036,11 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 // repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
 // else by conversation, sender, `created_at` and content.
 //
-// `id` and `seq` are kept if they are greater than the last of the conversation and
-// the id's time is not before `created_at`, as is the case when a whole export goes
-// to an empty server. Otherwise the message gets new ones. History is sorted by
-// `seq`: messages imported into a conversation that has messages come after them. A
-// `created_at` past retention is 422 `past_retention`.
+// `id` and `seq` are kept if they are greater than the last ones of the conversation
+// and the id's time is not before `created_at`. That is so when a whole export is
+// imported into an empty server. Otherwise the message gets new ones. History is
+// sorted by `seq`: messages imported into a conversation that has messages come after
+// them. A `created_at` past retention is 422 `past_retention`.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -5067,9 +5067,9 @@ func (c *API) ImportMessagesWithBody(ctx context.Context, params *ImportMessages
 
 // InsertMessageWithBody Insert a message silently
 //
-// One message of any sender, with a time of its own. It publishes no event and
-// counts as read. With `visible_to` only that member can see it: a local notice. It
-// is one line of an import; see there for idempotency.
+// Stores one message of any sender, with any time in the past. It publishes no event
+// and counts as read. With `visible_to`, only that member can see it: a local notice.
+// This is one line of an import, and idempotent in the same way.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5088,9 +5088,9 @@ func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessagePa
 
 // InsertMessage Insert a message silently
 //
-// One message of any sender, with a time of its own. It publishes no event and
-// counts as read. With `visible_to` only that member can see it: a local notice. It
-// is one line of an import; see there for idempotency.
+// Stores one message of any sender, with any time in the past. It publishes no event
+// and counts as read. With `visible_to`, only that member can see it: a local notice.
+// This is one line of an import, and idempotent in the same way.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5109,8 +5109,8 @@ func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, bo
 
 // GetRetention Show what retention would trim
 //
-// By conversation, as of a time, by default now: exactly what a run as of that time
-// trims. A page may hold fewer than `limit` items and still have a
+// Lists, by conversation, exactly what a run as of the same time would trim. The time
+// is now by default. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
@@ -5128,10 +5128,11 @@ func (c *API) GetRetention(ctx context.Context, params *GetRetentionParams, reqE
 
 // RunRetention Trim messages past retention now
 //
-// The server does this by itself at an interval. The answer is a JSON line, a
-// RetentionOf, for each conversation as it is done. The run ends early if the client
-// disconnects; the next run continues. For some time after the server's clock jumped
-// ahead by more than a day it is 409 `clock_jumped`.
+// The server also does this by itself, every `--retention-interval`. The answer is a
+// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
+// the client disconnects; the next run continues. After the server's clock jumped
+// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
+// `--clock-guard`.
 //
 // Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5148,9 +5149,9 @@ func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqE
 
 // CutTokens Cut off a user's tokens
 //
-// Tokens and tickets of the user that were issued before now, to the second, or that
-// do not say when, are refused from the next request on. Streams opened with one
-// end.
+// From the next request on, the server refuses tokens and tickets of the user that
+// were issued before now, to the second, or that have no `iat`. Streams opened with
+// one of them end.
 //
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5184,7 +5185,7 @@ func (c *API) ListBlocks(ctx context.Context, params *ListBlocksParams, reqEdito
 
 // DeleteBlock Unblock a user
 //
-// From the next request on the user can send you direct messages again.
+// From the next request on, the user can send you direct messages again.
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5201,10 +5202,10 @@ func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBl
 
 // PutBlock Block a user
 //
-// From the next request on the user gets 403 `blocked` for sending you a direct
-// message, for adding you to a group, room or space or inviting you to one, and for
-// extending the life of messages in your direct conversation. Groups and channels
-// that you share do not change.
+// From the next request on, the user gets 403 `blocked` for sending you a direct
+// message, adding or inviting you to a group, room or space, or making messages in
+// your direct conversation last longer. Groups and channels that you share do not
+// change.
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5288,15 +5289,16 @@ func (c *API) CreateConversation(ctx context.Context, params *CreateConversation
 
 // DeleteConversation Delete a conversation, for you or for everyone
 //
-// `scope=me` hides it on all your devices, with its messages or, with
-// `keep_messages=true`, without them. A new message brings the conversation back,
-// but not the hidden messages.
+// `scope=me` hides it on all your devices, together with its messages unless
+// `keep_messages=true`. A new message brings the conversation back, but not the hidden
+// messages.
 //
 // `scope=everyone` deletes it with all of its messages, and its threads or channels.
-// This requires the permission `delete`: the owner of a group or room has it, both
-// users of a direct conversation, users who manage a channel or the threads of a
-// conversation; or a token with the scope `admin`. Once this is answered nobody can
-// read the conversation; its content is destroyed in batches afterwards.
+// This requires the permission `delete` or a token with the scope `admin`. The owner
+// of a group or room has the permission, and so do both users of a direct conversation
+// and users who manage a channel or the threads of a conversation. Once this is
+// answered, nobody can read the conversation; its content is destroyed in batches
+// afterwards.
 //
 // Corresponds with DELETE /v1/conversations/{conversation} (the `DeleteConversation` operationId).
 func (c *API) DeleteConversation(ctx context.Context, conversation ConversationID, params *DeleteConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5330,13 +5332,12 @@ func (c *API) GetConversation(ctx context.Context, conversation ConversationID, 
 
 // UpdateConversationWithBody Change a conversation, or your view of it
 //
-// `pinned` and `muted` are your own settings, on all your devices. `name`,
-// `settings` and `visibility` require the permission `manage_conversation`; of the
-// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-// `expire_after_seconds` and `retention_days`. Members that are left out do not
-// change; null resets a setting. A setting that this kind does not have is 422
-// `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+// and `visibility` require the permission `manage_conversation`; of the settings,
+// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+// and `retention_days`. Fields that are left out do not change; null resets a setting.
+// A setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5355,13 +5356,12 @@ func (c *API) UpdateConversationWithBody(ctx context.Context, conversation Conve
 
 // UpdateConversation Change a conversation, or your view of it
 //
-// `pinned` and `muted` are your own settings, on all your devices. `name`,
-// `settings` and `visibility` require the permission `manage_conversation`; of the
-// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-// `expire_after_seconds` and `retention_days`. Members that are left out do not
-// change; null resets a setting. A setting that this kind does not have is 422
-// `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+// and `visibility` require the permission `manage_conversation`; of the settings,
+// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+// and `retention_days`. Fields that are left out do not change; null resets a setting.
+// A setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5380,9 +5380,9 @@ func (c *API) UpdateConversation(ctx context.Context, conversation ConversationI
 
 // HideMessagesWithBody Hide messages
 //
-// Hides messages by their ids, those created before a time, or all messages so far:
-// for you alone, on all your devices, permanently. Other users learn nothing of it.
-// A hidden message is 404 for you and is not unread.
+// Hides messages by their ids, those created before a time, or all messages so far.
+// They are hidden for you alone, on all your devices, permanently. Other users do not
+// learn of it. A hidden message is 404 for you and does not count as unread.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5401,9 +5401,9 @@ func (c *API) HideMessagesWithBody(ctx context.Context, conversation Conversatio
 
 // HideMessages Hide messages
 //
-// Hides messages by their ids, those created before a time, or all messages so far:
-// for you alone, on all your devices, permanently. Other users learn nothing of it.
-// A hidden message is 404 for you and is not unread.
+// Hides messages by their ids, those created before a time, or all messages so far.
+// They are hidden for you alone, on all your devices, permanently. Other users do not
+// learn of it. A hidden message is 404 for you and does not count as unread.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5500,10 +5500,10 @@ func (c *API) DeleteConversationInvitation(ctx context.Context, conversation Con
 
 // JoinConversation Join a conversation
 //
-// A room, a group with `join: open` or one that you are invited to, or a thread that
-// you can read. If you may not join or are on the deny list, it is 404. Joining
-// again changes nothing. If all members have left, the user who joins becomes the
-// owner.
+// You can join a room, a group with `join: open` or one that you are invited to, and a
+// thread that you can read. If you may not join or are on the deny list, the answer is
+// 404. Joining again changes nothing. If all members have left, the next user who
+// joins becomes the owner.
 //
 // Corresponds with POST /v1/conversations/{conversation}/join (the `JoinConversation` operationId).
 func (c *API) JoinConversation(ctx context.Context, conversation ConversationID, params *JoinConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5520,7 +5520,7 @@ func (c *API) JoinConversation(ctx context.Context, conversation ConversationID,
 
 // LeaveConversation Leave a group, room or thread
 //
-// An owner must hand over first, unless there are no other members.
+// The owner must hand the conversation over first, unless there are no other members.
 //
 // Corresponds with POST /v1/conversations/{conversation}/leave (the `LeaveConversation` operationId).
 func (c *API) LeaveConversation(ctx context.Context, conversation ConversationID, params *LeaveConversationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5695,8 +5695,8 @@ func (c *API) GetMember(ctx context.Context, conversation ConversationID, user U
 
 // SetRoleWithBody Change a member's role
 //
-// In a group or room, by the owner. Making a member the owner hands the conversation
-// over: the previous owner becomes an admin.
+// Only the owner of a group or room may do this. Making a member the owner hands the
+// conversation over: the previous owner becomes an admin.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5715,8 +5715,8 @@ func (c *API) SetRoleWithBody(ctx context.Context, conversation ConversationID, 
 
 // SetRole Change a member's role
 //
-// In a group or room, by the owner. Making a member the owner hands the conversation
-// over: the previous owner becomes an admin.
+// Only the owner of a group or room may do this. Making a member the owner hands the
+// conversation over: the previous owner becomes an admin.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5752,10 +5752,10 @@ func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, use
 
 // MuteMemberWithBody Mute a member
 //
-// The member may not send for that many seconds or, without a number, until unmuted.
-// Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes
-// the owner. In a thread, the mutes of its parent apply.
+// The member may not send for that many seconds, or until unmuted if no number is
+// given. Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes the
+// owner. In a thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5774,10 +5774,10 @@ func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationI
 
 // MuteMember Mute a member
 //
-// The member may not send for that many seconds or, without a number, until unmuted.
-// Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes
-// the owner. In a thread, the mutes of its parent apply.
+// The member may not send for that many seconds, or until unmuted if no number is
+// given. Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes the
+// owner. In a thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5824,22 +5824,21 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 //
 // The message is durable before this is answered and before anybody receives it.
 //
-// A message to `@user` goes to the direct conversation with that user, which the
-// first message creates. With a `client_id` sending is idempotent: a repetition by
-// the same sender returns the first message with status 200, or its tombstone once
-// it was erased. The same `client_id` with other content or in another conversation
-// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-// message.
+// A message to `@user` goes to the direct conversation with that user, which the first
+// message creates. With a `client_id`, sending is idempotent: if the same sender
+// repeats it, the answer is 200 with the first message, or with its tombstone once it
+// was erased. The same `client_id` with other content or in another conversation is
+// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+// `message_gone` for 7 days by default: a retry never restores a deleted message.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-// may have as much each. With that default the whole request body may have 88 KiB
-// (18 times the limit, plus 16 KiB).
+// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push` may be up to the same size, and so
+// may the user ids in `mentions`. With that default the whole request body may be up
+// to 88 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type.
 //
@@ -5860,22 +5859,21 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 //
 // The message is durable before this is answered and before anybody receives it.
 //
-// A message to `@user` goes to the direct conversation with that user, which the
-// first message creates. With a `client_id` sending is idempotent: a repetition by
-// the same sender returns the first message with status 200, or its tombstone once
-// it was erased. The same `client_id` with other content or in another conversation
-// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-// message.
+// A message to `@user` goes to the direct conversation with that user, which the first
+// message creates. With a `client_id`, sending is idempotent: if the same sender
+// repeats it, the answer is 200 with the first message, or with its tombstone once it
+// was erased. The same `client_id` with other content or in another conversation is
+// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+// `message_gone` for 7 days by default: a retry never restores a deleted message.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-// may have as much each. With that default the whole request body may have 88 KiB
-// (18 times the limit, plus 16 KiB).
+// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push` may be up to the same size, and so
+// may the user ids in `mentions`. With that default the whole request body may be up
+// to 88 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5894,8 +5892,7 @@ func (c *API) SendMessage(ctx context.Context, conversation ConversationID, para
 
 // ListOverrides List a channel's overrides
 //
-// What roles of the space allow or deny in this channel alone, the highest role
-// first.
+// What roles of the space allow or deny in this channel only, the highest role first.
 //
 // Corresponds with GET /v1/conversations/{conversation}/overrides (the `ListOverrides` operationId).
 func (c *API) ListOverrides(ctx context.Context, conversation ConversationID, params *ListOverridesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5929,10 +5926,10 @@ func (c *API) DeleteOverride(ctx context.Context, conversation ConversationID, r
 
 // PutOverrideWithBody Put a role's override in a channel
 //
-// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-// overridden; an override without any is deleted. Requires the permission
-// `manage_roles` and a role above this one. You can only grant permissions that you
-// have.
+// Replaces the role's override. Permissions that are left out or set to `inherit` are
+// not overridden. An override that overrides nothing is deleted. Requires the
+// permission `manage_roles` and a role above this one. You can only grant permissions
+// that you have.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5951,10 +5948,10 @@ func (c *API) PutOverrideWithBody(ctx context.Context, conversation Conversation
 
 // PutOverride Put a role's override in a channel
 //
-// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-// overridden; an override without any is deleted. Requires the permission
-// `manage_roles` and a role above this one. You can only grant permissions that you
-// have.
+// Replaces the role's override. Permissions that are left out or set to `inherit` are
+// not overridden. An override that overrides nothing is deleted. Requires the
+// permission `manage_roles` and a role above this one. You can only grant permissions
+// that you have.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5973,7 +5970,7 @@ func (c *API) PutOverride(ctx context.Context, conversation ConversationID, role
 
 // GetPermissions Get your permissions in a conversation
 //
-// So that a client need not offer what would be refused. Ask again after
+// A client can use them to offer only what will be permitted. Ask again after
 // `member.updated`, `channel.updated` and `role.*`.
 //
 // Corresponds with GET /v1/conversations/{conversation}/permissions (the `GetPermissions` operationId).
@@ -5991,14 +5988,15 @@ func (c *API) GetPermissions(ctx context.Context, conversation ConversationID, p
 
 // SendReceiptsWithBody Mark messages as delivered or read
 //
-// By message ids, or up to a message. The read receipt of a direct message with
-// `burn` starts its timer; a message that burns at once is erased before this is
-// answered. Receipts of direct messages are published to their sender and to your
-// other devices; receipts of group messages only where the sender asked for them.
+// Names messages by their ids, or all up to one message. The read receipt of a direct
+// message with `burn` starts its timer; a message that burns at once is erased before
+// this is answered. Receipts of direct messages are published to their sender and to
+// your other devices. Those of group messages are published only if the sender asked
+// for them.
 //
-// Receipts apply to messages of others that were sent while you were a member, are
-// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-// are ignored. A read receipt implies delivery.
+// A receipt applies to messages that others sent while you were a member, unless they
+// were erased or you have hidden them. Other messages that it names, or that are below
+// `up_to`, are ignored. A read receipt implies delivery.
 //
 // Rooms have no receipts, and messages in channels cannot ask for them: 422
 // `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -6020,14 +6018,15 @@ func (c *API) SendReceiptsWithBody(ctx context.Context, conversation Conversatio
 
 // SendReceipts Mark messages as delivered or read
 //
-// By message ids, or up to a message. The read receipt of a direct message with
-// `burn` starts its timer; a message that burns at once is erased before this is
-// answered. Receipts of direct messages are published to their sender and to your
-// other devices; receipts of group messages only where the sender asked for them.
+// Names messages by their ids, or all up to one message. The read receipt of a direct
+// message with `burn` starts its timer; a message that burns at once is erased before
+// this is answered. Receipts of direct messages are published to their sender and to
+// your other devices. Those of group messages are published only if the sender asked
+// for them.
 //
-// Receipts apply to messages of others that were sent while you were a member, are
-// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-// are ignored. A read receipt implies delivery.
+// A receipt applies to messages that others sent while you were a member, unless they
+// were erased or you have hidden them. Other messages that it names, or that are below
+// `up_to`, are ignored. A read receipt implies delivery.
 //
 // Rooms have no receipts, and messages in channels cannot ask for them: 422
 // `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -6067,8 +6066,8 @@ func (c *API) ListThreads(ctx context.Context, conversation ConversationID, para
 
 // ClearConversationUnread Clear the unread count of a conversation
 //
-// No message so far counts as unread any more. This is not a read receipt: other
-// users learn nothing of it.
+// Messages sent so far no longer count as unread. This is not a read receipt: other
+// users do not learn of it.
 //
 // Corresponds with POST /v1/conversations/{conversation}/unread/clear (the `ClearConversationUnread` operationId).
 func (c *API) ClearConversationUnread(ctx context.Context, conversation ConversationID, params *ClearConversationUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6089,10 +6088,10 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // it with an `EventSource` or a library for event streams, never to its end. `GET
 // /v1/events/log` gives the same log in pages.
 //
-// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
-// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
-// resumes after that event: first missed events, then new ones, with no gap, no
-// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
+// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
+// `cursor`, it resumes after that event: first missed events, then new ones, with no
+// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
@@ -6100,14 +6099,14 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // hour without an event `ready` is sent again, with a current cursor. Every empty
 // line thus ends an event with data.
 //
-// A cursor that is older than the log, belongs to another log or is malformed gives
-// the event `reset` with a new cursor: read again what you show.
+// If the cursor is older than the log, belongs to another log or is malformed, the
+// stream sends the event `reset` with a new cursor: reload everything that you show.
 //
 // The stream ends when its token or ticket expires, when the user's tokens are cut
-// off, and when the server shuts down. An overloaded server answers 200 with only a
-// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
-// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
-// up at any other status.
+// off, or when the server shuts down. An overloaded server answers 200 with only a
+// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is 429;
+// with a ticket it is 200 with only a `retry:`, because an `EventSource` gives up at
+// any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
 // like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
@@ -6135,9 +6134,9 @@ func (c *API) GetEvents(ctx context.Context, params *GetEventsParams, reqEditors
 //
 // A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
 // begins at the start of the log. `page_token` and `cursor` mean the same here.
-// `cursor` in the answer is where to continue, also on a page without items. An
-// event `reset` among the items means that events before it were missed: read again
-// what you show. A malformed cursor is 400 `invalid_cursor`.
+// `cursor` in the answer says where to continue, also on a page without items. An
+// event `reset` among the items means that events before it were missed: reload
+// everything that you show. A malformed cursor is 400 `invalid_cursor`.
 //
 // Corresponds with GET /v1/events/log (the `GetEventLog` operationId).
 func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6191,16 +6190,16 @@ func (c *API) ListMyInvitations(ctx context.Context, params *ListMyInvitationsPa
 
 // ListErased List erased messages
 //
-// Tombstones of messages that you could read, in the order of erasure. For a client
-// that got `reset`, was away for longer than the event log reaches back, or has
-// rejoined a group. A page may hold fewer than `limit` items, even none, and still
-// have a `next_page_token`.
+// Tombstones of messages that you could read, in the order of erasure. This is for a
+// client that received `reset`, was away for longer than the event log reaches back,
+// or has rejoined a group. A page may hold fewer than `limit` items, even none, and
+// still have a `next_page_token`.
 //
 // Pass `as_of` as `since` of the next list: nothing is missed between the two,
-// whatever the clocks of server and client do. For groups and rooms that you have
-// left and rejoined since `since`, the list begins with everything erased there
-// earlier that you may see. Ask for it when `member.added` names you and you have
-// kept messages from before.
+// whatever the clocks of server and client do. For groups and rooms that you have left
+// and rejoined since then, the list begins with what was erased there earlier, as far
+// as you may see it. Ask for the list when `member.added` names you and you have kept
+// messages from before.
 //
 // The first page also lists messages that you have hidden since, and conversations
 // that you have hidden or that were deleted, the newest 1,000 of each; `more` is
@@ -6222,11 +6221,11 @@ func (c *API) ListErased(ctx context.Context, params *ListErasedParams, reqEdito
 
 // RevokeMessagesWithBody Revoke several messages
 //
-// Each message is revoked or refused on its own, and publishes its own event. An id
-// that is malformed only fails that message. The messages are revoked in the order
-// of the request, some at a time; other writes happen in between. If the server
-// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-// 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. A
+// malformed id fails that entry only. The messages are revoked in the order of the
+// request, some at a time; other writes happen in between. If the server cannot
+// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+// request can be repeated.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6245,11 +6244,11 @@ func (c *API) RevokeMessagesWithBody(ctx context.Context, params *RevokeMessages
 
 // RevokeMessages Revoke several messages
 //
-// Each message is revoked or refused on its own, and publishes its own event. An id
-// that is malformed only fails that message. The messages are revoked in the order
-// of the request, some at a time; other writes happen in between. If the server
-// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-// 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. A
+// malformed id fails that entry only. The messages are revoked in the order of the
+// request, some at a time; other writes happen in between. If the server cannot
+// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+// request can be repeated.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6268,12 +6267,12 @@ func (c *API) RevokeMessages(ctx context.Context, params *RevokeMessagesParams, 
 
 // SearchMessages Search messages
 //
-// In one conversation, or in all of yours; newest first. `q` is words, never query
-// syntax. All of them must be in the message, in any order. Case and width (full or
-// half) do not matter. A Latin word also finds words that begin with it. Chinese,
-// Japanese and Korean characters match inside words, wherever they are adjacent as
-// in `q`. A `q` without words finds nothing. The search covers the text of text
-// messages and the address of locations.
+// In one conversation, or in all of yours; newest first. `q` is a list of words and
+// has no query syntax. A message matches if it has all of them, in any order. Case and
+// width (full or half) do not matter. A Latin word also finds words that begin with
+// it. Chinese, Japanese and Korean characters also match inside words; those that are
+// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
+// The search covers the text of text messages and the address of locations.
 //
 // The cost of a page is bounded: it may hold fewer than `limit` items, even none,
 // and still have a `next_page_token`. `snippet` is the text around the first match,
@@ -6294,9 +6293,9 @@ func (c *API) SearchMessages(ctx context.Context, params *SearchMessagesParams, 
 
 // DeleteMessage Delete a message for everyone
 //
-// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
-// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
-// revoke. A repetition returns the same tombstone and publishes nothing.
+// Unlike a revoke, this works at any age. Requires the permission `delete_others`, or
+// a token with the scope `admin`. The content is destroyed and a tombstone stays, as
+// for a revoke. A repetition returns the same tombstone and publishes nothing.
 //
 // Corresponds with DELETE /v1/messages/{message} (the `DeleteMessage` operationId).
 func (c *API) DeleteMessage(ctx context.Context, message MessageID, params *DeleteMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6330,10 +6329,9 @@ func (c *API) GetMessage(ctx context.Context, message MessageID, params *GetMess
 
 // BurnMessage Burn a message now
 //
-// By the recipient of a direct message that was sent with `burn`, or of any direct
-// message if the server is configured so. Its content is destroyed and both users
-// receive `message.burned`. A repetition returns the same tombstone and publishes
-// nothing.
+// Only its recipient may burn a direct message, if it was sent with `burn` or the
+// server's `--burn-policy` is `any`. Its content is destroyed and both users receive
+// `message.burned`. A repetition returns the same tombstone and publishes nothing.
 //
 // Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 func (c *API) BurnMessage(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6348,12 +6346,12 @@ func (c *API) BurnMessage(ctx context.Context, message MessageID, params *BurnMe
 	return c.Client.Do(req)
 }
 
-// GetReceipts List who has got and read a message
+// GetReceipts List who has received and read a message
 //
-// For the sender of a direct message, or of a group message sent with `receipt`;
-// covers the users who were members when it was sent. Times are exact for recent
-// receipts; older receipts may show the time of a later one. For a tombstone, the
-// list shows who had the message before it was erased.
+// Only for the sender of a direct message, or of a group message sent with `receipt`.
+// Covers the users who were members when it was sent. Times are exact for recent
+// receipts; older receipts may show the time of a later one. For a tombstone, the list
+// shows who had received and read the message before it was erased.
 //
 // Corresponds with GET /v1/messages/{message}/receipts (the `GetReceipts` operationId).
 func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6441,9 +6439,9 @@ func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThrea
 
 // CreateThreadWithBody Create a thread under a message
 //
-// Under a message of a group or channel, which has at most one thread. Requires the
-// permission `create_thread`. The caller becomes its first member. In slow mode it
-// counts as a message: 429 `slow_mode`.
+// A message of a group or channel can have one thread. Requires the permission
+// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+// message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6462,9 +6460,9 @@ func (c *API) CreateThreadWithBody(ctx context.Context, message MessageID, param
 
 // CreateThread Create a thread under a message
 //
-// Under a message of a group or channel, which has at most one thread. Requires the
-// permission `create_thread`. The caller becomes its first member. In slow mode it
-// counts as a message: 429 `slow_mode`.
+// A message of a group or channel can have one thread. Requires the permission
+// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+// message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6483,7 +6481,7 @@ func (c *API) CreateThread(ctx context.Context, message MessageID, params *Creat
 
 // ListSpaces List your spaces
 //
-// Sorted by id, which says nothing about their age.
+// Sorted by id. Ids of spaces are random.
 //
 // Corresponds with GET /v1/spaces (the `ListSpaces` operationId).
 func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6538,8 +6536,8 @@ func (c *API) CreateSpace(ctx context.Context, params *CreateSpaceParams, body C
 
 // DeleteSpace Delete a space
 //
-// With all of its channels, their threads and messages, for everyone. By its owner,
-// or with a token with the scope `admin`.
+// Deletes it for everyone, with all of its channels, their threads and messages. Only
+// its owner may do this, or a token with the scope `admin`.
 //
 // Corresponds with DELETE /v1/spaces/{space} (the `DeleteSpace` operationId).
 func (c *API) DeleteSpace(ctx context.Context, space SpaceID, params *DeleteSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6573,7 +6571,7 @@ func (c *API) GetSpace(ctx context.Context, space SpaceID, params *GetSpaceParam
 
 // UpdateSpaceWithBody Change a space
 //
-// Requires the permission `manage_space`. Members that are left out do not change;
+// Requires the permission `manage_space`. Fields that are left out do not change;
 // null resets a setting.
 //
 // Takes any type of body and a specified content type.
@@ -6593,7 +6591,7 @@ func (c *API) UpdateSpaceWithBody(ctx context.Context, space SpaceID, params *Up
 
 // UpdateSpace Change a space
 //
-// Requires the permission `manage_space`. Members that are left out do not change;
+// Requires the permission `manage_space`. Fields that are left out do not change;
 // null resets a setting.
 //
 // Takes a body of the `application/json` content type.
@@ -6613,8 +6611,8 @@ func (c *API) UpdateSpace(ctx context.Context, space SpaceID, params *UpdateSpac
 
 // ListChannels List the channels of a space
 //
-// Channels that you can see, by id, which is by age, oldest first. A page may hold
-// fewer than `limit` items and still have a `next_page_token`.
+// Channels that you can see, oldest first. A page may hold fewer than `limit` items
+// and still have a `next_page_token`.
 //
 // Corresponds with GET /v1/spaces/{space}/channels (the `ListChannels` operationId).
 func (c *API) ListChannels(ctx context.Context, space SpaceID, params *ListChannelsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6749,8 +6747,8 @@ func (c *API) DeleteInvitation(ctx context.Context, space SpaceID, user UserInPa
 
 // JoinSpace Join a space
 //
-// A space with `join: open`, or one that you are invited to; others are 404. Joining
-// again changes nothing.
+// You can join a space with `join: open`, or one that you are invited to; others are
+// 404. Joining again changes nothing.
 //
 // Corresponds with POST /v1/spaces/{space}/join (the `JoinSpace` operationId).
 func (c *API) JoinSpace(ctx context.Context, space SpaceID, params *JoinSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6767,8 +6765,8 @@ func (c *API) JoinSpace(ctx context.Context, space SpaceID, params *JoinSpacePar
 
 // LeaveSpace Leave a space
 //
-// With its channels and threads. You lose your roles in it. An owner must hand the
-// space over first, unless there are no other members.
+// You also leave its channels and threads, and lose your roles in it. The owner must
+// hand the space over first, unless there are no other members.
 //
 // Corresponds with POST /v1/spaces/{space}/leave (the `LeaveSpace` operationId).
 func (c *API) LeaveSpace(ctx context.Context, space SpaceID, params *LeaveSpaceParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6855,12 +6853,12 @@ func (c *API) ListSpaceMembers(ctx context.Context, space SpaceID, params *ListS
 
 // AddSpaceMembersWithBody Add members to a space
 //
-// Without asking them. Requires the permission `manage_members`. Current members do
-// not change. Nobody is added, and `field` names the user, if one of them is on the
-// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-// and then added 100 at a time; if the state changes in between, the earlier ones
-// are members.
+// Adds users without asking them. Requires the permission `manage_members`. Current
+// members do not change. Nobody is added, and `field` names the user, if one of them
+// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+// first and then added 100 at a time; if the state changes in between, the earlier
+// ones are members.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6879,12 +6877,12 @@ func (c *API) AddSpaceMembersWithBody(ctx context.Context, space SpaceID, params
 
 // AddSpaceMembers Add members to a space
 //
-// Without asking them. Requires the permission `manage_members`. Current members do
-// not change. Nobody is added, and `field` names the user, if one of them is on the
-// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-// and then added 100 at a time; if the state changes in between, the earlier ones
-// are members.
+// Adds users without asking them. Requires the permission `manage_members`. Current
+// members do not change. Nobody is added, and `field` names the user, if one of them
+// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+// first and then added 100 at a time; if the state changes in between, the earlier
+// ones are members.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6939,9 +6937,9 @@ func (c *API) GetSpaceMember(ctx context.Context, space SpaceID, user UserInPath
 // UpdateSpaceMemberWithBody Change a member's roles, or hand the space over
 //
 // `roles` replaces all roles of the member except `everyone`. It requires the
-// permission `manage_roles` and a role above each one that changes; you can only
-// grant permissions that you have. `role: owner` hands the space over, by its owner,
-// who then becomes an ordinary member.
+// permission `manage_roles` and a role above each one that changes; you can only grant
+// permissions that you have. `role: owner` hands the space over. Only its owner may do
+// this, and becomes an ordinary member.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6961,9 +6959,9 @@ func (c *API) UpdateSpaceMemberWithBody(ctx context.Context, space SpaceID, user
 // UpdateSpaceMember Change a member's roles, or hand the space over
 //
 // `roles` replaces all roles of the member except `everyone`. It requires the
-// permission `manage_roles` and a role above each one that changes; you can only
-// grant permissions that you have. `role: owner` hands the space over, by its owner,
-// who then becomes an ordinary member.
+// permission `manage_roles` and a role above each one that changes; you can only grant
+// permissions that you have. `role: owner` hands the space over. Only its owner may do
+// this, and becomes an ordinary member.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6999,9 +6997,9 @@ func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInP
 
 // MuteSpaceMemberWithBody Mute a member in a space
 //
-// In all of its channels and their threads, for that many seconds or, without a
-// number, until unmuted. Requires the permission `mute` and a role above the
-// member's. The body is optional.
+// The member may not send in any of its channels and their threads for that many
+// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+// a role above the member's. The body is optional.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7020,9 +7018,9 @@ func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user U
 
 // MuteSpaceMember Mute a member in a space
 //
-// In all of its channels and their threads, for that many seconds or, without a
-// number, until unmuted. Requires the permission `mute` and a role above the
-// member's. The body is optional.
+// The member may not send in any of its channels and their threads for that many
+// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+// a role above the member's. The body is optional.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7075,8 +7073,9 @@ func (c *API) ListRoles(ctx context.Context, space SpaceID, params *ListRolesPar
 
 // CreateRoleWithBody Create a role
 //
-// Just above `everyone`, or at `position`, below your own highest role. Requires the
-// permission `manage_roles`. You can only grant permissions that you have.
+// The role is put just above `everyone`, or at `position`, which must be below your
+// own highest role. Requires the permission `manage_roles`. You can only grant
+// permissions that you have.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7095,8 +7094,9 @@ func (c *API) CreateRoleWithBody(ctx context.Context, space SpaceID, params *Cre
 
 // CreateRole Create a role
 //
-// Just above `everyone`, or at `position`, below your own highest role. Requires the
-// permission `manage_roles`. You can only grant permissions that you have.
+// The role is put just above `everyone`, or at `position`, which must be below your
+// own highest role. Requires the permission `manage_roles`. You can only grant
+// permissions that you have.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7133,7 +7133,7 @@ func (c *API) DeleteRole(ctx context.Context, space SpaceID, role RoleID, params
 
 // UpdateRoleWithBody Change a role
 //
-// Members that are left out do not change, also within `permissions`; `inherit`
+// Fields that are left out do not change, also within `permissions`; `inherit`
 // resets one. Requires the permission `manage_roles` and a role above this one. You
 // can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
@@ -7154,7 +7154,7 @@ func (c *API) UpdateRoleWithBody(ctx context.Context, space SpaceID, role RoleID
 
 // UpdateRole Change a role
 //
-// Members that are left out do not change, also within `permissions`; `inherit`
+// Fields that are left out do not change, also within `permissions`; `inherit`
 // resets one. Requires the permission `manage_roles` and a role above this one. You
 // can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
@@ -7227,13 +7227,13 @@ func (c *API) ListMyThreads(ctx context.Context, params *ListMyThreadsParams, re
 
 // GetUnread Count unread messages
 //
-// In direct conversations and groups, counts messages of others since you last
-// joined and after your read or clear mark that are not erased, not hidden and not
-// read one by one. The count is exact up to 1,000 a conversation; beyond that
-// `unread_more` is true. Hidden conversations do not count.
+// Counts the messages that other users sent to your direct conversations and groups
+// since you last joined them and last cleared the count. Messages that you have read
+// or hidden, or that were erased, do not count, and neither do hidden conversations.
+// The count is exact up to 1,000 a conversation; beyond that `unread_more` is true.
 //
 // One answer covers up to 5,000 conversations. If there are more, it has a
-// `next_page_token`, and its totals are those of the page: add up the pages.
+// `next_page_token`, and its totals are for that page alone: add up the pages.
 //
 // Corresponds with GET /v1/unread (the `GetUnread` operationId).
 func (c *API) GetUnread(ctx context.Context, params *GetUnreadParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13137,8 +13137,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListErasuresWithResponse List erasures
 	//
-	// How, when, by whom and how late messages were erased, never their content. In the
-	// order of erasure.
+	// Says how, when, by whom and how late messages were erased, in the order of erasure.
+	// It never holds content.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13171,11 +13171,11 @@ type ClientWithResponsesInterface interface {
 	// repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
 	// else by conversation, sender, `created_at` and content.
 	//
-	// `id` and `seq` are kept if they are greater than the last of the conversation and
-	// the id's time is not before `created_at`, as is the case when a whole export goes
-	// to an empty server. Otherwise the message gets new ones. History is sorted by
-	// `seq`: messages imported into a conversation that has messages come after them. A
-	// `created_at` past retention is 422 `past_retention`.
+	// `id` and `seq` are kept if they are greater than the last ones of the conversation
+	// and the id's time is not before `created_at`. That is so when a whole export is
+	// imported into an empty server. Otherwise the message gets new ones. History is
+	// sorted by `seq`: messages imported into a conversation that has messages come after
+	// them. A `created_at` past retention is 422 `past_retention`.
 	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -13192,9 +13192,9 @@ type ClientWithResponsesInterface interface {
 
 	// InsertMessageWithBodyWithResponse Insert a message silently
 	//
-	// One message of any sender, with a time of its own. It publishes no event and
-	// counts as read. With `visible_to` only that member can see it: a local notice. It
-	// is one line of an import; see there for idempotency.
+	// Stores one message of any sender, with any time in the past. It publishes no event
+	// and counts as read. With `visible_to`, only that member can see it: a local notice.
+	// This is one line of an import, and idempotent in the same way.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13203,9 +13203,9 @@ type ClientWithResponsesInterface interface {
 
 	// InsertMessageWithResponse Insert a message silently
 	//
-	// One message of any sender, with a time of its own. It publishes no event and
-	// counts as read. With `visible_to` only that member can see it: a local notice. It
-	// is one line of an import; see there for idempotency.
+	// Stores one message of any sender, with any time in the past. It publishes no event
+	// and counts as read. With `visible_to`, only that member can see it: a local notice.
+	// This is one line of an import, and idempotent in the same way.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13214,8 +13214,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetRetentionWithResponse Show what retention would trim
 	//
-	// By conversation, as of a time, by default now: exactly what a run as of that time
-	// trims. A page may hold fewer than `limit` items and still have a
+	// Lists, by conversation, exactly what a run as of the same time would trim. The time
+	// is now by default. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13225,10 +13225,11 @@ type ClientWithResponsesInterface interface {
 
 	// RunRetentionWithResponse Trim messages past retention now
 	//
-	// The server does this by itself at an interval. The answer is a JSON line, a
-	// RetentionOf, for each conversation as it is done. The run ends early if the client
-	// disconnects; the next run continues. For some time after the server's clock jumped
-	// ahead by more than a day it is 409 `clock_jumped`.
+	// The server also does this by itself, every `--retention-interval`. The answer is a
+	// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
+	// the client disconnects; the next run continues. After the server's clock jumped
+	// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
+	// `--clock-guard`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13237,9 +13238,9 @@ type ClientWithResponsesInterface interface {
 
 	// CutTokensWithResponse Cut off a user's tokens
 	//
-	// Tokens and tickets of the user that were issued before now, to the second, or that
-	// do not say when, are refused from the next request on. Streams opened with one
-	// end.
+	// From the next request on, the server refuses tokens and tickets of the user that
+	// were issued before now, to the second, or that have no `iat`. Streams opened with
+	// one of them end.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13257,7 +13258,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteBlockWithResponse Unblock a user
 	//
-	// From the next request on the user can send you direct messages again.
+	// From the next request on, the user can send you direct messages again.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13266,10 +13267,10 @@ type ClientWithResponsesInterface interface {
 
 	// PutBlockWithResponse Block a user
 	//
-	// From the next request on the user gets 403 `blocked` for sending you a direct
-	// message, for adding you to a group, room or space or inviting you to one, and for
-	// extending the life of messages in your direct conversation. Groups and channels
-	// that you share do not change.
+	// From the next request on, the user gets 403 `blocked` for sending you a direct
+	// message, adding or inviting you to a group, room or space, or making messages in
+	// your direct conversation last longer. Groups and channels that you share do not
+	// change.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13317,15 +13318,16 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteConversationWithResponse Delete a conversation, for you or for everyone
 	//
-	// `scope=me` hides it on all your devices, with its messages or, with
-	// `keep_messages=true`, without them. A new message brings the conversation back,
-	// but not the hidden messages.
+	// `scope=me` hides it on all your devices, together with its messages unless
+	// `keep_messages=true`. A new message brings the conversation back, but not the hidden
+	// messages.
 	//
 	// `scope=everyone` deletes it with all of its messages, and its threads or channels.
-	// This requires the permission `delete`: the owner of a group or room has it, both
-	// users of a direct conversation, users who manage a channel or the threads of a
-	// conversation; or a token with the scope `admin`. Once this is answered nobody can
-	// read the conversation; its content is destroyed in batches afterwards.
+	// This requires the permission `delete` or a token with the scope `admin`. The owner
+	// of a group or room has the permission, and so do both users of a direct conversation
+	// and users who manage a channel or the threads of a conversation. Once this is
+	// answered, nobody can read the conversation; its content is destroyed in batches
+	// afterwards.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13343,13 +13345,12 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateConversationWithBodyWithResponse Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are your own settings, on all your devices. `name`,
-	// `settings` and `visibility` require the permission `manage_conversation`; of the
-	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-	// `expire_after_seconds` and `retention_days`. Members that are left out do not
-	// change; null resets a setting. A setting that this kind does not have is 422
-	// `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+	// and `visibility` require the permission `manage_conversation`; of the settings,
+	// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+	// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+	// and `retention_days`. Fields that are left out do not change; null resets a setting.
+	// A setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13358,13 +13359,12 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateConversationWithResponse Change a conversation, or your view of it
 	//
-	// `pinned` and `muted` are your own settings, on all your devices. `name`,
-	// `settings` and `visibility` require the permission `manage_conversation`; of the
-	// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-	// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-	// `expire_after_seconds` and `retention_days`. Members that are left out do not
-	// change; null resets a setting. A setting that this kind does not have is 422
-	// `setting_unsupported`.
+	// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+	// and `visibility` require the permission `manage_conversation`; of the settings,
+	// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+	// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+	// and `retention_days`. Fields that are left out do not change; null resets a setting.
+	// A setting that this kind does not have is 422 `setting_unsupported`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13373,9 +13373,9 @@ type ClientWithResponsesInterface interface {
 
 	// HideMessagesWithBodyWithResponse Hide messages
 	//
-	// Hides messages by their ids, those created before a time, or all messages so far:
-	// for you alone, on all your devices, permanently. Other users learn nothing of it.
-	// A hidden message is 404 for you and is not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far.
+	// They are hidden for you alone, on all your devices, permanently. Other users do not
+	// learn of it. A hidden message is 404 for you and does not count as unread.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13384,9 +13384,9 @@ type ClientWithResponsesInterface interface {
 
 	// HideMessagesWithResponse Hide messages
 	//
-	// Hides messages by their ids, those created before a time, or all messages so far:
-	// for you alone, on all your devices, permanently. Other users learn nothing of it.
-	// A hidden message is 404 for you and is not unread.
+	// Hides messages by their ids, those created before a time, or all messages so far.
+	// They are hidden for you alone, on all your devices, permanently. Other users do not
+	// learn of it. A hidden message is 404 for you and does not count as unread.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13437,10 +13437,10 @@ type ClientWithResponsesInterface interface {
 
 	// JoinConversationWithResponse Join a conversation
 	//
-	// A room, a group with `join: open` or one that you are invited to, or a thread that
-	// you can read. If you may not join or are on the deny list, it is 404. Joining
-	// again changes nothing. If all members have left, the user who joins becomes the
-	// owner.
+	// You can join a room, a group with `join: open` or one that you are invited to, and a
+	// thread that you can read. If you may not join or are on the deny list, the answer is
+	// 404. Joining again changes nothing. If all members have left, the next user who
+	// joins becomes the owner.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13449,7 +13449,7 @@ type ClientWithResponsesInterface interface {
 
 	// LeaveConversationWithResponse Leave a group, room or thread
 	//
-	// An owner must hand over first, unless there are no other members.
+	// The owner must hand the conversation over first, unless there are no other members.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13548,8 +13548,8 @@ type ClientWithResponsesInterface interface {
 
 	// SetRoleWithBodyWithResponse Change a member's role
 	//
-	// In a group or room, by the owner. Making a member the owner hands the conversation
-	// over: the previous owner becomes an admin.
+	// Only the owner of a group or room may do this. Making a member the owner hands the
+	// conversation over: the previous owner becomes an admin.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13558,8 +13558,8 @@ type ClientWithResponsesInterface interface {
 
 	// SetRoleWithResponse Change a member's role
 	//
-	// In a group or room, by the owner. Making a member the owner hands the conversation
-	// over: the previous owner becomes an admin.
+	// Only the owner of a group or room may do this. Making a member the owner hands the
+	// conversation over: the previous owner becomes an admin.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13577,10 +13577,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithBodyWithResponse Mute a member
 	//
-	// The member may not send for that many seconds or, without a number, until unmuted.
-	// Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes
-	// the owner. In a thread, the mutes of its parent apply.
+	// The member may not send for that many seconds, or until unmuted if no number is
+	// given. Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes the
+	// owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13589,10 +13589,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithResponse Mute a member
 	//
-	// The member may not send for that many seconds or, without a number, until unmuted.
-	// Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes
-	// the owner. In a thread, the mutes of its parent apply.
+	// The member may not send for that many seconds, or until unmuted if no number is
+	// given. Requires the permission `mute` and a role above the member's. The body is
+	// optional. A mute survives leaving and rejoining and ends when the member becomes the
+	// owner. In a thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13621,22 +13621,21 @@ type ClientWithResponsesInterface interface {
 	//
 	// The message is durable before this is answered and before anybody receives it.
 	//
-	// A message to `@user` goes to the direct conversation with that user, which the
-	// first message creates. With a `client_id` sending is idempotent: a repetition by
-	// the same sender returns the first message with status 200, or its tombstone once
-	// it was erased. The same `client_id` with other content or in another conversation
-	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-	// message.
+	// A message to `@user` goes to the direct conversation with that user, which the first
+	// message creates. With a `client_id`, sending is idempotent: if the same sender
+	// repeats it, the answer is 200 with the first message, or with its tombstone once it
+	// was erased. The same `client_id` with other content or in another conversation is
+	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+	// `message_gone` for 7 days by default: a retry never restores a deleted message.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-	// may have as much each. With that default the whole request body may have 88 KiB
-	// (18 times the limit, plus 16 KiB).
+	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push` may be up to the same size, and so
+	// may the user ids in `mentions`. With that default the whole request body may be up
+	// to 88 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13647,22 +13646,21 @@ type ClientWithResponsesInterface interface {
 	//
 	// The message is durable before this is answered and before anybody receives it.
 	//
-	// A message to `@user` goes to the direct conversation with that user, which the
-	// first message creates. With a `client_id` sending is idempotent: a repetition by
-	// the same sender returns the first message with status 200, or its tombstone once
-	// it was erased. The same `client_id` with other content or in another conversation
-	// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-	// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-	// message.
+	// A message to `@user` goes to the direct conversation with that user, which the first
+	// message creates. With a `client_id`, sending is idempotent: if the same sender
+	// repeats it, the answer is 200 with the first message, or with its tombstone once it
+	// was erased. The same `client_id` with other content or in another conversation is
+	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+	// `message_gone` for 7 days by default: a retry never restores a deleted message.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-	// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-	// may have as much each. With that default the whole request body may have 88 KiB
-	// (18 times the limit, plus 16 KiB).
+	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// members sorted by name, no white space. `push` may be up to the same size, and so
+	// may the user ids in `mentions`. With that default the whole request body may be up
+	// to 88 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13671,8 +13669,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListOverridesWithResponse List a channel's overrides
 	//
-	// What roles of the space allow or deny in this channel alone, the highest role
-	// first.
+	// What roles of the space allow or deny in this channel only, the highest role first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13690,10 +13687,10 @@ type ClientWithResponsesInterface interface {
 
 	// PutOverrideWithBodyWithResponse Put a role's override in a channel
 	//
-	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-	// overridden; an override without any is deleted. Requires the permission
-	// `manage_roles` and a role above this one. You can only grant permissions that you
-	// have.
+	// Replaces the role's override. Permissions that are left out or set to `inherit` are
+	// not overridden. An override that overrides nothing is deleted. Requires the
+	// permission `manage_roles` and a role above this one. You can only grant permissions
+	// that you have.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13702,10 +13699,10 @@ type ClientWithResponsesInterface interface {
 
 	// PutOverrideWithResponse Put a role's override in a channel
 	//
-	// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-	// overridden; an override without any is deleted. Requires the permission
-	// `manage_roles` and a role above this one. You can only grant permissions that you
-	// have.
+	// Replaces the role's override. Permissions that are left out or set to `inherit` are
+	// not overridden. An override that overrides nothing is deleted. Requires the
+	// permission `manage_roles` and a role above this one. You can only grant permissions
+	// that you have.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13714,7 +13711,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetPermissionsWithResponse Get your permissions in a conversation
 	//
-	// So that a client need not offer what would be refused. Ask again after
+	// A client can use them to offer only what will be permitted. Ask again after
 	// `member.updated`, `channel.updated` and `role.*`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13724,14 +13721,15 @@ type ClientWithResponsesInterface interface {
 
 	// SendReceiptsWithBodyWithResponse Mark messages as delivered or read
 	//
-	// By message ids, or up to a message. The read receipt of a direct message with
-	// `burn` starts its timer; a message that burns at once is erased before this is
-	// answered. Receipts of direct messages are published to their sender and to your
-	// other devices; receipts of group messages only where the sender asked for them.
+	// Names messages by their ids, or all up to one message. The read receipt of a direct
+	// message with `burn` starts its timer; a message that burns at once is erased before
+	// this is answered. Receipts of direct messages are published to their sender and to
+	// your other devices. Those of group messages are published only if the sender asked
+	// for them.
 	//
-	// Receipts apply to messages of others that were sent while you were a member, are
-	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-	// are ignored. A read receipt implies delivery.
+	// A receipt applies to messages that others sent while you were a member, unless they
+	// were erased or you have hidden them. Other messages that it names, or that are below
+	// `up_to`, are ignored. A read receipt implies delivery.
 	//
 	// Rooms have no receipts, and messages in channels cannot ask for them: 422
 	// `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -13743,14 +13741,15 @@ type ClientWithResponsesInterface interface {
 
 	// SendReceiptsWithResponse Mark messages as delivered or read
 	//
-	// By message ids, or up to a message. The read receipt of a direct message with
-	// `burn` starts its timer; a message that burns at once is erased before this is
-	// answered. Receipts of direct messages are published to their sender and to your
-	// other devices; receipts of group messages only where the sender asked for them.
+	// Names messages by their ids, or all up to one message. The read receipt of a direct
+	// message with `burn` starts its timer; a message that burns at once is erased before
+	// this is answered. Receipts of direct messages are published to their sender and to
+	// your other devices. Those of group messages are published only if the sender asked
+	// for them.
 	//
-	// Receipts apply to messages of others that were sent while you were a member, are
-	// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-	// are ignored. A read receipt implies delivery.
+	// A receipt applies to messages that others sent while you were a member, unless they
+	// were erased or you have hidden them. Other messages that it names, or that are below
+	// `up_to`, are ignored. A read receipt implies delivery.
 	//
 	// Rooms have no receipts, and messages in channels cannot ask for them: 422
 	// `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -13772,8 +13771,8 @@ type ClientWithResponsesInterface interface {
 
 	// ClearConversationUnreadWithResponse Clear the unread count of a conversation
 	//
-	// No message so far counts as unread any more. This is not a read receipt: other
-	// users learn nothing of it.
+	// Messages sent so far no longer count as unread. This is not a read receipt: other
+	// users do not learn of it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13786,10 +13785,10 @@ type ClientWithResponsesInterface interface {
 	// it with an `EventSource` or a library for event streams, never to its end. `GET
 	// /v1/events/log` gives the same log in pages.
 	//
-	// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
-	// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
-	// resumes after that event: first missed events, then new ones, with no gap, no
-	// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+	// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
+	// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
+	// `cursor`, it resumes after that event: first missed events, then new ones, with no
+	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
@@ -13797,14 +13796,14 @@ type ClientWithResponsesInterface interface {
 	// hour without an event `ready` is sent again, with a current cursor. Every empty
 	// line thus ends an event with data.
 	//
-	// A cursor that is older than the log, belongs to another log or is malformed gives
-	// the event `reset` with a new cursor: read again what you show.
+	// If the cursor is older than the log, belongs to another log or is malformed, the
+	// stream sends the event `reset` with a new cursor: reload everything that you show.
 	//
 	// The stream ends when its token or ticket expires, when the user's tokens are cut
-	// off, and when the server shuts down. An overloaded server answers 200 with only a
-	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
-	// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
-	// up at any other status.
+	// off, or when the server shuts down. An overloaded server answers 200 with only a
+	// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is 429;
+	// with a ticket it is 200 with only a `retry:`, because an `EventSource` gives up at
+	// any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
 	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
@@ -13824,9 +13823,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
 	// begins at the start of the log. `page_token` and `cursor` mean the same here.
-	// `cursor` in the answer is where to continue, also on a page without items. An
-	// event `reset` among the items means that events before it were missed: read again
-	// what you show. A malformed cursor is 400 `invalid_cursor`.
+	// `cursor` in the answer says where to continue, also on a page without items. An
+	// event `reset` among the items means that events before it were missed: reload
+	// everything that you show. A malformed cursor is 400 `invalid_cursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13856,16 +13855,16 @@ type ClientWithResponsesInterface interface {
 
 	// ListErasedWithResponse List erased messages
 	//
-	// Tombstones of messages that you could read, in the order of erasure. For a client
-	// that got `reset`, was away for longer than the event log reaches back, or has
-	// rejoined a group. A page may hold fewer than `limit` items, even none, and still
-	// have a `next_page_token`.
+	// Tombstones of messages that you could read, in the order of erasure. This is for a
+	// client that received `reset`, was away for longer than the event log reaches back,
+	// or has rejoined a group. A page may hold fewer than `limit` items, even none, and
+	// still have a `next_page_token`.
 	//
 	// Pass `as_of` as `since` of the next list: nothing is missed between the two,
-	// whatever the clocks of server and client do. For groups and rooms that you have
-	// left and rejoined since `since`, the list begins with everything erased there
-	// earlier that you may see. Ask for it when `member.added` names you and you have
-	// kept messages from before.
+	// whatever the clocks of server and client do. For groups and rooms that you have left
+	// and rejoined since then, the list begins with what was erased there earlier, as far
+	// as you may see it. Ask for the list when `member.added` names you and you have kept
+	// messages from before.
 	//
 	// The first page also lists messages that you have hidden since, and conversations
 	// that you have hidden or that were deleted, the newest 1,000 of each; `more` is
@@ -13879,11 +13878,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithBodyWithResponse Revoke several messages
 	//
-	// Each message is revoked or refused on its own, and publishes its own event. An id
-	// that is malformed only fails that message. The messages are revoked in the order
-	// of the request, some at a time; other writes happen in between. If the server
-	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-	// 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. A
+	// malformed id fails that entry only. The messages are revoked in the order of the
+	// request, some at a time; other writes happen in between. If the server cannot
+	// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+	// request can be repeated.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13892,11 +13891,11 @@ type ClientWithResponsesInterface interface {
 
 	// RevokeMessagesWithResponse Revoke several messages
 	//
-	// Each message is revoked or refused on its own, and publishes its own event. An id
-	// that is malformed only fails that message. The messages are revoked in the order
-	// of the request, some at a time; other writes happen in between. If the server
-	// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-	// 507; the request can be repeated.
+	// Each message is revoked or refused on its own, and publishes its own event. A
+	// malformed id fails that entry only. The messages are revoked in the order of the
+	// request, some at a time; other writes happen in between. If the server cannot
+	// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+	// request can be repeated.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13905,12 +13904,12 @@ type ClientWithResponsesInterface interface {
 
 	// SearchMessagesWithResponse Search messages
 	//
-	// In one conversation, or in all of yours; newest first. `q` is words, never query
-	// syntax. All of them must be in the message, in any order. Case and width (full or
-	// half) do not matter. A Latin word also finds words that begin with it. Chinese,
-	// Japanese and Korean characters match inside words, wherever they are adjacent as
-	// in `q`. A `q` without words finds nothing. The search covers the text of text
-	// messages and the address of locations.
+	// In one conversation, or in all of yours; newest first. `q` is a list of words and
+	// has no query syntax. A message matches if it has all of them, in any order. Case and
+	// width (full or half) do not matter. A Latin word also finds words that begin with
+	// it. Chinese, Japanese and Korean characters also match inside words; those that are
+	// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
+	// The search covers the text of text messages and the address of locations.
 	//
 	// The cost of a page is bounded: it may hold fewer than `limit` items, even none,
 	// and still have a `next_page_token`. `snippet` is the text around the first match,
@@ -13923,9 +13922,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteMessageWithResponse Delete a message for everyone
 	//
-	// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
-	// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
-	// revoke. A repetition returns the same tombstone and publishes nothing.
+	// Unlike a revoke, this works at any age. Requires the permission `delete_others`, or
+	// a token with the scope `admin`. The content is destroyed and a tombstone stays, as
+	// for a revoke. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -13943,22 +13942,21 @@ type ClientWithResponsesInterface interface {
 
 	// BurnMessageWithResponse Burn a message now
 	//
-	// By the recipient of a direct message that was sent with `burn`, or of any direct
-	// message if the server is configured so. Its content is destroyed and both users
-	// receive `message.burned`. A repetition returns the same tombstone and publishes
-	// nothing.
+	// Only its recipient may burn a direct message, if it was sent with `burn` or the
+	// server's `--burn-policy` is `any`. Its content is destroyed and both users receive
+	// `message.burned`. A repetition returns the same tombstone and publishes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/messages/{message}/burn (the `BurnMessage` operationId).
 	BurnMessageWithResponse(ctx context.Context, message MessageID, params *BurnMessageParams, reqEditors ...RequestEditorFn) (*BurnMessageResponse, error)
 
-	// GetReceiptsWithResponse List who has got and read a message
+	// GetReceiptsWithResponse List who has received and read a message
 	//
-	// For the sender of a direct message, or of a group message sent with `receipt`;
-	// covers the users who were members when it was sent. Times are exact for recent
-	// receipts; older receipts may show the time of a later one. For a tombstone, the
-	// list shows who had the message before it was erased.
+	// Only for the sender of a direct message, or of a group message sent with `receipt`.
+	// Covers the users who were members when it was sent. Times are exact for recent
+	// receipts; older receipts may show the time of a later one. For a tombstone, the list
+	// shows who had received and read the message before it was erased.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14010,9 +14008,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateThreadWithBodyWithResponse Create a thread under a message
 	//
-	// Under a message of a group or channel, which has at most one thread. Requires the
-	// permission `create_thread`. The caller becomes its first member. In slow mode it
-	// counts as a message: 429 `slow_mode`.
+	// A message of a group or channel can have one thread. Requires the permission
+	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+	// message: 429 `slow_mode`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14021,9 +14019,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateThreadWithResponse Create a thread under a message
 	//
-	// Under a message of a group or channel, which has at most one thread. Requires the
-	// permission `create_thread`. The caller becomes its first member. In slow mode it
-	// counts as a message: 429 `slow_mode`.
+	// A message of a group or channel can have one thread. Requires the permission
+	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+	// message: 429 `slow_mode`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14032,7 +14030,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListSpacesWithResponse List your spaces
 	//
-	// Sorted by id, which says nothing about their age.
+	// Sorted by id. Ids of spaces are random.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14059,8 +14057,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteSpaceWithResponse Delete a space
 	//
-	// With all of its channels, their threads and messages, for everyone. By its owner,
-	// or with a token with the scope `admin`.
+	// Deletes it for everyone, with all of its channels, their threads and messages. Only
+	// its owner may do this, or a token with the scope `admin`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14078,7 +14076,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceWithBodyWithResponse Change a space
 	//
-	// Requires the permission `manage_space`. Members that are left out do not change;
+	// Requires the permission `manage_space`. Fields that are left out do not change;
 	// null resets a setting.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -14088,7 +14086,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateSpaceWithResponse Change a space
 	//
-	// Requires the permission `manage_space`. Members that are left out do not change;
+	// Requires the permission `manage_space`. Fields that are left out do not change;
 	// null resets a setting.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -14098,8 +14096,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListChannelsWithResponse List the channels of a space
 	//
-	// Channels that you can see, by id, which is by age, oldest first. A page may hold
-	// fewer than `limit` items and still have a `next_page_token`.
+	// Channels that you can see, oldest first. A page may hold fewer than `limit` items
+	// and still have a `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14170,8 +14168,8 @@ type ClientWithResponsesInterface interface {
 
 	// JoinSpaceWithResponse Join a space
 	//
-	// A space with `join: open`, or one that you are invited to; others are 404. Joining
-	// again changes nothing.
+	// You can join a space with `join: open`, or one that you are invited to; others are
+	// 404. Joining again changes nothing.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14180,8 +14178,8 @@ type ClientWithResponsesInterface interface {
 
 	// LeaveSpaceWithResponse Leave a space
 	//
-	// With its channels and threads. You lose your roles in it. An owner must hand the
-	// space over first, unless there are no other members.
+	// You also leave its channels and threads, and lose your roles in it. The owner must
+	// hand the space over first, unless there are no other members.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14228,12 +14226,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddSpaceMembersWithBodyWithResponse Add members to a space
 	//
-	// Without asking them. Requires the permission `manage_members`. Current members do
-	// not change. Nobody is added, and `field` names the user, if one of them is on the
-	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-	// and then added 100 at a time; if the state changes in between, the earlier ones
-	// are members.
+	// Adds users without asking them. Requires the permission `manage_members`. Current
+	// members do not change. Nobody is added, and `field` names the user, if one of them
+	// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+	// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+	// first and then added 100 at a time; if the state changes in between, the earlier
+	// ones are members.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14242,12 +14240,12 @@ type ClientWithResponsesInterface interface {
 
 	// AddSpaceMembersWithResponse Add members to a space
 	//
-	// Without asking them. Requires the permission `manage_members`. Current members do
-	// not change. Nobody is added, and `field` names the user, if one of them is on the
-	// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-	// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-	// and then added 100 at a time; if the state changes in between, the earlier ones
-	// are members.
+	// Adds users without asking them. Requires the permission `manage_members`. Current
+	// members do not change. Nobody is added, and `field` names the user, if one of them
+	// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+	// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+	// first and then added 100 at a time; if the state changes in between, the earlier
+	// ones are members.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14276,9 +14274,9 @@ type ClientWithResponsesInterface interface {
 	// UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
 	//
 	// `roles` replaces all roles of the member except `everyone`. It requires the
-	// permission `manage_roles` and a role above each one that changes; you can only
-	// grant permissions that you have. `role: owner` hands the space over, by its owner,
-	// who then becomes an ordinary member.
+	// permission `manage_roles` and a role above each one that changes; you can only grant
+	// permissions that you have. `role: owner` hands the space over. Only its owner may do
+	// this, and becomes an ordinary member.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14288,9 +14286,9 @@ type ClientWithResponsesInterface interface {
 	// UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
 	//
 	// `roles` replaces all roles of the member except `everyone`. It requires the
-	// permission `manage_roles` and a role above each one that changes; you can only
-	// grant permissions that you have. `role: owner` hands the space over, by its owner,
-	// who then becomes an ordinary member.
+	// permission `manage_roles` and a role above each one that changes; you can only grant
+	// permissions that you have. `role: owner` hands the space over. Only its owner may do
+	// this, and becomes an ordinary member.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14308,9 +14306,9 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 	//
-	// In all of its channels and their threads, for that many seconds or, without a
-	// number, until unmuted. Requires the permission `mute` and a role above the
-	// member's. The body is optional.
+	// The member may not send in any of its channels and their threads for that many
+	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+	// a role above the member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14319,9 +14317,9 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithResponse Mute a member in a space
 	//
-	// In all of its channels and their threads, for that many seconds or, without a
-	// number, until unmuted. Requires the permission `mute` and a role above the
-	// member's. The body is optional.
+	// The member may not send in any of its channels and their threads for that many
+	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+	// a role above the member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14348,8 +14346,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRoleWithBodyWithResponse Create a role
 	//
-	// Just above `everyone`, or at `position`, below your own highest role. Requires the
-	// permission `manage_roles`. You can only grant permissions that you have.
+	// The role is put just above `everyone`, or at `position`, which must be below your
+	// own highest role. Requires the permission `manage_roles`. You can only grant
+	// permissions that you have.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14358,8 +14357,9 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRoleWithResponse Create a role
 	//
-	// Just above `everyone`, or at `position`, below your own highest role. Requires the
-	// permission `manage_roles`. You can only grant permissions that you have.
+	// The role is put just above `everyone`, or at `position`, which must be below your
+	// own highest role. Requires the permission `manage_roles`. You can only grant
+	// permissions that you have.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14378,7 +14378,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithBodyWithResponse Change a role
 	//
-	// Members that are left out do not change, also within `permissions`; `inherit`
+	// Fields that are left out do not change, also within `permissions`; `inherit`
 	// resets one. Requires the permission `manage_roles` and a role above this one. You
 	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
@@ -14389,7 +14389,7 @@ type ClientWithResponsesInterface interface {
 
 	// UpdateRoleWithResponse Change a role
 	//
-	// Members that are left out do not change, also within `permissions`; `inherit`
+	// Fields that are left out do not change, also within `permissions`; `inherit`
 	// resets one. Requires the permission `manage_roles` and a role above this one. You
 	// can only grant permissions that you have. `everyone` cannot be renamed or moved.
 	//
@@ -14428,13 +14428,13 @@ type ClientWithResponsesInterface interface {
 
 	// GetUnreadWithResponse Count unread messages
 	//
-	// In direct conversations and groups, counts messages of others since you last
-	// joined and after your read or clear mark that are not erased, not hidden and not
-	// read one by one. The count is exact up to 1,000 a conversation; beyond that
-	// `unread_more` is true. Hidden conversations do not count.
+	// Counts the messages that other users sent to your direct conversations and groups
+	// since you last joined them and last cleared the count. Messages that you have read
+	// or hidden, or that were erased, do not count, and neither do hidden conversations.
+	// The count is exact up to 1,000 a conversation; beyond that `unread_more` is true.
 	//
 	// One answer covers up to 5,000 conversations. If there are more, it has a
-	// `next_page_token`, and its totals are those of the page: add up the pages.
+	// `next_page_token`, and its totals are for that page alone: add up the pages.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16467,8 +16467,8 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, reqEdito
 
 // ListErasuresWithResponse List erasures
 //
-// How, when, by whom and how late messages were erased, never their content. In the
-// order of erasure.
+// Says how, when, by whom and how late messages were erased, in the order of erasure.
+// It never holds content.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16513,11 +16513,11 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 // repeated. A message is recognised by its `id`; else by `sender` and `client_id`;
 // else by conversation, sender, `created_at` and content.
 //
-// `id` and `seq` are kept if they are greater than the last of the conversation and
-// the id's time is not before `created_at`, as is the case when a whole export goes
-// to an empty server. Otherwise the message gets new ones. History is sorted by
-// `seq`: messages imported into a conversation that has messages come after them. A
-// `created_at` past retention is 422 `past_retention`.
+// `id` and `seq` are kept if they are greater than the last ones of the conversation
+// and the id's time is not before `created_at`. That is so when a whole export is
+// imported into an empty server. Otherwise the message gets new ones. History is
+// sorted by `seq`: messages imported into a conversation that has messages come after
+// them. A `created_at` past retention is 422 `past_retention`.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -16540,9 +16540,9 @@ func (c *ClientWithResponses) ImportMessagesWithBodyWithResponse(ctx context.Con
 
 // InsertMessageWithBodyWithResponse Insert a message silently
 //
-// One message of any sender, with a time of its own. It publishes no event and
-// counts as read. With `visible_to` only that member can see it: a local notice. It
-// is one line of an import; see there for idempotency.
+// Stores one message of any sender, with any time in the past. It publishes no event
+// and counts as read. With `visible_to`, only that member can see it: a local notice.
+// This is one line of an import, and idempotent in the same way.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16557,9 +16557,9 @@ func (c *ClientWithResponses) InsertMessageWithBodyWithResponse(ctx context.Cont
 
 // InsertMessageWithResponse Insert a message silently
 //
-// One message of any sender, with a time of its own. It publishes no event and
-// counts as read. With `visible_to` only that member can see it: a local notice. It
-// is one line of an import; see there for idempotency.
+// Stores one message of any sender, with any time in the past. It publishes no event
+// and counts as read. With `visible_to`, only that member can see it: a local notice.
+// This is one line of an import, and idempotent in the same way.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16574,8 +16574,8 @@ func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, par
 
 // GetRetentionWithResponse Show what retention would trim
 //
-// By conversation, as of a time, by default now: exactly what a run as of that time
-// trims. A page may hold fewer than `limit` items and still have a
+// Lists, by conversation, exactly what a run as of the same time would trim. The time
+// is now by default. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -16591,10 +16591,11 @@ func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, para
 
 // RunRetentionWithResponse Trim messages past retention now
 //
-// The server does this by itself at an interval. The answer is a JSON line, a
-// RetentionOf, for each conversation as it is done. The run ends early if the client
-// disconnects; the next run continues. For some time after the server's clock jumped
-// ahead by more than a day it is 409 `clock_jumped`.
+// The server also does this by itself, every `--retention-interval`. The answer is a
+// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
+// the client disconnects; the next run continues. After the server's clock jumped
+// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
+// `--clock-guard`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16609,9 +16610,9 @@ func (c *ClientWithResponses) RunRetentionWithResponse(ctx context.Context, para
 
 // CutTokensWithResponse Cut off a user's tokens
 //
-// Tokens and tickets of the user that were issued before now, to the second, or that
-// do not say when, are refused from the next request on. Streams opened with one
-// end.
+// From the next request on, the server refuses tokens and tickets of the user that
+// were issued before now, to the second, or that have no `iat`. Streams opened with
+// one of them end.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16641,7 +16642,7 @@ func (c *ClientWithResponses) ListBlocksWithResponse(ctx context.Context, params
 
 // DeleteBlockWithResponse Unblock a user
 //
-// From the next request on the user can send you direct messages again.
+// From the next request on, the user can send you direct messages again.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16656,10 +16657,10 @@ func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user 
 
 // PutBlockWithResponse Block a user
 //
-// From the next request on the user gets 403 `blocked` for sending you a direct
-// message, for adding you to a group, room or space or inviting you to one, and for
-// extending the life of messages in your direct conversation. Groups and channels
-// that you share do not change.
+// From the next request on, the user gets 403 `blocked` for sending you a direct
+// message, adding or inviting you to a group, room or space, or making messages in
+// your direct conversation last longer. Groups and channels that you share do not
+// change.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16731,15 +16732,16 @@ func (c *ClientWithResponses) CreateConversationWithResponse(ctx context.Context
 
 // DeleteConversationWithResponse Delete a conversation, for you or for everyone
 //
-// `scope=me` hides it on all your devices, with its messages or, with
-// `keep_messages=true`, without them. A new message brings the conversation back,
-// but not the hidden messages.
+// `scope=me` hides it on all your devices, together with its messages unless
+// `keep_messages=true`. A new message brings the conversation back, but not the hidden
+// messages.
 //
 // `scope=everyone` deletes it with all of its messages, and its threads or channels.
-// This requires the permission `delete`: the owner of a group or room has it, both
-// users of a direct conversation, users who manage a channel or the threads of a
-// conversation; or a token with the scope `admin`. Once this is answered nobody can
-// read the conversation; its content is destroyed in batches afterwards.
+// This requires the permission `delete` or a token with the scope `admin`. The owner
+// of a group or room has the permission, and so do both users of a direct conversation
+// and users who manage a channel or the threads of a conversation. Once this is
+// answered, nobody can read the conversation; its content is destroyed in batches
+// afterwards.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16769,13 +16771,12 @@ func (c *ClientWithResponses) GetConversationWithResponse(ctx context.Context, c
 
 // UpdateConversationWithBodyWithResponse Change a conversation, or your view of it
 //
-// `pinned` and `muted` are your own settings, on all your devices. `name`,
-// `settings` and `visibility` require the permission `manage_conversation`; of the
-// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-// `expire_after_seconds` and `retention_days`. Members that are left out do not
-// change; null resets a setting. A setting that this kind does not have is 422
-// `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+// and `visibility` require the permission `manage_conversation`; of the settings,
+// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+// and `retention_days`. Fields that are left out do not change; null resets a setting.
+// A setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16790,13 +16791,12 @@ func (c *ClientWithResponses) UpdateConversationWithBodyWithResponse(ctx context
 
 // UpdateConversationWithResponse Change a conversation, or your view of it
 //
-// `pinned` and `muted` are your own settings, on all your devices. `name`,
-// `settings` and `visibility` require the permission `manage_conversation`; of the
-// settings, `retention_days` requires `manage_retention`, and `mute_all` and
-// `slow_mode_seconds` require `mute`. In a direct conversation either user may set
-// `expire_after_seconds` and `retention_days`. Members that are left out do not
-// change; null resets a setting. A setting that this kind does not have is 422
-// `setting_unsupported`.
+// `pinned` and `muted` are your own settings, on all your devices. `name`, `settings`
+// and `visibility` require the permission `manage_conversation`; of the settings,
+// `retention_days` requires `manage_retention`, and `mute_all` and `slow_mode_seconds`
+// require `mute`. In a direct conversation either user may set `expire_after_seconds`
+// and `retention_days`. Fields that are left out do not change; null resets a setting.
+// A setting that this kind does not have is 422 `setting_unsupported`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16811,9 +16811,9 @@ func (c *ClientWithResponses) UpdateConversationWithResponse(ctx context.Context
 
 // HideMessagesWithBodyWithResponse Hide messages
 //
-// Hides messages by their ids, those created before a time, or all messages so far:
-// for you alone, on all your devices, permanently. Other users learn nothing of it.
-// A hidden message is 404 for you and is not unread.
+// Hides messages by their ids, those created before a time, or all messages so far.
+// They are hidden for you alone, on all your devices, permanently. Other users do not
+// learn of it. A hidden message is 404 for you and does not count as unread.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16828,9 +16828,9 @@ func (c *ClientWithResponses) HideMessagesWithBodyWithResponse(ctx context.Conte
 
 // HideMessagesWithResponse Hide messages
 //
-// Hides messages by their ids, those created before a time, or all messages so far:
-// for you alone, on all your devices, permanently. Other users learn nothing of it.
-// A hidden message is 404 for you and is not unread.
+// Hides messages by their ids, those created before a time, or all messages so far.
+// They are hidden for you alone, on all your devices, permanently. Other users do not
+// learn of it. A hidden message is 404 for you and does not count as unread.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16911,10 +16911,10 @@ func (c *ClientWithResponses) DeleteConversationInvitationWithResponse(ctx conte
 
 // JoinConversationWithResponse Join a conversation
 //
-// A room, a group with `join: open` or one that you are invited to, or a thread that
-// you can read. If you may not join or are on the deny list, it is 404. Joining
-// again changes nothing. If all members have left, the user who joins becomes the
-// owner.
+// You can join a room, a group with `join: open` or one that you are invited to, and a
+// thread that you can read. If you may not join or are on the deny list, the answer is
+// 404. Joining again changes nothing. If all members have left, the next user who
+// joins becomes the owner.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16929,7 +16929,7 @@ func (c *ClientWithResponses) JoinConversationWithResponse(ctx context.Context, 
 
 // LeaveConversationWithResponse Leave a group, room or thread
 //
-// An owner must hand over first, unless there are no other members.
+// The owner must hand the conversation over first, unless there are no other members.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17082,8 +17082,8 @@ func (c *ClientWithResponses) GetMemberWithResponse(ctx context.Context, convers
 
 // SetRoleWithBodyWithResponse Change a member's role
 //
-// In a group or room, by the owner. Making a member the owner hands the conversation
-// over: the previous owner becomes an admin.
+// Only the owner of a group or room may do this. Making a member the owner hands the
+// conversation over: the previous owner becomes an admin.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17098,8 +17098,8 @@ func (c *ClientWithResponses) SetRoleWithBodyWithResponse(ctx context.Context, c
 
 // SetRoleWithResponse Change a member's role
 //
-// In a group or room, by the owner. Making a member the owner hands the conversation
-// over: the previous owner becomes an admin.
+// Only the owner of a group or room may do this. Making a member the owner hands the
+// conversation over: the previous owner becomes an admin.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17129,10 +17129,10 @@ func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conv
 
 // MuteMemberWithBodyWithResponse Mute a member
 //
-// The member may not send for that many seconds or, without a number, until unmuted.
-// Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes
-// the owner. In a thread, the mutes of its parent apply.
+// The member may not send for that many seconds, or until unmuted if no number is
+// given. Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes the
+// owner. In a thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17147,10 +17147,10 @@ func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context
 
 // MuteMemberWithResponse Mute a member
 //
-// The member may not send for that many seconds or, without a number, until unmuted.
-// Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes
-// the owner. In a thread, the mutes of its parent apply.
+// The member may not send for that many seconds, or until unmuted if no number is
+// given. Requires the permission `mute` and a role above the member's. The body is
+// optional. A mute survives leaving and rejoining and ends when the member becomes the
+// owner. In a thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17191,22 +17191,21 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 //
 // The message is durable before this is answered and before anybody receives it.
 //
-// A message to `@user` goes to the direct conversation with that user, which the
-// first message creates. With a `client_id` sending is idempotent: a repetition by
-// the same sender returns the first message with status 200, or its tombstone once
-// it was erased. The same `client_id` with other content or in another conversation
-// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-// message.
+// A message to `@user` goes to the direct conversation with that user, which the first
+// message creates. With a `client_id`, sending is idempotent: if the same sender
+// repeats it, the answer is 200 with the first message, or with its tombstone once it
+// was erased. The same `client_id` with other content or in another conversation is
+// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+// `message_gone` for 7 days by default: a retry never restores a deleted message.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-// may have as much each. With that default the whole request body may have 88 KiB
-// (18 times the limit, plus 16 KiB).
+// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push` may be up to the same size, and so
+// may the user ids in `mentions`. With that default the whole request body may be up
+// to 88 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17223,22 +17222,21 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // The message is durable before this is answered and before anybody receives it.
 //
-// A message to `@user` goes to the direct conversation with that user, which the
-// first message creates. With a `client_id` sending is idempotent: a repetition by
-// the same sender returns the first message with status 200, or its tombstone once
-// it was erased. The same `client_id` with other content or in another conversation
-// is 409 `client_id_reused`. After the message was trimmed or purged, a repetition
-// is 410 `message_gone` for 7 days by default: a retry never restores a deleted
-// message.
+// A message to `@user` goes to the direct conversation with that user, which the first
+// message creates. With a `client_id`, sending is idempotent: if the same sender
+// repeats it, the answer is 200 with the first message, or with its tombstone once it
+// was erased. The same `client_id` with other content or in another conversation is
+// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
+// `message_gone` for 7 days by default: a retry never restores a deleted message.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may have 4 KiB by default, measured as canonical JSON:
-// members sorted by name, no white space. `push`, and the user ids in `mentions`,
-// may have as much each. With that default the whole request body may have 88 KiB
-// (18 times the limit, plus 16 KiB).
+// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// members sorted by name, no white space. `push` may be up to the same size, and so
+// may the user ids in `mentions`. With that default the whole request body may be up
+// to 88 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17253,8 +17251,7 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, conve
 
 // ListOverridesWithResponse List a channel's overrides
 //
-// What roles of the space allow or deny in this channel alone, the highest role
-// first.
+// What roles of the space allow or deny in this channel only, the highest role first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17284,10 +17281,10 @@ func (c *ClientWithResponses) DeleteOverrideWithResponse(ctx context.Context, co
 
 // PutOverrideWithBodyWithResponse Put a role's override in a channel
 //
-// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-// overridden; an override without any is deleted. Requires the permission
-// `manage_roles` and a role above this one. You can only grant permissions that you
-// have.
+// Replaces the role's override. Permissions that are left out or set to `inherit` are
+// not overridden. An override that overrides nothing is deleted. Requires the
+// permission `manage_roles` and a role above this one. You can only grant permissions
+// that you have.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17302,10 +17299,10 @@ func (c *ClientWithResponses) PutOverrideWithBodyWithResponse(ctx context.Contex
 
 // PutOverrideWithResponse Put a role's override in a channel
 //
-// Replaces the role's override. Permissions that are left out, or `inherit`, are not
-// overridden; an override without any is deleted. Requires the permission
-// `manage_roles` and a role above this one. You can only grant permissions that you
-// have.
+// Replaces the role's override. Permissions that are left out or set to `inherit` are
+// not overridden. An override that overrides nothing is deleted. Requires the
+// permission `manage_roles` and a role above this one. You can only grant permissions
+// that you have.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17320,7 +17317,7 @@ func (c *ClientWithResponses) PutOverrideWithResponse(ctx context.Context, conve
 
 // GetPermissionsWithResponse Get your permissions in a conversation
 //
-// So that a client need not offer what would be refused. Ask again after
+// A client can use them to offer only what will be permitted. Ask again after
 // `member.updated`, `channel.updated` and `role.*`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -17336,14 +17333,15 @@ func (c *ClientWithResponses) GetPermissionsWithResponse(ctx context.Context, co
 
 // SendReceiptsWithBodyWithResponse Mark messages as delivered or read
 //
-// By message ids, or up to a message. The read receipt of a direct message with
-// `burn` starts its timer; a message that burns at once is erased before this is
-// answered. Receipts of direct messages are published to their sender and to your
-// other devices; receipts of group messages only where the sender asked for them.
+// Names messages by their ids, or all up to one message. The read receipt of a direct
+// message with `burn` starts its timer; a message that burns at once is erased before
+// this is answered. Receipts of direct messages are published to their sender and to
+// your other devices. Those of group messages are published only if the sender asked
+// for them.
 //
-// Receipts apply to messages of others that were sent while you were a member, are
-// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-// are ignored. A read receipt implies delivery.
+// A receipt applies to messages that others sent while you were a member, unless they
+// were erased or you have hidden them. Other messages that it names, or that are below
+// `up_to`, are ignored. A read receipt implies delivery.
 //
 // Rooms have no receipts, and messages in channels cannot ask for them: 422
 // `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -17361,14 +17359,15 @@ func (c *ClientWithResponses) SendReceiptsWithBodyWithResponse(ctx context.Conte
 
 // SendReceiptsWithResponse Mark messages as delivered or read
 //
-// By message ids, or up to a message. The read receipt of a direct message with
-// `burn` starts its timer; a message that burns at once is erased before this is
-// answered. Receipts of direct messages are published to their sender and to your
-// other devices; receipts of group messages only where the sender asked for them.
+// Names messages by their ids, or all up to one message. The read receipt of a direct
+// message with `burn` starts its timer; a message that burns at once is erased before
+// this is answered. Receipts of direct messages are published to their sender and to
+// your other devices. Those of group messages are published only if the sender asked
+// for them.
 //
-// Receipts apply to messages of others that were sent while you were a member, are
-// not erased and not hidden by you. Other messages that are named, or below `up_to`,
-// are ignored. A read receipt implies delivery.
+// A receipt applies to messages that others sent while you were a member, unless they
+// were erased or you have hidden them. Other messages that it names, or that are below
+// `up_to`, are ignored. A read receipt implies delivery.
 //
 // Rooms have no receipts, and messages in channels cannot ask for them: 422
 // `receipts_unsupported`. Repeating a receipt changes nothing.
@@ -17402,8 +17401,8 @@ func (c *ClientWithResponses) ListThreadsWithResponse(ctx context.Context, conve
 
 // ClearConversationUnreadWithResponse Clear the unread count of a conversation
 //
-// No message so far counts as unread any more. This is not a read receipt: other
-// users learn nothing of it.
+// Messages sent so far no longer count as unread. This is not a read receipt: other
+// users do not learn of it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17422,10 +17421,10 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // it with an `EventSource` or a library for event streams, never to its end. `GET
 // /v1/events/log` gives the same log in pages.
 //
-// The stream begins with `retry:` and the event `ready`. Without a cursor it begins
-// now. With `Last-Event-ID`, which an `EventSource` sends by itself, or `cursor`, it
-// resumes after that event: first missed events, then new ones, with no gap, no
-// repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
+// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
+// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
+// `cursor`, it resumes after that event: first missed events, then new ones, with no
+// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
@@ -17433,14 +17432,14 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // hour without an event `ready` is sent again, with a current cursor. Every empty
 // line thus ends an event with data.
 //
-// A cursor that is older than the log, belongs to another log or is malformed gives
-// the event `reset` with a new cursor: read again what you show.
+// If the cursor is older than the log, belongs to another log or is malformed, the
+// stream sends the event `reset` with a new cursor: reload everything that you show.
 //
 // The stream ends when its token or ticket expires, when the user's tokens are cut
-// off, and when the server shuts down. An overloaded server answers 200 with only a
-// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is
-// 429; with a ticket it is 200 with only a `retry:`, because an `EventSource` gives
-// up at any other status.
+// off, or when the server shuts down. An overloaded server answers 200 with only a
+// `retry:`. A user may have 32 streams. One more, or one over the rate limit, is 429;
+// with a ticket it is 200 with only a `retry:`, because an `EventSource` gives up at
+// any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
 // like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
@@ -17466,9 +17465,9 @@ func (c *ClientWithResponses) GetEventsWithResponse(ctx context.Context, params 
 //
 // A page of the log that `GET /v1/events` streams, oldest first. Without a cursor it
 // begins at the start of the log. `page_token` and `cursor` mean the same here.
-// `cursor` in the answer is where to continue, also on a page without items. An
-// event `reset` among the items means that events before it were missed: read again
-// what you show. A malformed cursor is 400 `invalid_cursor`.
+// `cursor` in the answer says where to continue, also on a page without items. An
+// event `reset` among the items means that events before it were missed: reload
+// everything that you show. A malformed cursor is 400 `invalid_cursor`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17516,16 +17515,16 @@ func (c *ClientWithResponses) ListMyInvitationsWithResponse(ctx context.Context,
 
 // ListErasedWithResponse List erased messages
 //
-// Tombstones of messages that you could read, in the order of erasure. For a client
-// that got `reset`, was away for longer than the event log reaches back, or has
-// rejoined a group. A page may hold fewer than `limit` items, even none, and still
-// have a `next_page_token`.
+// Tombstones of messages that you could read, in the order of erasure. This is for a
+// client that received `reset`, was away for longer than the event log reaches back,
+// or has rejoined a group. A page may hold fewer than `limit` items, even none, and
+// still have a `next_page_token`.
 //
 // Pass `as_of` as `since` of the next list: nothing is missed between the two,
-// whatever the clocks of server and client do. For groups and rooms that you have
-// left and rejoined since `since`, the list begins with everything erased there
-// earlier that you may see. Ask for it when `member.added` names you and you have
-// kept messages from before.
+// whatever the clocks of server and client do. For groups and rooms that you have left
+// and rejoined since then, the list begins with what was erased there earlier, as far
+// as you may see it. Ask for the list when `member.added` names you and you have kept
+// messages from before.
 //
 // The first page also lists messages that you have hidden since, and conversations
 // that you have hidden or that were deleted, the newest 1,000 of each; `more` is
@@ -17545,11 +17544,11 @@ func (c *ClientWithResponses) ListErasedWithResponse(ctx context.Context, params
 
 // RevokeMessagesWithBodyWithResponse Revoke several messages
 //
-// Each message is revoked or refused on its own, and publishes its own event. An id
-// that is malformed only fails that message. The messages are revoked in the order
-// of the request, some at a time; other writes happen in between. If the server
-// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-// 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. A
+// malformed id fails that entry only. The messages are revoked in the order of the
+// request, some at a time; other writes happen in between. If the server cannot
+// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+// request can be repeated.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17564,11 +17563,11 @@ func (c *ClientWithResponses) RevokeMessagesWithBodyWithResponse(ctx context.Con
 
 // RevokeMessagesWithResponse Revoke several messages
 //
-// Each message is revoked or refused on its own, and publishes its own event. An id
-// that is malformed only fails that message. The messages are revoked in the order
-// of the request, some at a time; other writes happen in between. If the server
-// cannot finish, what was revoked stays revoked and the rest have the status 503 or
-// 507; the request can be repeated.
+// Each message is revoked or refused on its own, and publishes its own event. A
+// malformed id fails that entry only. The messages are revoked in the order of the
+// request, some at a time; other writes happen in between. If the server cannot
+// finish, what was revoked stays revoked and the rest have the status 503 or 507; the
+// request can be repeated.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17583,12 +17582,12 @@ func (c *ClientWithResponses) RevokeMessagesWithResponse(ctx context.Context, pa
 
 // SearchMessagesWithResponse Search messages
 //
-// In one conversation, or in all of yours; newest first. `q` is words, never query
-// syntax. All of them must be in the message, in any order. Case and width (full or
-// half) do not matter. A Latin word also finds words that begin with it. Chinese,
-// Japanese and Korean characters match inside words, wherever they are adjacent as
-// in `q`. A `q` without words finds nothing. The search covers the text of text
-// messages and the address of locations.
+// In one conversation, or in all of yours; newest first. `q` is a list of words and
+// has no query syntax. A message matches if it has all of them, in any order. Case and
+// width (full or half) do not matter. A Latin word also finds words that begin with
+// it. Chinese, Japanese and Korean characters also match inside words; those that are
+// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
+// The search covers the text of text messages and the address of locations.
 //
 // The cost of a page is bounded: it may hold fewer than `limit` items, even none,
 // and still have a `next_page_token`. `snippet` is the text around the first match,
@@ -17607,9 +17606,9 @@ func (c *ClientWithResponses) SearchMessagesWithResponse(ctx context.Context, pa
 
 // DeleteMessageWithResponse Delete a message for everyone
 //
-// Unlike revoking, at any age. Requires the permission `delete_others`, or a token
-// with the scope `admin`. The content is destroyed and a tombstone stays, as for a
-// revoke. A repetition returns the same tombstone and publishes nothing.
+// Unlike a revoke, this works at any age. Requires the permission `delete_others`, or
+// a token with the scope `admin`. The content is destroyed and a tombstone stays, as
+// for a revoke. A repetition returns the same tombstone and publishes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17639,10 +17638,9 @@ func (c *ClientWithResponses) GetMessageWithResponse(ctx context.Context, messag
 
 // BurnMessageWithResponse Burn a message now
 //
-// By the recipient of a direct message that was sent with `burn`, or of any direct
-// message if the server is configured so. Its content is destroyed and both users
-// receive `message.burned`. A repetition returns the same tombstone and publishes
-// nothing.
+// Only its recipient may burn a direct message, if it was sent with `burn` or the
+// server's `--burn-policy` is `any`. Its content is destroyed and both users receive
+// `message.burned`. A repetition returns the same tombstone and publishes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17655,12 +17653,12 @@ func (c *ClientWithResponses) BurnMessageWithResponse(ctx context.Context, messa
 	return ParseBurnMessageResponse(rsp)
 }
 
-// GetReceiptsWithResponse List who has got and read a message
+// GetReceiptsWithResponse List who has received and read a message
 //
-// For the sender of a direct message, or of a group message sent with `receipt`;
-// covers the users who were members when it was sent. Times are exact for recent
-// receipts; older receipts may show the time of a later one. For a tombstone, the
-// list shows who had the message before it was erased.
+// Only for the sender of a direct message, or of a group message sent with `receipt`.
+// Covers the users who were members when it was sent. Times are exact for recent
+// receipts; older receipts may show the time of a later one. For a tombstone, the list
+// shows who had received and read the message before it was erased.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17736,9 +17734,9 @@ func (c *ClientWithResponses) GetThreadWithResponse(ctx context.Context, message
 
 // CreateThreadWithBodyWithResponse Create a thread under a message
 //
-// Under a message of a group or channel, which has at most one thread. Requires the
-// permission `create_thread`. The caller becomes its first member. In slow mode it
-// counts as a message: 429 `slow_mode`.
+// A message of a group or channel can have one thread. Requires the permission
+// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+// message: 429 `slow_mode`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17753,9 +17751,9 @@ func (c *ClientWithResponses) CreateThreadWithBodyWithResponse(ctx context.Conte
 
 // CreateThreadWithResponse Create a thread under a message
 //
-// Under a message of a group or channel, which has at most one thread. Requires the
-// permission `create_thread`. The caller becomes its first member. In slow mode it
-// counts as a message: 429 `slow_mode`.
+// A message of a group or channel can have one thread. Requires the permission
+// `create_thread`. The caller becomes its first member. In slow mode it counts as a
+// message: 429 `slow_mode`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17770,7 +17768,7 @@ func (c *ClientWithResponses) CreateThreadWithResponse(ctx context.Context, mess
 
 // ListSpacesWithResponse List your spaces
 //
-// Sorted by id, which says nothing about their age.
+// Sorted by id. Ids of spaces are random.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17815,8 +17813,8 @@ func (c *ClientWithResponses) CreateSpaceWithResponse(ctx context.Context, param
 
 // DeleteSpaceWithResponse Delete a space
 //
-// With all of its channels, their threads and messages, for everyone. By its owner,
-// or with a token with the scope `admin`.
+// Deletes it for everyone, with all of its channels, their threads and messages. Only
+// its owner may do this, or a token with the scope `admin`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17846,7 +17844,7 @@ func (c *ClientWithResponses) GetSpaceWithResponse(ctx context.Context, space Sp
 
 // UpdateSpaceWithBodyWithResponse Change a space
 //
-// Requires the permission `manage_space`. Members that are left out do not change;
+// Requires the permission `manage_space`. Fields that are left out do not change;
 // null resets a setting.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -17862,7 +17860,7 @@ func (c *ClientWithResponses) UpdateSpaceWithBodyWithResponse(ctx context.Contex
 
 // UpdateSpaceWithResponse Change a space
 //
-// Requires the permission `manage_space`. Members that are left out do not change;
+// Requires the permission `manage_space`. Fields that are left out do not change;
 // null resets a setting.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -17878,8 +17876,8 @@ func (c *ClientWithResponses) UpdateSpaceWithResponse(ctx context.Context, space
 
 // ListChannelsWithResponse List the channels of a space
 //
-// Channels that you can see, by id, which is by age, oldest first. A page may hold
-// fewer than `limit` items and still have a `next_page_token`.
+// Channels that you can see, oldest first. A page may hold fewer than `limit` items
+// and still have a `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17992,8 +17990,8 @@ func (c *ClientWithResponses) DeleteInvitationWithResponse(ctx context.Context, 
 
 // JoinSpaceWithResponse Join a space
 //
-// A space with `join: open`, or one that you are invited to; others are 404. Joining
-// again changes nothing.
+// You can join a space with `join: open`, or one that you are invited to; others are
+// 404. Joining again changes nothing.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18008,8 +18006,8 @@ func (c *ClientWithResponses) JoinSpaceWithResponse(ctx context.Context, space S
 
 // LeaveSpaceWithResponse Leave a space
 //
-// With its channels and threads. You lose your roles in it. An owner must hand the
-// space over first, unless there are no other members.
+// You also leave its channels and threads, and lose your roles in it. The owner must
+// hand the space over first, unless there are no other members.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18086,12 +18084,12 @@ func (c *ClientWithResponses) ListSpaceMembersWithResponse(ctx context.Context, 
 
 // AddSpaceMembersWithBodyWithResponse Add members to a space
 //
-// Without asking them. Requires the permission `manage_members`. Current members do
-// not change. Nobody is added, and `field` names the user, if one of them is on the
-// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-// and then added 100 at a time; if the state changes in between, the earlier ones
-// are members.
+// Adds users without asking them. Requires the permission `manage_members`. Current
+// members do not change. Nobody is added, and `field` names the user, if one of them
+// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+// first and then added 100 at a time; if the state changes in between, the earlier
+// ones are members.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18106,12 +18104,12 @@ func (c *ClientWithResponses) AddSpaceMembersWithBodyWithResponse(ctx context.Co
 
 // AddSpaceMembersWithResponse Add members to a space
 //
-// Without asking them. Requires the permission `manage_members`. Current members do
-// not change. Nobody is added, and `field` names the user, if one of them is on the
-// deny list (409 `on_deny_list`), has left by themselves (409 `has_left`: invite
-// them), or has blocked you (403 `blocked`). More than 100 users are checked first
-// and then added 100 at a time; if the state changes in between, the earlier ones
-// are members.
+// Adds users without asking them. Requires the permission `manage_members`. Current
+// members do not change. Nobody is added, and `field` names the user, if one of them
+// is on the deny list (409 `on_deny_list`), has left by themselves (409 `has_left`:
+// invite them), or has blocked you (403 `blocked`). More than 100 users are checked
+// first and then added 100 at a time; if the state changes in between, the earlier
+// ones are members.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18158,9 +18156,9 @@ func (c *ClientWithResponses) GetSpaceMemberWithResponse(ctx context.Context, sp
 // UpdateSpaceMemberWithBodyWithResponse Change a member's roles, or hand the space over
 //
 // `roles` replaces all roles of the member except `everyone`. It requires the
-// permission `manage_roles` and a role above each one that changes; you can only
-// grant permissions that you have. `role: owner` hands the space over, by its owner,
-// who then becomes an ordinary member.
+// permission `manage_roles` and a role above each one that changes; you can only grant
+// permissions that you have. `role: owner` hands the space over. Only its owner may do
+// this, and becomes an ordinary member.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18176,9 +18174,9 @@ func (c *ClientWithResponses) UpdateSpaceMemberWithBodyWithResponse(ctx context.
 // UpdateSpaceMemberWithResponse Change a member's roles, or hand the space over
 //
 // `roles` replaces all roles of the member except `everyone`. It requires the
-// permission `manage_roles` and a role above each one that changes; you can only
-// grant permissions that you have. `role: owner` hands the space over, by its owner,
-// who then becomes an ordinary member.
+// permission `manage_roles` and a role above each one that changes; you can only grant
+// permissions that you have. `role: owner` hands the space over. Only its owner may do
+// this, and becomes an ordinary member.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18208,9 +18206,9 @@ func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context,
 
 // MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 //
-// In all of its channels and their threads, for that many seconds or, without a
-// number, until unmuted. Requires the permission `mute` and a role above the
-// member's. The body is optional.
+// The member may not send in any of its channels and their threads for that many
+// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+// a role above the member's. The body is optional.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18225,9 +18223,9 @@ func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Co
 
 // MuteSpaceMemberWithResponse Mute a member in a space
 //
-// In all of its channels and their threads, for that many seconds or, without a
-// number, until unmuted. Requires the permission `mute` and a role above the
-// member's. The body is optional.
+// The member may not send in any of its channels and their threads for that many
+// seconds, or until unmuted if no number is given. Requires the permission `mute` and
+// a role above the member's. The body is optional.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18272,8 +18270,9 @@ func (c *ClientWithResponses) ListRolesWithResponse(ctx context.Context, space S
 
 // CreateRoleWithBodyWithResponse Create a role
 //
-// Just above `everyone`, or at `position`, below your own highest role. Requires the
-// permission `manage_roles`. You can only grant permissions that you have.
+// The role is put just above `everyone`, or at `position`, which must be below your
+// own highest role. Requires the permission `manage_roles`. You can only grant
+// permissions that you have.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18288,8 +18287,9 @@ func (c *ClientWithResponses) CreateRoleWithBodyWithResponse(ctx context.Context
 
 // CreateRoleWithResponse Create a role
 //
-// Just above `everyone`, or at `position`, below your own highest role. Requires the
-// permission `manage_roles`. You can only grant permissions that you have.
+// The role is put just above `everyone`, or at `position`, which must be below your
+// own highest role. Requires the permission `manage_roles`. You can only grant
+// permissions that you have.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18320,7 +18320,7 @@ func (c *ClientWithResponses) DeleteRoleWithResponse(ctx context.Context, space 
 
 // UpdateRoleWithBodyWithResponse Change a role
 //
-// Members that are left out do not change, also within `permissions`; `inherit`
+// Fields that are left out do not change, also within `permissions`; `inherit`
 // resets one. Requires the permission `manage_roles` and a role above this one. You
 // can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
@@ -18337,7 +18337,7 @@ func (c *ClientWithResponses) UpdateRoleWithBodyWithResponse(ctx context.Context
 
 // UpdateRoleWithResponse Change a role
 //
-// Members that are left out do not change, also within `permissions`; `inherit`
+// Fields that are left out do not change, also within `permissions`; `inherit`
 // resets one. Requires the permission `manage_roles` and a role above this one. You
 // can only grant permissions that you have. `everyone` cannot be renamed or moved.
 //
@@ -18400,13 +18400,13 @@ func (c *ClientWithResponses) ListMyThreadsWithResponse(ctx context.Context, par
 
 // GetUnreadWithResponse Count unread messages
 //
-// In direct conversations and groups, counts messages of others since you last
-// joined and after your read or clear mark that are not erased, not hidden and not
-// read one by one. The count is exact up to 1,000 a conversation; beyond that
-// `unread_more` is true. Hidden conversations do not count.
+// Counts the messages that other users sent to your direct conversations and groups
+// since you last joined them and last cleared the count. Messages that you have read
+// or hidden, or that were erased, do not count, and neither do hidden conversations.
+// The count is exact up to 1,000 a conversation; beyond that `unread_more` is true.
 //
 // One answer covers up to 5,000 conversations. If there are more, it has a
-// `next_page_token`, and its totals are those of the page: add up the pages.
+// `next_page_token`, and its totals are for that page alone: add up the pages.
 //
 // Returns a wrapper object for the known response body format(s).
 //
