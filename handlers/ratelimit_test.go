@@ -101,7 +101,7 @@ func TestRateOfAUser(t *testing.T) {
 	}
 	// A refused request costs nothing, and every path counts.
 	if a := w.do("alice", http.MethodGet, "/v1/nothing", ""); a.status != http.StatusTooManyRequests {
-		t.Errorf("a path that there is not: %d", a.status)
+		t.Errorf("an unknown path: %d", a.status)
 	}
 	if a := w.do("alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"}}`); a.status != http.StatusTooManyRequests || a.header.Get("Retry-After") != "1" {
 		t.Errorf("a send: %d, Retry-After %q", a.status, a.header.Get("Retry-After"))

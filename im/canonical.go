@@ -330,7 +330,7 @@ func (c *canonical) escape(into []byte) ([]byte, bool) {
 	return utf8.AppendRune(into, r), true
 }
 
-// hex reads \u and four digits. If they are not there, it reads nothing and reports false.
+// hex reads \u and four digits. If there are none, it reads nothing and reports false.
 func (c *canonical) hex() (rune, bool) {
 	if len(c.in)-c.at < len(`\u0000`) || c.in[c.at] != '\\' || c.in[c.at+1] != 'u' {
 		return 0, false

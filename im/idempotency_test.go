@@ -147,7 +147,7 @@ func TestReplies(t *testing.T) {
 		{"one of another conversation", "bob", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
 		{"one of a group, in private", "bob", direct("owner"), early.ID.String(), "422 reply_to_not_found"},
 		{"one of a conversation of others", "carol", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
-		{"one that is not there", "bob", byID(group), (early.ID + 1).String(), "422 reply_to_not_found"},
+		{"a message that does not exist", "bob", byID(group), (early.ID + 1).String(), "422 reply_to_not_found"},
 		{"the conversation", "bob", byID(group), group.String(), "422 reply_to_not_found"},
 		{"no id", "bob", byID(group), "no id", "422 reply_to_not_found"},
 		{"one of the group, before the first direct message", "bob", direct("carol"), early.ID.String(), "422 reply_to_not_found"},

@@ -191,7 +191,7 @@ func TestInvitationsToGroups(t *testing.T) {
 		w.equal(p.kind+": an invited user sees no others", answer(err), unknown)
 		w.equal(p.kind+": withdrawn by a member", answer(p.uninvite("member", "carol")), "403 permission_denied")
 		w.equal(p.kind+": withdrawn by a stranger", answer(p.uninvite("eve", "carol")), unknown)
-		w.equal(p.kind+": declining what is not there", answer(p.uninvite("eve", "eve")), unknown)
+		w.equal(p.kind+": declining an invitation that does not exist", answer(p.uninvite("eve", "eve")), unknown)
 		w.equal(p.kind+": declining as a member", answer(p.uninvite("member", "member")), "404 invitation_not_found")
 		w.must(p.uninvite("owner", "carol"))
 		w.equal(p.kind+": withdrawn again", answer(p.uninvite("owner", "carol")), "404 invitation_not_found")

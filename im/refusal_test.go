@@ -39,21 +39,21 @@ func TestHiddenIsTheSameAsUnknown(t *testing.T) {
 	for name, do := range everywhere {
 		want := do(unknown, as("stranger"))
 		if answer(want) != "404 conversation_not_found" {
-			t.Errorf("%s where there is nothing: %v", name, want)
+			t.Errorf("%s of what does not exist: %v", name, want)
 		}
 		for _, user := range []im.UserID{"stranger", "former", "never heard of"} {
 			if got := do(s, as(user)); !reflect.DeepEqual(got, want) {
-				t.Errorf("%s as %s: %#v, want %#v as for what is not there", name, user, got, want)
+				t.Errorf("%s as %s: %#v, want %#v as for what does not exist", name, user, got, want)
 			}
 		}
 	}
 	want := readMessage(unknown, as("member"))
 	if answer(want) != "404 message_not_found" {
-		t.Errorf("a message that is not there: %v", want)
+		t.Errorf("a message that does not exist: %v", want)
 	}
 	for _, user := range []im.UserID{"stranger", "former", "never heard of"} {
 		if got := readMessage(s, as(user)); !reflect.DeepEqual(got, want) {
-			t.Errorf("a message read by %s: %#v, want %#v as for what is not there", user, got, want)
+			t.Errorf("a message read by %s: %#v, want %#v as for what does not exist", user, got, want)
 		}
 	}
 	joined := w.group(im.HistoryJoined, "owner", "member")

@@ -300,7 +300,7 @@ func TestJoiningGroups(t *testing.T) {
 	_, err = w.AddMembers(w.ctx, as("alice"), byID(id), []im.UserID{"dave"}, im.Admin)
 	w.equal("adding an admin", answer(err), "403 permission_denied")
 	_, err = w.Join(w.ctx, as("bob"), direct("alice"))
-	w.equal("a direct conversation that is not there", answer(err), "404 conversation_not_found")
+	w.equal("a direct conversation that does not exist", answer(err), "404 conversation_not_found")
 	w.say("bob", direct("alice"), "hi")
 	_, err = w.Join(w.ctx, as("bob"), direct("alice"))
 	w.equal("a direct conversation", answer(err), "422 direct_conversation")

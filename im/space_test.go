@@ -130,7 +130,7 @@ func TestInvitations(t *testing.T) {
 	w.must(err)
 	w.equal("open", len(open), 0)
 
-	w.equal("declining what is not there", answer(w.DeleteSpaceInvitation(w.ctx, as("dave"), id, "dave")), "404 space_not_found")
+	w.equal("declining an invitation that does not exist", answer(w.DeleteSpaceInvitation(w.ctx, as("dave"), id, "dave")), "404 space_not_found")
 	_, err = w.InviteToSpace(w.ctx, as("owner"), id, []im.UserID{"dave", "erin"})
 	w.must(err)
 	w.equal("withdrawn by a member", answer(w.DeleteSpaceInvitation(w.ctx, as("alice"), id, "dave")), "403 permission_denied")

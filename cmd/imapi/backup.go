@@ -13,9 +13,9 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-const backupSummary = `Copy the data into DIR, while the server runs or without one: imapi-TIME.db, which may be
-kept for ever, for what is erased later cannot be read in it, and keys, which replaces
-the copy of the time before. Print the path of the first.`
+const backupSummary = `Copy the data into DIR, with or without a running server, and print the path of the copy.
+DIR then holds imapi-TIME.db, which may be kept for ever, because what is erased later
+cannot be read in it, and keys, which replaces the previous copy of the keys.`
 
 // runBackup makes a backup.
 func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -59,9 +59,9 @@ func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
 	return fn(server)
 }
 
-const verifySummary = `Look whether every message, postscript and name that was not erased can be unsealed, and
-whether what was erased cannot, while the server runs or without one. Nothing is mended.
-Print what is otherwise, a line each, and a total; then the exit status is 1.`
+const verifySummary = `Check that every message, postscript and name that was not erased can be unsealed, and
+that what was erased cannot, with or without a running server. Nothing is repaired.
+Print one line for each problem, and a total. With problems the exit status is 1.`
 
 // runVerify checks all sealed content.
 func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -91,8 +91,9 @@ func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 	})
 }
 
-const reindexSummary = `Make the search index anew from the messages, while the server runs or without one. It is
-made by itself if it is missing; this is for one that does not find what it should.`
+const reindexSummary = `Rebuild the search index from the messages, with or without a running server. The server
+rebuilds an index that is missing or damaged by itself; use this command if searches do
+not find what they should.`
 
 // runReindex rebuilds the search index.
 func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
@@ -116,10 +117,10 @@ func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
 // acceptLostKeys describes the flag of that name.
 const acceptLostKeys = "continue although keys are missing because the key file is older than the data, or lost: content sealed under them is lost for good"
 
-const restoreSummary = `Put the backup FILE in place of the data, under the keys that are there: what was erased
-since it was made stays erased. No server may run. The database that was there stays
-beside it under another name. On a new machine give the keys that are beside the
-backups by --keys-from.`
+const restoreSummary = `Put the backup FILE in place of the data, under the present keys: what was erased since
+the backup was made stays erased. No server may run. The present database is kept beside
+it under another name. On a new machine, name the copy of the keys beside the backups
+with --keys-from.`
 
 // runRestore puts a backup in place.
 func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {

@@ -110,12 +110,12 @@ func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a running server is found by it")
-	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; not used while a server runs")
+	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; ignored while a server runs")
 }
 
 // addPolicy adds the flags for limits of messages, for commands that check them.
 func (a *adminFlags) addPolicy(f flags) {
-	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "a `number` of bytes, as for serve; not used while a server runs")
+	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "the maximum size of a message, a `number` of bytes, as for serve; ignored while a server runs")
 	f.retention(&a.policy)
 }
 
@@ -183,7 +183,7 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	if !there && !a.begins {
 		err := fmt.Errorf("%s: there is no database; a server creates it at its first start", a.where())
 		if a.database == "" {
-			err = fmt.Errorf("%w; if it is elsewhere, name it by --database, as for serve", err)
+			err = fmt.Errorf("%w; if it is elsewhere, name it with --database, as for serve", err)
 		}
 		return nil, err
 	}

@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 )
 
-const exportSummary = `Export conversations, members and messages as lines of JSON that imapi import takes,
-to FILE or to standard output. An export holds the content of messages: only this user
-can read the file.`
+const exportSummary = `Export conversations, members and messages to FILE or to standard output, as lines of
+JSON that imapi import reads. An export holds the content of messages, so only the
+current user can read FILE.`
 
 // exportFile runs the export command.
 func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {

@@ -39,7 +39,7 @@ func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 			if fl.DefValue != "" && fl.DefValue != "false" {
 				byDefault = " (" + fl.DefValue + ")"
 			}
-			_, _ = fmt.Fprintf(diag, "\n  --%s %s\n        %s%s\n        %s\n", fl.Name, value, text, byDefault, environment(fl.Name))
+			_, _ = fmt.Fprintf(diag, "\n  %s\n        %s%s\n        %s\n", strings.TrimSpace("--"+fl.Name+" "+value), text, byDefault, environment(fl.Name))
 		})
 	}
 	return f

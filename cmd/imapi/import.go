@@ -17,11 +17,11 @@ import (
 	"github.com/imapi/imapi/transfer"
 )
 
-const importSummary = `Import messages and conversations from FILE: lines of JSON as POST /v1/admin/import
-takes them and imapi export writes them, or an export of Easemob. An import publishes
-no events. It skips what is stored already, so one that broke off can be run again. It
-goes through the server that runs on the data directory, or opens the data itself if
-none runs. FILE - is standard input.`
+const importSummary = `Import messages and conversations from FILE, or from standard input if FILE is -. The file
+holds lines of JSON, as POST /v1/admin/import takes and imapi export writes them, or an
+export of Easemob. An import publishes no events. It skips what is already stored, so an
+interrupted import can be run again. It goes through the server that runs on the data
+directory, or opens the data itself if none runs.`
 
 // importFile runs the import command. It returns an error if a line fails.
 func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
@@ -30,7 +30,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	a.add(f)
 	a.addPolicy(f)
 	format := f.String("format", "imapi", "the `format` of the file: imapi or easemob")
-	groups := f.String("conversations", "", "`file` of lines with the id of a group at Easemob and of its conversation here")
+	groups := f.String("conversations", "", "`file` that maps groups of Easemob to conversations: the two ids on each line")
 	files, err := f.parseWithFiles(args)
 	if err != nil {
 		return err

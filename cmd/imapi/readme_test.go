@@ -411,11 +411,11 @@ func TestReadmeDependencies(t *testing.T) {
 	}
 }
 
-// TestReadmeFlags holds the tables of flags against what the commands say.
+// TestReadmeFlags compares the tables of flags with the help of the commands.
 func TestReadmeFlags(t *testing.T) {
 	operations := readDoc(t, "docs/operations.md")
-	help := regexp.MustCompile(`(?m)^  --(\S+) .*\n        (.*)\n        (IMAPI_\w+)$`)
-	for _, command := range []string{"serve", "token", "import", "export", "retention"} {
+	help := regexp.MustCompile(`(?m)^  --(\S+).*\n        (.*)\n        (IMAPI_\w+)$`)
+	for _, command := range []string{"serve", "token", "import", "export", "retention", "backup", "verify", "reindex", "restore"} {
 		var out, diag bytes.Buffer
 		dispatch(t.Context(), []string{command, "--help"}, &out, &diag)
 		rows := table(t, operations, "flags: "+command)
@@ -439,12 +439,12 @@ func TestReadmeFlags(t *testing.T) {
 			}
 		}
 		for name := range rows {
-			t.Errorf("docs/operations.md has %s %s, which there is not", command, name)
+			t.Errorf("docs/operations.md lists %s %s, which does not exist", command, name)
 		}
 	}
 }
 
-// TestReadmeMetrics holds the table of metrics against what is served.
+// TestReadmeMetrics compares the table of metrics with those served.
 func TestReadmeMetrics(t *testing.T) {
 	m := metrics.New(version)
 	m.Request("none", 200, 0)
@@ -464,7 +464,7 @@ func TestReadmeMetrics(t *testing.T) {
 		delete(rows, m[1])
 	}
 	for name := range rows {
-		t.Errorf("docs/operations.md has %s, which there is not", name)
+		t.Errorf("docs/operations.md lists %s, which does not exist", name)
 	}
 }
 

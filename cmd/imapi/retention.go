@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-const retentionSummary = `Remove what is past retention, as the server does by itself every so often, and print
-for each conversation its id, how many messages went, and the time before which they
-were created. With --dry-run print what would go, and remove nothing: a run with the
-same --as-of removes exactly that.`
+const retentionSummary = `Trim messages past retention, as the server does by itself every --retention-interval.
+For each conversation, print its id, the number of messages, and the time before which
+they were created. With --dry-run, print the same and trim nothing: a run with the same
+--as-of trims exactly those messages.`
 
 // runRetention trims messages past retention, or prints what it would trim.
 func runRetention(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -23,8 +23,8 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	a.add(f)
 	a.addPolicy(f)
 	f.clockGuard(&a.policy)
-	dry := f.Bool("dry-run", false, "remove nothing")
-	asOf := f.String("as-of", "", "`time` to go by, not in the future, such as 2026-01-02T03:04:05Z; now by default")
+	dry := f.Bool("dry-run", false, "print what would be trimmed, and trim nothing")
+	asOf := f.String("as-of", "", "the `time` by which messages are past retention, not in the future, such as 2026-01-02T03:04:05Z; now by default")
 	if err := f.parse(args); err != nil {
 		return err
 	}
