@@ -46,6 +46,7 @@ var house = map[string][]string{
 	"transfer":            {"im", "jsonscan"},
 	"handlers":            {"api", "auth", "events", "faults", "im", "jsonscan", "transfer"},
 	"metrics":             {},
+	"outgoing":            {},
 	"web":                 {},
 	"client":              {},
 	"cmd/imapi":           {anything},

@@ -1,0 +1,16 @@
+// Package outgoing sends HTTP requests to URLs that admins and operators configure.
+//
+// Whoever may configure a URL could otherwise make the server call services of its own
+// network that trust every caller there. So each address is checked where it cannot change
+// any more: after DNS, when the connection is opened ([Client.Post]). [CheckURL] refuses what
+// can be refused before that, with a reason for its author.
+//
+// A client
+//
+//   - connects only to public addresses, or also to private ones if that is allowed, and never
+//     to addresses that no receiver has: link-local, multicast, reserved
+//   - speaks HTTPS, and HTTP only to addresses that are not public
+//   - follows no redirects and uses no proxies, which would connect to addresses of their own
+//   - has a limit for the time of a request and for the headers and the body of its answer
+//   - keeps no cookies, and reports errors that quote neither URL nor answer
+package outgoing
