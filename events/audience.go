@@ -41,6 +41,8 @@ type audience struct {
 	children map[im.ID]map[*conversation]struct{}
 	recent   *list.List // of *conversation, the one with the newest event first
 	limit    int
+
+	transients uint64 // the number of the newest transient event
 }
 
 // user is a user with at least one stream.
@@ -145,6 +147,7 @@ func (a *audience) compact() {
 func (a *audience) forget() {
 	for _, u := range a.users {
 		u.conversations = nil
+		a.dropTransients(u)
 	}
 	clear(a.conversations)
 	clear(a.children)
@@ -315,6 +318,7 @@ func (a *audience) join(c *conversation, u *user, r visibleRange) {
 	c.members[u] = r
 }
 
+// leave removes a user from the members of a conversation.
 func (a *audience) leave(c *conversation, u *user) {
 	if u == nil {
 		return
@@ -322,6 +326,7 @@ func (a *audience) leave(c *conversation, u *user) {
 	if _, ok := c.members[u]; !ok {
 		return
 	}
+	a.dropTransients(u)
 	delete(c.members, u)
 	i := slices.Index(u.conversations, c)
 	n := len(u.conversations) - 1

@@ -98,6 +98,9 @@ type client struct {
 	got    []im.Position // the positions of all events received
 	texts  []string
 	resets int
+	// transients are the data of the transient events received, and transientIDs what an
+	// EventSource has for their ids: the cursor of the client.
+	transients, transientIDs []string
 
 	sub    *Subscription
 	pipe   *pipe
@@ -146,6 +149,11 @@ func (c *client) read() []sseEvent {
 			c.t.Errorf("%v: an empty line without data: libraries call their handlers for it", c.actor)
 		}
 		if e.id == "" {
+			continue
+		}
+		if e.event == transientType {
+			c.transients = append(c.transients, e.data)
+			c.transientIDs = append(c.transientIDs, e.id)
 			continue
 		}
 		cursor, err := ParseCursor(e.id)

@@ -13,6 +13,7 @@
 //	frame.go          [Frame]: an event as streams write it
 //	frame_index.go    unwritten frames by message and conversation
 //	frame_erasure.go  replacing messages in frames, also when their time has come
+//	transient.go      [Transient]: events that are not in the log
 //	retraction.go     what an event takes from frames that are not written yet
 //	subscription.go   [Subscription]: the queue of one stream
 //	serve.go          writing one stream, and reading the log for it

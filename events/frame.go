@@ -31,6 +31,9 @@ type Frame struct {
 	event  im.Event
 	about  im.ID     // the message that was encoded, 0 for none
 	sender im.UserID // its sender
+	// transient is the number of a transient event, 0 for events of the log. Such a frame
+	// has no cursor, and its position means nothing.
+	transient uint64
 	wire   atomic.Pointer[wire]
 	// selfErasure says when the message burns or expires, nil if it does not.
 	selfErasure atomic.Pointer[selfErasure]

@@ -60,7 +60,7 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	}
 	h := &Hub{
 		opts:      opts,
-		inbox:     newInbox(opts.InboxSize),
+		inbox:     newInbox(opts.InboxSize, bounds.Head),
 		done:      make(chan struct{}),
 		audience:  newAudience(opts.MaxConversations),
 		processed: bounds.Head,
@@ -151,10 +151,12 @@ func (h *Hub) dispatch(d backlog) {
 	if d.gap {
 		h.fallBack(d.gapHead)
 	}
+	transients := d.transients
 	for i := range events {
 		if h.ctx.Err() != nil {
 			return
 		}
+		transients = h.relay(transients, events[i].Position)
 		h.enqueue(&events[i])
 	}
 	h.mu.Lock()
@@ -162,6 +164,8 @@ func (h *Hub) dispatch(d backlog) {
 	processed := h.processed
 	h.mu.Unlock()
 	h.queued.Store(int64(processed))
+	h.relay(transients, im.Latest)
+	h.blocked(d.blocks) // last: transients of the blocked user may be among those
 }
 
 // enqueue puts an event into the queues of the streams that get it.

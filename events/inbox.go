@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +17,10 @@ type inbox struct {
 
 	mu     sync.Mutex
 	closed bool
+	head   im.Position // the newest position of all that was published
 	next   backlog
+	// transients wait until all commits before them were published.
+	transients []transient
 }
 
 // backlog is what was published since the dispatcher last looked: a gap, the events of
@@ -31,10 +35,15 @@ type backlog struct {
 	head        im.Position // the newest position
 	// cuts are the latest one of each user. They are never dropped.
 	cuts map[im.UserID]time.Time
+	// transients are dispatched between the events, by their positions.
+	transients []transient
+	// blocks are the users who have blocked another user.
+	blocks []im.UserID
 }
 
-func newInbox(size int) *inbox {
-	return &inbox{size: size, wake: make(chan struct{}, 1)}
+// newInbox returns an inbox for commits after a position.
+func newInbox(size int, head im.Position) *inbox {
+	return &inbox{size: size, head: head, wake: make(chan struct{}, 1)}
 }
 
 // put adds a commit. It does not wait for the dispatcher.
@@ -67,6 +76,17 @@ func (b *inbox) put(c im.Commit) {
 			d.cuts[cut.User] = cut.At
 		}
 	}
+	for _, block := range c.Blocks {
+		if !slices.Contains(d.blocks, block.By) {
+			d.blocks = append(d.blocks, block.By)
+		}
+	}
+	b.head = max(b.head, d.head)
+	b.signal()
+}
+
+// signal wakes the dispatcher.
+func (b *inbox) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -94,6 +114,7 @@ func (b *inbox) take(before backlog) backlog {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d := b.next
+	d.transients = b.dueTransients()
 	b.next = backlog{events: before.events[:0]}
 	return d
 }
@@ -103,5 +124,5 @@ func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
-	b.next = backlog{}
+	b.next, b.transients = backlog{}, nil
 }

@@ -35,6 +35,12 @@ type Observer interface {
 	EventsReplayed(n int)
 	// StreamsLagged is called when n streams fell back to reading the log.
 	StreamsLagged(n int)
+	// TransientDelivered is called when a transient event was written to a stream, lag after
+	// it happened.
+	TransientDelivered(lag time.Duration)
+	// TransientsDropped is called when n streams, or the hub for all of them, did not take a
+	// transient event.
+	TransientsDropped(n int)
 }
 
 // Options are the options of a hub. Log, Head and Encode are required. The zero value of
@@ -66,6 +72,9 @@ type Options struct {
 	MaxConversations int
 	// QueueSize is the most events queued for one stream. Default: 256.
 	QueueSize int
+	// MaxTransients is the most transient events queued for one stream, besides QueueSize.
+	// Default: 64.
+	MaxTransients int
 	// InboxSize is the most events queued for the hub. Default: 8,192.
 	InboxSize int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends streams
@@ -85,6 +94,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxStreamsPerUser, 32)
 	setDefault(&o.MaxConversations, 1<<16)
 	setDefault(&o.QueueSize, 256)
+	setDefault(&o.MaxTransients, 64)
 	setDefault(&o.InboxSize, 8192)
 	setDefault(&o.Heartbeat, 15*time.Second)
 	setDefault(&o.Refresh, time.Hour)
@@ -110,6 +120,9 @@ func (unobserved) StreamsOpen(int)              {}
 func (unobserved) EventDelivered(time.Duration) {}
 func (unobserved) EventsReplayed(int)           {}
 func (unobserved) StreamsLagged(int)            {}
+
+func (unobserved) TransientDelivered(time.Duration) {}
+func (unobserved) TransientsDropped(int)            {}
 
 // The reasons for which a stream is refused or ends.
 var (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,7 @@ type service struct {
 	ctx       context.Context
 	sink      Sink
 	written   time.Time // the time of the last write
+	moved     time.Time // the time of the last write of a cursor
 	lastEvent time.Time // the time of the last write of an event
 	// deliveries are the messages in the current write. They count once it succeeded.
 	deliveries []im.Delivery
@@ -90,7 +92,7 @@ func (v *service) run() error {
 // due returns the time until the next heartbeat or the end of the token. The timer is not
 // reset by writes: tick finds out whether a heartbeat is due.
 func (v *service) due() time.Duration {
-	d := time.Until(v.written.Add(v.hub.opts.Heartbeat))
+	d := time.Until(v.moved.Add(v.hub.opts.Heartbeat))
 	if !v.expiresAt.IsZero() {
 		d = min(d, time.Until(v.expiresAt))
 	}
@@ -103,7 +105,7 @@ func (v *service) tick() error {
 	if err := v.endedBy(now); err != nil {
 		return err
 	}
-	if now.Sub(v.written) < v.hub.opts.Heartbeat {
+	if now.Sub(v.moved) < v.hub.opts.Heartbeat {
 		return nil
 	}
 	if position, ok := v.settled(); ok {
@@ -116,7 +118,9 @@ func (v *service) tick() error {
 }
 
 func (v *service) heartbeat() error {
-	return v.send(appendHeartbeat(nil, v.at()))
+	err := v.send(appendHeartbeat(nil, v.at()))
+	v.moved = v.written
+	return err
 }
 
 // at returns the cursor up to which all events were written.
@@ -174,7 +178,7 @@ func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	if err := v.send(appendFrame(before, id, typ, data)); err != nil {
 		return err
 	}
-	v.lastEvent = v.written
+	v.lastEvent, v.moved = v.written, v.written
 	return nil
 }
 
@@ -213,7 +217,7 @@ func (v *service) replay(upTo im.Position) error {
 		}
 		v.hold(nil)
 		v.position = through
-		if time.Since(v.written) >= v.hub.opts.Heartbeat {
+		if time.Since(v.moved) >= v.hub.opts.Heartbeat {
 			if err := v.heartbeat(); err != nil {
 				return err
 			}
@@ -296,14 +300,14 @@ func (v *service) write(frames []*Frame, live bool) error {
 			return errInvalidated
 		}
 		now := time.Now()
-		w := v.hub.wireAt(frames[0], now)
+		w := v.wireAt(frames[0], now)
 		v.deliveries = v.deliveries[:0]
 		v.noteDelivery(frames[0], w)
 		n, p := 1, w.bytes
 		if len(frames) > 1 && len(p) < chunkSize {
 			p = append((*chunk)[:0], p...)
 			for ; n < len(frames); n++ {
-				w := v.hub.wireAt(frames[n], now)
+				w := v.wireAt(frames[n], now)
 				if len(p)+len(w.bytes) > chunkSize {
 					break
 				}
@@ -311,13 +315,23 @@ func (v *service) write(frames []*Frame, live bool) error {
 				v.noteDelivery(frames[n], w)
 			}
 		}
-		if err := v.send(p); err != nil {
-			return err
+		if len(p) > 0 {
+			if err := v.send(p); err != nil {
+				return err
+			}
 		}
 		v.wrote(frames[:n], live)
 		frames = frames[n:]
 	}
 	return nil
+}
+
+// wireAt returns what the stream writes of a frame at a time.
+func (v *service) wireAt(f *Frame, now time.Time) *wire {
+	if v.lost(f) {
+		return &wire{}
+	}
+	return v.hub.wireAt(f, now)
 }
 
 // noteDelivery notes that the current write delivers the message of a frame, if its sender
@@ -330,8 +344,13 @@ func (v *service) noteDelivery(f *Frame, w *wire) {
 
 // wrote records that frames were written; live means from the queue and not from the log.
 func (v *service) wrote(frames []*Frame, live bool) {
-	v.position = frames[len(frames)-1].event.Position
-	v.lastEvent = v.written
+	for _, f := range slices.Backward(frames) {
+		if f.transient == 0 {
+			v.position = f.event.Position
+			v.lastEvent, v.moved = v.written, v.written
+			break
+		}
+	}
 	if len(v.deliveries) > 0 {
 		v.hub.receipts.put(v.deliveries)
 		if cap(v.deliveries) > 8 {
@@ -343,7 +362,15 @@ func (v *service) wrote(frames []*Frame, live bool) {
 		return
 	}
 	for _, f := range frames {
-		v.hub.opts.Observer.EventDelivered(v.written.Sub(f.event.At))
+		lag := v.written.Sub(f.event.At)
+		switch {
+		case f.transient == 0:
+			v.hub.opts.Observer.EventDelivered(lag)
+		case v.lost(f):
+			v.hub.opts.Observer.TransientsDropped(1)
+		default:
+			v.hub.opts.Observer.TransientDelivered(lag)
+		}
 	}
 }
 

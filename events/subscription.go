@@ -3,6 +3,7 @@ package events
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -49,6 +50,9 @@ type Subscription struct {
 	// frames, so that retractions find them.
 	queue []*Frame
 	batch []*Frame
+	transients int // how many frames of queue are of transient events
+	// transientsLost is the number of the newest transient event that must not be written.
+	transientsLost atomic.Uint64
 	// invalid says that the rest of batch must not be written, but read from the log
 	// again.
 	invalid bool
@@ -115,7 +119,7 @@ func (s *Subscription) offer(f *Frame) {
 		s.mu.Unlock()
 		return
 	}
-	full := len(s.queue) >= s.hub.opts.QueueSize
+	full := len(s.queue)-s.transients >= s.hub.opts.QueueSize
 	if full {
 		s.behind = true
 		s.dropQueue()
@@ -171,7 +175,10 @@ func (s *Subscription) isInvalid() bool {
 // dropQueue empties the queue. The caller holds s.mu.
 func (s *Subscription) dropQueue() {
 	s.hub.unwritten.release(s.queue...)
-	s.queue = nil
+	if s.transients > 0 {
+		s.hub.opts.Observer.TransientsDropped(s.transients)
+	}
+	s.queue, s.transients = nil, 0
 }
 
 // end has Serve return with a reason, unless it has one already.
@@ -223,7 +230,7 @@ func (s *Subscription) take() (batch []*Frame, behind bool, ended error) {
 	if cap(spare) > 8 {
 		spare = nil
 	}
-	s.batch, s.queue = s.queue, spare
+	s.batch, s.queue, s.transients = s.queue, spare, 0
 	return s.batch, false, nil
 }
 

@@ -253,6 +253,9 @@ type TokenCut struct {
 	At   time.Time
 }
 
+// UserBlock says that a user has blocked another one.
+type UserBlock struct{ By, User UserID }
+
 // Commit is what a committed transaction publishes. The store gives it to its listeners in
 // the order of commits.
 type Commit struct {
@@ -261,6 +264,8 @@ type Commit struct {
 	Events []Event
 	// Cuts are the cut-offs of tokens.
 	Cuts []TokenCut
+	// Blocks are the blocks of users by others.
+	Blocks []UserBlock
 	// Due is the earliest due time that the commit has set for a message, zero if none.
 	Due time.Time
 	// Head is the greatest position of the log after the commit.

@@ -46,8 +46,8 @@ type Store interface {
 	Write(ctx context.Context, fn func(Tx) error) error
 
 	// OnCommit registers a function that is called with every commit, in their order. It
-	// runs on the writer's goroutine and must not block. For a commit that cuts off tokens
-	// or erases content it is called before Write returns, else afterwards and before the
+	// runs on the writer's goroutine and must not block. For a commit that cuts off tokens,
+	// blocks a user or erases content it is called before Write returns, else afterwards and before the
 	// next commit. It must be registered before the first Write.
 	OnCommit(fn func(Commit))
 

@@ -31,6 +31,10 @@ type Metrics struct {
 	replayed      prometheus.Counter
 	lag           prometheus.Histogram
 
+	transientsDelivered prometheus.Counter
+	transientsDropped   prometheus.Counter
+	transientLag        prometheus.Histogram
+
 	erased          *prometheus.CounterVec
 	erasureLateness prometheus.Histogram
 	trimmed         prometheus.Counter
@@ -87,6 +91,18 @@ func New(version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 
+		transientsDelivered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_transient_events_delivered_total", Help: "Events that are not in the log, such as commands, written to streams.",
+		}),
+		transientsDropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_transient_events_dropped_total",
+			Help: "Events that are not in the log and that a stream did not get because it was behind or its queue full, or its user had lost access.",
+		}),
+		transientLag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_transient_event_lag_seconds", Help: "Time from an event that is not in the log to its delivery to a stream.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}),
+
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_messages_erased_total", Help: "Messages erased, by reason: revoked, burned or expired.",
 		}, []string{"reason"}),
@@ -112,6 +128,7 @@ func New(version string) *Metrics {
 		m.requests, m.requestDuration, m.rateLimited,
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
+		m.transientsDelivered, m.transientsDropped, m.transientLag,
 		m.erased, m.erasureLateness, m.trimmed, m.shredded, m.shredsFailed, m.shredDuration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -160,6 +177,15 @@ func (m *Metrics) StreamsOpen(n int) { m.streams.Set(float64(n)) }
 
 // StreamsLagged counts n streams that fell back to reading the log.
 func (m *Metrics) StreamsLagged(n int) { m.streamsLagged.Add(float64(n)) }
+
+// TransientDelivered counts a transient event delivered to a stream, lag after it happened.
+func (m *Metrics) TransientDelivered(lag time.Duration) {
+	m.transientsDelivered.Inc()
+	m.transientLag.Observe(lag.Seconds())
+}
+
+// TransientsDropped counts a transient event that n streams, or all, did not get.
+func (m *Metrics) TransientsDropped(n int) { m.transientsDropped.Add(float64(n)) }
 
 // EventDelivered counts an event delivered to a stream as it was published,
 // lag after it happened.

@@ -68,6 +68,9 @@ func (t *tx) PutBlock(by, user im.UserID, at time.Time) error {
 	}
 	_, err = t.session.exec("INSERT INTO blocks (by_id, name, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
 		key, string(user), at.UnixMilli())
+	if err == nil {
+		t.blocks = append(t.blocks, im.UserBlock{By: by, User: user})
+	}
 	return err
 }
 

@@ -276,7 +276,7 @@ func (s *Store) Head() im.Position { return im.Position(s.committed.Load()) }
 func (s *Store) Instance() im.Instance { return s.instance }
 
 // OnCommit registers a listener that is called for every commit that appended events, cut
-// tokens off or set the time at which a message burns or expires.
+// tokens off, blocked a user or set the time at which a message burns or expires.
 func (s *Store) OnCommit(fn func(im.Commit)) { s.writer.listen(fn) }
 
 // Write runs fn in a transaction; see [im.Store].

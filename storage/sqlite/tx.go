@@ -36,6 +36,7 @@ type tx struct {
 	last, indexed, maxUnindexed im.Position
 	events                      []im.Event
 	cuts                        []im.TokenCut
+	blocks                      []im.UserBlock
 	// due is the earliest time set at which a message burns or expires, zero if none was
 	// set.
 	due time.Time

@@ -185,14 +185,14 @@ func (w *writer) transact(next func() *call) {
 	}
 	w.store.shredder.add(t.doomed)
 	w.store.index.Add(t.searchAdded, t.searchRemoved)
-	published := im.Commit{Events: t.events, Cuts: t.cuts, Due: t.due, Head: max(w.head, t.head())}
+	published := im.Commit{Events: t.events, Cuts: t.cuts, Blocks: t.blocks, Due: t.due, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(published.Head))
 	w.indexed = t.indexed
 	report(nil)
-	// A cut-off token or an erasure must be in effect when the call returns, so it is
+	// A cut-off token, a block or an erasure must be in effect when the call returns, so it is
 	// published first. Otherwise the callers come before the listeners, which may have a
 	// thousand streams to serve.
-	revokes := len(t.cuts) > 0 || len(t.doomed) > 0
+	revokes := len(t.cuts) > 0 || len(t.blocks) > 0 || len(t.doomed) > 0
 	if revokes {
 		w.publish(published)
 	}
@@ -338,7 +338,7 @@ func (w *writer) publishCuts(r *reader) error {
 // publish calls the listeners with a commit.
 func (w *writer) publish(c im.Commit) {
 	w.head = c.Head
-	if len(c.Events) == 0 && len(c.Cuts) == 0 && c.Due.IsZero() && !c.Gap {
+	if len(c.Events) == 0 && len(c.Cuts) == 0 && len(c.Blocks) == 0 && c.Due.IsZero() && !c.Gap {
 		return
 	}
 	w.mu.RLock()

@@ -107,6 +107,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"WriteErrors", testWriteErrors},
 		{"WriteContext", testWriteContext},
 		{"Commits", testCommits},
+		{"CommitsBlocks", testCommitsBlocks},
 		{"CommitsDue", testCommitsDue},
 		{"Snapshot", testSnapshot},
 		{"Concurrency", testConcurrency},

@@ -199,6 +199,33 @@ func testCommits(w *world) {
 	w.equal("published and stored events", positions(events), positions(stored))
 }
 
+// testCommitsBlocks checks that a listener learns of a block before the caller returns, and
+// of none that failed.
+func testCommitsBlocks(w *world) {
+	var mu sync.Mutex
+	var blocks []im.UserBlock
+	w.store.OnCommit(func(c im.Commit) {
+		mu.Lock()
+		defer mu.Unlock()
+		blocks = append(blocks, c.Blocks...)
+	})
+	err := w.store.Write(w.Context(), func(tx im.Tx) error {
+		return errors.Join(tx.PutBlock("alice", "eve", w.now), errors.New("no"))
+	})
+	if err == nil {
+		w.Fatal("no error")
+	}
+	w.write(func(tx im.Tx) error { return tx.PutBlock("alice", "bob", w.now) })
+	mu.Lock()
+	w.equal("blocks", blocks, []im.UserBlock{{By: "alice", User: "bob"}})
+	mu.Unlock()
+	w.write(func(tx im.Tx) error { return tx.DeleteBlock("alice", "bob") })
+	w.waitForListeners()
+	mu.Lock()
+	defer mu.Unlock()
+	w.equal("blocks after the end of one", len(blocks), 1)
+}
+
 // testCommitsDue checks that a listener receives the earliest time at which a message of a
 // commit is due, and that failed calls do not contribute.
 func testCommitsDue(w *world) {
