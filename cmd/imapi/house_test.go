@@ -33,6 +33,7 @@ var house = map[string][]string{
 	"events":              {"im", "seqs", "faults"},
 	"retention":           {"im", "faults"},
 	"blobs":               {"im"},
+	"blobs/thumbnail":     {"sniff"},
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
 	"sniff":               {},
@@ -76,6 +77,7 @@ var forbiddenOutside = []struct {
 		return strings.Contains(strings.Split(p, "/")[0], ".") && p != "golang.org/x/text/unicode/norm" && p != ourModule+"seqs"
 	}},
 	{"sniff", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
+	{"blobs", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"im", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"transfer", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
 	{"storage", "HTTP", func(p string) bool { return p == "net/http" || strings.HasPrefix(p, "net/http/") }},
