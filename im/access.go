@@ -39,8 +39,8 @@ func (a Access) Role() Role { return a.role }
 // Mark returns the user's own settings of the conversation.
 func (a Access) Mark() Mark { return a.mark }
 
-// MutedUntil returns until when the user may not send, the zero time if they are not
-// muted now. In a channel or thread the mutes of the space or parent count, too.
+// MutedUntil returns the time until which the user may not send, the zero time if they are
+// not muted now. In a channel or thread the mutes of the space or parent count, too.
 func (a Access) MutedUntil() time.Time { return a.mutedUntil }
 
 // Permissions returns what the user may do.
@@ -72,7 +72,7 @@ type MemberView struct {
 	User     UserID
 	Role     Role
 	JoinedAt time.Time
-	// MutedUntil is until when they may not send, zero if they are not muted now.
+	// MutedUntil is the time until which they may not send, zero if they are not muted now.
 	MutedUntil time.Time
 }
 
@@ -112,9 +112,9 @@ func (s *Service) access(r Reader, c Conversation, user UserID) (Access, error) 
 	return s.accessOf(r, c, user, m)
 }
 
-// accessOf returns the same for a user whose membership was loaded, the zero Membership if
-// they have none. For a direct conversation, group or room it reads nothing, so a list of
-// those needs no statement per item.
+// accessOf is access for a user whose membership was loaded; m is zero if they have none. For
+// a direct conversation, group or room it reads nothing, so a list of those needs no
+// statement per item.
 func (s *Service) accessOf(r Reader, c Conversation, user UserID, m Membership) (Access, error) {
 	a := Access{user: user}
 	if !c.DeletedAt.IsZero() {

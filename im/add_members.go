@@ -92,7 +92,7 @@ func (s *Service) addMembers(
 	}
 }
 
-// checkNewcomers refuses what adding the users would refuse now.
+// checkNewcomers returns the refusal, if any, that adding the users would return now.
 func (s *Service) checkNewcomers(
 	ctx context.Context, actor Actor, named, users []UserID, role Role, enter func(Reader) (Conversation, error),
 ) error {
@@ -117,9 +117,9 @@ func (s *Service) checkNewcomers(
 	return nil
 }
 
-// sortOut returns the memberships that users have or would get, and in fresh only those who
-// are not members now, with their former stays.
-func sortOut(r MemberReader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
+// membershipsOf returns the memberships that users have or would get. fresh are only those of
+// users who are not members now, with their former stays.
+func membershipsOf(r MemberReader, c Conversation, users []UserID, role Role, now time.Time) (all, fresh []Membership, err error) {
 	for _, u := range users {
 		m, found, err := maybe(r.Membership(c.ID, u))
 		if err != nil {
@@ -135,11 +135,11 @@ func sortOut(r MemberReader, c Conversation, users []UserID, role Role, now time
 	return all, fresh, nil
 }
 
-// newcomers is sortOut for users whom the actor adds. It refuses all of them if one has
+// newcomers is membershipsOf for users whom the actor adds. It refuses all of them if one has
 // blocked the actor, is on the deny list or left at their own request, or if they are too
 // many. named are the users in the order of the request.
 func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users []UserID, role Role) (all, fresh []Membership, err error) {
-	all, fresh, err = sortOut(r, c, users, role, s.time())
+	all, fresh, err = membershipsOf(r, c, users, role, s.time())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,8 +178,8 @@ func fieldOf(field string, named []UserID, user UserID) string {
 	return fmt.Sprintf("%s/%d", field, slices.Index(named, user))
 }
 
-// addMember makes a user a member and publishes it. It deletes an invitation of theirs, and a
-// conversation that they had hidden is back in their list.
+// addMember makes a user a member and publishes it. It deletes their invitation, and puts a
+// conversation that they had hidden back into their list.
 func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 	before, back, err := maybe(tx.Membership(c.ID, m.User))
 	if err != nil {

@@ -24,8 +24,8 @@ type AudienceMember struct {
 	Intervals Stays
 }
 
-// MembersAt returns those of the users who were members of a conversation, and could see
-// it, when the event at a position happened. The users may contain duplicates. It returns
+// MembersAt returns the users of a list who were members of a conversation, and could see it,
+// when the event at a position happened. The list may contain duplicates. It returns
 // ErrNotFound if there is no such conversation.
 func (s *Service) MembersAt(ctx context.Context, conversation ID, at Position, users []UserID) (all Audience, err error) {
 	if len(users) > usersAtATime {
@@ -90,8 +90,8 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 	return a, err
 }
 
-// extendToParent extends the stays of members of a thread to when they joined the parent
-// group, if that shows its history from joining on: they may read the thread since then.
+// extendToParent extends the stays of members of a thread back to when they joined the parent
+// group, if that shows its history from joining on: they may read the thread from then on.
 func extendToParent(r Reader, a *Audience, at Position) error {
 	parent, err := r.Conversation(a.Conversation.Parent)
 	if err != nil || parent.History == HistoryAll {
@@ -125,8 +125,8 @@ func extendToParent(r Reader, a *Audience, at Position) error {
 	return nil
 }
 
-// audienceAt returns those of the users who could see a channel when an event happened.
-// The event is of the channel or of c, a thread in it.
+// audienceAt returns the users of a list who could see a channel when an event happened. The
+// event is of the channel or of c, a thread in it.
 func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, users []UserID) ([]AudienceMember, error) {
 	found, err := r.SpaceMembersAt(c.Space, channel, at, users)
 	if err != nil || len(found) == 0 {

@@ -13,7 +13,7 @@ type Block struct {
 	At   time.Time
 }
 
-// PutBlock blocks a user for the actor. It is no error if they are blocked already.
+// PutBlock blocks a user for the actor. It is not an error if they are blocked already.
 func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err
@@ -21,7 +21,7 @@ func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error 
 	return s.store.Write(ctx, func(tx Tx) error { return tx.PutBlock(actor.User, user, s.time()) })
 }
 
-// DeleteBlock ends a block. It is no error if there is none.
+// DeleteBlock ends a block. It is not an error if there is none.
 func (s *Service) DeleteBlock(ctx context.Context, actor Actor, user UserID) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err

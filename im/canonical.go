@@ -46,8 +46,8 @@ type canonical struct {
 	in  []byte
 	at  int
 	out []byte
-	// beyond says that there was a number that readers cannot hold (RFC 7493 §2.2):
-	// one message that they cannot parse would cost them the whole page it is on.
+	// beyond is set if there was a number that common parsers cannot represent (RFC 7493
+	// §2.2): a client that cannot parse one message would lose the whole page it is on.
 	beyond bool
 
 	few     [16]span
@@ -386,7 +386,7 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 	return into
 }
 
-// mostOpen returns an upper bound of the members that are open at once.
+// mostOpen returns an upper bound on the members that are open at once.
 func mostOpen(text []byte) (n int) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {

@@ -97,7 +97,7 @@ func (s RoleSet) mayWith(role ID, access ChannelAccess) Permissions {
 	return PermissionInput{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
 }
 
-// DeleteOverride deletes the override of a role in a channel. It is no error if there is
+// DeleteOverride deletes the override of a role in a channel. It is not an error if there is
 // none.
 func (s *Service) DeleteOverride(ctx context.Context, actor Actor, ref ConversationRef, role ID) error {
 	_, err := s.PutOverride(ctx, actor, ref, Override{Role: role})

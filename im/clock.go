@@ -101,7 +101,8 @@ func (s *Service) WatchClock(ctx context.Context) (ClockState, error) {
 }
 
 // holds reports whether nothing may be trimmed or forgotten by the time of the clock. A
-// caller must read the time first: then it was read before a jump that holds misses.
+// caller must read the time first: a time that is read afterwards may be that of a jump that
+// holds has not seen.
 func (s *Service) holds() bool { return s.Clock().Held > 0 }
 
 // errClockJumped refuses a request that needs a clock that is trusted.

@@ -65,9 +65,9 @@ func (d Draft) checkTimers() error {
 	return nil
 }
 
-// Content checks a draft by itself, independent of sender and conversation, and returns
-// its stored form. maxBytes bounds body and ext together, as
-// canonical JSON, and on their own push and the mentions.
+// Content checks a draft by itself, independent of sender and conversation, and returns its
+// stored form. maxBytes bounds, as canonical JSON, body and ext together, push, and the
+// mentions.
 func (d Draft) Content(maxBytes int) (*Content, error) {
 	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {
 		return nil, RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)

@@ -172,7 +172,7 @@ type Event struct {
 	Activity *Activity
 	// RoleID is the role of a space that it is about.
 	RoleID ID
-	// MutedUntil is until when the member that it is about may not send.
+	// MutedUntil is the time until which the member that it is about may not send.
 	MutedUntil time.Time
 
 	// What follows is never stored with the event.
@@ -191,7 +191,7 @@ type Event struct {
 	HiddenBy []UserID
 	// Tracked is set if delivering the event counts as a delivered receipt.
 	Tracked bool
-	// Late is how long after its due time a timer erased the message.
+	// Late is how long after its due time the message was erased.
 	Late time.Duration
 	// Message is the message that it is about: as committed when it is published, as it
 	// reads now when it is replayed.

@@ -41,7 +41,7 @@ type GoneConversation struct {
 }
 
 // Hide hides messages from the actor, on all their devices and for ever, and publishes that
-// to their other devices. It publishes nothing if all of them are hidden already. It refuses
+// to their other devices. It publishes nothing if all of them were hidden already. It refuses
 // a conversation or message that the actor cannot see, and too many ids.
 func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d HideDraft) error {
 	if len(d.MessageIDs) > MaxHiddenIDs {
@@ -65,7 +65,7 @@ func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d 
 func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names []string) error {
 	var ids []ID
 	var list []int64
-	all := me.withMark(Mark{}) // hiding a hidden message again is no error
+	all := me.withMark(Mark{}) // hiding a hidden message again is not an error
 	for i, text := range names {
 		m, err := s.namedAt(tx, c, all, fmt.Sprintf("message_ids/%d", i), text)
 		if err != nil {
@@ -221,9 +221,9 @@ func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost,
 	return out, err
 }
 
-// couldSee returns those of the conversations that the actor could see: deleted channels
-// only if they could view them then. That no longer changes, so it is computed in several
-// short reads.
+// couldSee returns the conversations of a list that the actor could see when they were
+// deleted. For channels that must be computed; it no longer changes, so several short reads
+// do it.
 func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversation) ([]GoneConversation, error) {
 	var out []GoneConversation
 	for part := range slices.Chunk(list, conversationsAtOnce) {
@@ -248,8 +248,7 @@ func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversa
 	return out, nil
 }
 
-// publishIfChanged publishes the unread count to the actor's other devices, unless it is
-// what it was before.
+// publishIfChanged publishes the unread count to the actor's other devices if it has changed.
 func (s *Service) publishIfChanged(tx Tx, actor Actor, c Conversation, me Access, before UnreadCount, now time.Time) error {
 	after, err := s.unread(tx, c, me)
 	if err != nil || after == before {

@@ -14,18 +14,18 @@ type importing struct {
 	s   *Service
 	tx  Tx
 	now time.Time
-	// single is set for a message that is inserted by itself: then a user who alone can see
+	// single is set for a message that is inserted by itself: then a single user who can see
 	// it must be a current member.
 	single bool
 
 	targets map[ID]*target
 	directs map[[2]UserID]ID
-	// taken and sentAs are those of the lines' ids and client_ids that a message has, of the
-	// store or of an earlier line.
+	// taken and sentAs are the ids and client_ids of lines that a message has already, in the
+	// store or from an earlier line.
 	taken  map[ID]bool
 	sentAs map[ClientKey]bool
-	// gone, goneAs and goneAt are those of the lines' ids, client_ids and times that trimmed
-	// and purged messages had.
+	// gone, goneAs and goneAt are the ids, client_ids and times of lines that trimmed and
+	// purged messages had.
 	gone   map[ID]bool
 	goneAs map[ClientKey]bool
 	goneAt map[goneKey]bool
@@ -382,8 +382,8 @@ func (b *importing) allow(c *target, m Message) error {
 	return err
 }
 
-// allowReader refuses a user who alone is to see a message if they cannot see the
-// conversation, or, of an imported message, never could.
+// allowReader refuses a message for a single user who cannot see the conversation or, for an
+// imported message, never could.
 func (b *importing) allowReader(c *target, user UserID) error {
 	if c.ID == 0 {
 		if !slices.Contains(c.Peers[:], user) {

@@ -77,7 +77,7 @@ func (s *Service) invite(ctx context.Context, actor Actor, named []UserID, into 
 		if err != nil {
 			return nil, err
 		}
-		_, strangers, err := sortOut(tx, c, users, Member, s.time())
+		_, strangers, err := membershipsOf(tx, c, users, Member, s.time())
 		if err != nil {
 			return nil, err
 		}

@@ -6,8 +6,8 @@ import (
 )
 
 // Join makes the actor a member of a room, of a group that is open or to which they are
-// invited, or of a thread that they can read. A member stays as they are; in a channel that
-// is every user who can see it.
+// invited, or of a thread that they can read. It changes nothing for a member; in a channel
+// that is every user who can see it.
 func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, err := lookup(tx, actor, ref)

@@ -57,12 +57,12 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 }
 
 // PutListed puts a user on a list of a conversation. On a deny list they lose their
-// membership or invitation. It is no error if they are on the list.
+// membership or invitation. It is not an error if they are on the list.
 func (s *Service) PutListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, true)
 }
 
-// DeleteListed takes a user off a list of a conversation. It is no error if they are not on
+// DeleteListed takes a user off a list of a conversation. It is not an error if they are not on
 // it.
 func (s *Service) DeleteListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, false)
@@ -205,12 +205,12 @@ func (s *Service) SpaceDenied(ctx context.Context, actor Actor, id ID, p Page) (
 }
 
 // DenyInSpace puts a user on the deny list of a space. They lose their membership or
-// invitation. It is no error if they are on the list.
+// invitation. It is not an error if they are on the list.
 func (s *Service) DenyInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.setDeniedInSpace(ctx, actor, id, user, true)
 }
 
-// AllowInSpace takes a user off the deny list of a space. It is no error if they are not on
+// AllowInSpace takes a user off the deny list of a space. It is not an error if they are not on
 // it.
 func (s *Service) AllowInSpace(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.setDeniedInSpace(ctx, actor, id, user, false)

@@ -21,8 +21,8 @@ type Membership struct {
 	ReturnedAt time.Time
 	// Mark holds the user's own settings of the conversation.
 	Mark Mark
-	// MutedUntil is until when the user was muted here, even if that time has passed; zero
-	// if they were not. See [MutedForGood].
+	// MutedUntil is the time until which the user is or was muted here, which may have
+	// passed; zero if they never were. See [MutedForGood].
 	MutedUntil time.Time
 	// Intervals are the stays, oldest first. The last one is open exactly when the user
 	// is a member now.
@@ -41,8 +41,8 @@ func (m Membership) Left() bool {
 	return len(m.Intervals) > 0 && !m.Active() && m.Intervals[len(m.Intervals)-1].Left
 }
 
-// Interval is one stay of a member, from joining to leaving. A user may leave and come
-// back, and has several then. They may see the events and messages of each.
+// Interval is one stay of a member, from joining to leaving. A user who leaves and comes back
+// has several, and may see the events and messages of each.
 type Interval struct {
 	FromEvent Position // the event that made them a member
 	ToEvent   Position // the event that ended it; 0 while it lasts

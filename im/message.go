@@ -93,7 +93,7 @@ type Message struct {
 type Burn struct {
 	// After is how long it stays after it was read.
 	After time.Duration
-	// UnreadTTL is how long it stays unread, from its creation.
+	// UnreadTTL is how long it may stay unread, from its creation.
 	UnreadTTL time.Duration
 	// At is when it burns, zero until it is read.
 	At time.Time
@@ -103,7 +103,7 @@ type Burn struct {
 // the message.
 type Erasure struct {
 	State State
-	// At is since when nobody can read the message.
+	// At is the time from which nobody can read the message.
 	At time.Time
 	// By is the user who erased it, "" for a timer.
 	By UserID
@@ -151,8 +151,8 @@ func (m Message) size() int {
 	return n
 }
 
-// Shredded returns the tombstone of an active message whose key is shredded, as far as the
-// code tells. The row has the rest once it is read again.
+// Shredded returns the tombstone of an active message whose key is shredded, with what the
+// code tells about the erasure. Reading the row again returns the rest.
 func (m Message) Shredded(code ShredCode) Message {
 	state, ok := code.State()
 	if !ok {

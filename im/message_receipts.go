@@ -70,8 +70,8 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 	})
 }
 
-// isAfter reports whether a receipt given at a time came before the erasure. At the same
-// time, it did if a user caused the erasure, because reading a message may burn it.
+// isAfter reports whether the erasure came after a receipt given at a time. If both have the
+// same time, it did if a user caused it, because reading a message may burn it.
 func (e Erasure) isAfter(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
 
 func has(list []Receipt, user UserID) bool {

@@ -9,7 +9,7 @@ import (
 const MaxMute = 365 * 24 * time.Hour
 
 // MuteMember mutes a member of a group, room or channel for a duration, where 0 is for good,
-// and returns until when. The mute outlasts the membership.
+// and returns the end of the mute, which outlasts the membership.
 func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID, long time.Duration) (time.Time, error) {
 	until, err := s.muteEnd(long)
 	if err != nil {
@@ -52,8 +52,8 @@ func (s *Service) muteEnd(long time.Duration) (time.Time, error) {
 type muteTarget struct {
 	conversation Conversation
 	member       MemberView
-	// stored is until when they are muted in the conversation, even if that time has
-	// passed. inSpace is until when they are muted in the whole space of a channel.
+	// stored is the end of their mute in the conversation, which may have passed, and inSpace
+	// the end of their mute in the whole space of a channel.
 	stored, inSpace time.Time
 }
 

@@ -8,14 +8,14 @@ import (
 // Work whose size a caller or the data decides is done in steps, each in a transaction of
 // its own. This file has the rule for how long a step is and how long a job waits after it.
 //
-//   - A step of a request or of a timer has the writer for about stepTime; then it queues
+//   - A step of a request or of a timer holds the writer for about stepTime; then it queues
 //     again, behind other callers.
-//   - A step of a job that can wait has the writer for a third of that, for senders wait for
-//     the step and for its commit. Afterwards the job waits for as long as both took, so it
-//     gets no more than half of the writer's time. See [PauseAfter].
+//   - A step of a job that can wait holds the writer for a third of that, because senders
+//     wait for the step and for its commit. Afterwards the job waits for as long as both
+//     took, so it gets no more than half of the writer's time. See [PauseAfter].
 
 const (
-	// stepTime is about how long a step has the writer.
+	// stepTime is about how long a step holds the writer.
 	stepTime = 5 * time.Millisecond
 	// A step of a job has 1/jobPart of that time.
 	jobPart = 3
@@ -23,8 +23,8 @@ const (
 	maxPause = 250 * time.Millisecond
 )
 
-// pace measures how long a step has had the writer. A step must do at least one thing
-// before it asks.
+// pace measures how long a step has held the writer. A step must do at least one thing before
+// it asks.
 type pace struct {
 	began time.Time
 	most  time.Duration
@@ -33,7 +33,7 @@ type pace struct {
 // pace begins a step. It measures by the clock of the machine, not by that of the domain.
 func (s *Service) pace() pace { return pace{began: time.Now(), most: s.step} }
 
-// over reports whether the step has had the writer for long enough.
+// over reports whether the step has held the writer for long enough.
 func (p pace) over() bool { return time.Since(p.began) >= p.most }
 
 // PauseAfter waits for as long as a step of a background job took, at most 250 ms, so that

@@ -45,7 +45,7 @@ func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access
 }
 
 // oneOf returns the newest active message of the member's peer in the ranges that reader can
-// read; reader "" can read all. It is not sure if it has examined only a part of them.
+// read; reader "" can read all. sure is false if it has examined only a part of them.
 func (s *Service) oneOf(r MessageReader, c Conversation, me Access, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
 	q := HistoryQuery{
 		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.user), Limit: 1,

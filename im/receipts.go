@@ -52,7 +52,7 @@ type Receipted struct {
 }
 
 // PutReceipt stores that the actor has received or read messages, and publishes what is new
-// in it. Reading a message that burns starts its time, or erases it at once if it has none.
+// in it. Reading a message that burns starts its timer, or erases it at once if it has none.
 //
 // A receipt is for messages of other users that the actor can read, that were sent while
 // they were a member and that they have not hidden. One for many messages takes several

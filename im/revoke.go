@@ -16,8 +16,8 @@ type RevokeNote struct {
 	Push      Push
 }
 
-// The limits of a note and of RevokeMany. The text is as long as NIM's, the JSON as long as
-// a message may be by default.
+// The limits of a note and of RevokeMany. MaxPostscript is the limit of NIM, MaxNoteJSON the
+// default limit of a message.
 const (
 	MaxPostscript    = 1024 // characters
 	MaxNoteJSON      = 4096 // bytes
@@ -74,7 +74,7 @@ func (p Policy) revokeOthersWindow(c Conversation, ancestors []Conversation) tim
 	return p.RevokeOthersWindow
 }
 
-// within reports whether a window has not ended after a time; 0 is no limit.
+// within reports whether a message of an age is within a window; 0 is no limit.
 func within(window, age time.Duration) bool { return window == 0 || age <= window }
 
 // mayRevoke returns why the actor may not revoke a message, nil if they may or it is revoked
@@ -118,8 +118,8 @@ type RevokeResult struct {
 	Err error
 }
 
-// RevokeMany is Revoke for several messages. Each id has a result of its own, an invalid one
-// too. It takes several transactions. If one is refused, for example because the server is
+// RevokeMany is Revoke for several messages. Each id has a result of its own, even an invalid
+// one. It takes several transactions. If one is refused, for example because the server is
 // overloaded, messages revoked before stay revoked and the rest have the refusal as their
 // result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {

@@ -128,7 +128,7 @@ func (s *Service) read(ctx context.Context, fn func(Reader) error) error {
 		return err
 	}
 	defer done()
-	return s.store.View(ctx, func(r Reader) error { return fn(remember(r)) })
+	return s.store.View(ctx, func(r Reader) error { return fn(newSnapshotCache(r)) })
 }
 
 // view is read for a use case with one result.

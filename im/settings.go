@@ -341,8 +341,8 @@ func (s *Service) setThreadRetention(tx ConversationWriter, id ID, retention *ti
 	}
 }
 
-// allowPatchOf refuses a patch for what the actor may not do and for the state of the
-// conversation.
+// allowPatchOf refuses a patch that the actor may not apply, or that the state of the
+// conversation forbids.
 func (s *Service) allowPatchOf(r Reader, actor Actor, c Conversation, m Access, p ConversationPatch) error {
 	if err := allowPatch(c, m, p); err != nil {
 		return err

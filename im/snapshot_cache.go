@@ -9,10 +9,10 @@ import (
 // which is 0 if the span has not ended.
 type Span struct{ From, To Position }
 
-// remembered is a reader of a snapshot that caches what access is computed from. A use case
+// snapshotCache is a Reader that caches what access is computed from. A use case
 // that computes it for many messages, events or channels loads each part once, and the
 // state of the space once for all its channels.
-type remembered struct {
+type snapshotCache struct {
 	Reader
 	conversations map[ID]Conversation
 	roles         map[ID]held[SpaceRoles]
@@ -40,8 +40,8 @@ type held[T any] struct {
 	it T
 }
 
-func remember(r Reader) Reader {
-	return &remembered{
+func newSnapshotCache(r Reader) Reader {
+	return &snapshotCache{
 		Reader:        r,
 		conversations: make(map[ID]Conversation),
 		roles:         make(map[ID]held[SpaceRoles]),
@@ -53,7 +53,7 @@ func remember(r Reader) Reader {
 }
 
 // Conversation implements [ConversationReader].
-func (r *remembered) Conversation(id ID) (Conversation, error) {
+func (r *snapshotCache) Conversation(id ID) (Conversation, error) {
 	if c, found := r.conversations[id]; found {
 		return c, nil
 	}
@@ -65,12 +65,12 @@ func (r *remembered) Conversation(id ID) (Conversation, error) {
 }
 
 // RolesAt implements [SpaceReader].
-func (r *remembered) RolesAt(space ID, at Position) (SpaceRoles, error) {
+func (r *snapshotCache) RolesAt(space ID, at Position) (SpaceRoles, error) {
 	return recall(r.roles, space, at, r.Reader.RolesAt, r.RolesSpan)
 }
 
 // AccessAt implements [SpaceReader].
-func (r *remembered) AccessAt(channel ID, at Position) (ChannelAccess, error) {
+func (r *snapshotCache) AccessAt(channel ID, at Position) (ChannelAccess, error) {
 	return recall(r.access, channel, at, r.Reader.AccessAt, r.AccessSpan)
 }
 
@@ -98,7 +98,7 @@ func recall[T any](
 }
 
 // SpaceMembersAt implements [SpaceReader]. It caches calls for one user alone: the actor.
-func (r *remembered) SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error) {
+func (r *snapshotCache) SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error) {
 	if len(users) != 1 {
 		return r.Reader.SpaceMembersAt(space, channel, at, users)
 	}
@@ -125,7 +125,7 @@ func (r *remembered) SpaceMembersAt(space, channel ID, at Position, users []User
 	return []SpaceMember{m}, nil
 }
 
-func (r *remembered) inChannel(channel ID, user UserID) (inOneChannel, error) {
+func (r *snapshotCache) inChannel(channel ID, user UserID) (inOneChannel, error) {
 	in, found := r.channels[inSpace{channel, user}]
 	if found {
 		return in, nil

@@ -32,7 +32,7 @@ type SpaceMember struct {
 	Roles []RoleStay
 	// Lists are the present and former entries on the lists of the channel.
 	Lists []ListStay
-	// MutedHere is until when the member is muted in the channel.
+	// MutedHere is the time until which the member is muted in the channel.
 	MutedHere time.Time
 }
 
@@ -42,8 +42,8 @@ type ChannelOf struct {
 	Channel ID
 	MuteAll bool
 	Access  ChannelAccess
-	// Lists are the user's entries on the lists of the channel, and MutedHere is until when
-	// they are muted there.
+	// Lists are the user's entries on the lists of the channel, and MutedHere is the time
+	// until which they are muted there.
 	Lists     []ListStay
 	MutedHere time.Time
 }
@@ -73,8 +73,8 @@ func (m SpaceMember) onListAt(list List, at Position) bool {
 	return false
 }
 
-// JoinSpace makes the actor a member of a space that is open or to which they are invited. A
-// member stays as they are.
+// JoinSpace makes the actor a member of a space that is open or to which they are invited. It
+// changes nothing for a member.
 func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
 	return write(ctx, s, func(tx Tx) (SpaceView, error) {
 		c, err := findSpace(tx, id)
@@ -178,8 +178,8 @@ func (s *Service) SpaceMember(ctx context.Context, actor Actor, id ID, user User
 	})
 }
 
-// AddSpaceMembers adds users to a space without an invitation and returns them as members.
-// Users who are members already stay as they are. It adds nobody if one of the users has
+// AddSpaceMembers adds users to a space without an invitation and returns them as members. It
+// changes nothing for users who are members already. It adds nobody if one of the users has
 // blocked the actor, is on the deny list or left at their own request.
 func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users []UserID) ([]SpaceMemberView, error) {
 	if err := checkUsers("members", users); err != nil {

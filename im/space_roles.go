@@ -345,12 +345,12 @@ func (s *Service) DeleteRole(ctx context.Context, actor Actor, id, role ID) erro
 	})
 }
 
-// GrantRole gives a role to a member of a space. It is no error if they have it.
+// GrantRole gives a role to a member of a space. It is not an error if they have it.
 func (s *Service) GrantRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
 	return s.setMemberRoles(ctx, actor, id, user, func(held []ID) []ID { return append(held, role) }, role)
 }
 
-// RevokeRole takes a role from a member of a space. It is no error if they do not have it.
+// RevokeRole takes a role from a member of a space. It is not an error if they do not have it.
 func (s *Service) RevokeRole(ctx context.Context, actor Actor, id, role ID, user UserID) error {
 	without := func(held []ID) []ID { return slices.DeleteFunc(held, func(r ID) bool { return r == role }) }
 	return s.setMemberRoles(ctx, actor, id, user, without, role)

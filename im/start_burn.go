@@ -14,7 +14,7 @@ const (
 	maxStarted = 32
 )
 
-// startBurn starts the time of a burning message that was read, or erases it if it has none.
+// startBurn starts the timer of a burning message that was read, or erases it if it has none.
 func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error {
 	cause := Event{Actor: actor.User, ActorDevice: actor.Device}
 	current := m.AsOf(now)

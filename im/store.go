@@ -61,8 +61,8 @@ type Store interface {
 	// Ready returns why the store cannot take writes, nil if it can.
 	Ready(ctx context.Context) error
 
-	// Unshredded returns how many keys of erased content are not shredded yet, and since
-	// when the oldest has waited. The store retries until all are.
+	// Unshredded returns how many keys of erased content are not shredded yet, and the time
+	// since which the oldest has waited. The store retries until all are.
 	Unshredded() (n int, since time.Time)
 
 	// SearchState returns the state of the search index.

@@ -17,8 +17,8 @@ type MemberReader interface {
 	// Members returns a page of the current members, in a stable order, with their mutes
 	// and without their intervals. page.After is a user.
 	Members(conversation ID, page Page) ([]Membership, error)
-	// MembersAt returns those of the users who were members when the event at a position
-	// happened, with their intervals, each user once. The users may contain duplicates.
+	// MembersAt returns the users of a list who were members when the event at a position
+	// happened, with their intervals, each user once. The list may contain duplicates.
 	MembersAt(conversation ID, at Position, users []UserID) ([]Membership, error)
 	// MembersAtSeq returns up to limit users who were members when the message with this
 	// seq was sent, by user.
@@ -48,8 +48,8 @@ type MemberReader interface {
 	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)
-	// BlockedBy returns those of the users who have blocked one user. The users may
-	// contain duplicates.
+	// BlockedBy returns the users of a list who have blocked one user. The list may contain
+	// duplicates.
 	BlockedBy(users []UserID, user UserID) ([]UserID, error)
 	// Blocks returns a page of the users that a user has blocked, by user. page.After is a
 	// user.
@@ -59,24 +59,24 @@ type MemberReader interface {
 // MemberWriter changes who is a member of a conversation, and what it keeps of single
 // users.
 type MemberWriter interface {
-	// AddMember makes m.User a member with m.Role since m.JoinedAt, and counts them. It
-	// opens an interval at the event from; its first message is the next one. The user must
-	// not be a member. It returns ErrNotFound if there is no such conversation.
+	// AddMember makes m.User a member with m.Role since m.JoinedAt, and raises the member
+	// count. It opens an interval at the event from; its first message is the next one. The
+	// user must not be a member. It returns ErrNotFound if there is no such conversation.
 	AddMember(m Membership, from Position) error
-	// RemoveMember ends the membership of a user, and uncounts them. It closes their
-	// interval at the event to; its last message is the newest one. left says whether they
-	// left by themselves. It returns ErrNotFound if they are not a member.
+	// RemoveMember ends the membership of a user, and lowers the member count. It closes
+	// their interval at the event to; its last message is the newest one. left says whether
+	// they left by themselves. It returns ErrNotFound if they are not a member.
 	RemoveMember(conversation ID, user UserID, to Position, left bool) error
 	// RestoreMember stores a membership as an import has it: m.Role and m.JoinedAt of a
-	// current member, whom it counts, and the seqs of all intervals. Closed intervals ended
-	// before any event; an open one begins at the event from. The user must have no
-	// membership in the conversation.
+	// current member, for whom it raises the member count, and the seqs of all intervals.
+	// Closed intervals ended before any event; an open one begins at the event from. The user
+	// must have no membership in the conversation.
 	RestoreMember(m Membership, from Position) error
 	// SetRole stores a member's role, or returns ErrNotFound if they are not a member.
 	SetRole(conversation ID, user UserID, role Role) error
 
-	// PutMute stores until when a user may not send to a conversation; zero ends the mute.
-	// The user need not be a member.
+	// PutMute stores the time until which a user may not send to a conversation; zero ends
+	// the mute. The user need not be a member.
 	PutMute(conversation ID, user UserID, until time.Time) error
 	// PutSpoke stores when a user did something that slow mode counts.
 	PutSpoke(conversation ID, user UserID, at time.Time) error

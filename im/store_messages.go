@@ -28,9 +28,9 @@ type MessageReader interface {
 	// whatever their CreatedAt is, and never before it. It returns ErrNotFound if there is
 	// no such conversation.
 	SeqSince(conversation ID, at time.Time) (int64, error)
-	// Taken returns those of the ids that messages have.
+	// Taken returns the ids of a list that messages have.
 	Taken(ids []ID) ([]ID, error)
-	// SentAs returns those of the keys that messages have.
+	// SentAs returns the keys of a list that messages have.
 	SentAs(keys []ClientKey) ([]ClientKey, error)
 	// CountMessages returns the number of messages, tombstones included.
 	CountMessages() (int64, error)

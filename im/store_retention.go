@@ -36,13 +36,13 @@ type RetentionReader interface {
 	CountBefore(conversation ID, before time.Time) (int64, error)
 	// Trimming returns up to limit conversations whose trimming has begun and is not done.
 	Trimming(limit int) ([]Conversation, error)
-	// Unpurged returns up to limit deleted conversations that are not purged yet, the
-	// first deleted first.
+	// Unpurged returns up to limit deleted conversations that are not purged yet, in the
+	// order of their deletion.
 	Unpurged(limit int) ([]Conversation, error)
 
-	// Gone returns those of the ids that trimmed or purged messages had.
+	// Gone returns the ids of a list that trimmed or purged messages had.
 	Gone(ids []ID) ([]ID, error)
-	// GoneAs returns those of the keys that trimmed or purged messages had.
+	// GoneAs returns the keys of a list that trimmed or purged messages had.
 	GoneAs(keys []ClientKey) ([]ClientKey, error)
 	// GoneAt returns the trimmed or purged messages that had one of the keys.
 	GoneAt(keys []SentKey) ([]GoneMessage, error)
@@ -59,7 +59,7 @@ type RetentionWriter interface {
 	// are remembered, as of at. It returns ErrNotFound if there is no such conversation.
 	Trim(conversation ID, before time.Time, limit int, at time.Time) (Trimmed, error)
 	// Purge deletes up to limit messages of a deleted conversation and what is left of it,
-	// and shreds its keys. It reports whether that was all. The keys of the messages are
+	// and shreds its keys. It reports whether nothing is left. The keys of the messages are
 	// remembered, as of at. It returns ErrNotFound if the conversation is not a deleted one.
 	Purge(id ID, limit int, at time.Time) (done bool, err error)
 	// Forget forgets up to limit of the remembered keys that are older than before, and

@@ -6,10 +6,10 @@ import "time"
 // knows what these were after each event in the log: an event is delivered to those who
 // could see its channel when it happened.
 type SpaceReader interface {
-	// SpaceMembersAt returns those of the users who were members of the space when the
-	// event at a position happened, or who are now if that is [Latest], with their roles
-	// and their entries on the lists of a channel; channel 0 asks for none. As of Latest
-	// it leaves out roles and entries that have ended. The users may contain duplicates.
+	// SpaceMembersAt returns the users of a list who were members of the space when the event
+	// at a position happened, or who are now if that is [Latest], with their roles and their
+	// entries on the lists of a channel; channel 0 asks for none. As of Latest it leaves out
+	// roles and entries that have ended. The list may contain duplicates.
 	SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error)
 	// SpaceMembers returns a page of the current members of the space, in the order of
 	// [MemberReader.Members], with their roles and their entries on the lists of a channel.
@@ -32,7 +32,7 @@ type SpaceReader interface {
 	// ErrNotFound if AccessAt does.
 	AccessSpan(channel ID, at Position) (Span, error)
 	// InChannel returns what SpaceMembersAt returns about a user in a channel alone: their
-	// entries on its lists, and until when they are muted there.
+	// entries on its lists, and the end of their mute there.
 	InChannel(channel ID, user UserID) (lists []ListStay, muted time.Time, err error)
 }
 

@@ -89,7 +89,7 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (Un
 		return UnreadCount{}, err
 	}
 	if c.Kind == Channel {
-		// Channels are not joined: messages count since the user has joined the space.
+		// Nobody joins a channel: messages count from when the user joined the space.
 		joined, err := r.SeqSince(c.ID, me.joinedAt)
 		if err != nil {
 			return UnreadCount{}, err
