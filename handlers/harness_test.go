@@ -207,7 +207,7 @@ func (w *world) group(owner string, members ...string) string {
 	return w.must(http.StatusCreated, owner, http.MethodPost, "/v1/conversations", string(body))["id"].(string)
 }
 
-// space is a space with members and a public channel.
+// newSpace creates a space with members and a public channel.
 func (w *world) newSpace(owner string, members ...string) (space, channel string) {
 	w.t.Helper()
 	space = w.must(http.StatusCreated, owner, http.MethodPost, "/v1/spaces", `{"name":"s"}`)["id"].(string)

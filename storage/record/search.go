@@ -5,8 +5,8 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// Hit returns what a search returns of a message; false if the message does not have the
-// terms. An index may find messages that do not have them, so an engine must ask for each.
+// Hit returns the hit of a search for a message; false if the message does not have the
+// terms. An index may return messages that do not have them, so an engine must check each.
 func Hit(terms search.Terms, m im.Message) (im.SearchHit, bool) {
 	parts := terms.Snippet(m.Words())
 	if parts == nil {

@@ -28,9 +28,9 @@ const (
 	// Each read after it is growth times as large, up to mostSettled.
 	firstSettled = 64
 	mostSettled  = 8192
-	// firstStretch is how many messages are counted over first. The user's own and erased
-	// messages cost by their number: where there is enough to count, it is found before
-	// many of them are met. Each stretch after it is growth times as long.
+	// firstStretch is the number of messages that are counted first. Each of the user's own
+	// and each erased message among them costs extra; if much is unread, counting ends
+	// before it meets many of them. Each stretch after it is growth times as long.
 	firstStretch = 2 * im.MaxUnread
 	growth       = 8
 )

@@ -137,7 +137,7 @@ func (c *Cursor) openFile() ([]*segment, error) {
 	return list, err
 }
 
-// Floor returns the id from which on Next finds every candidate. The caller must look at
+// Floor returns the id from which Next finds every candidate. The caller must look at the
 // messages below it one by one.
 func (c *Cursor) Floor() int64 { return c.floor }
 
@@ -316,8 +316,8 @@ func (c *Cursor) groups() search.Query {
 	return c.all
 }
 
-// numbers returns the numbers from low to below high of the matching documents of a
-// segment, ascending.
+// numbers returns, ascending, the numbers from low up to, but without, high of the matching
+// documents of a segment.
 func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
 	var buf []pair
 	for i, group := range c.groups() {

@@ -32,7 +32,7 @@ type Source interface {
 	// Searchable returns the ids, below one, of messages that can be found and whose type
 	// has words: up to limit, the greatest first.
 	Searchable(ctx context.Context, below int64, limit int) ([]int64, error)
-	// Documents returns those of the messages that can be found, in any order. A message
+	// Documents returns the messages of a list that can be found, in any order. A message
 	// whose text cannot be read has no words.
 	Documents(ctx context.Context, ids []int64) ([]Document, error)
 	// CountSearchable returns the approximate number of messages that can be found.

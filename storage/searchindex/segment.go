@@ -9,8 +9,7 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// chunkSize is how many ids one row holds. -- they were when the segment was built: numbers
-// of 8 bytes, little-endian.||
+// chunkSize is the number of ids in a chunk, which is one row.
 const chunkSize = 64
 
 const schema = `
@@ -275,8 +274,8 @@ func (s *segment) documents(c *conn) ([]document, error) {
 	return docs, err
 }
 
-// find returns the numbers of those of the ids, which are ascending, that are in the
-// segment. If mark is set, it marks them as deleted in their chunks.
+// find returns the numbers of the ids that are in the segment. ids are ascending. If mark is
+// set, it marks them as deleted in their chunks.
 func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err error) {
 	from, _ := slices.BinarySearch(ids, s.first())
 	ids = ids[from:]
@@ -308,8 +307,8 @@ func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err erro
 	return numbers, nil
 }
 
-// rebuildPart is the fraction of a segment from which on a deletion rebuilds the segment
-// from what remains. That is then faster than going through its lists.
+// A deletion of at least 1/rebuildPart of a segment rebuilds it from what remains, which is
+// then faster than going through its lists.
 const rebuildPart = 8
 
 // delete deletes messages from the segment. It returns the new segment: the same if it had
@@ -404,8 +403,8 @@ func (s *segment) blockOf(p pair) int {
 	return at
 }
 
-// numbers appends the numbers, from low to below high, of the documents with an entry,
-// ascending.
+// numbers appends, ascending, the numbers from low up to, but without, high of the documents
+// with an entry.
 func (s *segment) numbers(c *conn, e search.Entry, low, high int, to []int, buf *[]pair) ([]int, error) {
 	from, end := pairOf(e, low), pairOf(e, high-1)
 	for n := s.blockOf(from); n < len(s.blocks) && s.blocks[n] <= end; n++ {

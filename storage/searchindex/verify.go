@@ -110,7 +110,8 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// missingFrom returns those of the messages that the file does not have.
+// missingFrom returns the messages among ids that the file does not have. have are those that
+// it has.
 func (x *Index) missingFrom(ctx context.Context, ids, have []int64) (missing []document, err error) {
 	var list []int64
 	x.mu.Lock()
@@ -133,7 +134,7 @@ func (x *Index) missingFrom(ctx context.Context, ids, have []int64) (missing []d
 	return missing, err
 }
 
-// between returns the ids from low to below high that the file has, ascending.
+// between returns, ascending, the ids from low up to, but without, high that the file has.
 func (x *Index) between(low, high int64) (ids []int64, err error) {
 	for _, s := range x.stored.Load().segments {
 		if s.last < low || s.first() >= high {

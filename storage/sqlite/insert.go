@@ -25,7 +25,7 @@ const (
 		slot, sealed, expires_at, burn_after, burn_unread_ttl, burn_at, due_at, in_thread)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-	// insertMentions inserts those of the users named ?3 who are members of ?4.
+	// insertMentions inserts the users named ?3 who are members of ?4.
 	insertMentions = `INSERT OR IGNORE INTO mentions (conversation_id, seq, user_id)
 		SELECT ?1, ?2, m.user_id FROM json_each(?3) j CROSS JOIN users u ON u.name = j.value
 		CROSS JOIN members m ON m.user_id = u.id AND m.conversation_id = ?4`

@@ -16,8 +16,8 @@ const (
 	selectSpoke = "SELECT at FROM spoken WHERE conversation_id = ? AND user_id = ?"
 )
 
-// PutMute stores until when a user may not send to a conversation. A zero time deletes the
-// mute.
+// PutMute stores the time until which a user may not send to a conversation. A zero time
+// deletes the mute.
 func (t *tx) PutMute(conversation im.ID, user im.UserID, until time.Time) error {
 	if until.IsZero() {
 		key, err := t.userKey(user)

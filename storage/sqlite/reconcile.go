@@ -392,7 +392,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	if err != nil || !found {
 		return 0, orNotFound(err)
 	}
-	list, newest, err := t.trimProgress(ids)
+	list, newest, err := t.loadDeletions(ids)
 	if err != nil {
 		return 0, err
 	}
@@ -422,7 +422,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 
 // loadDeletions loads messages to be deleted, without their content, and returns the time
 // of the newest.
-func (t *tx) trimProgress(ids []im.ID) (list []deletion, newest int64, err error) {
+func (t *tx) loadDeletions(ids []im.ID) (list []deletion, newest int64, err error) {
 	numbers, err := json.Marshal(ids)
 	if err != nil {
 		return nil, 0, err

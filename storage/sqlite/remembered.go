@@ -35,10 +35,10 @@ const (
 			WHERE remembered_at IS NOT NULL AND remembered_at < ?1 ORDER BY remembered_at LIMIT ?2)`
 )
 
-// Gone returns those of the ids that belong to messages that were trimmed or purged.
+// Gone returns the ids of a list that trimmed or purged messages had.
 func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectRemembered, ids) }
 
-// GoneAs returns those of the keys that belong to messages that were trimmed or purged.
+// GoneAs returns the keys of a list that trimmed or purged messages had.
 func (r *reader) GoneAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectRememberedAs, keys)
 }

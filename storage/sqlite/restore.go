@@ -15,7 +15,7 @@ const (
 		CROSS JOIN messages m INDEXED BY messages_by_client_id ON m.sender_id = u.id AND m.client_id = j.value ->> 1`
 )
 
-// Taken returns those of the ids that belong to messages.
+// Taken returns the ids of a list that messages have.
 func (r *reader) Taken(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectTaken, ids) }
 
 // idsAmong runs a query that returns some of a list of ids.
@@ -31,7 +31,7 @@ func (r *reader) idsAmong(query string, ids []im.ID) ([]im.ID, error) {
 	return r.ids(query, string(b))
 }
 
-// SentAs returns those of the keys that belong to messages.
+// SentAs returns the keys of a list that messages have.
 func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectSentAs, keys)
 }

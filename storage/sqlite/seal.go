@@ -13,8 +13,8 @@ import (
 type sealer struct {
 	keys  im.Keys
 	store im.StoreID
-	// slotEnd is the stored bound below which all slots are that rows refer to. Only the
-	// writer changes it.
+	// slotEnd is the stored bound of the slots that rows refer to, all of which are below it.
+	// Only the writer changes it.
 	slotEnd atomic.Uint64
 	// lost holds the slots that never had a key in a key file older than the data, until
 	// the store is open.

@@ -160,7 +160,7 @@ type candidate struct {
 	state                                   im.State
 }
 
-// candidates loads those of the messages that exist, in the same order.
+// candidates loads the messages of a list that exist, in the same order.
 func (f *finder) candidates(ids []int64) (list []candidate, err error) {
 	if len(ids) == 0 {
 		return nil, nil

@@ -91,7 +91,7 @@ func (s *shredder) add(list []doomed) {
 	}
 }
 
-// waits returns how many keys wait, and since when.
+// waits returns how many keys wait, and the time since which the oldest does.
 func (s *shredder) waits() (n int, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

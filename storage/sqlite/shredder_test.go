@@ -114,8 +114,6 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestNoKeys checks that sends are refused with a reason while no keys can be made, and
-// that erasing still works.
 // TestShreddingDoesNotWaitForNotes checks that a message is shredded while the notes of many
 // keys that were shredded before it are still being deleted. That takes a transaction and a
 // pause for every few hundred of them, and the promise for a message is 5 s.
@@ -168,6 +166,8 @@ func TestShreddingDoesNotWaitForNotes(t *testing.T) {
 	}
 }
 
+// TestNoKeys checks that sends are refused with a reason while no keys can be made, and
+// that erasing still works.
 func TestNoKeys(t *testing.T) {
 	s, keys := withFailingKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
 	defer func() { _ = s.Close() }()

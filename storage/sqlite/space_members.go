@@ -75,7 +75,7 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 }
 
 // SpaceMembers returns a page of the present members of a space, in the order of
-// [reader.Members], with the same.
+// [reader.Members], with the same details.
 func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMember, error) {
 	members, keys, err := r.members(space, page)
 	if err != nil || len(members) == 0 {
@@ -122,8 +122,8 @@ func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, chann
 	return r.mutesOf(selectMutesOf, keys, int64(channel), func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
 }
 
-// InChannel returns a user's entries on the lists of a channel, and until when they are
-// muted there.
+// InChannel returns a user's entries on the lists of a channel, and the end of their mute
+// there.
 func (r *reader) InChannel(channel im.ID, user im.UserID) ([]im.ListStay, time.Time, error) {
 	in := make([]im.ChannelOf, 1)
 	err := r.addChannelAssignments(in, []int64{int64(channel)}, user)
@@ -193,7 +193,7 @@ func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position
 	return err
 }
 
-// EndRole ends it.
+// EndRole takes a role of a space from a member, from an event on.
 func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) error {
 	key, err := t.userKey(user)
 	if err != nil {

@@ -386,8 +386,7 @@ func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	}
 }
 
-// Unshredded returns how many keys of erased content remain to be shredded, and since when;
-// see [im.Store].
+// Unshredded returns how many keys of erased content are not shredded yet; see [im.Store].
 func (s *Store) Unshredded() (n int, since time.Time) { return s.shredder.waits() }
 
 // Close waits for queued writes and running reads, shreds the keys of erased content, and

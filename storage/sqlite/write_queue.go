@@ -25,8 +25,8 @@ const (
 	// retryAfter is sent to callers refused for these limits.
 	retryAfter = time.Second
 
-	// maxAhead is how much more time than the waiting callers a caller may have used to
-	// still be in a transaction with them.
+	// maxAhead is how far ahead of the waiting callers, in time used, a caller may be and
+	// still share a transaction with them.
 	maxAhead = 10 * time.Millisecond
 	// maxDebt bounds the time held against a caller. Without it, a caller that once used
 	// much time might wait for ever while others keep coming.
