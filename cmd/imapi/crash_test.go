@@ -23,7 +23,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	t.Parallel()
 	const senders = 4
 	kills := testsize.Pick(20, 5)
-	s := newServer(t)
+	s := newRacedServer(t)
 	s.start()
 	alice := s.client("alice", "phone")
 	group := s.group(alice, "bob")

@@ -2,5 +2,5 @@
 
 package main
 
-// raceFlag builds the binary under test like the test itself.
-const raceFlag = "-race=false"
+// raceDetector says whether the tests were built with the race detector.
+const raceDetector = false

@@ -92,7 +92,8 @@ func TestDataDirectoryHasOneOwner(t *testing.T) {
 }
 
 func TestSIGTERMDrainsWithStreamsOpen(t *testing.T) {
-	s := startServer(t)
+	s := newRacedServer(t)
+	s.start()
 	ctx := context.Background()
 	token := s.token("bob")
 	var streams []io.ReadCloser

@@ -27,28 +27,52 @@ import (
 // patience is a deadline for what happens soon, on a busy machine.
 const patience = 5 * time.Minute
 
-// built is the directory of the binary, once there is one.
-var built string
+// built is the directory of the binaries, once there is one.
+var built struct {
+	sync.Mutex
+	dir string
+}
 
-// binary builds imapi once, as the test itself was built.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "imapi-e2e-")
-	if err != nil {
-		return "", err
+// buildOnce returns a function that builds imapi with a flag at the first call, and returns the
+// path. Without the race detector it is the build of `make build`.
+func buildOnce(flag string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		built.Lock()
+		defer built.Unlock()
+		if built.dir == "" {
+			var err error
+			if built.dir, err = os.MkdirTemp("", "imapi-e2e-"); err != nil {
+				return "", err
+			}
+		}
+		path := filepath.Join(built.dir, "imapi"+flag)
+		build := exec.Command("go", "build", "-trimpath", flag, "-o", path, ".")
+		if out, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build: %w: %s", err, out)
+		}
+		return path, nil
+	})
+}
+
+var (
+	plainBinary = buildOnce("-race=false")
+	racedBinary = buildOnce("-race")
+)
+
+// binary returns the path of imapi, which it builds. The race detector takes most of the
+// processor time of a server, so in a short run few servers have it; see [newRacedServer]. At
+// full length all have it, if the tests do.
+func binary() (string, error) {
+	if raceDetector && !testing.Short() {
+		return racedBinary()
 	}
-	built = dir
-	path := filepath.Join(dir, "imapi")
-	build := exec.Command("go", "build", raceFlag, "-o", path, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
-	}
-	return path, nil
-})
+	return plainBinary()
+}
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if built != "" {
-		_ = os.RemoveAll(built)
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
 	}
 	os.Exit(status)
 }
@@ -68,6 +92,22 @@ type server struct {
 
 // newServer prepares a server on a free port; start runs it.
 func newServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	return newServerOf(t, binary, args...)
+}
+
+// newRacedServer is newServer with the race detector also in a short run. Tests use it in which
+// the goroutines of the command itself run beside each other: streams, jobs, kills and
+// shutdowns. Everything below the command runs under the race detector in tests of its own.
+func newRacedServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	if !raceDetector {
+		return newServer(t, args...)
+	}
+	return newServerOf(t, racedBinary, args...)
+}
+
+func newServerOf(t testing.TB, binary func() (string, error), args ...string) *server {
 	t.Helper()
 	bin, err := binary()
 	if err != nil {

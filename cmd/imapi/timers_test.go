@@ -158,7 +158,8 @@ func fillDue(t *testing.T, data string, count int, m marker) (direct, group, cur
 // stricter flags, erases them at once.
 func TestDueWhileDown(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, "--burn-policy", "any", "--revoke-window", "1h")
+	s := newRacedServer(t, "--burn-policy", "any", "--revoke-window", "1h")
+	s.start()
 	alice, bob := s.device("alice", "phone"), s.device("bob", "phone")
 	root := device{t: t, server: s, token: s.token("root", "--admin")}
 	m := newMarker()
