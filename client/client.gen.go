@@ -4207,10 +4207,10 @@ type ClientInterface interface {
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
-	// to 88 KiB (18 times the limit, plus 16 KiB).
+	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4232,10 +4232,10 @@ type ClientInterface interface {
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
-	// to 88 KiB (18 times the limit, plus 16 KiB).
+	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5835,10 +5835,10 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
-// to 88 KiB (18 times the limit, plus 16 KiB).
+// to 106 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type.
 //
@@ -5870,10 +5870,10 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
-// to 88 KiB (18 times the limit, plus 16 KiB).
+// to 106 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13632,10 +13632,10 @@ type ClientWithResponsesInterface interface {
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
-	// to 88 KiB (18 times the limit, plus 16 KiB).
+	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13657,10 +13657,10 @@ type ClientWithResponsesInterface interface {
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
 	// 429 `slow_mode`, and `Retry-After` says how long to wait.
 	//
-	// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+	// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
-	// to 88 KiB (18 times the limit, plus 16 KiB).
+	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17202,10 +17202,10 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
-// to 88 KiB (18 times the limit, plus 16 KiB).
+// to 106 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17233,10 +17233,10 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
 // 429 `slow_mode`, and `Retry-After` says how long to wait.
 //
-// `body` and `ext` together may be up to 4 KiB by default, measured as canonical JSON:
+// `body` and `ext` together may be up to 5 KiB by default, measured as canonical JSON:
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
-// to 88 KiB (18 times the limit, plus 16 KiB).
+// to 106 KiB (18 times the limit, plus 16 KiB).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -18,7 +18,7 @@ import (
 const toBob = "/v1/conversations/@bob/messages"
 
 func manyMentions() string {
-	names := make([]string, 40)
+	names := make([]string, 50)
 	for i := range names {
 		names[i] = fmt.Sprintf("%q", fmt.Sprintf("%0128d", i))
 	}
@@ -90,7 +90,7 @@ func TestBadInput(t *testing.T) {
 		"not UTF-8":             {"POST", toBob, "{\"type\":\"text\",\"body\":{\"text\":\"\xff\"}}", 400, "malformed_json", ""},
 		"too deep":              {"POST", toBob, `{"type":"custom","body":{"name":"x","data":` + deep + `}}`, 400, "malformed_json", ""},
 		"number out of range":   {"POST", toBob, `{"type":"text","body":{"text":"x"},"ext":{"a":[1e999]}}`, 400, "invalid_request", "ext"},
-		"message too large":     {"POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 4096) + `"}}`, 413, "message_too_large", "body"},
+		"message too large":     {"POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 5120) + `"}}`, 413, "message_too_large", "body"},
 		"to oneself":            {"POST", "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"x"}}`, 422, "direct_with_self", "conversation"},
 		"reply to nothing":      {"POST", toBob, `{"type":"text","body":{"text":"x"},"reply_to":"x"}`, 422, "reply_to_not_found", "reply_to"},
 		"unknown parameter":     {"GET", toBob + "?limt=1", "", 400, "invalid_request", "limt"},

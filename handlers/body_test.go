@@ -45,7 +45,7 @@ func numbered(n int, begin, part, end string) string {
 
 func heavyBodies() []heavyBody {
 	const (
-		send    = 90112 // the limit of a send
+		send    = 108544 // the limit of a send
 		most    = 1 << 20
 		text    = `{"type":"text","body":{"text":"hi"}}`
 		custom  = `{"type":"custom","body":{"name":"x","data":`
@@ -212,10 +212,10 @@ func TestBodyLimits(t *testing.T) {
 		status             int
 		code               string
 	}{
-		"a message":                        {w, "POST", toBob, padded(text, 90112), 201, ""},
-		"a message, one over":              {w, "POST", toBob, padded(text, 90113), 413, "body_too_large"},
-		"all of a message escaped":         {w, "POST", toBob, escaped(4096), 201, ""},
-		"all of a message, one over":       {w, "POST", toBob, escaped(4097), 413, "message_too_large"},
+		"a message":                        {w, "POST", toBob, padded(text, 108544), 201, ""},
+		"a message, one over":              {w, "POST", toBob, padded(text, 108545), 413, "body_too_large"},
+		"all of a message escaped":         {w, "POST", toBob, escaped(5120), 201, ""},
+		"all of a message, one over":       {w, "POST", toBob, escaped(5121), 413, "message_too_large"},
 		"all of a large message":           {large, "POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 90_000) + `"}}`, 201, ""},
 		"a large message":                  {large, "POST", toBob, padded(text, 1<<20), 201, ""},
 		"a large message, one over":        {large, "POST", toBob, padded(text, 1<<20+1), 413, "body_too_large"},

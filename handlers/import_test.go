@@ -141,7 +141,7 @@ func TestImportRefusals(t *testing.T) {
 		"erased later":              {importable(`"body":null,"state":"revoked","erased":{"at":"2525-01-02T03:04:06Z"}`), 400, "invalid_request", "erased/at"},
 		"erased by no user":         {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","by":"a\u0308"}`), 400, "invalid_request", "erased/by"},
 		"long postscript":           {importable(`"body":null,"state":"revoked","erased":{"at":"2025-01-02T03:04:06Z","postscript":"` + strings.Repeat("x", 1025) + `"}`), 400, "invalid_request", "erased/postscript"},
-		"too large":                 {importable(`"body":{"text":"` + strings.Repeat("x", 5000) + `"}`), 413, "message_too_large", "body"},
+		"too large":                 {importable(`"body":{"text":"` + strings.Repeat("x", 5120) + `"}`), 413, "message_too_large", "body"},
 		"unknown conversation":      {importable(`"conversation_id":"0000000000001"`), 404, "conversation_not_found", ""},
 		"malformed conversation id": {importable(`"conversation_id":"nowhere"`), 404, "conversation_not_found", ""},
 		"with oneself":              {importable(`"conversation_id":"@alice"`), 422, "direct_with_self", "conversation"},

@@ -300,6 +300,9 @@ func storedLength(b []byte) int {
 func checkBody(t MessageType, body []byte) error {
 	var required, optional []string
 	switch t {
+	case Image, Audio, Video, File:
+		_, err := parseAttachmentBody(body)
+		return err
 	case Text:
 		required = []string{"text"}
 	case Location:

@@ -70,7 +70,7 @@ func TestBodies(t *testing.T) {
 		{im.Custom, `{"name":"order","text":"hi"}`, bad, "body"},
 
 		{0, `{"text":"hi"}`, bad, "type"},
-		{2, `{"text":"hi"}`, bad, "type"},
+		{6, `{"text":"hi"}`, bad, "type"},
 		{255, `{}`, bad, "type"},
 	} {
 		c, err := im.Draft{Type: test.typ, Body: []byte(test.body)}.Content(4096)

@@ -138,11 +138,20 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 		return ImportResult{}, err
 	}
 	m.Conversation = c.ID
+	// Whoever may import could send as anyone, so a line may have any attachment.
+	att, err := b.s.withAttachments(b.tx, m.Type, m.Content, nil)
+	if err != nil {
+		return ImportResult{}, err
+	}
+	m.Content, m.Attachments = att.content, att.ids
 	if id, found, err := b.again(c, m); err != nil || found {
 		return ImportResult{ID: id, Again: true}, err
 	}
 	if err := b.allow(c, m); err != nil {
 		return ImportResult{}, err
+	}
+	if att.refusal != nil {
+		return ImportResult{}, att.refusal
 	}
 	if c.ID == 0 {
 		if c, err = b.createDirect(c.Conversation, m.CreatedAt); err != nil {

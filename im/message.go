@@ -11,18 +11,24 @@ type MessageType uint8
 // The types of message. Their numbers are stored: never reuse one.
 const (
 	Text     MessageType = 1
+	Image    MessageType = 2
+	Audio    MessageType = 3
+	Video    MessageType = 4
+	File     MessageType = 5
 	Location MessageType = 7
 	Custom   MessageType = 9
 )
 
-var messageTypeNames = names[MessageType]{Text: "text", Location: "location", Custom: "custom"}
+var messageTypeNames = names[MessageType]{
+	Text: "text", Image: "image", Audio: "audio", Video: "video", File: "file", Location: "location", Custom: "custom",
+}
 
 // String returns the type as clients know it.
 func (t MessageType) String() string { return messageTypeNames[t] }
 
 // HasWords reports whether messages of this type can be found by words; see
 // [Message.Words].
-func (t MessageType) HasWords() bool { return t == Text || t == Location }
+func (t MessageType) HasWords() bool { return t != Custom }
 
 // ParseMessageType parses the result of [MessageType.String].
 func ParseMessageType(s string) (MessageType, bool) { return messageTypeNames.parse(s) }
@@ -85,6 +91,9 @@ type Message struct {
 	Burn *Burn
 	// Content is nil once the message was erased.
 	Content *Content
+	// Attachments are those that a message to be stored has. They are not read back: the
+	// body names them.
+	Attachments []ID
 	// Erased says how the message was erased, nil if it is active.
 	Erased *Erasure
 }
@@ -163,6 +172,6 @@ func (m Message) Shredded(code ShredCode) Message {
 
 // Tombstone returns the message as an erasure leaves it.
 func (m Message) Tombstone(e Erasure) Message {
-	m.State, m.Content, m.Erased = e.State, nil, &e
+	m.State, m.Content, m.Attachments, m.Erased = e.State, nil, nil, &e
 	return m
 }

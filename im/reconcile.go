@@ -12,12 +12,15 @@ type SealedKind uint8
 
 // The kinds of content that have a key of their own.
 const (
-	SealedMessage SealedKind = iota + 1 // the content of a message
-	SealedNote                          // the postscript and extension of a revoked message
-	SealedName                          // a text of a conversation, or the name of a role
+	SealedMessage    SealedKind = iota + 1 // the content of a message
+	SealedNote                             // the postscript and extension of a revoked message
+	SealedName                             // a text of a conversation, or the name of a role
+	SealedAttachment                       // an attachment: what is known of it, and its blob
 )
 
-var sealedNames = names[SealedKind]{SealedMessage: "message", SealedNote: "postscript", SealedName: "name"}
+var sealedNames = names[SealedKind]{
+	SealedMessage: "message", SealedNote: "postscript", SealedName: "name", SealedAttachment: "attachment",
+}
 
 // String returns the name of the kind.
 func (k SealedKind) String() string { return sealedNames[k] }
@@ -198,6 +201,8 @@ type Reconciled struct {
 	// Erased is the number of messages that became tombstones, Removed of those that were
 	// deleted without one, Emptied of erased notes and texts.
 	Erased, Removed, Emptied int64
+	// Attachments is the number of erased attachments.
+	Attachments int64
 	// Shredded is the number of keys that no content named.
 	Shredded int64
 }
@@ -303,6 +308,9 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 			switch {
 			case s.Find() == FoundKey:
 				err = tx.Doom(s)
+			case s.Kind == SealedAttachment:
+				err = tx.EraseAttachment(s.ID)
+				done.Attachments++
 			case s.Kind != SealedMessage:
 				err = tx.Empty(s)
 				done.Emptied++
@@ -337,6 +345,7 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	r.done.Erased += done.Erased
 	r.done.Removed += done.Removed
 	r.done.Emptied += done.Emptied
+	r.done.Attachments += done.Attachments
 	return err
 }
 

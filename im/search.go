@@ -67,7 +67,7 @@ type SearchPage struct {
 }
 
 // Words returns the text of the message that searches cover: the text of a text message, the
-// address of a location, "" for others and for a tombstone.
+// address of a location, the name of an attachment, "" for others and for a tombstone.
 func (m Message) Words() string {
 	if m.Content == nil {
 		return ""
@@ -75,6 +75,7 @@ func (m Message) Words() string {
 	var body struct {
 		Text    string `json:"text"`
 		Address string `json:"address"`
+		Name    string `json:"name"`
 	}
 	if json.Unmarshal(m.Content.Body, &body) != nil {
 		return ""
@@ -84,6 +85,8 @@ func (m Message) Words() string {
 		return body.Text
 	case Location:
 		return body.Address
+	case Image, Audio, Video, File:
+		return body.Name
 	default:
 		return ""
 	}

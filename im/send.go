@@ -22,7 +22,7 @@ type Sent struct {
 // a client_id of another message or of one that was trimmed or purged, and a draft that the
 // conversation does not support.
 func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d Draft) (Sent, error) {
-	content, err := d.Content(s.policy.MaxMessageBytes)
+	given, err := d.Content(s.policy.MaxMessageBytes)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -36,6 +36,11 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if err != nil {
 			return Sent{}, err
 		}
+		att, err := s.withAttachments(tx, d.Type, given, s.mayAttach(tx, actor.User, actor.User))
+		if err != nil {
+			return Sent{}, err
+		}
+		content := att.content
 		if first = s.asOf(c, first); again && first.sameAs(c, content) {
 			return Sent{Message: first, Again: true}, nil
 		}
@@ -54,6 +59,9 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		if err := s.checkSupported(c, d); err != nil {
 			return Sent{}, err
 		}
+		if att.refusal != nil {
+			return Sent{}, att.refusal
+		}
 		replyTo, err := s.quoted(tx, actor, c, d.ReplyTo)
 		if err != nil {
 			return Sent{}, err
@@ -71,7 +79,7 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 		m := Message{
 			ID: s.ids.Next(now), Conversation: c.ID, Sender: actor.User, SenderDevice: actor.Device,
 			ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: replyTo, Receipt: d.Receipt,
-			CreatedAt: now, Burn: d.Burn, Content: content,
+			CreatedAt: now, Burn: d.Burn, Content: content, Attachments: att.ids,
 		}
 		if after := cmp.Or(d.ExpireAfter, expireAfter(c, me)); after > 0 {
 			m.ExpiresAt = now.Add(after)

@@ -11,6 +11,10 @@ type Policy struct {
 	// MaxMessageBytes bounds body and ext of a message together, in bytes of canonical
 	// JSON.
 	MaxMessageBytes int
+	// MaxAttachmentBytes bounds the size of an attachment, and AttachmentQuota all
+	// attachments of a user together; 0 sets no such quota.
+	MaxAttachmentBytes int64
+	AttachmentQuota    int64
 	// MaxMembers bounds the members of a group, MaxRoomMembers those of a room and
 	// MaxSpaceMembers those of a space.
 	MaxMembers      int
@@ -55,13 +59,14 @@ type Policy struct {
 	ReadWait     time.Duration
 }
 
-// DefaultPolicy returns the policy of a server without configuration: messages of 4 KiB,
-// groups of 2,000 members, rooms of 100,000, spaces of 500,000 with 100 channels and 100
+// DefaultPolicy returns the policy of a server without configuration: messages of 5 KiB,
+// attachments of 10 MiB and 10 GiB a user, groups of 2,000 members, rooms of 100,000, spaces of 500,000 with 100 channels and 100
 // roles, a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200.
 func DefaultPolicy() Policy {
 	return Policy{
-		MaxMessageBytes: 4096,
-		MaxMembers:      2000, MaxRoomMembers: 100_000, MaxSpaceMembers: 500_000,
+		MaxMessageBytes:    5120,
+		MaxAttachmentBytes: 10 << 20, AttachmentQuota: 10 << 30,
+		MaxMembers: 2000, MaxRoomMembers: 100_000, MaxSpaceMembers: 500_000,
 		MaxChannels: 100, MaxRoles: 100, MaxChannelRoles: 20,
 		LogRetention: 7 * day, ClientIDRetention: 7 * day, ClockGuard: time.Hour,
 		RevokeWindow: 2 * time.Minute, MaxReceiptMembers: 200,
@@ -84,6 +89,8 @@ type Service struct {
 	listed int           // see Conversations
 	inLine inLine
 	turns  *turns
+
+	attachments attachments
 }
 
 // NewService returns the use cases on a store. now is the clock, [time.Now] if nil.

@@ -58,6 +58,14 @@ type Store interface {
 	// Instance returns what identifies the data of this store.
 	Instance() Instance
 
+	// NextBlobKey returns a slot and its key that were never returned before, for a blob. It
+	// must be named by [AttachmentWriter.InsertAttachment] or given to
+	// [AttachmentWriter.DoomSlot].
+	NextBlobKey() (Slot, Key, error)
+	// BlobKey returns the key in a slot. Its error is a [ShreddedError], [ErrNoKey], or that
+	// of reading.
+	BlobKey(slot Slot) (Key, error)
+
 	// Ready returns why the store cannot take writes, nil if it can.
 	Ready(ctx context.Context) error
 
@@ -74,6 +82,8 @@ type Store interface {
 
 // Instance identifies the data of a store.
 type Instance struct {
+	// Store identifies the data and their keys.
+	Store StoreID
 	// LastID is the greatest id of a message when the store was opened. New ids are
 	// greater, whatever the clock shows.
 	LastID ID
@@ -109,6 +119,7 @@ type Reader interface {
 	HideReader
 	ErasureReader
 	SealedReader
+	AttachmentReader
 	RetentionReader
 	LogReader
 }
@@ -126,6 +137,7 @@ type Tx interface {
 	HideWriter
 	ErasureWriter
 	SealedWriter
+	AttachmentWriter
 	RetentionWriter
 	LogWriter
 }

@@ -26,6 +26,7 @@
 //	erasure_note.go    the note of a tombstone
 //	erasures.go        lists of erasures for clients
 //	shredder.go        shredding keys after the commit
+//	attachments.go     attachments, which messages have them, and dead blobs
 //	reconcile.go       data and keys that have not always been together
 //
 // Messages:

@@ -53,6 +53,9 @@ func (t *tx) Erase(id im.ID, e im.Erasure, stamp time.Time) (bool, error) {
 	if err == nil && slot.Valid {
 		err = t.doom(slot.Int64, e.State.ShredCode(), id)
 	}
+	if err == nil && kind.HasAttachment() {
+		err = t.releaseAttachments([]int64{int64(id)})
+	}
 	return err == nil, err
 }
 

@@ -144,6 +144,9 @@ func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	if err := t.insertMentions(m, at, after.LastSeq, sender); err != nil {
 		return err
 	}
+	if err := t.insertReferences(m); err != nil {
+		return err
+	}
 	t.index(m)
 	return nil
 }

@@ -19,15 +19,15 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks a file as a database of imapi: "imp2" in ASCII. Until the first release
+// applicationID marks a file as a database of imapi: "imp3" in ASCII. Until the first release
 // the initial schema itself may change. Whoever changes it then gives it another id, so that
 // a file with the tables of a previous schema is refused at start. If it were opened, every
 // request would fail.
-const applicationID = 0x696d7032
+const applicationID = 0x696d7033
 
-// formerIDs are the ids of previous schemas: "imap" without sealed content, and "impi" with
-// hides stored as receipts.
-var formerIDs = []int{0x696d6170, 0x696d7069}
+// formerIDs are the ids of previous schemas: "imap" without sealed content, "impi" with
+// hides stored as receipts, and "imp2" without attachments.
+var formerIDs = []int{0x696d6170, 0x696d7069, 0x696d7032}
 
 // migration is one step of the schema. There are only forward steps, and a released step
 // never changes.
@@ -177,7 +177,8 @@ func (t *tx) PutClockSeen(at time.Time) error {
 
 func loadInstance(s *session) (im.Instance, error) {
 	var i im.Instance
-	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey} {
+	var store []byte
+	for key, dest := range map[string]any{"log_id": &i.Log, "ticket_key": &i.TicketKey, "store_id": &store} {
 		found, err := s.row(selectMeta, []any{key}, dest)
 		if err != nil {
 			return i, err
@@ -185,6 +186,9 @@ func loadInstance(s *session) (im.Instance, error) {
 		if !found {
 			return i, fmt.Errorf("%s is missing", key)
 		}
+	}
+	if copy(i.Store[:], store) != len(i.Store) {
+		return i, errors.New("store_id is malformed")
 	}
 	if _, err := s.row(selectLastID, nil, &i.LastID); err != nil {
 		return i, err

@@ -282,7 +282,7 @@ func TestOpenRefuses(t *testing.T) {
 // TestSchemaChangesWithItsID checks that the tables of a database are known by its application
 // id: a program that has other tables must refuse it. Comments and white space may change.
 func TestSchemaChangesWithItsID(t *testing.T) {
-	const id, want = 0x696d7032, "06c6dd176c93d354e2ddebb1dffcdb7c18029eb2bbab659272b755bf344608e4"
+	const id, want = 0x696d7033, "d331825d9d0fc5418d8046e6a0bc746f1d925c06fb7cc138cadb218296b40ddf"
 	steps, err := loadMigrations(migrations)
 	if err != nil {
 		t.Fatal(err)

@@ -44,9 +44,12 @@ const (
 		FROM messages m WHERE m.id > ? ORDER BY m.id LIMIT ?`
 	selectSealedTexts = `SELECT id, name_slot, name, announcement_slot, announcement, avatar_slot, avatar
 		FROM conversations WHERE id > ? ORDER BY id LIMIT ?`
-	selectSealedRoleNames = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
-	countMessages         = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
-	selectShell           = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
+	selectSealedRoleNames   = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
+	selectSealedAttachments = "SELECT id, slot, info FROM attachments WHERE id > ? ORDER BY id LIMIT ?"
+	selectSealedDeadBlobs   = `SELECT b.id, b.slot, EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot)
+		FROM dead_blobs b WHERE b.id > ? ORDER BY b.id LIMIT ?`
+	countMessages = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
+	selectShell   = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
 	// emptyText deletes the text of a conversation whose key is in slot ?1.
 	emptyText = `UPDATE conversations SET
 			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),
@@ -258,6 +261,8 @@ const (
 	sealedMessages = iota
 	sealedTexts
 	sealedRoleNames
+	sealedAttachments
+	sealedDeadBlobs
 	sealedEnd
 )
 
@@ -275,6 +280,10 @@ func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (pag
 		query, scan = selectSealedTexts, l.texts
 	case sealedRoleNames:
 		query, scan = selectSealedRoleNames, l.roleName
+	case sealedAttachments:
+		query, scan = selectSealedAttachments, l.attachment
+	case sealedDeadBlobs:
+		query, scan = selectSealedDeadBlobs, l.deadBlob
 	}
 	n := 0
 	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows *sql.Rows) (bool, error) {
@@ -347,6 +356,30 @@ func (l *sealedScan) roleName(rows *sql.Rows) error {
 	return nil
 }
 
+func (l *sealedScan) attachment(rows *sql.Rows) error {
+	var id im.ID
+	var slot sql.NullInt64
+	var info sql.RawBytes
+	if err := rows.Scan(&id, &slot, &info); err != nil {
+		return err
+	}
+	l.add(im.Sealed{Kind: im.SealedAttachment}, id, slot, info)
+	return nil
+}
+
+// deadBlob adds the blob of an erased attachment. It has no state, and counts as expired.
+func (l *sealedScan) deadBlob(rows *sql.Rows) error {
+	var id im.ID
+	var slot sql.NullInt64
+	said := im.Sealed{Kind: im.SealedAttachment, Erased: im.Expired}
+	if err := rows.Scan(&id, &slot, &said.Doomed); err != nil {
+		return err
+	}
+	said.Doomed = said.Doomed && l.scope == im.SealedContent
+	l.add(said, id, slot, nil)
+	return nil
+}
+
 // check returns why a sealed value cannot be read, nil if it can. If the value is erased,
 // or only keys are asked for, it checks the key alone.
 func (l *sealedScan) check(slot int64, sealed []byte) error {
@@ -367,7 +400,12 @@ func (r *reader) MessageShell(id im.ID) (im.Message, error) {
 }
 
 // Doom schedules the key of an erased value for shredding.
-func (t *tx) Doom(s im.Sealed) error { return t.doom(int64(s.Slot), s.Erased.ShredCode(), s.ID) }
+func (t *tx) Doom(s im.Sealed) error {
+	if s.Kind == im.SealedAttachment {
+		return t.DoomSlot(s.Slot)
+	}
+	return t.doom(int64(s.Slot), s.Erased.ShredCode(), s.ID)
+}
 
 // Empty deletes a value that cannot be read and is not a message.
 func (t *tx) Empty(s im.Sealed) error {

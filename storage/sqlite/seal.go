@@ -35,16 +35,22 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 		return 0, nil, keyRefusal(err)
 	}
 	t.used = append(t.used, s)
-	if slotEnd := max(t.slotEnd, t.sealer.slotEnd.Load()); uint64(s) >= slotEnd {
-		// Store the end of all slots made so far, so that only the first slot of each
-		// extent needs a write, and a key file that ends earlier is known to be incomplete.
-		t.slotEnd = uint64(t.sealer.keys.End())
-		if err := t.must(putSlots, int64(t.slotEnd)); err != nil {
-			return 0, nil, err
-		}
+	if err := t.noteSlot(s); err != nil {
+		return 0, nil, err
 	}
 	sealed = make([]byte, 0, len(content)+record.Overhead)
 	return int64(s), record.Seal(sealed, key, t.sealer.store, s, content), nil
+}
+
+// noteSlot stores the end of all slots made so far if a slot is not below the stored one. So
+// only the first slot of each extent needs a write, and a key file that ends earlier is known
+// to be incomplete.
+func (t *tx) noteSlot(s im.Slot) error {
+	if slotEnd := max(t.slotEnd, t.sealer.slotEnd.Load()); uint64(s) >= slotEnd {
+		t.slotEnd = uint64(t.sealer.keys.End())
+		return t.must(putSlots, int64(t.slotEnd))
+	}
+	return nil
 }
 
 // unseal returns the content sealed with the key in a slot. If the key was shredded, the

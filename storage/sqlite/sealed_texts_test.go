@@ -29,6 +29,7 @@ var sealedColumns = []struct{ table, slot, sealed string }{
 	{"conversations", "announcement_slot", "announcement"},
 	{"conversations", "avatar_slot", "avatar"},
 	{"role_names", "slot", "name"},
+	{"attachments", "slot", "info"},
 }
 
 // TestSealedColumns checks that each column that could hold content is sealed, has a slot,
@@ -121,7 +122,15 @@ func TestSealedListsAll(t *testing.T) {
 				return err
 			}
 		}
-		_, err := tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.newText(40)}, fromMillis(1))
+		slot, _, err := h.NextBlobKey()
+		if err != nil {
+			return err
+		}
+		a := im.Attachment{ID: firstID, Uploader: "alice", Slot: slot, Size: 1, Info: im.AttachmentInfo{Name: h.newText(40)}}
+		if err := tx.InsertAttachment(a); err != nil {
+			return err
+		}
+		_, err = tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.newText(40)}, fromMillis(1))
 		return err
 	})
 	found := map[int64]bool{}

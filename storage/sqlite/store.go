@@ -244,21 +244,18 @@ func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 // give out new ones. It returns the work needed if the keys and the data have not always
 // been together.
 func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err error) {
-	var id []byte
+	id := s.instance.Store
 	var slots, epoch uint64
-	for key, dest := range map[string]any{"store_id": &id, "slots": &slots, "key_epoch": &epoch} {
+	for key, dest := range map[string]any{"slots": &slots, "key_epoch": &epoch} {
 		if found, err := session.row(selectMeta, []any{key}, dest); err != nil || !found {
 			return todo, errors.Join(fmt.Errorf("%s is missing", key), err)
 		}
 	}
-	if len(id) != len(im.StoreID{}) {
-		return todo, errors.New("store_id is malformed")
-	}
-	keys, err := s.options.Keys(im.StoreID(id), slots == 0)
+	keys, err := s.options.Keys(id, slots == 0)
 	if err != nil {
 		return todo, err
 	}
-	s.sealer = &sealer{keys: keys, store: im.StoreID(id)}
+	s.sealer = &sealer{keys: keys, store: id}
 	s.sealer.slotEnd.Store(slots)
 	if todo, err = s.planReconciliation(ctx, session, keys, epoch); err != nil {
 		return todo, err

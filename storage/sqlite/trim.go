@@ -119,9 +119,12 @@ func scanDeletion(rows *sql.Rows) (m deletion, err error) {
 // deleteWithKeys dooms the keys of messages and their notes, and deletes their rows. It
 // remembers their ids and keys. It takes a few statements, however many messages there are.
 func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) error {
-	var ids, seqs, slots []int64
+	var ids, seqs, slots, attached []int64
 	for _, m := range list {
 		t.unindex(im.ID(m.id), m.kind)
+		if m.kind.HasAttachment() && m.state == im.Active {
+			attached = append(attached, m.id)
+		}
 		ids, seqs = append(ids, m.id), append(seqs, m.seq)
 		for _, slot := range []sql.NullInt64{m.slot, m.note} {
 			if slot.Valid {
@@ -130,6 +133,9 @@ func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) e
 		}
 	}
 	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
+		return err
+	}
+	if err := t.releaseAttachments(attached); err != nil {
 		return err
 	}
 	for _, query := range []string{deleteMentionsOf, deleteMentionsAll} {

@@ -342,6 +342,43 @@ CREATE TABLE doomed (
     PRIMARY KEY (slot, code)
 ) STRICT, WITHOUT ROWID;
 
+-- Attachments. info, what is known of the file, is content; the file is sealed under the same key.
+-- refs is the number of rows in attachment_refs.
+CREATE TABLE attachments (
+    id          INTEGER PRIMARY KEY,
+    uploader_id INTEGER NOT NULL REFERENCES users (id),
+    slot        INTEGER NOT NULL,
+    info        BLOB    NOT NULL,
+    size        INTEGER NOT NULL,
+    created_at  INTEGER NOT NULL,
+    refs        INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX attachments_orphans ON attachments (created_at) WHERE refs = 0;
+
+-- The attachments of messages that are not erased.
+CREATE TABLE attachment_refs (
+    message_id    INTEGER NOT NULL,
+    attachment_id INTEGER NOT NULL,
+    PRIMARY KEY (message_id, attachment_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attachment_refs_of ON attachment_refs (attachment_id, message_id);
+
+-- What the attachments of a user take, and of all in the row of user 0.
+CREATE TABLE attachment_use (
+    user_id INTEGER PRIMARY KEY,
+    files   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+) STRICT;
+
+-- Files of erased attachments that are still to be deleted. The slot shows whether the key is
+-- shredded.
+CREATE TABLE dead_blobs (
+    id   INTEGER PRIMARY KEY,
+    slot INTEGER NOT NULL
+) STRICT;
+
 -- Mentions of users, in messages that count as unread and are not erased.
 CREATE TABLE mentions (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),

@@ -1,0 +1,53 @@
+package blobs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// ErrNotFound says that there is no blob of a name.
+var ErrNotFound = errors.New("blobs: no such blob")
+
+// Store keeps streams of bytes under names. Names have the letters of base32hex. A directory
+// implements it, and an object store can: a blob is written as one stream, and read from an
+// offset. It is safe for concurrent use.
+type Store interface {
+	// Create begins a blob. Nobody can open it before [Writer.Commit] has returned. The name
+	// must be new.
+	Create(ctx context.Context, name string) (Writer, error)
+
+	// Open reads a blob from an offset and returns how many bytes it has in all. It returns
+	// [ErrNotFound] if there is none.
+	Open(ctx context.Context, name string, offset int64) (io.ReadCloser, int64, error)
+
+	// OpenEntry reads a blob of a list from its beginning, also an unfinished one. It returns
+	// [ErrNotFound] if it is gone, or unfinished and cannot be read.
+	OpenEntry(ctx context.Context, e Entry) (io.ReadCloser, error)
+
+	// Delete deletes a blob, or an unfinished one. It does nothing if there is none.
+	Delete(ctx context.Context, name string) error
+
+	// List calls fn with each blob, in any order, also with unfinished ones. It returns an
+	// error of fn unchanged.
+	List(ctx context.Context, fn func(Entry) error) error
+}
+
+// Writer writes one blob. Either Commit or Abort must be called.
+type Writer interface {
+	io.Writer
+	// Commit makes the blob durable, then visible. After an error there may be a blob.
+	Commit() error
+	// Abort discards what was written.
+	Abort() error
+}
+
+// Entry is a blob in a list.
+type Entry struct {
+	Name string
+	// Changed is when it was last written.
+	Changed time.Time
+	// Unfinished is set for a blob that is being written, or was when the process ended.
+	Unfinished bool
+}

@@ -1,0 +1,55 @@
+package im
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Blob identifies a sealed file and the key that it is sealed with. A key seals one blob.
+type Blob struct {
+	ID   ID
+	Slot Slot
+	Key  Key
+}
+
+// Blobs keeps sealed files. Package blobs implements it. Its errors are those of [Store], and
+// an error that says that a file is damaged.
+type Blobs interface {
+	// Create begins a blob. It exists once its Commit has returned. seen is called with what
+	// is written, in parts of up to 64 KiB that it must not keep; all but the last have that
+	// length.
+	Create(ctx context.Context, b Blob, seen func(part []byte)) (BlobWriter, error)
+	// Open opens a blob of size bytes, or returns ErrNotFound. It holds a bounded part of it
+	// in memory, whatever is read.
+	Open(ctx context.Context, b Blob, size int64) (io.ReadSeekCloser, error)
+	// Check reads a whole blob and returns why it cannot be read, nil if it can.
+	Check(ctx context.Context, b Blob, size int64) error
+	// Delete deletes a blob. It does nothing if there is none.
+	Delete(ctx context.Context, id ID) error
+	// List calls fn with each blob, in any order, and returns an error of fn unchanged.
+	List(ctx context.Context, fn func(BlobFile) error) error
+	// Wrote reports whether a blob was written with this key.
+	Wrote(ctx context.Context, f BlobFile, k Key) (bool, error)
+}
+
+// BlobWriter writes a blob. Either Commit or Abort must be called; what was written before
+// Commit is visible to nobody.
+type BlobWriter interface {
+	io.Writer
+	io.ReaderFrom
+	// Commit makes the blob durable. After an error it may exist.
+	Commit() error
+	Abort() error
+}
+
+// BlobFile is a blob in a list.
+type BlobFile struct {
+	ID ID
+	// Slot is the slot that the blob claims to be sealed with, 0 if it does not say.
+	Slot Slot
+	// Changed is when it was last written.
+	Changed time.Time
+	// Unfinished is set if it is being written, or was when the process ended.
+	Unfinished bool
+}

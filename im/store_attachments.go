@@ -1,0 +1,41 @@
+package im
+
+import "time"
+
+// AttachmentReader reads attachments. Which users may read one is not its concern.
+type AttachmentReader interface {
+	// Attachment returns an attachment, or ErrNotFound.
+	Attachment(id ID) (Attachment, error)
+	// AttachmentUse returns the attachments of a user, or of all if that is "".
+	AttachmentUse(user UserID) (AttachmentUse, error)
+	// MessagesWith returns up to limit active messages that have an attachment, by
+	// descending id and without their content, those with ids less than past; 0 starts at
+	// the newest. It leaves out those in conversations that [MessageReader.SearchedBy] does
+	// not return for the user; the user may not see all others.
+	MessagesWith(attachment ID, user UserID, past ID, limit int) ([]Message, error)
+	// Orphans returns up to limit attachments that no message has and that were uploaded
+	// before a time, the oldest first.
+	Orphans(before time.Time, limit int) ([]ID, error)
+	// DeadBlobs returns up to limit blobs of erased attachments whose keys are shredded, by
+	// id.
+	DeadBlobs(limit int) ([]ID, error)
+	// NamedBlobs returns those of the blobs that an attachment, or an erased one, has.
+	NamedBlobs(ids []ID) ([]ID, error)
+}
+
+// AttachmentWriter stores and erases attachments. A message has those in its Attachments
+// from the moment it is stored until it is erased, trimmed or purged. When the last message
+// that has an attachment goes in one of these ways, the same transaction erases it as
+// EraseAttachment does.
+type AttachmentWriter interface {
+	// InsertAttachment stores an attachment whose blob exists, and counts it for its
+	// uploader. The same call may be repeated if its transaction was rolled back.
+	InsertAttachment(a Attachment) error
+	// EraseAttachment deletes an attachment and has its key shredded after the commit. Its
+	// blob is then dead. It does nothing if there is none.
+	EraseAttachment(id ID) error
+	// ForgetBlobs forgets dead blobs, whose files are deleted.
+	ForgetBlobs(ids []ID) error
+	// DoomSlot has the key of a blob that no row names shredded after the commit.
+	DoomSlot(slot Slot) error
+}
