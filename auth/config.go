@@ -69,7 +69,7 @@ type Config struct {
 
 // New returns a [Verifier], or an error if the configuration is invalid. With JWKSURL
 // it fetches the key set once before it returns, and then in the background until ctx
-// ends. A failure to fetch it is no error, because the server that publishes the keys
+// ends. A failure to fetch it is not an error, because the server that publishes the keys
 // may start after this one: see [Verifier.Ready].
 func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	if cfg.Algorithm == "" {

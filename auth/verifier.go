@@ -80,7 +80,7 @@ func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
 
 // ForgetCuts drops the cut-offs made up to a time. Tokens that they apply to must have
 // expired by then. From now on a token issued before that time is refused as expired,
-// whoever its user is, even if MaxAge has been raised since. A zero time drops none.
+// for every user, even if MaxAge has been raised since. A zero time drops none.
 func (v *Verifier) ForgetCuts(through time.Time) { v.cuts.forget(through) }
 
 // Ready returns an error while no token can be verified because no key set was fetched
@@ -138,8 +138,8 @@ func checkHeader(header map[string]any) (kid string, err error) {
 	}
 }
 
-// refusal converts an error of the parser to an [Error]. An error that is there to stay
-// comes before one about time.
+// refusal converts an error of the parser to an [Error]. A permanent error takes
+// precedence over one about time.
 func refusal(err error) *Error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own

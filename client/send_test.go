@@ -231,7 +231,7 @@ func TestSendRefusesByItself(t *testing.T) {
 			t.Error("sent")
 		}
 	})
-	t.Run("an answer that is no message", func(t *testing.T) {
+	t.Run("an answer that is not a message", func(t *testing.T) {
 		f := newFake(t, reply(http.StatusCreated, "application/json", "[]"))
 		if _, err := f.client(client.Options{}).Send(t.Context(), "c1", hi); err == nil {
 			t.Error("no error")

@@ -237,7 +237,7 @@ func (m *audienceModel) check() {
 		held -= len(u.conversations)
 		for _, c := range u.conversations {
 			if _, ok := c.members[u]; !ok || a.conversations[c.id] != c {
-				m.t.Fatalf("%v has conversation %d, of which they are no member", u.id, c.id)
+				m.t.Fatalf("%v has conversation %d, of which they are not a member", u.id, c.id)
 			}
 		}
 	}

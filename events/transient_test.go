@@ -194,7 +194,7 @@ func TestTransientKeepsItsPlaceBetweenEvents(t *testing.T) {
 func TestTransientNotAfterLosingAccess(t *testing.T) {
 	for name, lose := range map[string]func(*transientScene){
 		"removed": func(s *transientScene) { s.commit(removed(1, "b")) },
-		"removed, told to the user alone": func(s *transientScene) {
+		"removed, published to the user alone": func(s *transientScene) {
 			e := removed(1, "b")
 			e.To = "b"
 			s.commit(e)

@@ -74,14 +74,14 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 	if v, there := o.Extensions[bodyExtension]; there {
 		n, ok := wholeNumber(v)
 		if !ok || n > maxBody {
-			return nil, fmt.Errorf("%s: %s is no number of bytes", o.OperationID, bodyExtension)
+			return nil, fmt.Errorf("%s: %s is not a number of bytes", o.OperationID, bodyExtension)
 		}
 		rule.most = n
 	}
 	if v, there := o.Extensions[bodyOfExtension]; there {
 		n, ok := wholeNumber(v)
 		if !ok {
-			return nil, fmt.Errorf("%s: %s is no number of bytes", o.OperationID, bodyOfExtension)
+			return nil, fmt.Errorf("%s: %s is not a number of bytes", o.OperationID, bodyOfExtension)
 		}
 		rule.most = min(maxBody, rule.most+n*maxMessage)
 		rule.message = maxMessage

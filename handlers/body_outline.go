@@ -16,10 +16,10 @@ import (
 
 // shape is the part of a schema that decides what an outline keeps of a value.
 type shape struct {
-	// members are the members of an object; nil if the value is no object, or one with
+	// members are the members of an object; nil if the value is not an object, or one with
 	// members of any name.
 	members map[string]*shape
-	// items is the shape of the items of a list; nil if the value is no list, or one of
+	// items is the shape of the items of a list; nil if the value is not a list, or one of
 	// anything. most is how many items there may be, 0 for no limit.
 	items *shape
 	most  int

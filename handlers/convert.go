@@ -32,7 +32,7 @@ func optional(s string) *string {
 	return &s
 }
 
-// roleOrNil returns nil for 0, the role of a user who is no member.
+// roleOrNil returns nil for 0, the role of a user who is not a member.
 func roleOrNil(r im.Role) *api.Role {
 	if r == 0 {
 		return nil

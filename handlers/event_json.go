@@ -23,7 +23,7 @@ func appendEvent(buf []byte, e im.Event, cursor string) []byte {
 	o.text("id", cursor)
 	o.text("type", string(e.Type))
 	o.time("at", e.At)
-	if e.Conversation != e.Space { // to clients a space is no conversation
+	if e.Conversation != e.Space { // to clients a space is not a conversation
 		o.idIfSet("conversation_id", e.Conversation)
 	}
 	o.idIfSet("space_id", e.Space)

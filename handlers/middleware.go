@@ -59,7 +59,7 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 				return
 			}
 			if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-				panic(v) // the way of net/http to drop a connection
+				panic(v) // net/http's way to drop a connection
 			}
 			s.log.ErrorContext(r.Context(), "panic", faults.Panic(v)...)
 			write(w, problem(http.StatusInternalServerError, "internal", "an error in the server, which has logged it"))

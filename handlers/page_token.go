@@ -21,7 +21,7 @@ type pageToken struct {
 	Key  string `json:"k,omitempty"`
 	At   int64  `json:"t,omitempty"`
 	Seq  int64  `json:"s,omitempty"`
-	AsOf int64  `json:"o,omitempty"` // the time as of which the list is
+	AsOf int64  `json:"o,omitempty"` // the time of the list
 	Last int64  `json:"i,omitempty"` // the last message on the list so far
 	In   int64  `json:"c,omitempty"` // the conversation in which the list continues
 }

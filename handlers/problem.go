@@ -33,7 +33,7 @@ var statuses = map[im.ErrorKind]int{
 // long enough for a commit queue to drain, and too short for a user to notice.
 const retryAfter = "1"
 
-// problemFor returns the problem of an error. An error that is no refusal is a fault of the
+// problemFor returns the problem of an error. An error that is not a refusal is a fault of the
 // server. It is logged without the values that it quotes, and the client gets no details.
 func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 	var (

@@ -166,7 +166,7 @@ func (l *limits) address(r *http.Request) netip.Addr {
 }
 
 // parseAddress reads an address with or without a port. It returns the zero address if the
-// text is no address.
+// text is not an address.
 func parseAddress(s string) netip.Addr {
 	if host, _, err := net.SplitHostPort(s); err == nil {
 		s = host

@@ -252,7 +252,7 @@ func TestRateBehindProxies(t *testing.T) {
 		{"one client, who makes up others", "198.51.100.7, 192.0.2.3", "198.51.100.8, 192.0.2.3", true},
 		{"two proxies", "192.0.2.4, 10.0.0.1", "192.0.2.5, 10.0.0.1", false},
 		{"two proxies and one client", "192.0.2.6, 10.0.0.1", "192.0.2.6, 10.0.0.2", true},
-		{"one that is no address", "x, 10.0.0.3", "y, 10.0.0.3", true},
+		{"one that is not an address", "x, 10.0.0.3", "y, 10.0.0.3", true},
 		{"with a port", "192.0.2.7:80", "192.0.2.7:81", true},
 		{"one network of IPv6", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true},
 		{"two networks of IPv6", "2001:db8:0:2::1", "2001:db8:0:3::1", false},

@@ -60,7 +60,7 @@ func FuzzParseConversationRef(f *testing.F) {
 			t.Errorf("%q names %+v, which is written %q", s, ref, back)
 		}
 		if ref.Peer != "" && !ref.Peer.Valid() {
-			t.Errorf("%q names the peer %q, which is no user id", s, ref.Peer)
+			t.Errorf("%q names the peer %q, which is not a user id", s, ref.Peer)
 		}
 	})
 }

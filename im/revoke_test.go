@@ -137,7 +137,7 @@ func TestWhoMayRevoke(t *testing.T) {
 						before := len(w.committed())
 
 						want := r.active[i]
-						told := 0
+						events := 0
 						switch {
 						case state == "revoked":
 							want = r.revoked
@@ -149,7 +149,7 @@ func TestWhoMayRevoke(t *testing.T) {
 								}[state]
 							}
 						case want == "ok":
-							told = 1
+							events = 1
 						}
 						m, err := w.Revoke(w.ctx, r.actor, sent.Message.ID, im.RevokeNote{Postscript: "second"})
 						if got := answer(err); got != want {
@@ -161,8 +161,8 @@ func TestWhoMayRevoke(t *testing.T) {
 						if err == nil && state == "revoked" && m.Erased.Postscript != "first" {
 							t.Errorf("by %s: the second revoke changed the tombstone: %+v", r.actor.User, m.Erased)
 						}
-						if got := len(w.committed()) - before; got != told {
-							t.Errorf("by %s: %d events, want %d", r.actor.User, got, told)
+						if got := len(w.committed()) - before; got != events {
+							t.Errorf("by %s: %d events, want %d", r.actor.User, got, events)
 						}
 					}
 				})
@@ -303,14 +303,14 @@ func TestReadingStartsTheClock(t *testing.T) {
 				t.Errorf("burning: %+v", got.Burning)
 			}
 			w.equal("unread", got.Unread, im.UnreadCount{})
-			w.equal("told", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
+			w.equal("published", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
 
 			again, err := w.PutReceipt(w.ctx, as("bob"), direct("alice"), receipt(ms))
 			w.must(err)
 			if len(again.Burning) != 1 || !again.Burning[0].Burn.At.Equal(got.Burning[0].Burn.At) {
 				t.Errorf("again: %+v", again.Burning)
 			}
-			w.equal("told again", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
+			w.equal("published after a repetition", w.typesSince(before), "[receipt.read message.burned message.burn_started message.burned unread.changed]")
 
 			w.pass(10*time.Second - time.Millisecond)
 			w.equal("before", w.states(ms), "[burned active active burned]")

@@ -176,8 +176,8 @@ func TestUnreadIsExactUpToItsLimit(t *testing.T) {
 // the new count.
 func TestUnreadChangedGoesToTheActor(t *testing.T) {
 	for name, tt := range map[string]struct {
-		act  func(*world, im.ID, im.Message) error
-		told string
+		act       func(*world, im.ID, im.Message) error
+		published string
 	}{
 		"read": {func(w *world, id im.ID, m im.Message) error {
 			_, err := w.PutReceipt(w.ctx, on("bob", "phone"), byID(id), im.ReceiptDraft{Kind: im.Read, UpTo: m.ID.String()})
@@ -209,13 +209,13 @@ func TestUnreadChangedGoesToTheActor(t *testing.T) {
 			for range 2 { // the second time changes nothing
 				w.must(tt.act(w, id, m))
 			}
-			told := ""
+			published := ""
 			for _, e := range w.committed() {
 				if e.Type == im.UnreadChanged {
-					told += fmt.Sprintf("%s on %s to %s: %d/%d", e.Actor, e.ActorDevice, e.To, e.Unread.Messages, e.Unread.Mentions)
+					published += fmt.Sprintf("%s on %s to %s: %d/%d", e.Actor, e.ActorDevice, e.To, e.Unread.Messages, e.Unread.Mentions)
 				}
 			}
-			w.equal("told", told, tt.told)
+			w.equal("published", published, tt.published)
 		})
 	}
 }

@@ -21,7 +21,7 @@ type Verified struct {
 
 // Verify checks that each content that was not erased can be unsealed and that each erased
 // one cannot, and calls problem with the others. It changes nothing. Contents that are
-// erased meanwhile are no problem. Both functions may be nil. It returns an error of the
+// erased meanwhile are not reported. Both functions may be nil. It returns an error of the
 // store or of problem, or the context's cause.
 func Verify(ctx context.Context, store Store, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})

@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Extents begin small and double. A server that sends many messages makes them seldom, and
+// Extents begin small and double. A server that sends many messages makes them rarely, and
 // one that sends few leaves little behind after a crash: at most two extents of 1 MiB, at
 // 16 bytes a key.
 const (

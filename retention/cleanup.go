@@ -14,7 +14,7 @@ type Cleaner interface {
 	// Purge removes what is left of deleted conversations.
 	Purge(ctx context.Context) error
 	// Trim removes messages that are past retention.
-	Trim(ctx context.Context, asOf time.Time, told func(im.RetentionOf) error) error
+	Trim(ctx context.Context, asOf time.Time, trimmed func(im.RetentionOf) error) error
 }
 
 var _ Cleaner = (*im.Service)(nil)

@@ -123,11 +123,11 @@ func TestTimers(t *testing.T) {
 		want   []time.Duration
 	}{
 		"nothing is due": {want: []time.Duration{0}},
-		"what came due while the server was down": {
+		"due while the server was down": {
 			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(-time.Hour)) },
 			want:   []time.Duration{0},
 		},
-		"what was there": {
+		"stored before the start": {
 			before: func(d *due, _ *retention.Timers) {
 				d.add(d.start.Add(20 * time.Second))
 				d.add(d.start.Add(10 * time.Second))
@@ -138,18 +138,18 @@ func TestTimers(t *testing.T) {
 			before: func(d *due, timers *retention.Timers) { later(d, timers, 10*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second},
 		},
-		"earlier wakes": {
+		"an earlier one wakes the job": {
 			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(30 * time.Second)) },
 			then:   func(d *due, timers *retention.Timers) { later(d, timers, 10*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
 		},
-		"later does not": {
+		"a later one does not wake it": {
 			before: func(d *due, _ *retention.Timers) { d.add(d.start.Add(10 * time.Second)) },
 			then:   func(d *due, timers *retention.Timers) { later(d, timers, 30*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
 		},
 		// They come due in quick succession and are erased in two runs.
-		"many wakes": {
+		"many in quick succession": {
 			then: func(d *due, timers *retention.Timers) {
 				for i := range 1000 {
 					later(d, timers, 30*time.Second-time.Duration(i)*time.Nanosecond)
@@ -161,13 +161,13 @@ func TestTimers(t *testing.T) {
 			then: func(d *due, timers *retention.Timers) { later(d, timers, -time.Hour) },
 			want: []time.Duration{0, 0},
 		},
-		"none": {
+		"a zero time": {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Time{}) },
 			want: []time.Duration{0},
 		},
 		// An erased message is not due any more: the run at its reported time finds
 		// nothing.
-		"in vain": {
+		"erased meanwhile": {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Now().Add(5 * time.Second)) },
 			want: []time.Duration{0, 5 * time.Second},
 		},

@@ -78,7 +78,7 @@ func (c *control) publish(data string) error {
 
 // close closes the listener and deletes the file.
 func (c *control) close() {
-	_ = c.listener.Close() // closed by its server already, as a rule
+	_ = c.listener.Close() // usually closed by its server already
 	if c.path != "" {
 		_ = os.Remove(c.path) // a stale one does no harm
 	}

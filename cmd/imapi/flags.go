@@ -29,8 +29,9 @@ func newFlags(name, summary string, diag io.Writer) flags {
 // newFlagsWithFiles is newFlags for a command that takes files.
 func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 	f := flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
-	f.SetOutput(io.Discard) // mistakes are reported by dispatch,
-	f.Usage = func() {}     // alone: a screen of help would hide them
+	// Mistakes are reported by dispatch, without the help: a screen of it would hide them.
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
 	f.help = func() {
 		_, _ = fmt.Fprintf(diag, "usage: imapi %s\n\n%s\n", strings.TrimSpace(name+" [FLAGS] "+files), summary)
 		f.VisitAll(func(fl *flag.Flag) {

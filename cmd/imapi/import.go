@@ -71,7 +71,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	return run.do(ctx, server, in)
 }
 
-// openEasemob returns a converter with the conversations of a file; "" is no file.
+// openEasemob returns a converter with the conversations of a file; "" stands for none.
 func openEasemob(file string) (*transfer.Easemob, error) {
 	if file == "" {
 		return transfer.NewEasemob(strings.NewReader(""))

@@ -26,7 +26,7 @@ const (
 )
 
 // BenchmarkSendByKind sends one message at a time: in a direct conversation, in a room of ten,
-// and in a room and a channel of 10,000 members, of whom 1,000 have streams. These take
+// and in a room and a channel of 10,000 members, 1,000 of them with streams. These take
 // turns, and each message is delivered to all streams before the next is sent, which is not
 // timed. It reports the median latency of the sender, and its ratio to that of a direct
 // message.

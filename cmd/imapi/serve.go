@@ -566,7 +566,7 @@ func (n *node) httpServer(h http.Handler) *http.Server {
 func (n *node) close() {
 	for _, l := range []net.Listener{n.listener, n.metricsListener} {
 		if l != nil {
-			_ = l.Close() // closed by its server already, as a rule
+			_ = l.Close() // usually closed by its server already
 		}
 	}
 	if n.control != nil {

@@ -305,7 +305,7 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
-	// A token of the secret's algorithm is refused then, whoever made it.
+	// A token of the secret's algorithm is refused then, even one that the server made.
 	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/conversations", nil)
 	req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, dataDir(t)), "alice"))
 	res, err := http.DefaultClient.Do(req)

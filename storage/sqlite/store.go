@@ -133,7 +133,7 @@ type Store struct {
 	// checkpointer moves the write-ahead log into the database.
 	checkpointer *checkpointer
 
-	// readers holds idle sessions. A nil one was lost; whoever takes it opens a new one.
+	// readers holds idle sessions. A nil one was lost: the call that takes it opens a new one.
 	readers chan *session
 	closing chan struct{}
 	close   sync.Once
