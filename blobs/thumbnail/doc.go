@@ -9,9 +9,11 @@
 //
 // What a picture may cost is known from its header, before it is decoded: see [MaxPixels],
 // [MaxMemory] and [MaxScans]. The decoders read through a reader that ends with the context
-// and lets other goroutines run in between. One limit is not kept here: the codes of a
-// lossless WebP may take some hundred times as much memory as its file has bytes. So a server makes
-// thumbnails in a process of its own, whose memory the system limits.
+// and lets other goroutines run in between.
+//
+// Still, decoders have bugs, the next of which nobody knows, and decoding takes the processor
+// from others. So a server makes thumbnails in a [Process] of low priority, whose memory the
+// system limits and in which there is nothing to steal.
 //
 //	thumbnail.go   Make: limits, decoding, encoding
 //	measure.go     Measure: type, size and orientation of a picture
@@ -19,4 +21,6 @@
 //	webp.go        chunks of WebP files: headers, and what decoding needs
 //	exif.go        the orientation in EXIF
 //	shrink.go      scaling and turning
+//	process.go     Process: thumbnails made in another process; Serve: that process
+//	confine.go     what that process may do, by system
 package thumbnail

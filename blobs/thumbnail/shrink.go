@@ -10,13 +10,13 @@ import (
 // stripRows is how many rows are converted at once. After each strip others may run.
 const stripRows = 8
 
-// shrink scales a picture of the given size down to fit into Box. What is visible of it is
+// shrink scales a picture of the given size down to fit into a box. What is visible of it is
 // src, with its top left corner at a point of the picture; the rest is transparent. Each
 // pixel of the result is the average of the area that it stands for, in integers, so that
 // the result is the same on every machine.
-func shrink(ctx context.Context, src image.Image, at, size image.Point) (*image.RGBA, error) {
+func shrink(ctx context.Context, src image.Image, at, size image.Point, box int) (*image.RGBA, error) {
 	w, h := size.X, size.Y
-	dw, dh := fit(w, h)
+	dw, dh := fit(w, h, box)
 	dst := image.NewRGBA(image.Rect(0, 0, dw, dh))
 	strip := image.NewRGBA(image.Rect(0, 0, w, min(stripRows, h)))
 	row := make([]uint32, 4*dw) // a row of the picture, scaled to the width of the result
@@ -82,15 +82,15 @@ func flush(pix []byte, sum []uint64, area uint64) {
 	}
 }
 
-// fit returns the size at which a picture fits into Box. It is never larger than before.
-func fit(w, h int) (dw, dh int) {
+// fit returns the size at which a picture fits into a box. It is never larger than before.
+func fit(w, h, box int) (dw, dh int) {
 	switch {
-	case w <= Box && h <= Box:
+	case w <= box && h <= box:
 		return w, h
 	case w >= h:
-		return Box, max(1, (h*Box+w/2)/w)
+		return box, max(1, (h*box+w/2)/w)
 	default:
-		return max(1, (w*Box+h/2)/h), Box
+		return max(1, (w*box+h/2)/h), box
 	}
 }
 

@@ -35,6 +35,10 @@ const (
 // Box is the largest width and height of a thumbnail, in pixels.
 const Box = 320
 
+// MaxThumbnail is the largest size of a thumbnail, in bytes. One that would be larger is made
+// half as wide and high.
+const MaxThumbnail = 128 << 10
+
 // quality of thumbnails that are JPEGs. The smallest details are gone anyway.
 const quality = 80
 
@@ -74,11 +78,15 @@ func Make(ctx context.Context, file []byte) (Thumbnail, error) {
 	if err != nil {
 		return Thumbnail{}, err
 	}
-	small, err := shrink(ctx, src, at, p.stored)
-	if err != nil {
-		return Thumbnail{}, err
+	for box := Box; ; box /= 2 {
+		small, err := shrink(ctx, src, at, p.stored, box)
+		if err != nil {
+			return Thumbnail{}, err
+		}
+		if t, err := encode(turn(small, p.orientation)); err != nil || len(t.Bytes) <= MaxThumbnail {
+			return t, err
+		}
 	}
-	return encode(turn(small, p.orientation))
 }
 
 func (p Picture) within() error {

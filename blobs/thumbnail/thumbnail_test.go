@@ -80,7 +80,7 @@ func TestMake(t *testing.T) {
 	}{
 		{"wide jpeg", jpegOf(t, quarters(640, 200)), "image/jpeg", 320, 100, all},
 		{"tall jpeg", jpegOf(t, quarters(200, 640)), "image/jpeg", 100, 320, all},
-		{"large jpeg", jpegOf(t, quarters(2001, 1501)), "image/jpeg", 320, 240, all},
+		{"large jpeg", jpegOf(t, quarters(801, 601)), "image/jpeg", 320, 240, all},
 		{"gray jpeg", jpegOf(t, gray), "image/jpeg", 64, 32, same(mid)},
 		{"progressive jpeg", progressive(640, 640, 3), "image/jpeg", 320, 320, same(mid)},
 		{"small jpeg stays", jpegOf(t, quarters(32, 16)), "image/jpeg", 32, 16, all},
@@ -150,7 +150,7 @@ func TestOrientation(t *testing.T) {
 		0: {a, b, c, d}, 1: {a, b, c, d}, 2: {b, a, d, c}, 3: {d, c, b, a}, 4: {c, d, a, b},
 		5: {a, c, b, d}, 6: {c, a, d, b}, 7: {d, b, c, a}, 8: {b, d, a, c}, 9: {a, b, c, d},
 	}
-	img := quarters(400, 200)
+	img := quarters(80, 40)
 	for o, want := range shown {
 		for name, file := range map[string][]byte{
 			"jpeg":                insert(jpegOf(t, img), 2, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00"), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o)), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o%8+1))),
@@ -159,7 +159,7 @@ func TestOrientation(t *testing.T) {
 			"png, behind a chunk": insert(pngOf(t, img), 33, chunk("tEXt", "a\x00b"), chunk("eXIf", exifOf(binary.LittleEndian, o))),
 		} {
 			made, small := decoded(t, file)
-			w, h := 320, 160
+			w, h := 80, 40
 			if o >= 5 && o <= 8 {
 				w, h = h, w
 			}
@@ -167,7 +167,7 @@ func TestOrientation(t *testing.T) {
 				t.Errorf("%s, orientation %d: the thumbnail is %d × %d", name, o, made.Width, made.Height)
 			}
 			wantCorners(t, small, want...)
-			if p, err := thumbnail.Measure(bytes.NewReader(file)); err != nil || (p.Width > p.Height) != (w > h) || p.Width*p.Height != 80000 {
+			if p, err := thumbnail.Measure(bytes.NewReader(file)); err != nil || (p.Width > p.Height) != (w > h) || p.Width*p.Height != 3200 {
 				t.Errorf("%s, orientation %d: measured %d × %d, %v", name, o, p.Width, p.Height, err)
 			}
 		}
@@ -208,7 +208,7 @@ func TestBombs(t *testing.T) {
 	flat := func(w, h uint32, depth, colors byte, content string) []byte {
 		return []byte(pngHeader(w, h, depth, colors, 0) + chunk("IDAT", content) + chunk("IEND", ""))
 	}
-	deflated := zlibOf(t, make([]byte, 20<<20)) // 20 KB
+	deflated := zlibOf(t, make([]byte, 4<<20)) // 4 KB
 	gifScreen := gifOf(t, image.Pt(100, 50), paletted(quarters(100, 50)))
 	copy(gifScreen[6:], "\xff\xff\xff\xff")
 	jpegHead := jpegOf(t, quarters(16, 16))
@@ -227,14 +227,14 @@ func TestBombs(t *testing.T) {
 		{"png that unpacks to more than its pixels", flat(8, 8, 8, 0, deflated), thumbnail.ErrFormat},
 		{"png with a palette of 1,000 colors", []byte(pngHeader(8, 8, 8, 3, 0) + chunk("PLTE", strings.Repeat("rgb", 1000)) + chunk("IDAT", deflated)), thumbnail.ErrFormat},
 		{"png with a chunk of 2 GB", []byte(pngHeader(8, 8, 8, 0, 0) + "\x7f\xff\xff\xffzTXt"), thumbnail.ErrFormat},
-		{"png with 100,000 chunks", insert([]byte(pngHeader(8, 8, 8, 0, 0)), 33, strings.Repeat(chunk("tEXt", "a\x00"), 100000)), thumbnail.ErrFormat},
+		{"png with 5,000 chunks", insert([]byte(pngHeader(8, 8, 8, 0, 0)), 33, strings.Repeat(chunk("tEXt", "a\x00"), 5000)), thumbnail.ErrFormat},
 		{"gif of 65,535 × 65,535 pixels", gifScreen, thumbnail.ErrTooLarge},
 		{"jpeg of 65,535 × 65,535 pixels", jpegHead, thumbnail.ErrTooLarge},
 		{"progressive jpeg of 8,000 × 8,000 pixels", progressive(8000, 8000, 1), thumbnail.ErrTooLarge},
 		{"jpeg of 101 scans", progressive(8, 8, 101), thumbnail.ErrTooLarge},
-		{"jpeg of 100,000 scans", progressive(8, 8, 100000), thumbnail.ErrTooLarge},
+		{"jpeg of 10,000 scans", progressive(8, 8, 10000), thumbnail.ErrTooLarge},
 		{"jpeg whose scans go over 1.6 billion pixels", progressive(4096, 4096, 98), thumbnail.ErrTooLarge},
-		{"jpeg with 100,000 segments", insert(jpegOf(t, quarters(8, 8)), 2, strings.Repeat(segment(0xfe, "a"), 100000)), thumbnail.ErrFormat},
+		{"jpeg with 5,000 segments", insert(jpegOf(t, quarters(8, 8)), 2, strings.Repeat(segment(0xfe, "a"), 5000)), thumbnail.ErrFormat},
 		{"jpeg of two frames", insert(progressive(8, 8, 2), 2, segment(0xc2, "\x08\x00\x08\x00\x08\x01\x01\x11\x00")), thumbnail.ErrFormat},
 		{"webp of 16,384 × 16,384 pixels in 30 bytes", riff(riffChunk("VP8L", lossless(16384, 16384, red))), thumbnail.ErrTooLarge},
 		{"webp whose frame is larger than the picture", riff(extended(0, 16, 16), riffChunk("VP8L", lossless(4000, 4000, red))), thumbnail.ErrFormat},

@@ -1,0 +1,95 @@
+package thumbnail
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+const (
+	// niceness leaves the processor to the server and its clients, and a tenth of it to
+	// thumbnails when these want all of it.
+	niceness = 10
+	// softMemory is where the garbage collector begins to hurry. Decoding takes MaxMemory,
+	// the file twice MaxBytes.
+	softMemory = MaxMemory + 3*MaxBytes
+	// hardMemory is what this process may allocate. Beyond that it dies.
+	hardMemory = softMemory + 512<<20
+)
+
+// confine makes this process one of low priority that cannot allocate much, write files or
+// dump its memory.
+func confine() error {
+	if err := lowerPriority(); err != nil {
+		return fmt.Errorf("lower the priority: %w", err)
+	}
+	debug.SetMemoryLimit(softMemory)
+	before, err := dataBytes()
+	if err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		what  int
+		limit uint64
+	}{
+		{syscall.RLIMIT_DATA, before + hardMemory},
+		{syscall.RLIMIT_FSIZE, 0},
+		{syscall.RLIMIT_CORE, 0},
+	} {
+		if err := syscall.Setrlimit(l.what, &syscall.Rlimit{Cur: l.limit, Max: l.limit}); err != nil {
+			return fmt.Errorf("limit resource %d to %d: %w", l.what, l.limit, err)
+		}
+	}
+	return nil
+}
+
+// lowerPriority lowers that of all threads, each of which has its own. Those that begin later
+// inherit it. One may begin meanwhile, so it looks for threads until there are no new ones.
+func lowerPriority() error {
+	low := map[int]bool{}
+	for found := true; found; {
+		found = false
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return err
+		}
+		for _, t := range threads {
+			id, err := strconv.Atoi(t.Name())
+			if err != nil {
+				return err
+			}
+			if low[id] {
+				continue
+			}
+			// The system call returns 20 less the niceness. A server that is nicer already
+			// may not be made less so.
+			if now, err := syscall.Getpriority(syscall.PRIO_PROCESS, id); err == nil && 20-now >= niceness {
+				low[id] = true
+				continue
+			}
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, niceness); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+			low[id], found = true, true
+		}
+	}
+	return nil
+}
+
+// dataBytes returns how much memory RLIMIT_DATA counts: much of it is only reserved.
+func dataBytes() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 6 {
+		return 0, fmt.Errorf("/proc/self/statm has %d fields", len(fields))
+	}
+	pages, err := strconv.ParseUint(fields[5], 10, 64)
+	return pages * uint64(os.Getpagesize()), err
+}
