@@ -79,32 +79,32 @@ func waysToLose() map[string]losing {
 			take:         do(acting, put, "{lobby}/lists/deny/bob", ""), taken: types{im.ChannelClosed},
 			give: do(acting, remove, "{lobby}/lists/deny/bob", ""), given: types{im.ChannelOpened},
 		},
-		"taken from the allow list": {
+		"taken off the allow list": {
 			conversation: den,
 			take:         do(acting, remove, "{den}/lists/allow/bob", ""), taken: types{im.ChannelClosed},
 			give: do(acting, put, "{den}/lists/allow/bob", ""), given: types{im.ChannelOpened},
 		},
-		"his role's override is taken": {
+		"the override of his role is deleted": {
 			conversation: staff,
 			take:         do(acting, remove, "{staff}/overrides/{role}", ""), taken: types{im.ChannelUpdated},
 			give: do(acting, put, "{staff}/overrides/{role}", seesStaff), given: types{im.ChannelUpdated},
 		},
-		"everyone's override": {
+		"an override of everyone denies view": {
 			conversation: lobby,
 			take:         do(acting, put, "{lobby}/overrides/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.ChannelUpdated},
 			give: do(acting, remove, "{lobby}/overrides/everyone", ""), given: types{im.ChannelUpdated},
 		},
-		"his role denies it": {
+		"his role denies view": {
 			conversation: lobby,
 			take:         do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
 			give: do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"inherit"}}`), given: types{im.RoleUpdated},
 		},
-		"everyone's role denies it": {
+		"the role everyone denies view": {
 			conversation: lobby,
 			take:         do(acting, patch, "{space}/roles/everyone", `{"permissions":{"view":"deny"}}`), taken: types{im.RoleUpdated},
 			give: do(acting, patch, "{space}/roles/everyone", `{"permissions":{"view":"allow"}}`), given: types{im.RoleUpdated},
 		},
-		"his roles change conversations": {
+		"his roles are replaced": {
 			conversation: lobby,
 			before: func(s *scene) {
 				do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"allow"}}`)(s)
@@ -128,19 +128,19 @@ func waysToLose() map[string]losing {
 			take:         do(acting, remove, "{space}/roles/{role}/members/bob", ""), taken: types{im.MemberUpdated},
 			give: do(acting, put, "{space}/roles/{role}/members/bob", ""), given: types{im.MemberUpdated},
 		},
-		"he gets a role that denies it": {
+		"he gets a role that denies view": {
 			conversation: lobby,
 			before: all(do(acting, remove, "{space}/roles/{role}/members/bob", ""),
 				do(acting, patch, "{space}/roles/{role}", `{"permissions":{"view":"deny"}}`)),
 			take: do(acting, patch, "{space}/members/bob", `{"roles":["{role}"]}`), taken: types{im.MemberUpdated},
 			give: do(acting, patch, "{space}/members/bob", `{"roles":[]}`), given: types{im.MemberUpdated},
 		},
-		"it becomes private": {
+		"the channel becomes private": {
 			conversation: lobby,
 			take:         do(acting, patch, "{lobby}", `{"visibility":"private"}`), taken: types{im.ChannelUpdated},
 			give: do(acting, patch, "{lobby}", `{"visibility":"public"}`), given: types{im.ChannelUpdated},
 		},
-		"it becomes public, where he is denied": {
+		"the channel becomes public, and he is on its deny list": {
 			conversation: den,
 			before:       all(do(acting, put, "{den}/lists/deny/bob", "")),
 			take:         do(acting, patch, "{den}", `{"visibility":"public"}`), taken: types{im.ChannelUpdated},
@@ -162,7 +162,7 @@ func waysToLose() map[string]losing {
 			take: do(acting, remove, "{room}/members/bob", ""), taken: types{im.MemberRemoved},
 			give: do(acting, post, "{room}/members", members), given: types{im.MemberAdded},
 		},
-		"denied a room": {
+		"put on the deny list of a room": {
 			conversation: room, alone: true,
 			take: do(acting, put, "{room}/lists/deny/bob", ""), taken: types{im.MemberRemoved},
 			give: all(do(acting, remove, "{room}/lists/deny/bob", ""), do(elsewhere, post, "{room}/join", "")), given: types{im.MemberAdded},
@@ -310,8 +310,8 @@ func asMaps(items any) []map[string]any {
 func TestLosingAccessWhileOthersSend(t *testing.T) {
 	ways := waysToLose()
 	for name, with := range map[string]option{
-		"with room":    func(*handlers.Options, *events.Options, *im.Policy) {},
-		"while behind": func(_ *handlers.Options, eo *events.Options, _ *im.Policy) { eo.QueueSize, eo.MaxConversations = 1, 1 },
+		"with room in the queue":     func(*handlers.Options, *events.Options, *im.Policy) {},
+		"while the stream is behind": func(_ *handlers.Options, eo *events.Options, _ *im.Policy) { eo.QueueSize, eo.MaxConversations = 1, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -339,7 +339,7 @@ func TestLosingAccessWhileOthersSend(t *testing.T) {
 				})
 			}
 			for range 3 {
-				for _, way := range []string{"put on the deny list", "everyone's override", "his role denies it", "everyone's role denies it", "it becomes private"} {
+				for _, way := range []string{"put on the deny list", "an override of everyone denies view", "his role denies view", "the role everyone denies view", "the channel becomes private"} {
 					ways[way].take(s)
 					ways[way].give(s)
 				}
