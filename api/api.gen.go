@@ -32,43 +32,44 @@ const (
 
 // Defines values for EventType.
 const (
-	ChannelClosed         EventType = "channel.closed"
-	ChannelCreated        EventType = "channel.created"
-	ChannelDeleted        EventType = "channel.deleted"
-	ChannelOpened         EventType = "channel.opened"
-	ChannelUpdated        EventType = "channel.updated"
-	ConversationCreated   EventType = "conversation.created"
-	ConversationDeleted   EventType = "conversation.deleted"
-	ConversationHidden    EventType = "conversation.hidden"
-	ConversationInvited   EventType = "conversation.invited"
-	ConversationTrimmed   EventType = "conversation.trimmed"
-	ConversationUninvited EventType = "conversation.uninvited"
-	ConversationUpdated   EventType = "conversation.updated"
-	MemberAdded           EventType = "member.added"
-	MemberRemoved         EventType = "member.removed"
-	MemberUpdated         EventType = "member.updated"
-	MessageBurnStarted    EventType = "message.burn_started"
-	MessageBurned         EventType = "message.burned"
-	MessageCreated        EventType = "message.created"
-	MessageExpired        EventType = "message.expired"
-	MessageHidden         EventType = "message.hidden"
-	MessageRevoked        EventType = "message.revoked"
-	Ready                 EventType = "ready"
-	ReceiptDelivered      EventType = "receipt.delivered"
-	ReceiptRead           EventType = "receipt.read"
-	Reset                 EventType = "reset"
-	RoleCreated           EventType = "role.created"
-	RoleDeleted           EventType = "role.deleted"
-	RoleUpdated           EventType = "role.updated"
-	SpaceCreated          EventType = "space.created"
-	SpaceDeleted          EventType = "space.deleted"
-	SpaceInvited          EventType = "space.invited"
-	SpaceUninvited        EventType = "space.uninvited"
-	SpaceUpdated          EventType = "space.updated"
-	ThreadCreated         EventType = "thread.created"
-	ThreadDeleted         EventType = "thread.deleted"
-	ThreadUpdated         EventType = "thread.updated"
-	UnreadChanged         EventType = "unread.changed"
+	EventTypeChannelClosed         EventType = "channel.closed"
+	EventTypeChannelCreated        EventType = "channel.created"
+	EventTypeChannelDeleted        EventType = "channel.deleted"
+	EventTypeChannelOpened         EventType = "channel.opened"
+	EventTypeChannelUpdated        EventType = "channel.updated"
+	EventTypeCommand               EventType = "command"
+	EventTypeConversationCreated   EventType = "conversation.created"
+	EventTypeConversationDeleted   EventType = "conversation.deleted"
+	EventTypeConversationHidden    EventType = "conversation.hidden"
+	EventTypeConversationInvited   EventType = "conversation.invited"
+	EventTypeConversationTrimmed   EventType = "conversation.trimmed"
+	EventTypeConversationUninvited EventType = "conversation.uninvited"
+	EventTypeConversationUpdated   EventType = "conversation.updated"
+	EventTypeMemberAdded           EventType = "member.added"
+	EventTypeMemberRemoved         EventType = "member.removed"
+	EventTypeMemberUpdated         EventType = "member.updated"
+	EventTypeMessageBurnStarted    EventType = "message.burn_started"
+	EventTypeMessageBurned         EventType = "message.burned"
+	EventTypeMessageCreated        EventType = "message.created"
+	EventTypeMessageExpired        EventType = "message.expired"
+	EventTypeMessageHidden         EventType = "message.hidden"
+	EventTypeMessageRevoked        EventType = "message.revoked"
+	EventTypeReady                 EventType = "ready"
+	EventTypeReceiptDelivered      EventType = "receipt.delivered"
+	EventTypeReceiptRead           EventType = "receipt.read"
+	EventTypeReset                 EventType = "reset"
+	EventTypeRoleCreated           EventType = "role.created"
+	EventTypeRoleDeleted           EventType = "role.deleted"
+	EventTypeRoleUpdated           EventType = "role.updated"
+	EventTypeSpaceCreated          EventType = "space.created"
+	EventTypeSpaceDeleted          EventType = "space.deleted"
+	EventTypeSpaceInvited          EventType = "space.invited"
+	EventTypeSpaceUninvited        EventType = "space.uninvited"
+	EventTypeSpaceUpdated          EventType = "space.updated"
+	EventTypeThreadCreated         EventType = "thread.created"
+	EventTypeThreadDeleted         EventType = "thread.deleted"
+	EventTypeThreadUpdated         EventType = "thread.updated"
+	EventTypeUnreadChanged         EventType = "unread.changed"
 )
 
 // Defines values for GoneConversationState.
@@ -275,6 +276,11 @@ const (
 	RoleOwner  Role = "owner"
 )
 
+// Defines values for SendCommandType.
+const (
+	SendCommandTypeCommand SendCommandType = "command"
+)
+
 // Defines values for SendCustomType.
 const (
 	SendCustomTypeCustom SendCustomType = "custom"
@@ -318,6 +324,17 @@ const (
 	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
+
+// AcceptedCommand A command that was accepted.
+type AcceptedCommand struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// ID The id of the command: `command_id` of its event.
+	ID string `json:"id"`
+}
 
 // AddMembers The users to add, and their role.
 type AddMembers struct {
@@ -389,6 +406,17 @@ type Burning struct {
 //
 // Example: c-1
 type ClientID = string
+
+// CommandBody The body of a `command`.
+type CommandBody struct {
+	// Action What is to be done, as your application defines it.
+	//
+	// Example: typing
+	Action string `json:"action"`
+
+	// Params A JSON object defined by the application.
+	Params *FreeObject `json:"params,omitempty"`
+}
 
 // Conversation A conversation, with the caller's view of it.
 type Conversation struct {
@@ -651,6 +679,9 @@ type ErasurePage struct {
 
 // Event Which members it has depends on its type; see the OpenAPI document.
 type Event struct {
+	// Action The action of the command.
+	Action *string `json:"action,omitempty"`
+
 	// Actor The user who caused it.
 	Actor *string `json:"actor,omitempty"`
 
@@ -672,13 +703,19 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	BurnAt *Timestamp `json:"burn_at,omitempty"`
 
+	// ClientID The client_id of the command, if any.
+	ClientID *string `json:"client_id,omitempty"`
+
+	// CommandID The id of the command.
+	CommandID *string `json:"command_id,omitempty"`
+
 	// ConversationID Missing if the event concerns a space itself.
 	ConversationID *string `json:"conversation_id,omitempty"`
 
 	// FirstSeq The first seq that is left.
 	FirstSeq *int64 `json:"first_seq,omitempty"`
 
-	// ID The cursor of this event.
+	// ID The cursor of this event; empty in a command.
 	ID string `json:"id"`
 
 	// LastActivityAt RFC 3339, UTC, with milliseconds.
@@ -712,6 +749,9 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
 
+	// Params A JSON object defined by the application.
+	Params *FreeObject `json:"params,omitempty"`
+
 	// Pinned The user's own setting, if it changed.
 	Pinned *bool `json:"pinned,omitempty"`
 
@@ -732,6 +772,9 @@ type Event struct {
 
 	// Sender The sender of the message.
 	Sender *string `json:"sender,omitempty"`
+
+	// SenderDevice The device that sent the command, if known.
+	SenderDevice *string `json:"sender_device,omitempty"`
 
 	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
@@ -1907,6 +1950,26 @@ type SendBurn struct {
 	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 }
+
+// SendCommand A command, which is not stored.
+type SendCommand struct {
+	// Body The body of a `command`.
+	Body CommandBody `json:"body"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// To The only users who receive it; all if missing.
+	To *[]UserID `json:"to,omitempty"`
+
+	// Type Always `command`.
+	Type SendCommandType `json:"type"`
+}
+
+// SendCommandType Always `command`.
+type SendCommandType string
 
 // SendCustom A message defined by the application.
 type SendCustom struct {
@@ -3098,6 +3161,40 @@ func (t *SendMessage) MergeSendCustom(v SendCustom) error {
 	return err
 }
 
+// AsSendCommand returns the union data inside the SendMessage as a SendCommand
+func (t SendMessage) AsSendCommand() (SendCommand, error) {
+	var body SendCommand
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendCommand overwrites any union data inside the SendMessage as the provided SendCommand
+func (t *SendMessage) FromSendCommand(v SendCommand) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"command"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendCommand performs a merge with any union data inside the SendMessage, using the provided SendCommand
+func (t *SendMessage) MergeSendCommand(v SendCommand) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"command"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 func (t SendMessage) Discriminator() (string, error) {
 	var discriminator struct {
 		Discriminator string `json:"type"`
@@ -3112,6 +3209,8 @@ func (t SendMessage) ValueByDiscriminator() (interface{}, error) {
 		return nil, err
 	}
 	switch discriminator {
+	case "command":
+		return t.AsSendCommand()
 	case "custom":
 		return t.AsSendCustom()
 	case "location":
@@ -8567,6 +8666,20 @@ func (response SendMessage201JSONResponse) VisitSendMessageResponse(w http.Respo
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendMessage202JSONResponse AcceptedCommand
+
+func (response SendMessage202JSONResponse) VisitSendMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
 }

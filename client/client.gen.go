@@ -38,6 +38,7 @@ const (
 	EventTypeChannelDeleted        EventType = "channel.deleted"
 	EventTypeChannelOpened         EventType = "channel.opened"
 	EventTypeChannelUpdated        EventType = "channel.updated"
+	EventTypeCommand               EventType = "command"
 	EventTypeConversationCreated   EventType = "conversation.created"
 	EventTypeConversationDeleted   EventType = "conversation.deleted"
 	EventTypeConversationHidden    EventType = "conversation.hidden"
@@ -276,6 +277,11 @@ const (
 	RoleOwner  Role = "owner"
 )
 
+// Defines values for SendCommandType.
+const (
+	SendCommandTypeCommand SendCommandType = "command"
+)
+
 // Defines values for SendCustomType.
 const (
 	SendCustomTypeCustom SendCustomType = "custom"
@@ -319,6 +325,17 @@ const (
 	DeleteConversationParamsScopeEveryone DeleteConversationParamsScope = "everyone"
 	DeleteConversationParamsScopeMe       DeleteConversationParamsScope = "me"
 )
+
+// AcceptedCommand A command that was accepted.
+type AcceptedCommand struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// ID The id of the command: `command_id` of its event.
+	ID string `json:"id"`
+}
 
 // AddMembers The users to add, and their role.
 type AddMembers struct {
@@ -390,6 +407,17 @@ type Burning struct {
 //
 // Example: c-1
 type ClientID = string
+
+// CommandBody The body of a `command`.
+type CommandBody struct {
+	// Action What is to be done, as your application defines it.
+	//
+	// Example: typing
+	Action string `json:"action"`
+
+	// Params A JSON object defined by the application.
+	Params *FreeObject `json:"params,omitempty"`
+}
 
 // Conversation A conversation, with the caller's view of it.
 type Conversation struct {
@@ -652,6 +680,9 @@ type ErasurePage struct {
 
 // Event Which members it has depends on its type; see the OpenAPI document.
 type Event struct {
+	// Action The action of the command.
+	Action *string `json:"action,omitempty"`
+
 	// Actor The user who caused it.
 	Actor *string `json:"actor,omitempty"`
 
@@ -673,13 +704,19 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	BurnAt *Timestamp `json:"burn_at,omitempty"`
 
+	// ClientID The client_id of the command, if any.
+	ClientID *string `json:"client_id,omitempty"`
+
+	// CommandID The id of the command.
+	CommandID *string `json:"command_id,omitempty"`
+
 	// ConversationID Missing if the event concerns a space itself.
 	ConversationID *string `json:"conversation_id,omitempty"`
 
 	// FirstSeq The first seq that is left.
 	FirstSeq *int64 `json:"first_seq,omitempty"`
 
-	// ID The cursor of this event.
+	// ID The cursor of this event; empty in a command.
 	ID string `json:"id"`
 
 	// LastActivityAt RFC 3339, UTC, with milliseconds.
@@ -713,6 +750,9 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
 
+	// Params A JSON object defined by the application.
+	Params *FreeObject `json:"params,omitempty"`
+
 	// Pinned The user's own setting, if it changed.
 	Pinned *bool `json:"pinned,omitempty"`
 
@@ -733,6 +773,9 @@ type Event struct {
 
 	// Sender The sender of the message.
 	Sender *string `json:"sender,omitempty"`
+
+	// SenderDevice The device that sent the command, if known.
+	SenderDevice *string `json:"sender_device,omitempty"`
 
 	// Seq The seq of the message.
 	Seq *int64 `json:"seq,omitempty"`
@@ -1908,6 +1951,26 @@ type SendBurn struct {
 	// UnreadTTLSeconds How long the message stays unread, counted from sending.
 	UnreadTTLSeconds *int64 `json:"unread_ttl_seconds,omitempty"`
 }
+
+// SendCommand A command, which is not stored.
+type SendCommand struct {
+	// Body The body of a `command`.
+	Body CommandBody `json:"body"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// To The only users who receive it; all if missing.
+	To []UserID `json:"to,omitempty"`
+
+	// Type Always `command`.
+	Type SendCommandType `json:"type"`
+}
+
+// SendCommandType Always `command`.
+type SendCommandType string
 
 // SendCustom A message defined by the application.
 type SendCustom struct {
@@ -3632,6 +3695,40 @@ func (t *SendMessage) MergeSendCustom(v SendCustom) error {
 	return err
 }
 
+// AsSendCommand returns the union data inside the SendMessage as a SendCommand
+func (t SendMessage) AsSendCommand() (SendCommand, error) {
+	var body SendCommand
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendCommand overwrites any union data inside the SendMessage as the provided SendCommand
+func (t *SendMessage) FromSendCommand(v SendCommand) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"command"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendCommand performs a merge with any union data inside the SendMessage, using the provided SendCommand
+func (t *SendMessage) MergeSendCommand(v SendCommand) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"command"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 func (t SendMessage) Discriminator() (string, error) {
 	var discriminator struct {
 		Discriminator string `json:"type"`
@@ -3646,6 +3743,8 @@ func (t SendMessage) ValueByDiscriminator() (interface{}, error) {
 		return nil, err
 	}
 	switch discriminator {
+	case "command":
+		return t.AsSendCommand()
 	case "custom":
 		return t.AsSendCustom()
 	case "location":
@@ -4212,6 +4311,22 @@ type ClientInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
+	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+	// as "is typing". It goes to the streams that are open at that moment, of the users who
+	// receive the messages of the conversation, as the event `command`. It is never
+	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+	// same permission as a message and is refused like one, but neither waits for slow
+	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+	// it is 404 `conversation_not_found`.
+	//
+	// With `to`, only those users receive a command, on their own other devices too if they
+	// are the sender. Users who are not there are ignored: the answer does not say who
+	// received it. A stream that is slow or still catching up loses commands rather than
+	// events. A `client_id` is not remembered: a repetition is delivered again, with
+	// another `command_id`, and recipients may recognize it by its `client_id`. By
+	// default a user may send 20 commands a second, with bursts of 40; more are 429
+	// `rate_limited`.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
@@ -4236,6 +4351,22 @@ type ClientInterface interface {
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
+	//
+	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+	// as "is typing". It goes to the streams that are open at that moment, of the users who
+	// receive the messages of the conversation, as the event `command`. It is never
+	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+	// same permission as a message and is refused like one, but neither waits for slow
+	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+	// it is 404 `conversation_not_found`.
+	//
+	// With `to`, only those users receive a command, on their own other devices too if they
+	// are the sender. Users who are not there are ignored: the answer does not say who
+	// received it. A stream that is slow or still catching up loses commands rather than
+	// events. A `client_id` is not remembered: a repetition is delivered again, with
+	// another `command_id`, and recipients may recognize it by its `client_id`. By
+	// default a user may send 20 commands a second, with bursts of 40; more are 429
+	// `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4355,6 +4486,10 @@ type ClientInterface interface {
 	// `cursor`, it resumes after that event: first missed events, then new ones, with no
 	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
+	//
+	// Events that are not in the log, `command`, have no `id:`. They come once, only while
+	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
+	// id of the event before as `lastEventId`: do not take it for the id of a command.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -5840,6 +5975,22 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
+// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+// as "is typing". It goes to the streams that are open at that moment, of the users who
+// receive the messages of the conversation, as the event `command`. It is never
+// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+// same permission as a message and is refused like one, but neither waits for slow
+// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+// it is 404 `conversation_not_found`.
+//
+// With `to`, only those users receive a command, on their own other devices too if they
+// are the sender. Users who are not there are ignored: the answer does not say who
+// received it. A stream that is slow or still catching up loses commands rather than
+// events. A `client_id` is not remembered: a repetition is delivered again, with
+// another `command_id`, and recipients may recognize it by its `client_id`. By
+// default a user may send 20 commands a second, with bursts of 40; more are 429
+// `rate_limited`.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
@@ -5874,6 +6025,22 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
+//
+// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+// as "is typing". It goes to the streams that are open at that moment, of the users who
+// receive the messages of the conversation, as the event `command`. It is never
+// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+// same permission as a message and is refused like one, but neither waits for slow
+// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+// it is 404 `conversation_not_found`.
+//
+// With `to`, only those users receive a command, on their own other devices too if they
+// are the sender. Users who are not there are ignored: the answer does not say who
+// received it. A stream that is slow or still catching up loses commands rather than
+// events. A `client_id` is not remembered: a repetition is delivered again, with
+// another `command_id`, and recipients may recognize it by its `client_id`. By
+// default a user may send 20 commands a second, with bursts of 40; more are 429
+// `rate_limited`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6093,6 +6260,10 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // `cursor`, it resumes after that event: first missed events, then new ones, with no
 // gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
+//
+// Events that are not in the log, `command`, have no `id:`. They come once, only while
+// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
+// id of the event before as `lastEventId`: do not take it for the id of a command.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -13637,6 +13808,22 @@ type ClientWithResponsesInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
+	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+	// as "is typing". It goes to the streams that are open at that moment, of the users who
+	// receive the messages of the conversation, as the event `command`. It is never
+	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+	// same permission as a message and is refused like one, but neither waits for slow
+	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+	// it is 404 `conversation_not_found`.
+	//
+	// With `to`, only those users receive a command, on their own other devices too if they
+	// are the sender. Users who are not there are ignored: the answer does not say who
+	// received it. A stream that is slow or still catching up loses commands rather than
+	// events. A `client_id` is not remembered: a repetition is delivered again, with
+	// another `command_id`, and recipients may recognize it by its `client_id`. By
+	// default a user may send 20 commands a second, with bursts of 40; more are 429
+	// `rate_limited`.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
@@ -13661,6 +13848,22 @@ type ClientWithResponsesInterface interface {
 	// members sorted by name, no white space. `push` may be up to the same size, and so
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
+	//
+	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+	// as "is typing". It goes to the streams that are open at that moment, of the users who
+	// receive the messages of the conversation, as the event `command`. It is never
+	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+	// same permission as a message and is refused like one, but neither waits for slow
+	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+	// it is 404 `conversation_not_found`.
+	//
+	// With `to`, only those users receive a command, on their own other devices too if they
+	// are the sender. Users who are not there are ignored: the answer does not say who
+	// received it. A stream that is slow or still catching up loses commands rather than
+	// events. A `client_id` is not remembered: a repetition is delivered again, with
+	// another `command_id`, and recipients may recognize it by its `client_id`. By
+	// default a user may send 20 commands a second, with bursts of 40; more are 429
+	// `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13790,6 +13993,10 @@ type ClientWithResponsesInterface interface {
 	// `cursor`, it resumes after that event: first missed events, then new ones, with no
 	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
+	//
+	// Events that are not in the log, `command`, have no `id:`. They come once, only while
+	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
+	// id of the event before as `lastEventId`: do not take it for the id of a command.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -15219,6 +15426,8 @@ type SendMessageResponse struct {
 	JSON200 *Message
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Message
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *AcceptedCommand
 }
 
 // Status returns HTTPResponse.Status
@@ -17207,6 +17416,22 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
+// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+// as "is typing". It goes to the streams that are open at that moment, of the users who
+// receive the messages of the conversation, as the event `command`. It is never
+// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+// same permission as a message and is refused like one, but neither waits for slow
+// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+// it is 404 `conversation_not_found`.
+//
+// With `to`, only those users receive a command, on their own other devices too if they
+// are the sender. Users who are not there are ignored: the answer does not say who
+// received it. A stream that is slow or still catching up loses commands rather than
+// events. A `client_id` is not remembered: a repetition is delivered again, with
+// another `command_id`, and recipients may recognize it by its `client_id`. By
+// default a user may send 20 commands a second, with bursts of 40; more are 429
+// `rate_limited`.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/conversations/{conversation}/messages (the `SendMessage` operationId).
@@ -17237,6 +17462,22 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // members sorted by name, no white space. `push` may be up to the same size, and so
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
+//
+// A **command** (`type` `command`) is not stored: it is for what matters only now, such
+// as "is typing". It goes to the streams that are open at that moment, of the users who
+// receive the messages of the conversation, as the event `command`. It is never
+// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
+// same permission as a message and is refused like one, but neither waits for slow
+// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
+// it is 404 `conversation_not_found`.
+//
+// With `to`, only those users receive a command, on their own other devices too if they
+// are the sender. Users who are not there are ignored: the answer does not say who
+// received it. A stream that is slow or still catching up loses commands rather than
+// events. A `client_id` is not remembered: a repetition is delivered again, with
+// another `command_id`, and recipients may recognize it by its `client_id`. By
+// default a user may send 20 commands a second, with bursts of 40; more are 429
+// `rate_limited`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17426,6 +17667,10 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // `cursor`, it resumes after that event: first missed events, then new ones, with no
 // gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
+//
+// Events that are not in the log, `command`, have no `id:`. They come once, only while
+// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
+// id of the event before as `lastEventId`: do not take it for the id of a command.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -19230,6 +19475,13 @@ func ParseSendMessageResponse(rsp *http.Response) (*SendMessageResponse, error) 
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest AcceptedCommand
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
 
 	}
 

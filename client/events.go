@@ -236,7 +236,7 @@ func (s *stream) take(b block) (ending, bool) {
 		if err := json.Unmarshal(b.data, &event); err != nil {
 			return ending{err: fmt.Errorf("client: decode an event: %w", err), final: true}, false
 		}
-		if s.fresh(event.Type, b) && !s.yield(event, nil) {
+		if s.fresh(event, b) && !s.yield(event, nil) {
 			return ending{stopped: true}, false
 		}
 	}
@@ -250,14 +250,15 @@ func (s *stream) take(b block) (ending, bool) {
 }
 
 // fresh reports whether an event was not yielded yet. Events of the stream itself, ready
-// and reset, have the id of the event before them. Events without an id are never
-// replayed.
-func (s *stream) fresh(kind EventType, b block) bool {
+// and reset, have the id of the event before them. Events that are not in the log, such as
+// commands, have no ID and are never replayed. Their block has an id if a heartbeat came
+// before them: a cursor that may have been seen.
+func (s *stream) fresh(event Event, b block) bool {
 	switch {
-	case kind == EventTypeReset:
+	case event.Type == EventTypeReset:
 		s.seen = newSeen()
 		return true
-	case kind == EventTypeReady || !b.hasID:
+	case event.Type == EventTypeReady || event.ID == "":
 		return true
 	default:
 		return s.seen.add(b.id)

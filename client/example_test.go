@@ -105,6 +105,42 @@ func ExampleClient_Events() {
 	// message.created {"text":"three"}
 }
 
+// A command reaches those who are there now. It is not stored.
+func ExampleClient_Command() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "Hello Bob"}}); err != nil {
+		log.Fatal(err)
+	}
+
+	for event, err := range bob.Events(ctx, client.EventsOptions{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		if event.Type == client.EventTypeReady {
+			if _, err := alice.Command(ctx, "@bob", client.SendCommand{Body: client.CommandBody{Action: "typing"}}); err != nil {
+				log.Fatal(err)
+			}
+		}
+		if event.Type == client.EventTypeCommand {
+			fmt.Println(*event.Sender, "is", *event.Action)
+			break
+		}
+	}
+
+	// Output:
+	// alice is typing
+}
+
 // A revoked message is a tombstone for everyone: it keeps its place in the conversation
 // and loses its content.
 func ExampleClient_revoke() {

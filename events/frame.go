@@ -19,6 +19,9 @@ const (
 	Reset im.EventType = "reset"
 )
 
+// Command is the type of a message that is not stored, a [Transient].
+const Command im.EventType = "command"
+
 // Encode returns the JSON of an event. cursor is the id of the event. Events of type
 // [Ready] and [Reset] have nothing but Position, Type and At.
 type Encode func(e im.Event, cursor string) []byte
@@ -34,7 +37,7 @@ type Frame struct {
 	// transient is the number of a transient event, 0 for events of the log. Such a frame
 	// has no cursor, and its position means nothing.
 	transient uint64
-	wire   atomic.Pointer[wire]
+	wire      atomic.Pointer[wire]
 	// selfErasure says when the message burns or expires, nil if it does not.
 	selfErasure atomic.Pointer[selfErasure]
 

@@ -48,8 +48,8 @@ type Subscription struct {
 	joined im.Position
 	// queue are frames for Serve, and batch those that it is writing. Both hold their
 	// frames, so that retractions find them.
-	queue []*Frame
-	batch []*Frame
+	queue      []*Frame
+	batch      []*Frame
 	transients int // how many frames of queue are of transient events
 	// transientsLost is the number of the newest transient event that must not be written.
 	transientsLost atomic.Uint64

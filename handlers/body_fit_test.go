@@ -12,7 +12,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/jsonscan"
 )
 
@@ -27,9 +26,9 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 			g := &bodyMaker{rand.New(rand.NewPCG(1, uint64(len(operation))))}
 			accepted, valid, refused := 0, 0, 0
 			hot := slices.Contains([]string{"sendMessage", "sendReceipts", "revokeMessage"}, operation)
-			bodies := testsize.Pick(300, 100)
+			bodies := 300
 			if hot {
-				bodies = testsize.Pick(5000, 1500)
+				bodies = 5000
 			}
 			for range bodies {
 				v := g.value(rule.schema, 0)

@@ -26,6 +26,9 @@ func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject
 	if err != nil {
 		return nil, err
 	}
+	if d.Type == 0 { // the only type of the document that is not stored
+		return s.command(ctx, ref, raw)
+	}
 	return s.send(ctx, ref, d)
 }
 
@@ -77,7 +80,7 @@ func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
 	case "type":
 		var text string
 		text, err = jsonscan.Unquote(v)
-		d.Type, _ = im.ParseMessageType(text) // the body has been validated
+		d.Type, _ = im.ParseMessageType(text) // 0 for a command: the body has been validated
 	case "body":
 		d.Body = v
 	case "ext":

@@ -91,6 +91,7 @@ func (b *buckets[K]) of(key K, now time.Time) *rate.Limiter {
 // limits are the rate limits of a server.
 type limits struct {
 	users     *buckets[im.UserID]
+	commands  *buckets[im.UserID]
 	addresses *buckets[netip.Addr]
 	proxies   []netip.Prefix
 	observe   func(by string)
@@ -105,14 +106,23 @@ func tooFast(wait time.Duration) error {
 
 // spend takes the cost of a request from the bucket of its user. Admins have no limit.
 func (l *limits) spend(p auth.Principal, cost int) error {
+	return l.take(l.users, "user", p, cost)
+}
+
+// spendCommand takes a token from the bucket of a user's commands. Admins have no limit.
+func (l *limits) spendCommand(p auth.Principal) error {
+	return l.take(l.commands, "command", p, 1)
+}
+
+func (l *limits) take(from *buckets[im.UserID], by string, p auth.Principal, cost int) error {
 	if p.Admin {
 		return nil
 	}
-	wait, ok := l.users.take(p.User, cost)
+	wait, ok := from.take(p.User, cost)
 	if ok {
 		return nil
 	}
-	l.observe("user")
+	l.observe(by)
 	return tooFast(wait)
 }
 

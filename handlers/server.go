@@ -37,10 +37,13 @@ type Options struct {
 	// Rate limits the requests of a user, and the failed authentications of an address, in
 	// requests a second. Bursts may be twice that. 0 sets no limit.
 	Rate float64
+	// CommandRate limits the commands of a user, in commands a second. Bursts may be twice
+	// that. 0 sets no limit but Rate, which commands count against, too.
+	CommandRate float64
 	// TrustedProxies are the proxies whose X-Forwarded-For is trusted. None by default.
 	TrustedProxies []netip.Prefix
-	// Limited is called for each request that a rate limit refuses, with "user" or
-	// "address". It may be nil.
+	// Limited is called for each request that a rate limit refuses, with "user", "command"
+	// or "address". It may be nil.
 	Limited func(by string)
 	// Now is the clock of the rate limits; time.Now if nil.
 	Now func() time.Time
@@ -88,8 +91,9 @@ func New(o Options) (*Server, http.Handler, error) {
 		o.Limited = func(string) {}
 	}
 	s.limits = limits{
-		users: newBuckets[im.UserID](o.Rate, o.Now), addresses: newBuckets[netip.Addr](o.Rate, o.Now),
-		proxies: o.TrustedProxies, observe: o.Limited,
+		users: newBuckets[im.UserID](o.Rate, o.Now), commands: newBuckets[im.UserID](o.CommandRate, o.Now),
+		addresses: newBuckets[netip.Addr](o.Rate, o.Now),
+		proxies:   o.TrustedProxies, observe: o.Limited,
 	}
 	s.bodies = bodyBudgets{
 		reading:  share{free: readingBytes, perUser: readingBytesPerUser, takenBy: make(map[im.UserID]int)},

@@ -56,7 +56,7 @@ func New(version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"operation"}),
 		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_rate_limited_total", Help: "Requests refused by a rate limit, by limit: user or address.",
+			Name: "imapi_rate_limited_total", Help: "Requests refused by a rate limit, by limit: user, command or address.",
 		}, []string{"by"}),
 
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -137,7 +137,7 @@ func New(version string) *Metrics {
 		}, func() float64 { return 1 }),
 	)
 	// A series that appears with its first value hides that value from rate().
-	for _, by := range []string{"user", "address"} {
+	for _, by := range []string{"user", "command", "address"} {
 		m.rateLimited.WithLabelValues(by)
 	}
 	return m
@@ -154,8 +154,8 @@ func (m *Metrics) Request(operation string, status int, took time.Duration) {
 	m.requestDuration.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// RateLimited counts a request refused by the rate limit of its user or its
-// address; by is "user" or "address".
+// RateLimited counts a request refused by a rate limit; by is "user", "command" or
+// "address".
 func (m *Metrics) RateLimited(by string) { m.rateLimited.WithLabelValues(by).Inc() }
 
 // Commit counts a commit of size writes.

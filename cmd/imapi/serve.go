@@ -47,7 +47,7 @@ type config struct {
 	logFormat             string
 	logLevel              slog.Level
 	origins               []string
-	rate                  rate
+	rate, commandRate     rate
 	trustedProxies        prefixes
 
 	algorithm, publicKey, jwksURL, issuer, audience string
@@ -80,6 +80,8 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
 	c.rate = 100
 	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
+	c.commandRate = 20
+	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the maximum `number` of commands a second of a user, such as 20/s; bursts may be twice that; 0 sets no limit but --rate, which commands count against, too")
 	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is trusted")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
@@ -410,7 +412,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
-		Rate: float64(c.rate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
+		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()

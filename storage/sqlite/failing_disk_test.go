@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
@@ -73,10 +72,10 @@ func TestFailingDisk(t *testing.T) {
 			hits.Add(1)
 			return f.err
 		})
-		waitRounds(testsize.Pick[int64](12, 5))
+		waitRounds(12)
 		waitFor(t, "no operation failed", func() bool { return t.Failed() || hits.Load() > 0 })
 		disk.Fail(nil)
-		waitRounds(testsize.Pick[int64](4, 2))
+		waitRounds(4)
 	}
 	close(enough)
 	clients.Wait()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/internal/testsize"
 )
 
 // erasures reads all pages of erasures.
@@ -111,7 +110,7 @@ func keys(list []im.ErasedMessage) []im.ErasureKey {
 // testErasuresBounded checks that each page looks at a bounded number of erasures, even if
 // the user can see few of many.
 func testErasuresBounded(w *world) {
-	n := testsize.Pick(9000, 4500)
+	const n = 9000
 	busy, quiet := w.group(im.HistoryAll, "bob"), w.group(im.HistoryAll, "alice")
 	var want []im.ErasureKey
 	w.write(func(tx im.Tx) error {

@@ -1,0 +1,28 @@
+package client
+
+import (
+	"context"
+	"fmt"
+)
+
+// Command sends a command to a conversation, given by its id or as "@user": a message that
+// is not stored and that only open streams receive, as an event of type [EventTypeCommand].
+// The Type of the command need not be set. Command makes one attempt: what matters only now
+// is not worth another one later.
+//
+// The error is a [*Problem] if the server refused the command.
+func (c *Client) Command(ctx context.Context, conversation string, command SendCommand) (AcceptedCommand, error) {
+	command.Type = SendCommandTypeCommand
+	var body SendMessage
+	if err := body.FromSendCommand(command); err != nil {
+		return AcceptedCommand{}, fmt.Errorf("client: encode the command: %w", err)
+	}
+	response, err := c.SendMessageWithResponse(ctx, conversation, nil, body)
+	switch {
+	case err != nil:
+		return AcceptedCommand{}, err
+	case response.JSON202 == nil:
+		return AcceptedCommand{}, fmt.Errorf("client: unexpected status %s", response.Status())
+	}
+	return *response.JSON202, nil
+}
