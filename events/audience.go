@@ -246,6 +246,11 @@ func (a *audience) follow(c *conversation, e *im.Event) {
 		if u := a.users[e.User]; u != nil {
 			a.recheck(u)
 		}
+	case e.Type == im.ConversationCreated && e.To != "":
+		// The user has become a member of a direct conversation that the other one had alone.
+		if u := a.users[e.To]; u != nil {
+			a.recheck(u)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/jsonscan"
 )
 
@@ -26,9 +27,9 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 			g := &bodyMaker{rand.New(rand.NewPCG(1, uint64(len(operation))))}
 			accepted, valid, refused := 0, 0, 0
 			hot := slices.Contains([]string{"sendMessage", "sendReceipts", "revokeMessage"}, operation)
-			bodies := 300
+			bodies := testsize.Pick(300, 100)
 			if hot {
-				bodies = 5000
+				bodies = testsize.Pick(5000, 1500)
 			}
 			for range bodies {
 				v := g.value(rule.schema, 0)

@@ -160,15 +160,15 @@ func TestImportLinesTakeLittleMemory(t *testing.T) {
 	)
 	least := run("{}")
 	for name, text := range map[string]string{
-		"empty objects":  filled(line, begin+"[{}", ",{}", "]}}"),
-		"many names":     numbered(60_000, begin+"{", `"%d":0`, "}}}"),
-		"mentions":       filled(line, `{"mentions":["a"`, `,"a"`, "]}"),
-		"members":        filled(line, group+`{"user":"a"}`, `,{"user":"a"}`, "]}}"),
-		"many members":   numbered(9000, group, `{"user":"u%d","stays":[{"from_seq":1}]}`, `],"x":1}}`),
-		"stays":          filled(line, group+`{"user":"a","stays":[{"from_seq":1}`, `,{"from_seq":1}`, `],"x":1}]}}`),
-		"unknown":        numbered(60_000, "{", `"x%d":{}`, "}"),
-		"nested":         filled(line, begin+"[0", ","+strings.Repeat("[", 55)+strings.Repeat("]", 55), "]}}"),
-		"an escaped one": filled(line, `{"sender":"`, `\u0061`, `"}`),
+		"empty objects":   filled(line, begin+"[{}", ",{}", "]}}"),
+		"many names":      numbered(60_000, begin+"{", `"%d":0`, "}}}"),
+		"mentions":        filled(line, `{"mentions":["a"`, `,"a"`, "]}"),
+		"members":         filled(line, group+`{"user":"a"}`, `,{"user":"a"}`, "]}}"),
+		"many members":    numbered(9000, group, `{"user":"u%d","stays":[{"from_seq":1}]}`, `],"x":1}}`),
+		"stays":           filled(line, group+`{"user":"a","stays":[{"from_seq":1}`, `,{"from_seq":1}`, `],"x":1}]}}`),
+		"unknown fields":  numbered(60_000, "{", `"x%d":{}`, "}"),
+		"nested":          filled(line, begin+"[0", ","+strings.Repeat("[", 55)+strings.Repeat("]", 55), "]}}"),
+		"an escaped name": filled(line, `{"sender":"`, `\u0061`, `"}`),
 	} {
 		got := run(text)
 		perByte := (float64(got) - float64(least) - besides) / float64(len(text))
@@ -212,18 +212,18 @@ func TestBodyLimits(t *testing.T) {
 		status             int
 		code               string
 	}{
-		"a message":                        {w, "POST", toBob, padded(text, 108544), 201, ""},
-		"a message, one over":              {w, "POST", toBob, padded(text, 108545), 413, "body_too_large"},
-		"all of a message escaped":         {w, "POST", toBob, escaped(5120), 201, ""},
-		"all of a message, one over":       {w, "POST", toBob, escaped(5121), 413, "message_too_large"},
-		"all of a large message":           {large, "POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 90_000) + `"}}`, 201, ""},
-		"a large message":                  {large, "POST", toBob, padded(text, 1<<20), 201, ""},
-		"a large message, one over":        {large, "POST", toBob, padded(text, 1<<20+1), 413, "body_too_large"},
-		"a group":                          {w, "POST", "/v1/conversations", padded(`{"kind":"group","name":"x"}`, 1<<20), 201, ""},
-		"a group, one over":                {w, "POST", "/v1/conversations", padded(`{"kind":"group","name":"x"}`, 1<<20+1), 413, "body_too_large"},
-		"a small one":                      {w, "POST", "/v1/spaces", padded(`{"name":"x"}`, 64<<10), 201, ""},
-		"a small one, one over":            {w, "POST", "/v1/spaces", padded(`{"name":"x"}`, 64<<10+1), 413, "body_too_large"},
-		"a body where there is to be none": {w, "POST", "/v1/unread/clear", padded(block, 1<<20), 200, ""},
+		"a message":                             {w, "POST", toBob, padded(text, 108544), 201, ""},
+		"a message, one byte over":              {w, "POST", toBob, padded(text, 108545), 413, "body_too_large"},
+		"the largest message, escaped":          {w, "POST", toBob, escaped(5120), 201, ""},
+		"a message one byte over, escaped":      {w, "POST", toBob, escaped(5121), 413, "message_too_large"},
+		"the largest message of a larger limit": {large, "POST", toBob, `{"type":"text","body":{"text":"` + strings.Repeat("x", 90_000) + `"}}`, 201, ""},
+		"a large request body":                  {large, "POST", toBob, padded(text, 1<<20), 201, ""},
+		"a large request body, one byte over":   {large, "POST", toBob, padded(text, 1<<20+1), 413, "body_too_large"},
+		"a group":                               {w, "POST", "/v1/conversations", padded(`{"kind":"group","name":"x"}`, 1<<20), 201, ""},
+		"a group, one byte over":                {w, "POST", "/v1/conversations", padded(`{"kind":"group","name":"x"}`, 1<<20+1), 413, "body_too_large"},
+		"the default limit":                     {w, "POST", "/v1/spaces", padded(`{"name":"x"}`, 64<<10), 201, ""},
+		"the default limit, one byte over":      {w, "POST", "/v1/spaces", padded(`{"name":"x"}`, 64<<10+1), 413, "body_too_large"},
+		"a body where none is allowed":          {w, "POST", "/v1/unread/clear", padded(block, 1<<20), 200, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, length := range []int64{int64(len(c.body)), -1} {

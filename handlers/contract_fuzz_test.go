@@ -16,6 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // These tests make requests from the OpenAPI document, valid and invalid ones, by every
@@ -40,7 +41,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		w *world
 		s *things
 	)
-	for seed := range uint64(4000) {
+	for seed := range testsize.Pick[uint64](4000, 2000) {
 		if seed%500 == 0 { // by now much of it is deleted
 			w = newWorld(t)
 			s = newThings(w)

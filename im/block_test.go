@@ -28,15 +28,15 @@ func TestWhatABlockStops(t *testing.T) {
 		act  func(w *world, mine, hers im.Message) error
 		want string
 	}{
-		"writes": {func(w *world, _, _ im.Message) error {
+		"sends a direct message": {func(w *world, _, _ im.Message) error {
 			_, err := w.Send(w.ctx, as("bob"), ref, text("hi"))
 			return err
 		}, "403 blocked"},
-		"writes by id": {func(w *world, mine, _ im.Message) error {
+		"sends by the conversation's id": {func(w *world, mine, _ im.Message) error {
 			_, err := w.Send(w.ctx, as("bob"), byID(mine.Conversation), text("hi"))
 			return err
 		}, "403 blocked"},
-		"repeats what was sent before": {func(w *world, mine, _ im.Message) error {
+		"repeats a message from before the block": {func(w *world, mine, _ im.Message) error {
 			d := text("mine")
 			d.ClientID = "before"
 			sent, err := w.Send(w.ctx, as("bob"), ref, d)
@@ -45,23 +45,23 @@ func TestWhatABlockStops(t *testing.T) {
 			}
 			return err
 		}, "ok"},
-		"creates a group with her": {func(w *world, _, _ im.Message) error {
+		"creates a group with alice": {func(w *world, _, _ im.Message) error {
 			_, err := w.CreateGroup(w.ctx, as("bob"), im.GroupDraft{Name: "g", Members: []im.UserID{"alice"}})
 			return err
 		}, "403 blocked"},
-		"keeps for longer":       {patch(keep(31 * day)), "403 blocked"},
-		"keeps for ever":         {patch(keep(0)), "403 blocked"},
-		"keeps as the server":    {patch(im.ConversationPatch{Retention: &byServer}), "403 blocked"},
-		"keeps for as long":      {patch(keep(30 * day)), "ok"},
-		"keeps for less":         {patch(keep(29 * day)), "ok"},
-		"never lets expire":      {patch(expire(0)), "403 blocked"},
-		"lets expire later":      {patch(expire(2 * time.Hour)), "403 blocked"},
-		"lets expire as soon":    {patch(expire(time.Hour)), "ok"},
-		"lets expire sooner":     {patch(expire(time.Minute)), "ok"},
-		"pins":                   {patch(im.ConversationPatch{Pinned: new(true)}), "ok"},
-		"mutes":                  {patch(im.ConversationPatch{Muted: new(true)}), "ok"},
-		"pins and keeps longer":  {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(2 * time.Hour)}), "403 blocked"},
-		"pins and keeps shorter": {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(time.Minute)}), "ok"},
+		"sets a longer retention":           {patch(keep(31 * day)), "403 blocked"},
+		"sets retention for ever":           {patch(keep(0)), "403 blocked"},
+		"takes the server's retention":      {patch(im.ConversationPatch{Retention: &byServer}), "403 blocked"},
+		"sets the same retention":           {patch(keep(30 * day)), "ok"},
+		"sets a shorter retention":          {patch(keep(29 * day)), "ok"},
+		"switches expiry off":               {patch(expire(0)), "403 blocked"},
+		"sets a later expiry":               {patch(expire(2 * time.Hour)), "403 blocked"},
+		"sets the same expiry":              {patch(expire(time.Hour)), "ok"},
+		"sets an earlier expiry":            {patch(expire(time.Minute)), "ok"},
+		"pins":                              {patch(im.ConversationPatch{Pinned: new(true)}), "ok"},
+		"mutes":                             {patch(im.ConversationPatch{Muted: new(true)}), "ok"},
+		"pins and sets a longer retention":  {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(2 * time.Hour)}), "403 blocked"},
+		"pins and sets a shorter retention": {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(time.Minute)}), "ok"},
 		"revokes": {func(w *world, mine, _ im.Message) error {
 			_, err := w.Revoke(w.ctx, as("bob"), mine.ID, im.RevokeNote{})
 			return err
@@ -79,12 +79,12 @@ func TestWhatABlockStops(t *testing.T) {
 			w.read("bob", ref, hers.ID)
 			return nil
 		}, "ok"},
-		"speaks in a group": {func(w *world, _, _ im.Message) error {
+		"sends to a shared group": {func(w *world, _, _ im.Message) error {
 			g := w.group(im.HistoryAll, "carol", "alice", "bob")
 			_, err := w.Send(w.ctx, as("bob"), byID(g), mentioning("alice"))
 			return err
 		}, "ok"},
-		"kicks in a group": {func(w *world, _, _ im.Message) error {
+		"removes alice from a shared group": {func(w *world, _, _ im.Message) error {
 			g := w.group(im.HistoryAll, "bob", "carol")
 			w.add(g, "bob", im.Admin, "carol")
 			_, err := w.SetRole(w.ctx, as("bob"), byID(g), "carol", im.Admin)
@@ -92,11 +92,11 @@ func TestWhatABlockStops(t *testing.T) {
 			w.add(g, "carol", im.Member, "alice")
 			return w.RemoveMember(w.ctx, as("bob"), byID(g), "alice")
 		}, "ok"},
-		"is written to": {func(w *world, _, _ im.Message) error {
+		"receives a direct message": {func(w *world, _, _ im.Message) error {
 			_, err := w.Send(w.ctx, as("alice"), direct("bob"), text("hi"))
 			return err
 		}, "ok"},
-		"is added": {func(w *world, _, _ im.Message) error {
+		"is added to a group": {func(w *world, _, _ im.Message) error {
 			_, err := w.CreateGroup(w.ctx, as("alice"), im.GroupDraft{Name: "g", Members: []im.UserID{"bob"}})
 			return err
 		}, "ok"},

@@ -158,7 +158,7 @@ func (w *channelWorld) step() {
 // channels that they could see when the events happened, from the log and from the hub's
 // audience.
 func TestChannelEventsReachTheirViewers(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range testsize.Pick[uint64](6, 3) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			w := &channelWorld{
 				world: newWorld(t), r: rand.New(rand.NewPCG(seed, 1)),

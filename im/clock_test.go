@@ -109,13 +109,13 @@ func TestWhichClockChangesAreJumps(t *testing.T) {
 		jumps []time.Duration // an hour apart
 		held  bool
 	}{
-		"none":                      {nil, false},
-		"a day":                     {[]time.Duration{day}, false},
-		"more than a day":           {[]time.Duration{day + time.Millisecond}, true},
-		"little by little":          {[]time.Duration{16 * time.Hour, 16 * time.Hour}, true},
-		"back":                      {[]time.Duration{-30 * day}, false},
-		"back, and forward again":   {[]time.Duration{-30 * day, 30 * day}, true},
-		"forward by hours and back": {[]time.Duration{20 * time.Hour, -20 * time.Hour, 20 * time.Hour, -20 * time.Hour}, false},
+		"no change":                             {nil, false},
+		"ahead by a day":                        {[]time.Duration{day}, false},
+		"ahead by more than a day":              {[]time.Duration{day + time.Millisecond}, true},
+		"ahead by more than a day in two steps": {[]time.Duration{16 * time.Hour, 16 * time.Hour}, true},
+		"back":                                  {[]time.Duration{-30 * day}, false},
+		"back, then forward again":              {[]time.Duration{-30 * day, 30 * day}, true},
+		"forward by hours and back, twice":      {[]time.Duration{20 * time.Hour, -20 * time.Hour, 20 * time.Hour, -20 * time.Hour}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := withClocks(t)

@@ -32,6 +32,9 @@ type Draft struct {
 	// VisibleTo is the only member who can see it, "" for all. Only an inserted message may
 	// have one.
 	VisibleTo UserID
+
+	// original is [Content.Original] of a rewritten message.
+	original string
 }
 
 // MaxClientID is the longest client_id, in bytes.
@@ -160,6 +163,10 @@ func (d Draft) stored() (*Content, error) {
 			out = append(out, ']')
 		}
 	}
+	if d.original != "" {
+		c.Original = d.original
+		out = AppendQuoted(append(out, `,"original":`...), d.original)
+	}
 	if len(d.Push) > 0 {
 		object(`,"push":`, d.Push)
 	}
@@ -214,6 +221,8 @@ func ParseContent(b []byte) (*Content, error) {
 			err = json.Unmarshal(value, &c.Mentions)
 		case "mention_all":
 			c.MentionAll = value[0] == 't'
+		case "original":
+			err = json.Unmarshal(value, &c.Original)
 		}
 		return err
 	})
@@ -221,6 +230,32 @@ func ParseContent(b []byte) (*Content, error) {
 		return nil, fmt.Errorf("stored content: %w", err)
 	}
 	return c, nil
+}
+
+// rewrittenFrom reports whether the pre-send hook made c of the content of a draft.
+func (c *Content) rewrittenFrom(given *Content) bool {
+	return c.Original != "" && c.Original == fingerprint(given.Sent)
+}
+
+// SentAs reports whether a request with this canonical JSON would be stored as c.
+func (c *Content) SentAs(sent []byte) bool {
+	if c.Original == "" {
+		return bytes.Equal(c.Sent, sent)
+	}
+	// An import of what an export wrote has the rewritten content and no fingerprint.
+	plain := append(make([]byte, 0, len(c.Sent)), '{')
+	err := eachStored(c.Sent, func(name, value []byte) error {
+		if string(name) == "original" {
+			return nil
+		}
+		if len(plain) > 1 {
+			plain = append(plain, ',')
+		}
+		plain = append(append(append(plain, '"'), name...), `":`...)
+		plain = append(plain, value...)
+		return nil
+	})
+	return err == nil && bytes.Equal(append(plain, '}'), sent)
 }
 
 var errStoredForm = errors.New("is not a canonical JSON object")

@@ -79,13 +79,13 @@ func TestPagesHoldTogether(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	for name, meanwhile := range map[string]func(*world, im.ID){
 		"renamed": func(w *world, id im.ID) { w.rename("alice", id) },
-		"inserted to": func(w *world, id im.ID) {
+		"a message inserted": func(w *world, id im.ID) {
 			w.must2(w.Insert(w.ctx, root, im.ImportMessage{
 				Conversation: id.String(), Sender: "alice", Type: im.Text, Body: []byte(`{"text":"old"}`),
 				CreatedAt: w.clock().Add(-90 * time.Millisecond),
 			}))
 		},
-		"said in": func(w *world, id im.ID) { w.say("alice", byID(id), "hi") },
+		"a message sent": func(w *world, id im.ID) { w.say("alice", byID(id), "hi") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -233,17 +233,17 @@ func TestConversationsOfAKind(t *testing.T) {
 // A client that returns finds every conversation that changed for it, whatever the change.
 func TestWhatChangedSince(t *testing.T) {
 	for name, act := range map[string]func(w *world, id im.ID, m im.Message){
-		"said":         func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
-		"revoked":      func(w *world, _ im.ID, m im.Message) { w.revoke("alice", m.ID) },
-		"read":         func(w *world, id im.ID, m im.Message) { w.read("bob", byID(id), m.ID) },
-		"hidden by id": func(w *world, id im.ID, m im.Message) { w.hide("bob", byID(id), m.ID) },
+		"a message sent": func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
+		"revoked":        func(w *world, _ im.ID, m im.Message) { w.revoke("alice", m.ID) },
+		"read":           func(w *world, id im.ID, m im.Message) { w.read("bob", byID(id), m.ID) },
+		"hidden by id":   func(w *world, id im.ID, m im.Message) { w.hide("bob", byID(id), m.ID) },
 		"cleared": func(w *world, id im.ID, _ im.Message) {
 			_, err := w.ClearUnread(w.ctx, as("bob"), byID(id))
 			w.must(err)
 		},
 		"hidden":       func(w *world, id im.ID, _ im.Message) { w.must(w.HideConversation(w.ctx, as("bob"), byID(id), false)) },
 		"member added": func(w *world, id im.ID, _ im.Message) { w.add(id, "alice", im.Member, "carol") },
-		"came back": func(w *world, id im.ID, _ im.Message) {
+		"member returned": func(w *world, id im.ID, _ im.Message) {
 			w.remove(id, "bob", "bob")
 			w.back(id, "alice", "bob")
 		},

@@ -26,12 +26,12 @@ func TestCounts(t *testing.T) {
 		},
 		// After the clock was set back, a new message is the newest activity, but lists do
 		// not go back.
-		"sent earlier": {
+		"sent with an earlier time": {
 			before,
 			im.Message{ID: 99, CreatedAt: at(30)},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 8, UpdatedAt: at(30), ListedAt: at(40), ListedID: 100, OldestAt: at(20)},
 		},
-		"sent to one": {
+		"visible to one user": {
 			before,
 			im.Message{ID: 101, CreatedAt: at(60), VisibleTo: "bob"},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 8, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(20)},
@@ -41,32 +41,32 @@ func TestCounts(t *testing.T) {
 			im.Message{ID: 101, CreatedAt: at(60), Quiet: true},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 7, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(20)},
 		},
-		"quiet and old": {
+		"quiet with an earlier time": {
 			before,
 			im.Message{ID: 5, CreatedAt: at(10), Quiet: true},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 7, UpdatedAt: at(50), ListedAt: at(40), ListedID: 100, OldestAt: at(10)},
 		},
-		"quiet, to one": {
+		"quiet and visible to one user": {
 			before,
 			im.Message{ID: 101, CreatedAt: at(60), Quiet: true, VisibleTo: "bob"},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 7, UpdatedAt: at(50), ListedAt: at(40), ListedID: 100, OldestAt: at(20)},
 		},
-		"under a seq of its own": {
+		"with a greater seq of its own": {
 			before,
 			im.Message{ID: 101, CreatedAt: at(60), Seq: 15, Quiet: true, VisibleTo: "bob"},
 			im.Counts{LastSeq: 15, FirstSeq: 4, Counted: 7, UpdatedAt: at(50), ListedAt: at(40), ListedID: 100, OldestAt: at(20)},
 		},
-		"under a seq that is taken": {
+		"with a seq that is taken": {
 			before,
 			im.Message{ID: 101, CreatedAt: at(60), Seq: 3, Quiet: true, VisibleTo: "bob"},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 7, UpdatedAt: at(50), ListedAt: at(40), ListedID: 100, OldestAt: at(20)},
 		},
-		"first": {
+		"the first message": {
 			im.Counts{FirstSeq: 1, UpdatedAt: at(50), ListedAt: at(50)},
 			im.Message{ID: 101, CreatedAt: at(60)},
 			im.Counts{LastSeq: 1, FirstSeq: 1, Counted: 1, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(60)},
 		},
-		"first of those left": {
+		"the first message after a trim": {
 			empty,
 			im.Message{ID: 101, CreatedAt: at(60), Seq: 20},
 			im.Counts{LastSeq: 20, FirstSeq: 20, Counted: 8, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(60)},
@@ -88,12 +88,12 @@ func TestMentioning(t *testing.T) {
 		users    []im.UserID
 		everyone bool
 	}{
-		"sent":          {im.Message{Sender: "alice", Content: content}, all, true},
-		"to nobody":     {im.Message{Sender: "alice", Content: &im.Content{}}, nil, false},
-		"to oneself":    {im.Message{Sender: "alice", Content: &im.Content{Mentions: []im.UserID{"alice"}}}, nil, false},
-		"quiet":         {im.Message{Sender: "alice", Content: content, Quiet: true}, nil, false},
-		"to one member": {im.Message{Sender: "alice", Content: content, VisibleTo: "bob"}, nil, false},
-		"erased":        {im.Message{Sender: "alice", State: im.Revoked}, nil, false},
+		"sent":                  {im.Message{Sender: "alice", Content: content}, all, true},
+		"without mentions":      {im.Message{Sender: "alice", Content: &im.Content{}}, nil, false},
+		"mentioning its sender": {im.Message{Sender: "alice", Content: &im.Content{Mentions: []im.UserID{"alice"}}}, nil, false},
+		"quiet":                 {im.Message{Sender: "alice", Content: content, Quiet: true}, nil, false},
+		"visible to one member": {im.Message{Sender: "alice", Content: content, VisibleTo: "bob"}, nil, false},
+		"erased":                {im.Message{Sender: "alice", State: im.Revoked}, nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			users, everyone := test.m.Mentioning()

@@ -32,10 +32,14 @@ type Entry struct {
 // one that they cannot see in the same way as one that does not exist.
 func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversation, Access, error) {
 	e, me, err := s.enterAs(r, actor, ref, "")
-	return e.Conversation, me, err
+	if err != nil {
+		return Conversation{}, Access{}, err
+	}
+	return e.Conversation, me, nil
 }
 
-// enterAs is enter, and also looks up a client_id of the actor.
+// enterAs is enter, and also looks up a client_id of the actor. It returns the entry of a
+// conversation that the actor cannot see with its refusal.
 func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
 	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
 	if ref.Peer != "" {
@@ -56,7 +60,7 @@ func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID s
 		return Entry{}, Access{}, err
 	}
 	if !me.Can(PermissionView) || e.Conversation.Kind == Space {
-		return Entry{}, Access{}, errUnknownConversation()
+		return e, Access{}, errUnknownConversation()
 	}
 	return e, me, nil
 }

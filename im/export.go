@@ -105,6 +105,7 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 		after = page[len(page)-1].User
 	}
 	last := head.Conversation.LastSeq
+	head.Members = withPeers(*head.Conversation, head.Members)
 	slices.SortFunc(head.Members, func(a, b Membership) int { return strings.Compare(string(a.User), string(b.User)) })
 	for i := range head.Members {
 		for j := range head.Members[i].Intervals {
@@ -116,6 +117,22 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 		}
 	}
 	return head, nil
+}
+
+// withPeers returns the members of a conversation with both users of a direct one. If all
+// messages of one were dropped, the other is not a member yet, but an import needs two.
+func withPeers(c Conversation, members []Membership) []Membership {
+	if c.Kind != Direct {
+		return members
+	}
+	for _, user := range c.Peers {
+		if !slices.ContainsFunc(members, func(m Membership) bool { return m.User == user }) {
+			members = append(members, Membership{
+				Conversation: c.ID, User: user, Role: Member, JoinedAt: c.CreatedAt, Intervals: []Interval{{FromSeq: 1}},
+			})
+		}
+	}
+	return members
 }
 
 // exported reports whether conversations of a kind are exported: those without a parent.

@@ -19,7 +19,7 @@ func TestHiddenIsGoneForMeAlone(t *testing.T) {
 		}, []string{"0", "2"}},
 		"by time": {func(sent []im.Message) im.HideDraft { return im.HideDraft{Before: sent[2].CreatedAt} }, []string{"2", "3"}},
 		"all":     {func([]im.Message) im.HideDraft { return im.HideDraft{All: true} }, nil},
-		"a time to come": {func([]im.Message) im.HideDraft {
+		"before a time in the future": {func([]im.Message) im.HideDraft {
 			return im.HideDraft{Before: epoch.Add(24 * time.Hour)}
 		}, nil},
 	} {
@@ -103,11 +103,11 @@ func TestHidingUnknownMessages(t *testing.T) {
 		ids  []string
 		want string
 	}{
-		"unknown":                 {"bob", []string{m.ID.String(), "0000000000001"}, "404 message_not_found"},
-		"not an id":               {"bob", []string{"x"}, "404 message_not_found"},
-		"of another conversation": {"bob", []string{elsewhere.ID.String()}, "404 message_not_found"},
-		"a stranger":              {"mallory", []string{m.ID.String()}, "404 conversation_not_found"},
-		"too many":                {"bob", make([]string, im.MaxHiddenIDs+1), "400 invalid_request"},
+		"an unknown id":                     {"bob", []string{m.ID.String(), "0000000000001"}, "404 message_not_found"},
+		"not an id":                         {"bob", []string{"x"}, "404 message_not_found"},
+		"a message of another conversation": {"bob", []string{elsewhere.ID.String()}, "404 message_not_found"},
+		"by a stranger":                     {"mallory", []string{m.ID.String()}, "404 conversation_not_found"},
+		"too many ids":                      {"bob", make([]string, im.MaxHiddenIDs+1), "400 invalid_request"},
 	} {
 		err := w.Hide(w.ctx, as(tt.user), byID(id), im.HideDraft{MessageIDs: tt.ids})
 		w.equal(name, answer(err), tt.want)
@@ -121,8 +121,8 @@ func TestAHiddenConversationComesBackWithANewMessage(t *testing.T) {
 		keep bool
 		said []string
 	}{
-		"with its messages": {false, []string{"new"}},
-		"without":           {true, []string{"old", "new"}},
+		"with its messages":    {false, []string{"new"}},
+		"without its messages": {true, []string{"old", "new"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

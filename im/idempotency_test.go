@@ -42,7 +42,7 @@ func TestSendingAgain(t *testing.T) {
 	}{
 		{"the same", on("bob", "phone"), byID(group), draft, "again"},
 		{"the same, on another device", on("bob", "laptop"), byID(group), draft, "again"},
-		{"encoded anew", as("bob"), byID(group), encodedAnew, "again"},
+		{"the same, encoded differently", as("bob"), byID(group), encodedAnew, "again"},
 		{"another text", as("bob"), byID(group), change(func(d *im.Draft) { d.Body = []byte(`{"name":"order"}`) }), "409 client_id_reused"},
 		{"another type", as("bob"), byID(group), change(func(d *im.Draft) { d.Type, d.Body = im.Text, []byte(`{"text":"hi"}`) }), "409 client_id_reused"},
 		{"another number literal", as("bob"), byID(group), change(func(d *im.Draft) { d.Ext = []byte(`{"x":1.0,"y":{}}`) }), "409 client_id_reused"},
@@ -51,8 +51,8 @@ func TestSendingAgain(t *testing.T) {
 		{"no receipt", as("bob"), byID(group), change(func(d *im.Draft) { d.Receipt = false }), "409 client_id_reused"},
 		{"other push", as("bob"), byID(group), change(func(d *im.Draft) { d.Push = []byte(`{}`) }), "409 client_id_reused"},
 		{"another conversation", as("bob"), byID(other), draft, "409 client_id_reused"},
-		{"a direct conversation to be", as("bob"), direct("carol"), draft, "409 client_id_reused"},
-		{"not there", as("bob"), byID(group + 1), draft, "404 conversation_not_found"},
+		{"a direct conversation that does not exist yet", as("bob"), direct("carol"), draft, "409 client_id_reused"},
+		{"an unknown conversation", as("bob"), byID(group + 1), draft, "404 conversation_not_found"},
 	} {
 		sent, err := w.Send(w.ctx, test.actor, test.ref, test.draft)
 		got := answer(err)
@@ -139,18 +139,18 @@ func TestReplies(t *testing.T) {
 		replyTo string
 		want    string
 	}{
-		{"one of this conversation", "bob", byID(group), early.ID.String(), "ok"},
-		{"one's own", "owner", byID(group), early.ID.String(), "ok"},
-		{"one since the joining", "carol", byID(group), seen.ID.String(), "ok"},
-		{"in a direct conversation", "bob", direct("owner"), dm.ID.String(), "ok"},
-		{"one from before the joining", "carol", byID(group), early.ID.String(), "422 reply_to_not_found"},
-		{"one of another conversation", "bob", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
-		{"one of a group, in private", "bob", direct("owner"), early.ID.String(), "422 reply_to_not_found"},
-		{"one of a conversation of others", "carol", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
+		{"a message of the conversation", "bob", byID(group), early.ID.String(), "ok"},
+		{"an own message", "owner", byID(group), early.ID.String(), "ok"},
+		{"a message since joining", "carol", byID(group), seen.ID.String(), "ok"},
+		{"a message of a direct conversation", "bob", direct("owner"), dm.ID.String(), "ok"},
+		{"a message from before joining", "carol", byID(group), early.ID.String(), "422 reply_to_not_found"},
+		{"a message of another conversation", "bob", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
+		{"a message of a group, in a direct conversation", "bob", direct("owner"), early.ID.String(), "422 reply_to_not_found"},
+		{"a message of a conversation without the sender", "carol", byID(group), elsewhere.ID.String(), "422 reply_to_not_found"},
 		{"a message that does not exist", "bob", byID(group), (early.ID + 1).String(), "422 reply_to_not_found"},
-		{"the conversation", "bob", byID(group), group.String(), "422 reply_to_not_found"},
-		{"no id", "bob", byID(group), "no id", "422 reply_to_not_found"},
-		{"one of the group, before the first direct message", "bob", direct("carol"), early.ID.String(), "422 reply_to_not_found"},
+		{"the id of the conversation", "bob", byID(group), group.String(), "422 reply_to_not_found"},
+		{"text that is not an id", "bob", byID(group), "no id", "422 reply_to_not_found"},
+		{"a message of a group, in a new direct conversation", "bob", direct("carol"), early.ID.String(), "422 reply_to_not_found"},
 	} {
 		d := text("an answer")
 		d.ReplyTo = test.replyTo

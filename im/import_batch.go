@@ -159,6 +159,11 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 		}
 		m.Conversation = c.ID
 	}
+	if c.Kind == Direct && c.MemberCount < len(c.Peers) && m.VisibleTo == "" {
+		if err := b.openDirect(c); err != nil {
+			return ImportResult{}, err
+		}
+	}
 	if m.ID, err = b.id(c, m, fresh); err != nil {
 		return ImportResult{}, err
 	}
@@ -429,6 +434,26 @@ func (b *importing) createDirect(c Conversation, at time.Time) (*target, error) 
 	}
 	b.directs[c.Peers] = c.ID
 	return b.target(c.ID)
+}
+
+// openDirect makes the user of a direct conversation a member who is not yet, because all
+// messages of the other were dropped. They get an event, because streams look for members
+// once.
+func (b *importing) openDirect(c *target) error {
+	for _, user := range c.Peers {
+		m, _, err := maybe(b.tx.Membership(c.ID, user))
+		if err != nil {
+			return err
+		}
+		if m.Active() {
+			continue
+		}
+		if err := b.s.openTo(b.tx, Actor{}, c.Conversation, user, b.now); err != nil {
+			return err
+		}
+		c.MemberCount++
+	}
+	return nil
 }
 
 // create stores a conversation with its members, without an event. They are members from the

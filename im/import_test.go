@@ -63,20 +63,20 @@ func TestImportKeepsIDsThatRise(t *testing.T) {
 		storedSeqIs  int64
 		idOfItsTimes bool
 	}{
-		{"first", at(time.Hour), 10, time.Hour, true, 10, true},
-		{"greater", at(time.Minute), 20, time.Hour, true, 20, false},
-		{"less", at(2 * time.Minute), 15, 2 * time.Minute, false, 21, false},
-		{"none", 0, 0, time.Second, false, 22, false},
-		{"of a time before", at(time.Millisecond), 0, 0, false, 23, true},
-		{"of the future", at(-time.Second), 30, 0, false, 30, true},
-		{"now", at(0) | 1<<20, 31, 0, true, 31, true},
+		{"the first id", at(time.Hour), 10, time.Hour, true, 10, true},
+		{"a greater id and seq", at(time.Minute), 20, time.Hour, true, 20, false},
+		{"a lower seq", at(2 * time.Minute), 15, 2 * time.Minute, false, 21, false},
+		{"without id and seq", 0, 0, time.Second, false, 22, false},
+		{"an id older than its message", at(time.Millisecond), 0, 0, false, 23, true},
+		{"an id of a future time", at(-time.Second), 30, 0, false, 30, true},
+		{"an id of now", at(0) | 1<<20, 31, 0, true, 31, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := w.old(c.ago, func(m *im.ImportMessage) { m.Seq, m.ClientID = c.seq, c.name })
 			if c.id != 0 {
 				m.ID = c.id.String()
 			}
-			if c.name == "now" { // above the random bits of those before
+			if c.name == "an id of now" { // above the random bits of those before
 				m.ID = (w.lastID() + 1).String()
 			}
 			got := w.stored(w.imports(m)[0].ID)

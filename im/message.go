@@ -56,8 +56,13 @@ func ParseState(s string) (State, bool) { return stateNames.parse(s) }
 // Content is the part of a message that its erasure destroys. It is stored sealed under a
 // key of its own.
 type Content struct {
-	// Sent is the canonical JSON of the request. A repeated request is recognized by it.
+	// Sent is the canonical JSON of the request, as [Content.SentAs] compares it. If the
+	// pre-send hook has rewritten the message, it is that of the rewritten one, and has
+	// Original.
 	Sent []byte
+	// Original is the fingerprint of the request that the pre-send hook rewrote, "" if it did
+	// not.
+	Original string
 	// Body and Ext are JSON objects within Sent.
 	Body     json.RawMessage
 	Ext      json.RawMessage

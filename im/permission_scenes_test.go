@@ -67,26 +67,26 @@ func TestActionsInAGroup(t *testing.T) {
 		want [5]string // of each of the actors
 	}{
 		{"send", send(text("hi")), [5]string{noConv, noConv, ok, ok, ok}},
-		{"send nonsense", send(im.Draft{}), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
+		{"send an empty draft", send(im.Draft{}), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"read a message", readMessage, [5]string{noMessage, noMessage, ok, ok, ok}},
 		{"read history", readHistory, [5]string{noConv, noConv, ok, ok, ok}},
-		{"get it", look, [5]string{noConv, noConv, ok, ok, ok}},
+		{"get the conversation", look, [5]string{noConv, noConv, ok, ok, ok}},
 		{"list members", listMembers, [5]string{noConv, noConv, ok, ok, ok}},
-		{"rename it", update("other"), [5]string{noConv, noConv, denied, ok, ok}},
-		{"rename it to what it is", update("a group"), [5]string{noConv, noConv, denied, ok, ok}},
-		{"rename it to nothing", update(""), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
+		{"rename the conversation", update("other"), [5]string{noConv, noConv, denied, ok, ok}},
+		{"rename it to its present name", update("a group"), [5]string{noConv, noConv, denied, ok, ok}},
+		{"rename it to an empty name", update(""), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"add a member", add(im.Member, "new"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"add oneself", func(s scene, a im.Actor) error { return add(im.Member, a.User)(s, a) }, [5]string{noConv, noConv, denied, ok, ok}},
-		{"add a member again", add(im.Member, "member2"), [5]string{noConv, noConv, denied, ok, ok}},
+		{"add a current member", add(im.Member, "member2"), [5]string{noConv, noConv, denied, ok, ok}},
 		{"add an admin", add(im.Admin, "new"), [5]string{noConv, noConv, denied, denied, ok}},
 		{"add an owner", add(im.Owner, "new"), [5]string{noConv, noConv, denied, denied, oneOwner}},
 		{"add an invalid id", add(im.Member, "\x00"), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
 		{"make a member an admin", setRole("member2", im.Admin), [5]string{noConv, noConv, denied, denied, ok}},
-		{"make a member what they are", setRole("member2", im.Member), [5]string{noConv, noConv, denied, denied, ok}},
+		{"give a member their present role", setRole("member2", im.Member), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make an admin a member", setRole("admin2", im.Member), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make a member the owner", setRole("member2", im.Owner), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make the owner a member", setRole("owner", im.Member), [5]string{noConv, noConv, denied, denied, handOver}},
-		{"make the owner the owner", setRole("owner", im.Owner), [5]string{noConv, noConv, denied, denied, ok}},
+		{"give the owner their present role", setRole("owner", im.Owner), [5]string{noConv, noConv, denied, denied, ok}},
 		{"make oneself the owner", func(s scene, a im.Actor) error { return setRole(a.User, im.Owner)(s, a) }, [5]string{noConv, noConv, denied, denied, ok}},
 		{"give a former member a role", setRole("former", im.Admin), [5]string{noConv, noConv, noMember, noMember, noMember}},
 		{"give a stranger a role", setRole("stranger", im.Admin), [5]string{noConv, noConv, noMember, noMember, noMember}},
@@ -129,9 +129,9 @@ func TestActionsInADirectConversation(t *testing.T) {
 		{"send", send(text("hi")), [3]string{ok, blocked, noConv}},
 		{"read a message", readMessage, [3]string{ok, ok, noMessage}},
 		{"read history", readHistory, [3]string{ok, ok, noConv}},
-		{"get it", look, [3]string{ok, ok, noConv}},
+		{"get the conversation", look, [3]string{ok, ok, noConv}},
 		{"list members", listMembers, [3]string{ok, ok, noConv}},
-		{"rename it", func(s scene, a im.Actor) error {
+		{"rename the conversation", func(s scene, a im.Actor) error {
 			name := "us"
 			_, err := s.UpdateConversation(s.ctx, a, s.ref, im.ConversationPatch{Name: &name})
 			return err
@@ -178,13 +178,13 @@ func TestActionsWithoutAConversation(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"make a group", group(user, "g", "bob"), "ok"},
-		{"make a group alone", group(user, "g"), "ok"},
-		{"make a group with oneself and one twice", group(user, "g", "alice", "bob", "bob"), "ok"},
-		{"make a group with the longest name", group(user, name(128)), "ok"},
-		{"make a group with a longer one", group(user, name(129)), "400 invalid_request"},
-		{"make a group with 128 characters of three bytes", group(user, string([]rune(fmt.Sprintf("%0128d", 0))[:127])+"王"), "ok"},
-		{"make a group without a name", group(user, ""), "400 invalid_request"},
+		{"create a group", group(user, "g", "bob"), "ok"},
+		{"create a group without members", group(user, "g"), "ok"},
+		{"create a group naming oneself and a user twice", group(user, "g", "alice", "bob", "bob"), "ok"},
+		{"create a group with the longest name", group(user, name(128)), "ok"},
+		{"create a group with a name too long", group(user, name(129)), "400 invalid_request"},
+		{"create a group with a name of 128 three-byte characters", group(user, string([]rune(fmt.Sprintf("%0128d", 0))[:127])+"王"), "ok"},
+		{"create a group without a name", group(user, ""), "400 invalid_request"},
 		{"create a group with an empty id", group(user, "g", ""), "400 invalid_request"},
 		{"block", w.PutBlock(w.ctx, user, "bob"), "ok"},
 		{"block again", w.PutBlock(w.ctx, user, "bob"), "ok"},

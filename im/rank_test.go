@@ -45,44 +45,44 @@ func TestRankHoldsForChannels(t *testing.T) {
 		act  func(r *ranked) error
 		want string
 	}{
-		"by everyone's override": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionView}) }, below},
-		"by making it private": {func(r *ranked) error {
+		"denying view by an override of everyone": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionView}) }, below},
+		"making the channel private": {func(r *ranked) error {
 			_, err := r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
 			return err
 		}, below},
-		"by what everyone may in the space": {func(r *ranked) error {
+		"denying a permission to everyone in the space": {func(r *ranked) error {
 			_, _, err := r.UpdateRole(r.ctx, as("mod"), r.space, im.Everyone, im.RoleDraft{Deny: im.PermissionView})
 			return err
 		}, below},
-		"by taking what it allows": {func(r *ranked) error {
+		"denying what the higher role allows": {func(r *ranked) error {
 			return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionManageRoles})
 		}, "permission_denied: you may only take manage_roles from roles below your highest"},
-		"by its own override": {
+		"an override of the higher role": {
 			func(r *ranked) error { return r.override("mod", r.highRole, im.Grants{Deny: im.PermissionView}) },
 			"permission_denied: you may only change roles below your highest",
 		},
-		"by one's own override": {
+		"an override of the actor's own role": {
 			func(r *ranked) error { return r.override("mod", r.modRole, im.Grants{Deny: im.PermissionView}) },
 			"permission_denied: you may only change roles below your highest",
 		},
-		"not by taking what everyone gives": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionSend}) }, ""},
-		"not by a lower role":               {func(r *ranked) error { return r.override("mod", r.lowRole, im.Grants{Deny: im.PermissionView}) }, ""},
-		"not where it has an override": {func(r *ranked) error {
+		"denying what the higher role has through everyone: allowed": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionSend}) }, ""},
+		"an override of a lower role: allowed":                       {func(r *ranked) error { return r.override("mod", r.lowRole, im.Grants{Deny: im.PermissionView}) }, ""},
+		"where the higher role has an override: allowed": {func(r *ranked) error {
 			r.must(r.override("owner", r.highRole, im.Grants{Allow: im.PermissionView}))
 			_, err := r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
 			return err
 		}, ""},
-		"by ending the override that lets it in": {func(r *ranked) error {
+		"deleting the override that allows view": {func(r *ranked) error {
 			r.must(r.override("owner", im.Everyone, im.Grants{Allow: im.PermissionView}))
 			_, err := r.UpdateConversation(r.ctx, as("owner"), byID(r.channel), im.ConversationPatch{Private: &private})
 			r.must(err)
 			return r.DeleteOverride(r.ctx, as("mod"), byID(r.channel), im.Everyone)
 		}, below},
-		"not by a higher role": {func(r *ranked) error {
+		"by a user with a higher role: allowed": {func(r *ranked) error {
 			_, err := r.UpdateConversation(r.ctx, as("high"), byID(r.channel), im.ConversationPatch{Private: &private})
 			return err
 		}, ""},
-		"not by the owner": {func(r *ranked) error {
+		"by the owner: allowed": {func(r *ranked) error {
 			return r.override("owner", im.Everyone, im.Grants{Deny: im.PermissionView})
 		}, ""},
 	} {
@@ -176,14 +176,14 @@ func TestSlowModeCountsThreads(t *testing.T) {
 		mine, theirs im.ID // threads
 	}
 	acts := map[string]func(s *scene, n int) error{
-		"a message":             func(s *scene, _ int) error { return s.send1(s.conversation) },
-		"a message in a thread": func(s *scene, _ int) error { return s.send1(s.theirs) },
-		"one in another":        func(s *scene, _ int) error { return s.send1(s.mine) },
+		"a message":                   func(s *scene, _ int) error { return s.send1(s.conversation) },
+		"a message in a thread":       func(s *scene, _ int) error { return s.send1(s.theirs) },
+		"a message in another thread": func(s *scene, _ int) error { return s.send1(s.mine) },
 		"a thread": func(s *scene, n int) error {
 			_, err := s.CreateThread(s.ctx, as("bob"), s.roots[n], "another")
 			return err
 		},
-		"a new name": func(s *scene, n int) error {
+		"a new name of a thread": func(s *scene, n int) error {
 			name := []string{"one name", "another name"}[n]
 			_, err := s.UpdateConversation(s.ctx, as("bob"), byID(s.mine), im.ConversationPatch{Name: &name})
 			return err

@@ -24,12 +24,12 @@ func errGone(field string) error {
 
 // firstSent returns the message that was sent before under the client_id of an entry. gone
 // is set if it was trimmed or purged, or will be purged.
-func firstSent(tx Tx, e Entry) (first Message, again, gone bool, err error) {
+func firstSent(r Reader, e Entry) (first Message, again, gone bool, err error) {
 	if e.Sent == 0 {
 		return Message{}, false, e.Gone, nil
 	}
-	if first, again, err = maybe(tx.Message(e.Sent)); err == nil && again {
-		gone, err = inDeleted(tx, first)
+	if first, again, err = maybe(r.Message(e.Sent)); err == nil && again {
+		gone, err = inDeleted(r, first)
 	}
 	return first, again, gone, err
 }

@@ -1,7 +1,6 @@
 package im
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"time"
@@ -16,7 +15,8 @@ type Sent struct {
 
 // Send stores a message in a conversation and publishes it to the members. Sending to
 // "@user" creates the direct conversation if there is none. With a client_id it is
-// idempotent: a repetition returns the first message.
+// idempotent: a repetition returns the first message. The pre-send hook, if there is one, may
+// refuse, drop or rewrite the message.
 //
 // It refuses an invalid draft, a conversation that the actor cannot see or may not send to,
 // a client_id of another message or of one that was trimmed or purged, and a draft that the
@@ -26,91 +26,153 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	if err != nil {
 		return Sent{}, err
 	}
-	return write(ctx, s, func(tx Tx) (Sent, error) {
-		e, me, err := s.destination(tx, actor, ref, d.ClientID)
-		if err != nil {
-			return Sent{}, err
-		}
-		c := e.Conversation
-		first, again, gone, err := firstSent(tx, e)
-		if err != nil {
-			return Sent{}, err
-		}
-		att, err := s.withAttachments(tx, d.Type, given, s.mayAttach(tx, actor.User, actor.User))
-		if err != nil {
-			return Sent{}, err
-		}
-		content := att.content
-		if first = s.asOf(c, first); again && first.sameAs(c, content) {
-			return Sent{Message: first, Again: true}, nil
-		}
-		if e.Blocked {
-			return Sent{}, errBlocked()
-		}
-		if err := allowSend(c, me, d); err != nil {
-			return Sent{}, err
-		}
-		if gone {
-			return Sent{}, errGone("client_id")
-		}
-		if again {
-			return Sent{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
-		}
-		if err := s.checkSupported(c, d); err != nil {
-			return Sent{}, err
-		}
-		if att.refusal != nil {
-			return Sent{}, att.refusal
-		}
-		replyTo, err := s.quoted(tx, actor, c, d.ReplyTo)
-		if err != nil {
-			return Sent{}, err
-		}
+	if s.presend.mayAsk(d.Type) {
+		return s.sendAsked(ctx, actor, ref, d, given)
+	}
+	return write(ctx, s, func(tx Tx) (Sent, error) { return s.send(tx, actor, ref, d, given, ruling{}) })
+}
 
-		now := s.time()
-		if err := slowDown(tx, c, me, now); err != nil {
+// send is Send in a transaction, for a message with this content that by decides about.
+func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *Content, by ruling) (Sent, error) {
+	a, err := s.admit(tx, actor, ref, d, given)
+	if err != nil || a.again {
+		return Sent{Message: a.first, Again: a.again}, err
+	}
+	if by.content != nil {
+		a.attached, err = s.withAttachments(tx, d.Type, by.content, s.mayAttach(tx, actor.User, actor.User))
+		if err = cmp.Or(err, a.attached.refusal); err != nil {
 			return Sent{}, err
 		}
-		if c.ID == 0 {
-			if c, err = s.createDirect(tx, actor, c, now); err != nil {
-				return Sent{}, err
-			}
+	}
+	c, now := a.entry.Conversation, a.at
+	if a.spoken != 0 {
+		if err := tx.PutSpoke(a.spoken, actor.User, now); err != nil {
+			return Sent{}, err
 		}
-		m := Message{
-			ID: s.ids.Next(now), Conversation: c.ID, Sender: actor.User, SenderDevice: actor.Device,
-			ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: replyTo, Receipt: d.Receipt,
-			CreatedAt: now, Burn: d.Burn, Content: content, Attachments: att.ids,
+	}
+	if c.Kind == Direct && c.MemberCount < len(c.Peers) {
+		if c, err = s.openDirect(tx, actor, c, a.me, by, now); err != nil {
+			return Sent{}, err
 		}
-		if after := cmp.Or(d.ExpireAfter, expireAfter(c, me)); after > 0 {
-			m.ExpiresAt = now.Add(after)
-		}
-		m.Seq, _, err = tx.Send(m, Event{
-			Type: MessageCreated, At: now, Conversation: c.ID, Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c),
-		})
-		if err == nil && c.Kind == Thread {
-			err = s.newInThread(tx, actor, c, now)
-		}
-		return Sent{Message: m}, err
+	}
+	m := Message{
+		ID: s.ids.Next(now), Conversation: c.ID, Sender: actor.User, SenderDevice: actor.Device,
+		ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: a.replyTo, Receipt: d.Receipt,
+		CreatedAt: now, Burn: d.Burn, Content: a.attached.content, Attachments: a.attached.ids,
+	}
+	if after := cmp.Or(d.ExpireAfter, expireAfter(c, a.me)); after > 0 {
+		m.ExpiresAt = now.Add(after)
+	}
+	if by.drop {
+		return s.sendToSender(tx, actor, m)
+	}
+	m.Seq, _, err = tx.Send(m, Event{
+		Type: MessageCreated, At: now, Conversation: c.ID, Actor: actor.User, ActorDevice: actor.Device, Tracked: m.tracked(c),
 	})
+	if err == nil && c.Kind == Thread {
+		err = s.newInThread(tx, actor, c, now)
+	}
+	return Sent{Message: m}, err
+}
+
+// sendToSender stores a message that the hook drops. Only its sender sees it, and their other
+// devices get the event.
+func (s *Service) sendToSender(tx Tx, actor Actor, m Message) (Sent, error) {
+	m.Quiet, m.VisibleTo = true, actor.User
+	var err error
+	if m.Seq, err = tx.InsertMessage(m); err != nil {
+		return Sent{}, err
+	}
+	_, err = tx.Append(Event{
+		Type: MessageCreated, At: m.CreatedAt, Conversation: m.Conversation, To: actor.User, Actor: actor.User,
+		ActorDevice: actor.Device, MessageID: m.ID, Seq: m.Seq, Message: &m,
+	})
+	return Sent{Message: m}, err
+}
+
+// admission is what is known of a message that the rules allow.
+type admission struct {
+	entry Entry
+	me    Access
+	// first is the message that was sent before under the same client_id, if again is set.
+	first Message
+	again bool
+	// attached is its content with its attachments, and replyTo the message that it replies
+	// to.
+	attached attached
+	replyTo  ID
+	// at is the time of the message, and spoken the conversation whose slow mode it counts
+	// in, 0 for none.
+	at     time.Time
+	spoken ID
+}
+
+// admit checks the rules for a message with this content, or finds the one that it repeats.
+func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, given *Content) (admission, error) {
+	e, me, err := s.destination(r, actor, ref, d.ClientID)
+	if err != nil {
+		return admission{}, err
+	}
+	c := e.Conversation
+	first, again, gone, err := firstSent(r, e)
+	if err != nil {
+		return admission{}, err
+	}
+	att, err := s.withAttachments(r, d.Type, given, s.mayAttach(r, actor.User, actor.User))
+	if err != nil {
+		return admission{}, err
+	}
+	if first = s.asOf(c, first); again && first.sameAs(c, att.content, given) {
+		return admission{first: first, again: true}, nil
+	}
+	if e.Blocked {
+		return admission{}, errBlocked()
+	}
+	if err := allowSend(c, me, d); err != nil {
+		return admission{}, err
+	}
+	if gone {
+		return admission{}, errGone("client_id")
+	}
+	if again {
+		return admission{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
+	}
+	if err := s.checkSupported(c, d); err != nil {
+		return admission{}, err
+	}
+	if att.refusal != nil {
+		return admission{}, att.refusal
+	}
+	a := admission{entry: e, me: me, attached: att, at: s.time()}
+	if a.replyTo, err = s.quoted(r, actor, c, d.ReplyTo); err != nil {
+		return admission{}, err
+	}
+	a.spoken, err = checkSlowMode(r, c, me, a.at)
+	return a, err
 }
 
 // destination returns the entry of the conversation that a message goes to. A direct
-// conversation that does not exist yet has no ID.
-func (s *Service) destination(tx Tx, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
-	e, me, err := s.enterAs(tx, actor, ref, clientID)
+// conversation that does not exist yet has no ID. It may exist although the actor is not a
+// member: then all messages in it were dropped.
+func (s *Service) destination(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
+	e, me, err := s.enterAs(r, actor, ref, clientID)
 	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound || ref.Peer == "" {
 		return e, me, err
 	}
-	e, me = Entry{Conversation: Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}}, newDirectAccess(actor.User)
-	if e.Blocked, err = tx.Blocked(ref.Peer, actor.User); err != nil || clientID == "" {
+	me = newDirectAccess(actor.User)
+	if e.Conversation.ID != 0 {
+		return e, me, nil
+	}
+	e = Entry{Conversation: Conversation{Kind: Direct, Peers: PeersOf(actor.User, ref.Peer)}}
+	if e.Blocked, err = r.Blocked(ref.Peer, actor.User); err != nil || clientID == "" {
 		return e, me, err
 	}
-	first, found, err := maybe(tx.MessageByClientID(actor.User, clientID))
+	first, found, err := maybe(r.MessageByClientID(actor.User, clientID))
 	if err != nil || found {
 		e.Sent = first.ID
 		return e, me, err
 	}
-	gone, err := tx.GoneAs([]ClientKey{{Sender: actor.User, ClientID: clientID}})
+	gone, err := r.GoneAs([]ClientKey{{Sender: actor.User, ClientID: clientID}})
 	e.Gone = len(gone) > 0
 	return e, me, err
 }
@@ -148,21 +210,31 @@ func allowSpeaking(c Conversation, me Access, p Permissions) error {
 // otherwise stores its time. Slow mode counts sending, and creating and renaming threads,
 // in a conversation and its threads together.
 func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
+	spoken, err := checkSlowMode(tx, c, me, now)
+	if err != nil || spoken == 0 {
+		return err
+	}
+	return tx.PutSpoke(spoken, me.user, now)
+}
+
+// checkSlowMode is slowDown without storing the time. It returns the conversation for which
+// the time is to be stored, 0 if there is no slow mode.
+func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, error) {
 	if me.slowMode == 0 {
-		return nil
+		return 0, nil
 	}
 	whole := c.ID
 	if c.Kind == Thread {
 		whole = c.Parent
 	}
-	last, _, err := tx.Spoke(whole, me.user)
+	last, _, err := r.Spoke(whole, me.user)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, id := range unique([]ID{whole, c.ID}) { // also messages from before slow mode was set
-		sent, found, err := tx.LastSent(id, me.user)
+		sent, found, err := r.LastSent(id, me.user)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if found && sent.After(last) {
 			last = sent
@@ -172,9 +244,9 @@ func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	if wait > 0 && wait <= me.slowMode { // if it is longer, the clock was set back
 		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.slowMode.Seconds()))
 		refusal.RetryAfter = wait
-		return refusal
+		return 0, refusal
 	}
-	return tx.PutSpoke(whole, me.user, now)
+	return whole, nil
 }
 
 // expireAfter returns how long after being sent messages expire that have no setting of
@@ -200,15 +272,16 @@ func (s *Service) checkSupported(c Conversation, d Draft) error {
 	}
 }
 
-// sameAs reports whether sending the content to c repeats m. If m is erased, its content is
-// no longer known and any content counts as a repetition.
-func (m Message) sameAs(c Conversation, content *Content) bool {
-	return m.Conversation == c.ID && (m.Content == nil || bytes.Equal(m.Content.Sent, content.Sent))
+// sameAs reports whether sending a draft to c repeats m. given is the content of the draft, and
+// content the same with its attachments. If m is erased, its content is no longer known and any
+// content counts as a repetition.
+func (m Message) sameAs(c Conversation, content, given *Content) bool {
+	return m.Conversation == c.ID && (m.Content == nil || m.Content.SentAs(content.Sent) || m.Content.rewrittenFrom(given))
 }
 
 // quoted returns the id of the message that is replied to. It refuses one that is in another
 // conversation or that the actor cannot read.
-func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID, error) {
+func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) (ID, error) {
 	if replyTo == "" {
 		return 0, nil
 	}
@@ -217,7 +290,7 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 	if !ok || c.ID == 0 {
 		return 0, refusal
 	}
-	_, _, q, err := s.readable(tx, actor, id)
+	_, _, q, err := s.readable(r, actor, id)
 	if e, ok := AsError(err); ok && e.Kind == NotFound {
 		return 0, refusal
 	}
@@ -230,18 +303,46 @@ func (s *Service) quoted(tx Tx, actor Actor, c Conversation, replyTo string) (ID
 	return id, nil
 }
 
-// createDirect creates the direct conversation of a first message.
-func (s *Service) createDirect(tx Tx, actor Actor, c Conversation, now time.Time) (Conversation, error) {
-	peers := c.Peers
-	c, err := s.newConversation(tx, Direct, actor, now)
-	if err != nil {
-		return c, err
+// openDirect makes the users of a direct conversation its members who are not yet, and
+// creates it if it does not exist. A message that is dropped makes only its sender one: the
+// other user learns of the conversation with the first message that they can see.
+func (s *Service) openDirect(tx Tx, actor Actor, c Conversation, me Access, by ruling, now time.Time) (Conversation, error) {
+	if c.ID == 0 {
+		fresh, err := s.newConversation(tx, Direct, actor, now)
+		if err != nil {
+			return c, err
+		}
+		fresh.Peers = c.Peers
+		c = fresh
+		if !by.drop {
+			return c, s.create(tx, actor, c, []Membership{
+				{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},
+				{Conversation: c.ID, User: c.Peers[1], Role: Member, JoinedAt: now},
+			})
+		}
+		if err := tx.CreateConversation(c); err != nil {
+			return c, err
+		}
 	}
-	c.Peers = peers
-	return c, s.create(tx, actor, c, []Membership{
-		{Conversation: c.ID, User: c.Peers[0], Role: Member, JoinedAt: now},
-		{Conversation: c.ID, User: c.Peers[1], Role: Member, JoinedAt: now},
-	})
+	switch {
+	case !me.IsMember():
+		return c, s.openTo(tx, actor, c, actor.User, now)
+	case by.drop:
+		return c, nil
+	default:
+		return c, s.openTo(tx, actor, c, c.Peer(actor.User), now)
+	}
+}
+
+// openTo makes a user a member of a direct conversation and publishes it to them.
+func (s *Service) openTo(tx Tx, actor Actor, c Conversation, user UserID, now time.Time) error {
+	e := c.event(created, actor, now)
+	e.To = user
+	at, err := tx.Append(e)
+	if err != nil {
+		return err
+	}
+	return tx.AddMember(Membership{Conversation: c.ID, User: user, Role: Member, JoinedAt: now}, at)
 }
 
 // create stores a conversation with its first members and publishes it to them.

@@ -91,6 +91,8 @@ type Service struct {
 	turns  *turns
 
 	attachments attachments
+	// presend is nil without a pre-send hook.
+	presend *presend
 }
 
 // NewService returns the use cases on a store. now is the clock, [time.Now] if nil.

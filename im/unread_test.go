@@ -71,43 +71,43 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 		act  func(*scenario)
 		want string
 	}{
-		"nothing":               {func(*scenario) {}, "4/4"},
-		"more is said":          {say(2), "6/6"},
-		"one's own":             {func(p *scenario) { p.say("bob", byID(p.id), "mine") }, "4/4"},
-		"without a mention":     {func(p *scenario) { p.say("alice", byID(p.id), "plain") }, "5/4"},
-		"a mention of another":  {func(p *scenario) { p.send("alice", byID(p.id), mentioning("carol")) }, "5/4"},
-		"read up to one":        {func(p *scenario) { p.read("bob", byID(p.id), p.sent[1].ID) }, "2/2"},
-		"read one by one":       {func(p *scenario) { p.readEach("bob", byID(p.id), p.sent[0].ID, p.sent[2].ID) }, "2/2"},
-		"read all":              {func(p *scenario) { p.read("bob", byID(p.id), p.sent[3].ID) }, "0/0"},
-		"another reads":         {func(p *scenario) { p.read("carol", byID(p.id), p.sent[3].ID) }, "4/4"},
-		"revoked":               {func(p *scenario) { p.revoke("alice", p.sent[3].ID) }, "3/3"},
-		"read, then revoked":    {func(p *scenario) { p.readEach("bob", byID(p.id), p.sent[3].ID); p.revoke("alice", p.sent[3].ID) }, "3/3"},
-		"one's own, revoked":    {func(p *scenario) { m := p.say("bob", byID(p.id), "mine"); p.revoke("bob", m.ID) }, "4/4"},
-		"hidden":                {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID) }, "3/3"},
-		"hidden, then revoked":  {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.revoke("alice", p.sent[1].ID) }, "3/3"},
-		"hidden, then read":     {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.read("bob", byID(p.id), p.sent[2].ID) }, "1/1"},
-		"hidden twice":          {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.hide("bob", byID(p.id), p.sent[1].ID) }, "3/3"},
-		"all hidden":            {func(p *scenario) { p.must(p.Hide(p.ctx, as("bob"), byID(p.id), im.HideDraft{All: true})) }, "0/0"},
-		"all hidden, then said": {func(p *scenario) { p.must(p.Hide(p.ctx, as("bob"), byID(p.id), im.HideDraft{All: true})); say(1)(p) }, "1/1"},
-		"hidden by another":     {func(p *scenario) { p.hide("carol", byID(p.id), p.sent[1].ID) }, "4/4"},
-		"cleared":               {func(p *scenario) { _, err := p.ClearUnread(p.ctx, as("bob"), byID(p.id)); p.must(err) }, "0/0"},
-		"all cleared":           {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("bob"))) }, "0/0"},
-		"cleared, then said":    {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("bob"))); say(1)(p) }, "1/1"},
-		"cleared by another":    {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("carol"))) }, "4/4"},
-		"left and came back": {func(p *scenario) {
+		"no act":                      {func(*scenario) {}, "4/4"},
+		"more messages":               {say(2), "6/6"},
+		"an own message":              {func(p *scenario) { p.say("bob", byID(p.id), "mine") }, "4/4"},
+		"a message without a mention": {func(p *scenario) { p.say("alice", byID(p.id), "plain") }, "5/4"},
+		"a mention of another user":   {func(p *scenario) { p.send("alice", byID(p.id), mentioning("carol")) }, "5/4"},
+		"read up to a message":        {func(p *scenario) { p.read("bob", byID(p.id), p.sent[1].ID) }, "2/2"},
+		"read one by one":             {func(p *scenario) { p.readEach("bob", byID(p.id), p.sent[0].ID, p.sent[2].ID) }, "2/2"},
+		"read all":                    {func(p *scenario) { p.read("bob", byID(p.id), p.sent[3].ID) }, "0/0"},
+		"read by another user":        {func(p *scenario) { p.read("carol", byID(p.id), p.sent[3].ID) }, "4/4"},
+		"revoked":                     {func(p *scenario) { p.revoke("alice", p.sent[3].ID) }, "3/3"},
+		"read, then revoked":          {func(p *scenario) { p.readEach("bob", byID(p.id), p.sent[3].ID); p.revoke("alice", p.sent[3].ID) }, "3/3"},
+		"an own message, revoked":     {func(p *scenario) { m := p.say("bob", byID(p.id), "mine"); p.revoke("bob", m.ID) }, "4/4"},
+		"hidden":                      {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID) }, "3/3"},
+		"hidden, then revoked":        {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.revoke("alice", p.sent[1].ID) }, "3/3"},
+		"hidden, then read":           {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.read("bob", byID(p.id), p.sent[2].ID) }, "1/1"},
+		"hidden twice":                {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.hide("bob", byID(p.id), p.sent[1].ID) }, "3/3"},
+		"all hidden":                  {func(p *scenario) { p.must(p.Hide(p.ctx, as("bob"), byID(p.id), im.HideDraft{All: true})) }, "0/0"},
+		"all hidden, then a message":  {func(p *scenario) { p.must(p.Hide(p.ctx, as("bob"), byID(p.id), im.HideDraft{All: true})); say(1)(p) }, "1/1"},
+		"hidden by another user":      {func(p *scenario) { p.hide("carol", byID(p.id), p.sent[1].ID) }, "4/4"},
+		"cleared":                     {func(p *scenario) { _, err := p.ClearUnread(p.ctx, as("bob"), byID(p.id)); p.must(err) }, "0/0"},
+		"all cleared":                 {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("bob"))) }, "0/0"},
+		"cleared, then a message":     {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("bob"))); say(1)(p) }, "1/1"},
+		"cleared by another user":     {func(p *scenario) { p.must(p.ClearAllUnread(p.ctx, as("carol"))) }, "4/4"},
+		"left and returned": {func(p *scenario) {
 			p.remove(p.id, "bob", "bob")
 			say(3)(p)
 			p.back(p.id, "alice", "bob")
 			say(1)(p)
 		}, "1/1"},
-		"hidden, left and came back": {func(p *scenario) {
+		"hidden, left and returned": {func(p *scenario) {
 			p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true))
 			p.remove(p.id, "bob", "bob")
 			p.back(p.id, "alice", "bob")
 			p.equal("listed", len(p.list("bob")), 1)
 		}, "0/0"},
-		"conversation hidden":     {func(p *scenario) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true)) }, "0/0"},
-		"conversation comes back": {func(p *scenario) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), false)); say(1)(p) }, "1/1"},
+		"conversation hidden":                 {func(p *scenario) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), true)) }, "0/0"},
+		"conversation hidden, then a message": {func(p *scenario) { p.must(p.HideConversation(p.ctx, as("bob"), byID(p.id), false)); say(1)(p) }, "1/1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

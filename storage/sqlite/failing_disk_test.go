@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
@@ -72,10 +73,10 @@ func TestFailingDisk(t *testing.T) {
 			hits.Add(1)
 			return f.err
 		})
-		waitRounds(12)
+		waitRounds(testsize.Pick[int64](12, 5))
 		waitFor(t, "no operation failed", func() bool { return t.Failed() || hits.Load() > 0 })
 		disk.Fail(nil)
-		waitRounds(4)
+		waitRounds(testsize.Pick[int64](4, 2))
 	}
 	close(enough)
 	clients.Wait()

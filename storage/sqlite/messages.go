@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -179,7 +178,7 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	var found *im.Message // the one with the least seq, timed or not
 	compare := func(rows *sql.Rows) (bool, error) {
 		m, err := r.scanMessage(rows)
-		same := err == nil && m.Content != nil && bytes.Equal(m.Content.Sent, sent)
+		same := err == nil && m.Content != nil && m.Content.SentAs(sent)
 		if same && (found == nil || m.Seq < found.Seq) {
 			found = &m
 		}

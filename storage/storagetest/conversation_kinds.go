@@ -256,30 +256,32 @@ func testAnyID(w *world) {
 			return tx.PutInvitation(im.Invitation{Conversation: id, User: "bob", By: "alice", At: w.now})
 		})
 	}
-	w.pagesOf("spaces", func(r im.Reader, after im.ID, limit int) ([]im.Conversation, error) {
-		return r.Spaces("alice", after, limit)
-	}, ids...)
-	for _, limit := range []int{1, 2, 100} {
-		var every, invited []im.ID
-		for after := im.ID(0); ; {
-			page := read(w, func(r im.Reader) ([]im.ID, error) { return r.ConversationIDs(after, limit) })
-			if len(page) == 0 {
-				break
+	w.step("spaces and invitations in pages", func() {
+		w.pagesOf("spaces", func(r im.Reader, after im.ID, limit int) ([]im.Conversation, error) {
+			return r.Spaces("alice", after, limit)
+		}, ids...)
+		for _, limit := range []int{1, 2, 100} {
+			var every, invited []im.ID
+			for after := im.ID(0); ; {
+				page := read(w, func(r im.Reader) ([]im.ID, error) { return r.ConversationIDs(after, limit) })
+				if len(page) == 0 {
+					break
+				}
+				every, after = append(every, page...), page[len(page)-1]
 			}
-			every, after = append(every, page...), page[len(page)-1]
+			for after := im.ID(0); ; {
+				page := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("bob", after, limit) })
+				if len(page) == 0 {
+					break
+				}
+				for _, i := range page {
+					invited, after = append(invited, i.Conversation), i.Conversation
+				}
+			}
+			w.equal(fmt.Sprint("ConversationIDs in pages of ", limit), every, ids)
+			w.equal(fmt.Sprint("InvitationsOf in pages of ", limit), invited, ids)
 		}
-		for after := im.ID(0); ; {
-			page := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("bob", after, limit) })
-			if len(page) == 0 {
-				break
-			}
-			for _, i := range page {
-				invited, after = append(invited, i.Conversation), i.Conversation
-			}
-		}
-		w.equal(fmt.Sprint("ConversationIDs in pages of ", limit), every, ids)
-		w.equal(fmt.Sprint("InvitationsOf in pages of ", limit), invited, ids)
-	}
+	})
 
 	// Children find their parent by its id, and lists by activity use the id as a
 	// tie-breaker.
@@ -294,68 +296,76 @@ func testAnyID(w *world) {
 		})
 		groups = append(groups, id)
 	}
-	for _, limit := range []int{1, 4, 100} {
-		var got []im.ID
-		q := im.ConversationQuery{User: "carol", AsOf: w.tick(), Limit: limit}
-		for {
-			page := read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
+	w.step("groups in the list of conversations", func() {
+		for _, limit := range []int{1, 4, 100} {
+			var got []im.ID
+			q := im.ConversationQuery{User: "carol", AsOf: w.tick(), Limit: limit}
+			for {
+				page := read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
+				if len(page) == 0 {
+					break
+				}
+				for _, c := range page {
+					key := c.Key()
+					got, q.Past = append(got, c.ID), &key
+				}
+			}
+			slices.Reverse(got)
+			w.equal(fmt.Sprint("the list in pages of ", limit), got, groups)
+		}
+	})
+	w.step("the nth conversation", func() {
+		nth := func(from im.ID, n int) (im.ID, error) {
+			var id im.ID
+			err := w.store.View(w.Context(), func(r im.Reader) (err error) {
+				id, err = r.NthConversation("carol", from, n)
+				return err
+			})
+			return id, err
+		}
+		for n, id := range groups {
+			got, err := nth(math.MinInt64, n)
+			w.must(err)
+			w.equal("nth", got, id)
+		}
+		got, err := nth(groups[2]+1, 1)
+		w.must(err)
+		w.equal("nth from an id", got, groups[4])
+		if _, err := nth(groups[2], 4); !errors.Is(err, im.ErrNotFound) {
+			w.Errorf("past the last: %v, want ErrNotFound", err)
+		}
+		w.equal("within a range of ids", keysOf(w.list(im.ConversationQuery{
+			User: "carol", AsOf: w.tick(), Among: &im.IDRange{From: groups[1], To: groups[3] - 1}, Limit: 9,
+		})), []im.ConversationKey{{ActiveAt: at, ID: groups[2]}, {ActiveAt: at, ID: groups[1]}})
+	})
+	w.step("threads of each group", func() {
+		sent := at.Add(time.Second)
+		for _, id := range groups {
+			m := w.text(id, "carol", "said")
+			m.CreatedAt = sent
+			w.send(m)
+			thread := w.thread(0, id, "carol")
+			w.equal("children", read(w, func(r im.Reader) ([]im.ID, error) { return r.Descendants(id) }), []im.ID{thread})
+			w.equal("joined children", read(w, func(r im.Reader) ([]im.ID, error) {
+				return r.JoinedThreadsIn("carol", id, 10)
+			}), []im.ID{thread})
+		}
+	})
+	w.step("conversations by their oldest message", func() {
+		var aged []im.ID
+		for past := (*im.OldestKey)(nil); ; {
+			page := read(w, func(r im.Reader) ([]im.Conversation, error) {
+				return r.Oldest(nil, w.now.Add(time.Hour), past, 2)
+			})
 			if len(page) == 0 {
 				break
 			}
 			for _, c := range page {
-				key := c.Key()
-				got, q.Past = append(got, c.ID), &key
+				aged, past = append(aged, c.ID), &im.OldestKey{OldestAt: c.OldestAt, ID: c.ID}
 			}
 		}
-		slices.Reverse(got)
-		w.equal(fmt.Sprint("the list in pages of ", limit), got, groups)
-	}
-	nth := func(from im.ID, n int) (im.ID, error) {
-		var id im.ID
-		err := w.store.View(w.Context(), func(r im.Reader) (err error) {
-			id, err = r.NthConversation("carol", from, n)
-			return err
-		})
-		return id, err
-	}
-	for n, id := range groups {
-		got, err := nth(math.MinInt64, n)
-		w.must(err)
-		w.equal("nth", got, id)
-	}
-	got, err := nth(groups[2]+1, 1)
-	w.must(err)
-	w.equal("nth from an id", got, groups[4])
-	if _, err := nth(groups[2], 4); !errors.Is(err, im.ErrNotFound) {
-		w.Errorf("past the last: %v, want ErrNotFound", err)
-	}
-	w.equal("within a range of ids", keysOf(w.list(im.ConversationQuery{
-		User: "carol", AsOf: w.tick(), Among: &im.IDRange{From: groups[1], To: groups[3] - 1}, Limit: 9,
-	})), []im.ConversationKey{{ActiveAt: at, ID: groups[2]}, {ActiveAt: at, ID: groups[1]}})
-	sent := at.Add(time.Second)
-	for _, id := range groups {
-		m := w.text(id, "carol", "said")
-		m.CreatedAt = sent
-		w.send(m)
-		thread := w.thread(0, id, "carol")
-		w.equal("children", read(w, func(r im.Reader) ([]im.ID, error) { return r.Descendants(id) }), []im.ID{thread})
-		w.equal("joined children", read(w, func(r im.Reader) ([]im.ID, error) {
-			return r.JoinedThreadsIn("carol", id, 10)
-		}), []im.ID{thread})
-	}
-	var aged []im.ID
-	for past := (*im.OldestKey)(nil); ; {
-		page := read(w, func(r im.Reader) ([]im.Conversation, error) {
-			return r.Oldest(nil, w.now.Add(time.Hour), past, 2)
-		})
-		if len(page) == 0 {
-			break
-		}
-		for _, c := range page {
-			aged, past = append(aged, c.ID), &im.OldestKey{OldestAt: c.OldestAt, ID: c.ID}
-		}
-	}
-	w.equal("by the oldest message", aged, groups)
+		w.equal("by the oldest message", aged, groups)
+	})
 }
 
 // deref returns what a pointer points to, nil for a nil pointer.

@@ -116,20 +116,26 @@ func testEntry(w *world) {
 		}
 		return nil
 	}
-	w.must(w.store.View(w.Context(), check))
-	w.write(func(tx im.Tx) error { return check(tx) })
-	w.write(func(tx im.Tx) error {
-		if _, err := tx.Entry(im.EntryQuery{Conversation: group, User: "alice"}); err != nil {
-			return err
-		}
-		one, two := w.text(group, "alice", "four"), w.text(group, "alice", "five")
-		before, _, err := insert(tx, one)
-		if err != nil {
-			return err
-		}
-		if after, _, err := insert(tx, two); err != nil || after != before+1 {
-			w.Errorf("seq %d after %d: %v", after, before, err)
-		}
-		return check(tx)
+	w.step("in a read", func() {
+		w.must(w.store.View(w.Context(), check))
+	})
+	w.step("in a transaction", func() {
+		w.write(func(tx im.Tx) error { return check(tx) })
+	})
+	w.step("after writes of the same transaction", func() {
+		w.write(func(tx im.Tx) error {
+			if _, err := tx.Entry(im.EntryQuery{Conversation: group, User: "alice"}); err != nil {
+				return err
+			}
+			one, two := w.text(group, "alice", "four"), w.text(group, "alice", "five")
+			before, _, err := insert(tx, one)
+			if err != nil {
+				return err
+			}
+			if after, _, err := insert(tx, two); err != nil || after != before+1 {
+				w.Errorf("seq %d after %d: %v", after, before, err)
+			}
+			return check(tx)
+		})
 	})
 }

@@ -175,29 +175,33 @@ func testDue(w *world) {
 			}
 		}
 	}
-	check()
-	for _, m := range expect(epoch.Add(1e6 * time.Second)) {
-		switch random.IntN(3) {
-		case 0:
-			w.erase(m.ID, im.Erasure{State: im.Expired, At: w.now})
-			delete(messages, m.ID)
-		case 1:
-			at := epoch.Add(seconds(100))
-			err := w.store.Write(w.Context(), func(tx im.Tx) error { return tx.StartBurn(m.ID, at) })
-			w.equal("can burn", err == nil, m.Burn != nil)
-			if m.Burn != nil {
-				m.Burn = &im.Burn{After: m.Burn.After, UnreadTTL: m.Burn.UnreadTTL, At: at}
-				messages[m.ID] = m
+	w.step("as sent", check)
+	w.step("after erasures and burns that have started", func() {
+		for _, m := range expect(epoch.Add(1e6 * time.Second)) {
+			switch random.IntN(3) {
+			case 0:
+				w.erase(m.ID, im.Erasure{State: im.Expired, At: w.now})
+				delete(messages, m.ID)
+			case 1:
+				at := epoch.Add(seconds(100))
+				err := w.store.Write(w.Context(), func(tx im.Tx) error { return tx.StartBurn(m.ID, at) })
+				w.equal("can burn", err == nil, m.Burn != nil)
+				if m.Burn != nil {
+					m.Burn = &im.Burn{After: m.Burn.After, UnreadTTL: m.Burn.UnreadTTL, At: at}
+					messages[m.ID] = m
+				}
 			}
 		}
-	}
-	check()
-	for _, m := range messages {
-		w.erase(m.ID, im.Erasure{State: im.Expired, At: w.now})
-	}
-	if _, ok := next(); ok {
-		w.Fatal("NextDue reports a time after all messages were erased")
-	}
+		check()
+	})
+	w.step("after all were erased", func() {
+		for _, m := range messages {
+			w.erase(m.ID, im.Erasure{State: im.Expired, At: w.now})
+		}
+		if _, ok := next(); ok {
+			w.Fatal("NextDue reports a time after all messages were erased")
+		}
+	})
 }
 
 func testBurningAndTracked(w *world) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // erasures reads all pages of erasures.
@@ -110,7 +111,7 @@ func keys(list []im.ErasedMessage) []im.ErasureKey {
 // testErasuresBounded checks that each page looks at a bounded number of erasures, even if
 // the user can see few of many.
 func testErasuresBounded(w *world) {
-	const n = 9000
+	n := testsize.Pick(9000, 4500)
 	busy, quiet := w.group(im.HistoryAll, "bob"), w.group(im.HistoryAll, "alice")
 	var want []im.ErasureKey
 	w.write(func(tx im.Tx) error {

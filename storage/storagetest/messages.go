@@ -196,61 +196,65 @@ func testHistoryFilters(w *world) {
 			hidden[seq] = true
 		}
 	}
-	ranges := [][]im.SeqRange{
-		{{From: 1, To: 200}},
-		{{From: 50, To: 120}},
-		{{From: 1, To: 10}, {From: 12, To: 12}, {From: 100, To: 180}, {From: 190, To: 900}},
-	}
-	for _, rng := range ranges {
-		for _, sender := range []im.UserID{"", "bob"} {
-			for _, typ := range []im.MessageType{0, im.Text, im.Location} {
-				for times := range 4 {
-					for _, ascending := range []bool{false, true} {
-						q := im.HistoryQuery{
-							Conversation: id, Ranges: rng, Ascending: ascending, Type: typ, Sender: sender,
-							Limit: []int{1, 3, 50, 200}[random.IntN(4)],
-						}
-						if times&1 != 0 {
-							q.From = epoch.Add(5*time.Second - time.Microsecond)
-						}
-						if times&2 != 0 {
-							q.To = epoch.Add(33 * time.Second)
-						}
-						for _, reader := range []im.UserID{"", "alice", "carol", "a stranger"} {
-							if random.IntN(3) >= testsize.Pick(3, 1) {
-								continue // a short run takes a third of the combinations
+	w.step("all filters together", func() {
+		ranges := [][]im.SeqRange{
+			{{From: 1, To: 200}},
+			{{From: 50, To: 120}},
+			{{From: 1, To: 10}, {From: 12, To: 12}, {From: 100, To: 180}, {From: 190, To: 900}},
+		}
+		for _, rng := range ranges {
+			for _, sender := range []im.UserID{"", "bob"} {
+				for _, typ := range []im.MessageType{0, im.Text, im.Location} {
+					for times := range 4 {
+						for _, ascending := range []bool{false, true} {
+							q := im.HistoryQuery{
+								Conversation: id, Ranges: rng, Ascending: ascending, Type: typ, Sender: sender,
+								Limit: []int{1, 3, 50, 200}[random.IntN(4)],
 							}
-							q.Reader, q.Since, q.ActiveAt = reader, time.Time{}, time.Time{}
-							if random.IntN(2) == 0 {
-								q.Since = epoch.Add(7*time.Second - time.Microsecond)
+							if times&1 != 0 {
+								q.From = epoch.Add(5*time.Second - time.Microsecond)
 							}
-							if random.IntN(2) == 0 {
-								q.ActiveAt = epoch.Add(20 * time.Minute)
+							if times&2 != 0 {
+								q.To = epoch.Add(33 * time.Second)
 							}
-							got, _ := w.pages(q)
-							want := filtered(all, q)
-							if reader == "alice" {
-								want = slices.DeleteFunc(want, func(m im.Message) bool { return hidden[m.Seq] })
+							for _, reader := range []im.UserID{"", "alice", "carol", "a stranger"} {
+								if random.IntN(3) >= testsize.Pick(3, 1) {
+									continue // a short run takes a third of the combinations
+								}
+								q.Reader, q.Since, q.ActiveAt = reader, time.Time{}, time.Time{}
+								if random.IntN(2) == 0 {
+									q.Since = epoch.Add(7*time.Second - time.Microsecond)
+								}
+								if random.IntN(2) == 0 {
+									q.ActiveAt = epoch.Add(20 * time.Minute)
+								}
+								got, _ := w.pages(q)
+								want := filtered(all, q)
+								if reader == "alice" {
+									want = slices.DeleteFunc(want, func(m im.Message) bool { return hidden[m.Seq] })
+								}
+								w.equal(fmt.Sprintf("%+v", q), seqs(got), seqs(want))
 							}
-							w.equal(fmt.Sprintf("%+v", q), seqs(got), seqs(want))
 						}
 					}
 				}
 			}
 		}
-	}
-	// Bounds can lie within a millisecond; times of messages have no fraction of one.
-	at := epoch.Add(7 * time.Second)
-	for _, q := range []im.HistoryQuery{
-		{From: at, To: at.Add(time.Microsecond)},
-		{From: at.Add(-time.Microsecond), To: at.Add(time.Millisecond)},
-		{From: at.Add(time.Microsecond), To: at.Add(time.Second)},
-		{To: epoch},
-	} {
-		q.Conversation, q.Ranges, q.Limit = id, ranges[0], 100
-		got, _ := w.pages(q)
-		w.equal(fmt.Sprintf("%v to %v", q.From, q.To), seqs(got), seqs(filtered(all, q)))
-	}
+	})
+	// Times of messages have no fraction of a millisecond.
+	w.step("bounds of time within a millisecond", func() {
+		at := epoch.Add(7 * time.Second)
+		for _, q := range []im.HistoryQuery{
+			{From: at, To: at.Add(time.Microsecond)},
+			{From: at.Add(-time.Microsecond), To: at.Add(time.Millisecond)},
+			{From: at.Add(time.Microsecond), To: at.Add(time.Second)},
+			{To: epoch},
+		} {
+			q.Conversation, q.Ranges, q.Limit = id, []im.SeqRange{{From: 1, To: 200}}, 100
+			got, _ := w.pages(q)
+			w.equal(fmt.Sprintf("%v to %v", q.From, q.To), seqs(got), seqs(filtered(all, q)))
+		}
+	})
 }
 
 // filtered returns the messages that a query must return.

@@ -75,7 +75,7 @@ func testTimes(w *world) {
 		w.Fatalf("%+v: the pages do not end", q)
 		return nil
 	}
-	check := func() {
+	w.step("history, counts and single messages by time", func() {
 		for range testsize.Pick(60, 20) {
 			q := im.HistoryQuery{
 				Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true,
@@ -123,23 +123,24 @@ func testTimes(w *world) {
 				w.Fatalf("at %v: %+v", m.CreatedAt, got)
 			}
 		}
-	}
-	check()
-	for len(all) > 0 {
-		before := all[len(all)/2].CreatedAt.Add(time.Millisecond)
-		var step im.Trimmed
-		w.write(func(tx im.Tx) (err error) {
-			step, err = tx.Trim(id, before, 7, w.tick())
-			return err
-		})
-		all = all[step.Messages:]
-		c := read(w, func(r im.Reader) (im.Conversation, error) { return r.Conversation(id) })
-		if len(all) > 0 && (!c.OldestAt.Equal(all[0].CreatedAt) || c.FirstSeq != slices.MinFunc(all, func(a, b im.Message) int { return cmp.Compare(a.Seq, b.Seq) }).Seq) {
-			w.Fatalf("%d messages: OldestAt = %v, want %v; FirstSeq = %d", len(all), c.OldestAt, all[0].CreatedAt, c.FirstSeq)
+	})
+	w.step("trimming the oldest messages", func() {
+		for len(all) > 0 {
+			before := all[len(all)/2].CreatedAt.Add(time.Millisecond)
+			var step im.Trimmed
+			w.write(func(tx im.Tx) (err error) {
+				step, err = tx.Trim(id, before, 7, w.tick())
+				return err
+			})
+			all = all[step.Messages:]
+			c := read(w, func(r im.Reader) (im.Conversation, error) { return r.Conversation(id) })
+			if len(all) > 0 && (!c.OldestAt.Equal(all[0].CreatedAt) || c.FirstSeq != slices.MinFunc(all, func(a, b im.Message) int { return cmp.Compare(a.Seq, b.Seq) }).Seq) {
+				w.Fatalf("%d messages: OldestAt = %v, want %v; FirstSeq = %d", len(all), c.OldestAt, all[0].CreatedAt, c.FirstSeq)
+			}
+			if step.Done && len(all) < 30 {
+				break
+			}
 		}
-		if step.Done && len(all) < 30 {
-			break
-		}
-	}
-	w.equal("remaining messages", len(pages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
+		w.equal("remaining messages", len(pages(im.HistoryQuery{Conversation: id, Ranges: []im.SeqRange{{From: 1, To: 10_000}}, Timed: true, Limit: 50})), len(all))
+	})
 }

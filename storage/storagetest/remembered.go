@@ -68,36 +68,39 @@ func testRemembered(w *world) {
 		}
 		w.equal(what, got, want)
 	}
-	expect("at first", read(w, ask))
-
 	first := w.tick()
-	var within remembered
-	w.write(func(tx im.Tx) (err error) {
-		if _, err := tx.Trim(trimmed, all[2].CreatedAt, 1, first); err != nil {
-			return err
-		}
-		within, err = ask(tx)
-		return err
-	})
-	expect("in the same transaction", within, 0)
-	expect("after one step", read(w, ask), 0)
-	second := w.tick()
-	for done := false; !done; {
-		w.write(func(tx im.Tx) error {
-			step, err := tx.Trim(trimmed, all[2].CreatedAt, 10, second)
-			done = step.Done
+	w.step("trimming", func() {
+		expect("at first", read(w, ask))
+		var within remembered
+		w.write(func(tx im.Tx) (err error) {
+			if _, err := tx.Trim(trimmed, all[2].CreatedAt, 1, first); err != nil {
+				return err
+			}
+			within, err = ask(tx)
 			return err
 		})
-	}
-	expect("trimmed", read(w, ask), 0, 1)
+		expect("in the same transaction", within, 0)
+		expect("after one step", read(w, ask), 0)
+		second := w.tick()
+		for done := false; !done; {
+			w.write(func(tx im.Tx) error {
+				step, err := tx.Trim(trimmed, all[2].CreatedAt, 10, second)
+				done = step.Done
+				return err
+			})
+		}
+		expect("trimmed", read(w, ask), 0, 1)
+	})
 
 	directs := func() []im.ID {
 		return read(w, func(r im.Reader) ([]im.ID, error) { return r.GoneDirects(peers) })
 	}
-	w.equal("before the deletion", directs(), []im.ID(nil))
-	w.deleteConversation(direct)
-	w.equal("after the deletion", directs(), []im.ID{direct})
-	expect("before the purge", read(w, ask), 0, 1)
+	w.step("deleting a conversation", func() {
+		w.equal("before the deletion", directs(), []im.ID(nil))
+		w.deleteConversation(direct)
+		w.equal("after the deletion", directs(), []im.ID{direct})
+		expect("before the purge", read(w, ask), 0, 1)
+	})
 	forget := func(before time.Time, limit int) (n int) {
 		w.write(func(tx im.Tx) (err error) {
 			n, err = tx.Forget(before, limit)
@@ -105,17 +108,21 @@ func testRemembered(w *world) {
 		})
 		return n
 	}
-	w.equal("nothing is old enough", forget(first, 10), 0)
 	third := w.tick()
-	w.purgeAll(direct, 10, third)
-	expect("purged", read(w, ask), 0, 1, 3, 4)
+	w.step("purging it", func() {
+		w.equal("nothing is old enough", forget(first, 10), 0)
+		w.purgeAll(direct, 10, third)
+		expect("purged", read(w, ask), 0, 1, 3, 4)
+	})
 
-	w.equal("forget the oldest", forget(third, 1), 1)
-	expect("forgotten", read(w, ask), 1, 3, 4)
-	w.equal("forget those before a time", forget(third, 10), 1)
-	expect("forgotten", read(w, ask), 3, 4)
-	w.equal("forget messages and conversation", forget(third.Add(time.Millisecond), 10), 3)
-	expect("all forgotten", read(w, ask))
-	w.equal("all forgotten", directs(), []im.ID(nil))
-	w.equal("GoneAt without keys", len(read(w, func(r im.Reader) ([]im.GoneMessage, error) { return r.GoneAt(nil) })), 0)
+	w.step("forgetting", func() {
+		w.equal("forget the oldest", forget(third, 1), 1)
+		expect("forgotten", read(w, ask), 1, 3, 4)
+		w.equal("forget those before a time", forget(third, 10), 1)
+		expect("forgotten", read(w, ask), 3, 4)
+		w.equal("forget messages and conversation", forget(third.Add(time.Millisecond), 10), 3)
+		expect("all forgotten", read(w, ask))
+		w.equal("all forgotten", directs(), []im.ID(nil))
+		w.equal("GoneAt without keys", len(read(w, func(r im.Reader) ([]im.GoneMessage, error) { return r.GoneAt(nil) })), 0)
+	})
 }

@@ -135,6 +135,21 @@ type world struct {
 // epoch is the time at which every world begins.
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
+// step runs a part of a test as a subtest on the same store. It ends the test if the part
+// fails, because the next parts depend on it.
+func (w *world) step(name string, part func()) {
+	w.Helper()
+	t, outer := w.TB.(*testing.T), w.TB
+	ok := t.Run(name, func(t *testing.T) {
+		w.TB = t
+		defer func() { w.TB = outer }()
+		part()
+	})
+	if !ok {
+		w.FailNow()
+	}
+}
+
 func newWorld(t testing.TB, store im.Store) *world {
 	return &world{TB: t, store: store, now: epoch}
 }

@@ -221,31 +221,38 @@ func testDeleteChildren(w *world) {
 			}
 		}
 	}
-	by := w.deleteConversation(first)
-	deleted(by, append(inFirst, first)...)
-	w.equal("remaining children of the space", children(space), []im.ID{second, inSecond})
-	w.equal("membership in another thread", w.membership(inSecond, "bob").Active(), true)
-	by = w.deleteConversation(space)
-	deleted(by, space, second, inSecond)
-	w.equal("the last message of a stay", w.membership(inSecond, "bob").Intervals[0].ToSeq, m.Seq)
-	w.equal("children of the deleted space", children(space), []im.ID(nil))
-	w.equal("children of another space", children(other), []im.ID{elsewhere})
-	w.equal("on the allow list", read(w, func(r im.Reader) (bool, error) { return r.OnList(second, im.AllowList, "bob") }), false)
-	invited := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("carol", 0, 9) })
-	w.equal("invitations", invited, []im.Invitation{{Conversation: other, User: "carol", By: "alice", At: epoch}})
-	by = w.deleteConversation(group)
-	deleted(by, append(inGroup, group)...)
-
-	n := 0
-	for ; ; n++ {
-		list := read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(1) })
-		if len(list) == 0 {
-			break
+	w.step("a channel", func() {
+		by := w.deleteConversation(first)
+		deleted(by, append(inFirst, first)...)
+		w.equal("remaining children of the space", children(space), []im.ID{second, inSecond})
+		w.equal("membership in another thread", w.membership(inSecond, "bob").Active(), true)
+	})
+	w.step("a space", func() {
+		by := w.deleteConversation(space)
+		deleted(by, space, second, inSecond)
+		w.equal("the last message of a stay", w.membership(inSecond, "bob").Intervals[0].ToSeq, m.Seq)
+		w.equal("children of the deleted space", children(space), []im.ID(nil))
+		w.equal("children of another space", children(other), []im.ID{elsewhere})
+		w.equal("on the allow list", read(w, func(r im.Reader) (bool, error) { return r.OnList(second, im.AllowList, "bob") }), false)
+		invited := read(w, func(r im.Reader) ([]im.Invitation, error) { return r.InvitationsOf("carol", 0, 9) })
+		w.equal("invitations", invited, []im.Invitation{{Conversation: other, User: "carol", By: "alice", At: epoch}})
+	})
+	w.step("a group", func() {
+		by := w.deleteConversation(group)
+		deleted(by, append(inGroup, group)...)
+	})
+	w.step("purging all of them", func() {
+		n := 0
+		for ; ; n++ {
+			list := read(w, func(r im.Reader) ([]im.Conversation, error) { return r.Unpurged(1) })
+			if len(list) == 0 {
+				break
+			}
+			w.purgeAll(list[0].ID, 10, w.now)
 		}
-		w.purgeAll(list[0].ID, 10, w.now)
-	}
-	w.equal("number of purged conversations", n, 1+len(inSpace)+1+len(inGroup))
-	w.checkTrimmed(m)
+		w.equal("number of purged conversations", n, 1+len(inSpace)+1+len(inGroup))
+		w.checkTrimmed(m)
+	})
 }
 
 // testErasuresInChildren checks that the erasures of a user include those in the children

@@ -145,58 +145,65 @@ func testCommits(w *world) {
 	}
 	id := w.group(im.HistoryAll, "alice")
 	sent := w.send(w.text(id, "alice", "hi"))
-	events, _ := all()
-	w.equal("positions", positions(events), []im.Position{1, 2})
-	if m := events[1].Message; m == nil {
-		w.Fatal("the event has no message")
-	} else {
-		w.sameMessage(*m, sent)
-	}
-	err := w.store.Write(w.Context(), func(tx im.Tx) error {
-		if _, _, err := insert(tx, w.text(id, "alice", "never")); err != nil {
-			return err
+	w.step("events with their message", func() {
+		events, _ := all()
+		w.equal("positions", positions(events), []im.Position{1, 2})
+		if m := events[1].Message; m == nil {
+			w.Fatal("the event has no message")
+		} else {
+			w.sameMessage(*m, sent)
 		}
-		return errors.New("no")
 	})
-	if err == nil {
-		w.Fatal("no error")
-	}
-	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: w.now}) })
-	mu.Lock()
-	last := commits[len(commits)-1] // the listener was called before Write returned
-	mu.Unlock()
-	w.equal("cuts at once", len(last.Cuts), 1)
-	w.equal("head without an event", last.Head, im.Position(2))
-
-	var group sync.WaitGroup
-	for n := range 8 {
-		messages := make([]im.Message, 25)
-		for i := range messages {
-			messages[i] = w.text(id, im.UserID(fmt.Sprint("user ", n)), "x")
-		}
-		group.Go(func() {
-			for _, m := range messages {
-				var pos im.Position
-				err := w.store.Write(w.Context(), func(tx im.Tx) (err error) {
-					_, pos, err = insert(tx, m)
-					return err
-				})
-				if err != nil {
-					w.Error(err)
-					return
-				}
-				if events, _ := all(); events[len(events)-1].Position < pos {
-					w.Error("the listener was not called before the next commit")
-					return
-				}
+	w.step("nothing for a write that fails", func() {
+		err := w.store.Write(w.Context(), func(tx im.Tx) error {
+			if _, _, err := insert(tx, w.text(id, "alice", "never")); err != nil {
+				return err
 			}
+			return errors.New("no")
 		})
-	}
-	group.Wait()
-	events, cuts := all()
-	w.equal("cuts", cuts, 1)
-	stored, _ := w.events("alice", 0, w.bounds().Head, 1000)
-	w.equal("published and stored events", positions(events), positions(stored))
+		if err == nil {
+			w.Fatal("no error")
+		}
+	})
+	w.step("a cut-off before Write returns", func() {
+		w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: w.now}) })
+		mu.Lock()
+		last := commits[len(commits)-1] // the listener was called before Write returned
+		mu.Unlock()
+		w.equal("cuts at once", len(last.Cuts), 1)
+		w.equal("head without an event", last.Head, im.Position(2))
+	})
+	w.step("each commit before the next one", func() {
+		var group sync.WaitGroup
+		for n := range 8 {
+			messages := make([]im.Message, 25)
+			for i := range messages {
+				messages[i] = w.text(id, im.UserID(fmt.Sprint("user ", n)), "x")
+			}
+			group.Go(func() {
+				for _, m := range messages {
+					var pos im.Position
+					err := w.store.Write(w.Context(), func(tx im.Tx) (err error) {
+						_, pos, err = insert(tx, m)
+						return err
+					})
+					if err != nil {
+						w.Error(err)
+						return
+					}
+					if events, _ := all(); events[len(events)-1].Position < pos {
+						w.Error("the listener was not called before the next commit")
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		events, cuts := all()
+		w.equal("cuts", cuts, 1)
+		stored, _ := w.events("alice", 0, w.bounds().Head, 1000)
+		w.equal("published and stored events", positions(events), positions(stored))
+	})
 }
 
 // testCommitsBlocks checks that a listener learns of a block before the caller returns, and

@@ -1,0 +1,455 @@
+package im_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// hook is a pre-send hook of a test.
+type hook func(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error)
+
+func (h hook) Ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
+	return h(ctx, q)
+}
+
+var errDead = errors.New("dead")
+
+// byText answers by the text of the message.
+func byText(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
+	var body struct{ Text string }
+	if err := json.Unmarshal(q.Content.Body, &body); err != nil {
+		return im.PresendAnswer{}, err
+	}
+	switch body.Text {
+	case "refuse":
+		return im.PresendAnswer{Action: im.PresendRefuse, Code: "spam", Text: "No."}, nil
+	case "drop":
+		return im.PresendAnswer{Action: im.PresendDrop}, nil
+	case "rewrite":
+		return im.PresendAnswer{Action: im.PresendRewrite, Body: json.RawMessage(`{"text":"rewritten"}`)}, nil
+	case "dead":
+		return im.PresendAnswer{}, errDead
+	default:
+		return im.PresendAnswer{Action: im.PresendAllow}, nil
+	}
+}
+
+// asked is a world with a hook, and the number of its questions.
+func asked(w *world, p im.Presend, answer hook) *atomic.Int64 {
+	n := new(atomic.Int64)
+	p.Hook = hook(func(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
+		n.Add(1)
+		return answer(ctx, q)
+	})
+	p.AtOnce, p.AtOnceOfUser = cmp.Or(p.AtOnce, 8), cmp.Or(p.AtOnceOfUser, 4)
+	p.Wait = cmp.Or(p.Wait, time.Minute)
+	w.UsePresend(p)
+	return n
+}
+
+// named is a text message with a client_id.
+func named(clientID, words string) im.Draft {
+	d := text("%s", words)
+	d.ClientID = clientID
+	return d
+}
+
+// TestPresendAnswersAndRetries: what became of a message stays so for a retry, and the hook is
+// not asked about it again.
+func TestPresendAnswersAndRetries(t *testing.T) {
+	w := newWorld(t)
+	asks := asked(w, im.Presend{}, byText)
+	for _, test := range []struct {
+		words, want, stored string
+		again               bool  // a retry returns the message
+		asks                int64 // with the retry
+	}{
+		{"allow", "ok", "allow", true, 1},
+		{"rewrite", "ok", "rewritten", true, 1},
+		{"drop", "ok", "drop", true, 1},
+		{"refuse", "403 refused_by_hook", "", false, 2},
+		{"dead", "503 hook_unavailable", "", false, 2},
+	} {
+		asks.Store(0)
+		d := named(test.words, test.words)
+		sent, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+		w.equal(test.words, answer(err), test.want)
+		again, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
+		w.equal(test.words+" again", answer(err), test.want)
+		if sent.Message.ID != again.Message.ID || again.Again != test.again {
+			t.Errorf("%s: the retry returns %v (again %t) for %v", test.words, again.Message.ID, again.Again, sent.Message.ID)
+		}
+		for _, m := range []im.Message{sent.Message, again.Message} {
+			if test.again && string(m.Content.Body) != fmt.Sprintf(`{"text":%q}`, test.stored) {
+				t.Errorf("%s: body %s", test.words, m.Content.Body)
+			}
+		}
+		if asks.Load() != test.asks {
+			t.Errorf("%s: the hook was asked %d times, want %d", test.words, asks.Load(), test.asks)
+		}
+		if !test.again {
+			continue
+		}
+		if _, err := w.Send(w.ctx, as("alice"), direct("bob"), named(test.words, "other")); answer(err) != "409 client_id_reused" {
+			t.Errorf("%s: another message under the client_id: %v", test.words, err)
+		}
+	}
+}
+
+// TestPresendIsAskedAfterTheRules: the hook is not asked about what is refused anyway.
+func TestPresendIsAskedAfterTheRules(t *testing.T) {
+	w := newWorld(t)
+	group := w.group(im.HistoryAll, "owner", "alice", "muted")
+	secret := w.group(im.HistoryAll, "owner")
+	w.must1(w.MuteMember(w.ctx, as("owner"), byID(group), "muted", time.Hour))
+	w.must(w.PutBlock(w.ctx, as("bob"), "alice"))
+	w.must1(w.Send(w.ctx, as("alice"), byID(group), named("used", "one")))
+	asks := asked(w, im.Presend{}, byText)
+	reply := text("x")
+	reply.ReplyTo = "06d8n3uv40a7c"
+	burning := text("x")
+	burning.Burn = &im.Burn{UnreadTTL: time.Hour}
+	for _, test := range []struct {
+		name, want string
+		actor      im.UserID
+		to         im.ConversationRef
+		draft      im.Draft
+	}{
+		{"invalid", "400 invalid_request", "alice", byID(group), im.Draft{Type: im.Text, Body: json.RawMessage(`{}`)}},
+		{"unknown conversation", "404 conversation_not_found", "alice", byID(secret), text("x")},
+		{"muted", "403 permission_denied", "muted", byID(group), text("x")},
+		{"blocked", "403 blocked", "alice", direct("bob"), text("x")},
+		{"reused client_id", "409 client_id_reused", "alice", byID(group), named("used", "two")},
+		{"repeated", "ok", "alice", byID(group), named("used", "one")},
+		{"unknown quote", "422 reply_to_not_found", "alice", byID(group), reply},
+		{"not supported", "422 burn_unsupported", "alice", byID(group), burning},
+		{"to oneself", "422 direct_with_self", "alice", direct("alice"), text("x")},
+	} {
+		_, err := w.Send(w.ctx, as(test.actor), test.to, test.draft)
+		w.equal(test.name, answer(err), test.want)
+	}
+	if n := asks.Load(); n != 0 {
+		t.Errorf("the hook was asked %d times", n)
+	}
+}
+
+// TestPresendRulesApplyAgain: what happens while the hook is asked counts.
+func TestPresendRulesApplyAgain(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		meanwhile  func(w *world, group, quoted im.ID) error
+	}{
+		{"removed", "404 conversation_not_found", func(w *world, group, _ im.ID) error {
+			return w.RemoveMember(w.ctx, as("owner"), byID(group), "alice")
+		}},
+		{"muted", "403 permission_denied", func(w *world, group, _ im.ID) error {
+			_, err := w.MuteMember(w.ctx, as("owner"), byID(group), "alice", time.Hour)
+			return err
+		}},
+		{"quoted message hidden", "422 reply_to_not_found", func(w *world, group, quoted im.ID) error {
+			return w.Hide(w.ctx, as("alice"), byID(group), im.HideDraft{MessageIDs: []string{quoted.String()}})
+		}},
+		{"sent under the same client_id elsewhere", "409 client_id_reused", func(w *world, group, _ im.ID) error {
+			_, _, err := w.Insert(w.ctx, root, im.ImportMessage{
+				Conversation: group.String(), Sender: "alice", ClientID: "c", Type: im.Text, Body: json.RawMessage(`{"text":"y"}`), CreatedAt: epoch,
+			})
+			return err
+		}},
+		{"nothing", "ok", func(*world, im.ID, im.ID) error { return nil }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			group := w.group(im.HistoryAll, "owner", "alice")
+			quoted := w.say("owner", byID(group), "x")
+			asked(w, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
+				return im.PresendAnswer{Action: im.PresendAllow}, test.meanwhile(w, group, quoted.ID)
+			})
+			d := named("c", "x")
+			d.ReplyTo = quoted.ID.String()
+			_, err := w.Send(w.ctx, as("alice"), byID(group), d)
+			w.equal(test.name, answer(err), test.want)
+		})
+	}
+}
+
+func TestPresendTypesAndKinds(t *testing.T) {
+	for _, test := range []struct {
+		types []im.MessageType
+		kinds []im.Kind
+		want  int64 // of a text and a location to each of a group and a direct conversation
+	}{
+		{nil, nil, 4},
+		{[]im.MessageType{im.Text}, nil, 2},
+		{nil, []im.Kind{im.Direct}, 2},
+		{[]im.MessageType{im.Location}, []im.Kind{im.Group}, 1},
+		{[]im.MessageType{im.Custom}, nil, 0},
+		{nil, []im.Kind{im.Room}, 0},
+	} {
+		w := newWorld(t)
+		group := w.group(im.HistoryAll, "alice", "bob")
+		asks := asked(w, im.Presend{Types: test.types, Kinds: test.kinds}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
+			return im.PresendAnswer{Action: im.PresendAllow}, nil
+		})
+		for _, to := range []im.ConversationRef{byID(group), direct("bob")} {
+			w.say("alice", to, "x")
+			w.must1(w.Send(w.ctx, as("alice"), to, im.Draft{Type: im.Location, Body: json.RawMessage(`{"latitude":1,"longitude":2}`)}))
+		}
+		if asks.Load() != test.want {
+			t.Errorf("types %v, kinds %v: asked %d times, want %d", test.types, test.kinds, asks.Load(), test.want)
+		}
+	}
+}
+
+// TestPresendFailOpenSends: a message without a usable answer is sent.
+func TestPresendFailOpenSends(t *testing.T) {
+	w := newWorld(t)
+	var outcomes []im.PresendOutcome
+	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome) { outcomes = append(outcomes, o) }}, byText)
+	for _, words := range []string{"dead", "allow", "rewrite", "drop"} {
+		w.say("alice", direct("bob"), words)
+	}
+	_, err := w.Send(w.ctx, as("alice"), direct("bob"), text("refuse"))
+	w.equal("refused", answer(err), "403 refused_by_hook")
+	w.equal("outcomes", outcomes, "[failed_open allowed rewritten dropped refused]")
+}
+
+// TestPresendRepeatedAtOnce: of requests with one client_id at once, one asks the hook, and
+// all return the same message.
+func TestPresendRepeatedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	asks := asked(w, im.Presend{}, byText)
+	for _, words := range []string{"allow", "rewrite", "drop"} {
+		asks.Store(0)
+		ids := make([]im.ID, 20)
+		var all sync.WaitGroup
+		for i := range ids {
+			all.Go(func() {
+				sent, err := w.Send(w.ctx, as("alice"), direct("bob"), named(words, words))
+				if err != nil {
+					t.Error(err)
+				}
+				ids[i] = sent.Message.ID
+			})
+		}
+		all.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Errorf("%s: messages %v and %v", words, id, ids[0])
+			}
+		}
+		if asks.Load() != 1 {
+			t.Errorf("%s: the hook was asked %d times", words, asks.Load())
+		}
+	}
+}
+
+// TestPresendGivesUpWithTheSender: a sender who disconnects is no failure of the hook.
+func TestPresendGivesUpWithTheSender(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(w.ctx)
+	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome) { t.Errorf("outcome %s", o) }},
+		func(ctx context.Context, _ im.PresendQuestion) (im.PresendAnswer, error) {
+			cancel()
+			<-ctx.Done()
+			return im.PresendAnswer{}, ctx.Err()
+		})
+	if _, err := w.Send(ctx, as("alice"), direct("bob"), text("x")); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := w.Conversation(w.ctx, as("alice"), direct("bob")); answer(err) != "404 conversation_not_found" {
+		t.Errorf("something was stored: %v", err)
+	}
+}
+
+// TestPresendIsSharedFairly: a user who sends much at once does not take the turns of another,
+// and gets no message past the hook by it.
+func TestPresendIsSharedFairly(t *testing.T) {
+	w := newWorld(t)
+	hold := make(chan struct{})
+	var holding sync.WaitGroup
+	holding.Add(2)
+	asked(w, im.Presend{FailOpen: true, AtOnce: 3, AtOnceOfUser: 2, Wait: 20 * time.Millisecond},
+		func(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
+			if q.Sender == "flood" {
+				holding.Done()
+				<-hold
+			}
+			return im.PresendAnswer{Action: im.PresendAllow}, nil
+		})
+	var flood sync.WaitGroup
+	for range 2 {
+		flood.Go(func() {
+			if _, err := w.Send(w.ctx, as("flood"), direct("bob"), text("x")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	holding.Wait()
+	for range 5 {
+		_, err := w.Send(w.ctx, as("flood"), direct("bob"), text("x"))
+		w.equal("one too many", answer(err), "503 hook_unavailable")
+		w.say("alice", direct("bob"), "x")
+	}
+	close(hold)
+	flood.Wait()
+}
+
+// TestPresendHoldsNoTransaction: the store answers others while the hook is asked.
+func TestPresendHoldsNoTransaction(t *testing.T) {
+	w := newWorld(t)
+	asked(w, im.Presend{Kinds: []im.Kind{im.Direct}}, func(ctx context.Context, _ im.PresendQuestion) (im.PresendAnswer, error) {
+		group := w.group(im.HistoryAll, "carol", "dave")
+		w.say("carol", byID(group), "x")
+		_, err := w.Messages(ctx, as("dave"), byID(group), im.HistoryFilter{Limit: 1})
+		return im.PresendAnswer{Action: im.PresendAllow}, err
+	})
+	w.say("alice", direct("bob"), "x")
+}
+
+// history returns the texts that a user may read, or the states of tombstones.
+func (w *world) history(user im.UserID, ref im.ConversationRef) (list []string) {
+	w.Helper()
+	page, err := w.Messages(w.ctx, as(user), ref, im.HistoryFilter{Ascending: true, Limit: 100})
+	w.must(err)
+	for _, m := range page.Messages {
+		if m.Content == nil {
+			list = append(list, m.State.String())
+		} else {
+			list = append(list, words(m))
+		}
+	}
+	return list
+}
+
+// shown describes all that a user is shown of conversations, without ids and seqs.
+func (w *world) shown(user im.UserID, conversations []im.ConversationRef) string {
+	w.Helper()
+	var b strings.Builder
+	body := func(m *im.Message) {
+		if m != nil && m.Content != nil {
+			fmt.Fprintf(&b, " %s", m.Content.Body)
+		}
+		fmt.Fprintln(&b)
+	}
+	for _, v := range w.list(user) {
+		fmt.Fprintf(&b, "list: %s %q unread %+v", v.Kind, v.Name, v.Unread)
+		body(v.LastMessage)
+	}
+	for i, ref := range conversations {
+		v, err := w.Conversation(w.ctx, as(user), ref)
+		if err != nil {
+			fmt.Fprintf(&b, "%d: %s\n", i, answer(err))
+			continue
+		}
+		members, err := w.Members(w.ctx, as(user), ref, im.Page{Limit: 100})
+		w.must(err)
+		fmt.Fprintf(&b, "%d: %s of %d, unread %+v, %d in the thread, active %v, updated %v, %q\n",
+			i, v.Kind, len(members.Items), v.Unread, v.Messages, v.ActiveAt, v.UpdatedAt, w.history(user, ref))
+	}
+	found, err := w.Search(w.ctx, as(user), im.SearchFilter{Words: "drop", Limit: 100})
+	w.must(err)
+	erased, err := w.Erased(w.ctx, as(user), im.ErasureQuery{Limit: 100})
+	w.must(err)
+	unread, err := w.Unread(w.ctx, as(user), nil)
+	w.must(err)
+	fmt.Fprintf(&b, "found %d, erased %d, unread %d/%d\n", len(found.Hits), len(erased.Items), unread.Total, unread.Mentions)
+	for _, e := range w.replay(as(user), 0, 7) {
+		fmt.Fprintf(&b, "%s by %s, unread %+v, mentions %v", e.Type, e.Actor, e.Unread, e.Mentioned)
+		if e.Activity != nil {
+			fmt.Fprintf(&b, ", %d in the thread, active %v", e.Activity.Messages, e.Activity.At)
+		}
+		body(e.Message)
+	}
+	return b.String()
+}
+
+// TestDroppedMessagesLeaveNoTrace: what the others are shown is the same as if a dropped message
+// had not been sent, whatever its sender does with it. Only seqs tell: they skip it.
+func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
+	type scene struct {
+		name string
+		// to makes the conversation, before the hook is there.
+		to func(w *world) im.ConversationRef
+		// real is when a message that is not dropped is sent: before the dropped ones, after
+		// them, or not at all.
+		before, after bool
+	}
+	group := func(h im.History) func(w *world) im.ConversationRef {
+		return func(w *world) im.ConversationRef { return byID(w.group(h, "owner", "alice", "bob")) }
+	}
+	thread := func(w *world) im.ConversationRef {
+		root := w.say("owner", byID(w.group(im.HistoryAll, "owner", "alice", "bob")), "root")
+		v, err := w.CreateThread(w.ctx, as("alice"), root.ID, "a thread")
+		w.must(err)
+		w.must1(w.Join(w.ctx, as("bob"), byID(v.ID)))
+		return byID(v.ID)
+	}
+	room := func(w *world) im.ConversationRef { return byID(w.room("owner", "alice", "bob")) }
+	channel := func(w *world) im.ConversationRef {
+		return byID(w.channel("owner", w.space("owner", "alice", "bob"), false))
+	}
+	toBob := func(*world) im.ConversationRef { return direct("bob") }
+	var scenes []scene
+	for name, to := range map[string]func(w *world) im.ConversationRef{
+		"direct": toBob, "group": group(im.HistoryAll), "group from joining on": group(im.HistoryJoined),
+		"thread": thread, "room": room, "channel": channel,
+	} {
+		for _, real := range []struct{ before, after bool }{{}, {true, false}, {false, true}, {true, true}} {
+			scenes = append(scenes, scene{fmt.Sprintf("%s, real before %t, after %t", name, real.before, real.after), to, real.before, real.after})
+		}
+	}
+	run := func(t *testing.T, s scene, drops bool) string {
+		w := newWorld(t)
+		to := s.to(w)
+		fromBob := to
+		if to.Peer != "" {
+			fromBob = direct("alice")
+		}
+		asked(w, im.Presend{}, byText)
+		if s.before {
+			w.say("alice", to, "real before")
+		}
+		w.pass(time.Second)
+		if drops {
+			d := named("d", "drop")
+			d.Mentions = []im.UserID{"bob"}
+			sent, err := w.Send(w.ctx, on("alice", "phone"), to, d)
+			w.must(err)
+			timed := text("drop")
+			timed.ExpireAfter = time.Minute
+			w.must1(w.Send(w.ctx, as("alice"), to, timed))
+			w.say("alice", to, "drop")
+			w.must1(w.Revoke(w.ctx, as("alice"), sent.Message.ID, im.RevokeNote{}))
+			if list := w.history("alice", to); !slices.Contains(list, "drop") || !slices.Contains(list, "revoked") {
+				t.Errorf("the sender reads %q", list)
+			}
+		}
+		w.pass(2 * time.Minute)
+		w.mustEraseDue()
+		if s.after {
+			w.say("alice", to, "real after")
+			w.say("bob", fromBob, "an answer")
+		}
+		w.pass(time.Second)
+		return w.shown("bob", []im.ConversationRef{fromBob})
+	}
+	for _, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			if got, want := run(t, s, true), run(t, s, false); got != want {
+				t.Errorf("with dropped messages:\n%s\nwithout:\n%s", got, want)
+			}
+		})
+	}
+}
