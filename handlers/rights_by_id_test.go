@@ -61,22 +61,25 @@ func TestRightsByID(t *testing.T) {
 			}
 		}
 	}
-	closed(t, "mallory")
+	t.Run("while nothing is open", func(t *testing.T) { closed(t, "mallory") })
 
 	w.must(http.StatusOK, "alice", http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"join":"open"}}`)
 	w.must(http.StatusOK, "alice", http.MethodPatch, "/v1/spaces/"+space, `{"settings":{"join":"open"}}`)
-	for _, id := range []string{thread, channel, under, direct["conversation_id"].(string)} {
-		if got := join("mallory", id); got != http.StatusNotFound {
-			t.Errorf("joining by the id of a thread or channel in an open group or space: %d", got)
+	t.Run("once the group and the space are open", func(t *testing.T) {
+		w := w.in(t)
+		for _, id := range []string{thread, channel, under, direct["conversation_id"].(string)} {
+			if got := join("mallory", id); got != http.StatusNotFound {
+				t.Errorf("joining by the id of a thread or channel in an open group or space: %d", got)
+			}
 		}
-	}
-	if a := w.do("mallory", http.MethodGet, "/v1/conversations/"+group, ""); a.status != http.StatusNotFound {
-		t.Errorf("reading an open group before joining it: %d", a.status)
-	}
-	for _, id := range []string{group, room} {
-		if got := join("mallory", id); got != http.StatusOK {
-			t.Errorf("joining by the id of an open group or space: %d", got)
+		if a := w.do("mallory", http.MethodGet, "/v1/conversations/"+group, ""); a.status != http.StatusNotFound {
+			t.Errorf("reading an open group before joining it: %d", a.status)
 		}
-	}
-	w.must(http.StatusOK, "mallory", http.MethodPost, "/v1/spaces/"+space+"/join", "")
+		for _, id := range []string{group, room} {
+			if got := join("mallory", id); got != http.StatusOK {
+				t.Errorf("joining by the id of an open group or space: %d", got)
+			}
+		}
+		w.must(http.StatusOK, "mallory", http.MethodPost, "/v1/spaces/"+space+"/join", "")
+	})
 }

@@ -92,37 +92,42 @@ func TestEndedMutesAreNotShown(t *testing.T) {
 		all = append(all, member("adding a member again", added[0], nil))
 		return all
 	}
-	for _, s := range look() {
-		if s.until.IsZero() {
-			t.Errorf("%s: not muted during the mute", s.what)
+	w.step("during the mute", func() {
+		for _, s := range look() {
+			if s.until.IsZero() {
+				w.Errorf("%s: not muted", s.what)
+			}
 		}
-	}
-
+	})
 	w.pass(time.Hour)
-	for _, s := range look() {
-		if !s.until.IsZero() {
-			t.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
+	w.step("after it has ended", func() {
+		for _, s := range look() {
+			if !s.until.IsZero() {
+				w.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
+			}
 		}
-	}
-	before := len(w.committed())
-	m, err := w.SetRole(w.ctx, as("owner"), byID(group), "bob", im.Admin)
-	if s := member("changed role", m, err); !s.until.IsZero() {
-		t.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
-	}
-	w.must(w.GrantRole(w.ctx, as("owner"), space, role, "bob"))
-	w.must(w.UnmuteMember(w.ctx, as("owner"), byID(channel), "bob"))
-	w.join("former", group)
-	_, err = w.JoinSpace(w.ctx, as("former"), space)
-	w.must(err)
-	w.must(w.RemoveMember(w.ctx, as("owner"), byID(group), "bob"))
-	w.must(w.RemoveSpaceMember(w.ctx, as("owner"), space, "bob"))
-	events := w.committed()[before:]
-	w.equal("events", len(events), 7)
-	for _, e := range events {
-		if !e.MutedUntil.IsZero() {
-			t.Errorf("%s of %s: muted until %s, at %s", e.Type, e.User, e.MutedUntil, w.clock())
+	})
+	w.step("in events after it has ended", func() {
+		before := len(w.committed())
+		m, err := w.SetRole(w.ctx, as("owner"), byID(group), "bob", im.Admin)
+		if s := member("changed role", m, err); !s.until.IsZero() {
+			w.Errorf("%s: muted until %s, at %s", s.what, s.until, w.clock())
 		}
-	}
+		w.must(w.GrantRole(w.ctx, as("owner"), space, role, "bob"))
+		w.must(w.UnmuteMember(w.ctx, as("owner"), byID(channel), "bob"))
+		w.join("former", group)
+		_, err = w.JoinSpace(w.ctx, as("former"), space)
+		w.must(err)
+		w.must(w.RemoveMember(w.ctx, as("owner"), byID(group), "bob"))
+		w.must(w.RemoveSpaceMember(w.ctx, as("owner"), space, "bob"))
+		events := w.committed()[before:]
+		w.equal("events", len(events), 7)
+		for _, e := range events {
+			if !e.MutedUntil.IsZero() {
+				w.Errorf("%s of %s: muted until %s, at %s", e.Type, e.User, e.MutedUntil, w.clock())
+			}
+		}
+	})
 }
 
 // TestAPageOfConversationsLoadsEachMembershipOnce checks that access to the conversations

@@ -163,72 +163,75 @@ func TestLeaversAreNotAdded(t *testing.T) {
 func TestInvitationsToGroups(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.joinables() {
-		received := func() []string {
-			var out []string
-			for _, e := range w.committed() {
-				if e.Conversation == p.id && e.To == "carol" {
-					out = append(out, string(e.Type))
+		w.step(p.kind, func() {
+			received := func() []string {
+				var out []string
+				for _, e := range w.committed() {
+					if e.Conversation == p.id && e.To == "carol" {
+						out = append(out, string(e.Type))
+					}
 				}
+				return out
 			}
-			return out
-		}
-		_, err := p.invite("member", "bob")
-		w.equal(p.kind+": by a member", err, "permission_denied: you need the permission invite here")
-		made, err := p.invite("owner", "carol", "member", "carol")
-		w.must(err)
-		w.equal(p.kind+": invited", fmt.Sprint(len(made), made[0].User, made[0].By, made[0].Kind, made[0].Name), fmt.Sprint(1, "carol", "owner", p.kind, "a "+p.kind))
-		_, err = p.invite("owner", "carol")
-		w.must(err)
-		mine, err := w.MyInvitations(w.ctx, as("carol"), 0, 10)
-		w.must(err)
-		w.equal(p.kind+": theirs", slices.ContainsFunc(mine, func(i im.InvitationView) bool {
-			return i.Conversation == p.id && i.Kind.String() == p.kind && i.Name == "a "+p.kind
-		}), true)
-		prefix := map[bool]string{true: "space.", false: "conversation."}[p.kind == "space"]
-		w.equal(p.kind+": received once", received(), []string{prefix + "invited"})
-		unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
-		_, err = p.invited("carol")
-		w.equal(p.kind+": an invited user sees no others", answer(err), unknown)
-		w.equal(p.kind+": withdrawn by a member", answer(p.uninvite("member", "carol")), "403 permission_denied")
-		w.equal(p.kind+": withdrawn by a stranger", answer(p.uninvite("eve", "carol")), unknown)
-		w.equal(p.kind+": declining an invitation that does not exist", answer(p.uninvite("eve", "eve")), unknown)
-		w.equal(p.kind+": declining as a member", answer(p.uninvite("member", "member")), "404 invitation_not_found")
-		w.must(p.uninvite("owner", "carol"))
-		w.equal(p.kind+": withdrawn again", answer(p.uninvite("owner", "carol")), "404 invitation_not_found")
-		w.equal(p.kind+": received", received(), []string{prefix + "invited", prefix + "uninvited"})
-		_, err = p.invite("owner", "carol", "dave")
-		w.must(err)
-		w.must(p.deny("owner", "carol"))
-		w.equal(p.kind+": denied", received(), []string{prefix + "invited", prefix + "uninvited", prefix + "invited", prefix + "uninvited"})
-		w.equal(p.kind+": joining while denied", answer(p.join("carol")), unknown)
-		made, err = p.invite("owner", "carol")
-		w.must(err)
-		w.equal(p.kind+": inviting a denied user", len(made), 0)
-		w.must(p.add("owner", "dave"))
-		list, err := p.invited("owner")
-		w.must(err)
-		w.equal(p.kind+": adding ends the invitation", len(list), 0)
+			_, err := p.invite("member", "bob")
+			w.equal("by a member", err, "permission_denied: you need the permission invite here")
+			made, err := p.invite("owner", "carol", "member", "carol")
+			w.must(err)
+			w.equal("invited", fmt.Sprint(len(made), made[0].User, made[0].By, made[0].Kind, made[0].Name), fmt.Sprint(1, "carol", "owner", p.kind, "a "+p.kind))
+			_, err = p.invite("owner", "carol")
+			w.must(err)
+			mine, err := w.MyInvitations(w.ctx, as("carol"), 0, 10)
+			w.must(err)
+			w.equal("theirs", slices.ContainsFunc(mine, func(i im.InvitationView) bool {
+				return i.Conversation == p.id && i.Kind.String() == p.kind && i.Name == "a "+p.kind
+			}), true)
+			prefix := map[bool]string{true: "space.", false: "conversation."}[p.kind == "space"]
+			w.equal("received once", received(), []string{prefix + "invited"})
+			unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
+			_, err = p.invited("carol")
+			w.equal("an invited user sees no others", answer(err), unknown)
+			w.equal("withdrawn by a member", answer(p.uninvite("member", "carol")), "403 permission_denied")
+			w.equal("withdrawn by a stranger", answer(p.uninvite("eve", "carol")), unknown)
+			w.equal("declining an invitation that does not exist", answer(p.uninvite("eve", "eve")), unknown)
+			w.equal("declining as a member", answer(p.uninvite("member", "member")), "404 invitation_not_found")
+			w.must(p.uninvite("owner", "carol"))
+			w.equal("withdrawn again", answer(p.uninvite("owner", "carol")), "404 invitation_not_found")
+			w.equal("received", received(), []string{prefix + "invited", prefix + "uninvited"})
+			_, err = p.invite("owner", "carol", "dave")
+			w.must(err)
+			w.must(p.deny("owner", "carol"))
+			w.equal("denied", received(), []string{prefix + "invited", prefix + "uninvited", prefix + "invited", prefix + "uninvited"})
+			w.equal("joining while denied", answer(p.join("carol")), unknown)
+			made, err = p.invite("owner", "carol")
+			w.must(err)
+			w.equal("inviting a denied user", len(made), 0)
+			w.must(p.add("owner", "dave"))
+			list, err := p.invited("owner")
+			w.must(err)
+			w.equal("adding ends the invitation", len(list), 0)
+		})
 	}
 	mine, err := w.MyInvitations(w.ctx, as("carol"), 0, 10)
 	w.must(err)
-	w.equal("after all", len(mine), 0)
+	w.equal("open invitations of carol in the end", len(mine), 0)
 
-	// A deleted group cannot be joined.
-	g := w.group(im.HistoryAll, "owner")
-	_, err = w.Invite(w.ctx, as("owner"), byID(g), []im.UserID{"carol"})
-	w.must(err)
-	w.must(w.DeleteConversation(w.ctx, as("owner"), byID(g)))
-	mine, err = w.MyInvitations(w.ctx, as("carol"), 0, 10)
-	w.must(err)
-	w.equal("of what was deleted", len(mine), 0)
-	w.equal("declining it", answer(w.DeleteInvitation(w.ctx, as("carol"), byID(g), "carol")), "404 conversation_not_found")
-
-	// Kinds without members of their own have no invitations.
-	sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
-	w.must(err)
-	_, err = w.Invite(w.ctx, as("owner"), byID(sent.Message.Conversation), []im.UserID{"carol"})
-	w.equal("to a direct conversation", answer(err), "422 direct_conversation")
-	channel := w.channel("owner", w.space("owner"), false)
-	_, err = w.Invite(w.ctx, as("owner"), byID(channel), []im.UserID{"carol"})
-	w.equal("to a channel", answer(err), "422 members_unsupported")
+	w.step("to a deleted group", func() {
+		g := w.group(im.HistoryAll, "owner")
+		_, err = w.Invite(w.ctx, as("owner"), byID(g), []im.UserID{"carol"})
+		w.must(err)
+		w.must(w.DeleteConversation(w.ctx, as("owner"), byID(g)))
+		mine, err = w.MyInvitations(w.ctx, as("carol"), 0, 10)
+		w.must(err)
+		w.equal("open invitations", len(mine), 0)
+		w.equal("declining", answer(w.DeleteInvitation(w.ctx, as("carol"), byID(g), "carol")), "404 conversation_not_found")
+	})
+	w.step("to kinds without members of their own", func() {
+		sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
+		w.must(err)
+		_, err = w.Invite(w.ctx, as("owner"), byID(sent.Message.Conversation), []im.UserID{"carol"})
+		w.equal("to a direct conversation", answer(err), "422 direct_conversation")
+		channel := w.channel("owner", w.space("owner"), false)
+		_, err = w.Invite(w.ctx, as("owner"), byID(channel), []im.UserID{"carol"})
+		w.equal("to a channel", answer(err), "422 members_unsupported")
+	})
 }

@@ -56,6 +56,21 @@ func newWorldWith(t testing.TB, policy im.Policy) *world {
 	return w
 }
 
+// step runs a part of a test as a subtest in the same world. It ends the test if the part
+// fails, because the next parts depend on it.
+func (w *world) step(name string, part func()) {
+	w.Helper()
+	outer := w.TB
+	ok := outer.(*testing.T).Run(name, func(t *testing.T) {
+		w.TB = t
+		defer func() { w.TB = outer }()
+		part()
+	})
+	if !ok {
+		outer.FailNow()
+	}
+}
+
 func (w *world) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()

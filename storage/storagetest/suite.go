@@ -139,14 +139,14 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 // fails, because the next parts depend on it.
 func (w *world) step(name string, part func()) {
 	w.Helper()
-	t, outer := w.TB.(*testing.T), w.TB
-	ok := t.Run(name, func(t *testing.T) {
+	outer := w.TB
+	ok := outer.(*testing.T).Run(name, func(t *testing.T) {
 		w.TB = t
 		defer func() { w.TB = outer }()
 		part()
 	})
 	if !ok {
-		w.FailNow()
+		outer.FailNow()
 	}
 }
 
