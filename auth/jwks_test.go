@@ -303,7 +303,7 @@ func TestKeySetIsFetchedInTheBackground(t *testing.T) {
 			t.Errorf("fetched %d times", n)
 		}
 
-		// With a key it tries seldom, and drops a withdrawn key.
+		// With a key it tries rarely, and drops a withdrawn key.
 		i.publish(t)
 		_, err = v.Verify(token)
 		wantCode(t, err, "")

@@ -25,8 +25,8 @@ func transientIn(c im.ID, text string) Transient {
 	return Transient{Type: transientType, Conversation: c, Actor: "a", ActorDevice: "phone", At: time.Now(), Data: []byte(text)}
 }
 
-// transientScene is conversation 1 of a, b and c with open streams, also of d, who is no
-// member.
+// transientScene is conversation 1 of a, b and c, with open streams of them and of d, who is
+// not a member.
 type transientScene struct {
 	*model
 	hub     *Hub

@@ -132,7 +132,7 @@ func TestCommandFrame(t *testing.T) {
 	}
 }
 
-// Nothing that is stored changes by a command, and nobody finds it later.
+// A command changes nothing that is stored, and nobody can find it later.
 func TestCommandsAreNowhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -257,7 +257,7 @@ func TestRateOfCommands(t *testing.T) {
 	}
 }
 
-// Who loses access by one request gets no command that is sent after its answer.
+// A user who loses access by a request gets no command that is sent after its answer.
 func TestNoCommandAfterLosingAccess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

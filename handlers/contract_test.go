@@ -44,8 +44,8 @@ var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
 	return spec, router
 })
 
-// conforms holds every answer that any test here gets against the document:
-// its status, its headers and its shape, with every member known.
+// conforms checks every answer that a test here gets against the OpenAPI document: its
+// status, its headers and its shape, with every member known.
 func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	w.t.Helper()
 	_, router := contract()
@@ -86,7 +86,7 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	}
 }
 
-// known checks that a refusal is a problem with a code that the document lists for the
+// known checks that a refusal is a problem with a code that the OpenAPI document lists for the
 // operation, under the status of that code.
 func (w *world) known(route *routers.Route, res *http.Response, body []byte) {
 	w.t.Helper()
@@ -186,7 +186,8 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.JSONBodyDecoder)
 }
 
-// TestEveryOperationIsServedAndEveryRouteDocumented walks both ways.
+// TestEveryOperationIsServedAndEveryRouteDocumented compares the OpenAPI document with the
+// routes, in both directions.
 func TestEveryOperationIsServedAndEveryRouteDocumented(t *testing.T) {
 	w := newWorld(t)
 	spec, _ := contract()
@@ -394,7 +395,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	}
 }
 
-// TestExamplesFitTheirSchemas holds the document's own examples against it.
+// TestExamplesFitTheirSchemas checks the examples of the OpenAPI document against its
+// schemas.
 func TestExamplesFitTheirSchemas(t *testing.T) {
 	spec, _ := contract()
 	if err := spec.Validate(context.Background(), openapi3.EnableExamplesValidation()); err != nil {
@@ -412,7 +414,7 @@ func stateNamed(name string) im.State {
 	return 0
 }
 
-// TestEnumerationsAreThoseOfTheDomain checks that the document lists exactly the values of
+// TestEnumerationsAreThoseOfTheDomain checks that the OpenAPI document lists exactly the values of
 // the domain.
 func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 	spec, _ := contract()
@@ -504,7 +506,7 @@ func TestEveryEventHasASchema(t *testing.T) {
 	}
 }
 
-// TestEveryMemberIsDescribed checks that everything in the document has a description,
+// TestEveryMemberIsDescribed checks that everything in the OpenAPI document has a description,
 // which generators copy.
 func TestEveryMemberIsDescribed(t *testing.T) {
 	spec, _ := contract()

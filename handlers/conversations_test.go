@@ -181,7 +181,7 @@ func TestEndedMuteIsShownNowhere(t *testing.T) {
 	}
 }
 
-// TestRolesAsShown holds the shape of roles, grants and overrides.
+// TestRolesAsShown checks the shape of roles, grants and overrides.
 func TestRolesAsShown(t *testing.T) {
 	w := newWorld(t)
 	space, channel := w.newSpace("alice", "bob")

@@ -33,8 +33,8 @@ func (w *world) erasedSince(user, since string) (ids []string, asOf string) {
 	}
 }
 
-// A client that gives each list's as_of to the next hears of every erasure once, with no
-// clock of its own, however fast one follows another.
+// A client that passes the as_of of each list to the next one receives every erasure once,
+// without a clock of its own, however fast one erasure follows another.
 func TestErasedContinuesFromAsOf(t *testing.T) {
 	w := newWorld(t)
 	var listed, revoked []string

@@ -24,8 +24,8 @@ func withClocks(t *testing.T) *clocks {
 	return c
 }
 
-// lives lets time pass on both clocks.
-func (c *clocks) lives(d time.Duration) {
+// elapse lets time pass on both clocks.
+func (c *clocks) elapse(d time.Duration) {
 	c.pass(d)
 	c.steady += d
 }
@@ -43,7 +43,7 @@ func TestClockJumps(t *testing.T) {
 	c.must(err)
 	_, err = c.CutTokens(c.ctx, root, "bob")
 	c.must(err)
-	c.lives(time.Hour)
+	c.elapse(time.Hour)
 	c.equal("trusted", c.Clock(), im.ClockState{})
 	before := len(c.replay(as("bob"), 0, 100))
 
@@ -77,12 +77,12 @@ func TestClockJumps(t *testing.T) {
 	_, err = c.UpdateConversation(c.ctx, as("alice"), direct("bob"), im.ConversationPatch{Retention: new(&longer)})
 	c.equal("another retention, by which what is hidden now would be so for good", answer(err), "409 clock_jumped")
 
-	// It is set right: all is there, also once the hour is over.
-	c.lives(30 * time.Minute)
+	// The clock is corrected: everything is readable again, also after the hour.
+	c.elapse(30 * time.Minute)
 	c.pass(-jump)
 	c.equal("still held", c.held(), 30*time.Minute)
 	c.equal("to be read again", c.said("bob", direct("alice")), []string{"kept"})
-	c.lives(30 * time.Minute)
+	c.elapse(30 * time.Minute)
 	c.equal("trusted again", c.Clock(), im.ClockState{})
 	c.equal("removed", removed(), []any{false, false, false})
 	c.equal("events", len(c.replay(as("bob"), 0, 100)), before)
@@ -90,16 +90,16 @@ func TestClockJumps(t *testing.T) {
 	// The clock is left as it is: messages past retention are trimmed after the hour.
 	c.pass(jump)
 	c.equal("removed", removed(), []any{false, false, false})
-	c.lives(time.Hour - time.Nanosecond)
+	c.elapse(time.Hour - time.Nanosecond)
 	c.equal("removed", removed(), []any{false, false, false})
-	c.lives(time.Nanosecond)
+	c.elapse(time.Nanosecond)
 	c.equal("removed after the hour", removed(), []any{true, true, true})
 	c.equal("remembered", c.trySend("alice", direct("bob"), d), "410 message_gone")
 
 	c.pass(30 * day)
 	c.forget(0) // held
 	c.equal("remembered", c.trySend("alice", direct("bob"), d), "410 message_gone")
-	c.lives(time.Hour)
+	c.elapse(time.Hour)
 	c.forget(1)
 }
 
@@ -121,11 +121,11 @@ func TestWhichClockChangesAreJumps(t *testing.T) {
 			c := withClocks(t)
 			for _, jump := range tt.jumps {
 				c.Clock()
-				c.lives(time.Hour)
+				c.elapse(time.Hour)
 				c.pass(jump)
 			}
 			c.equal("held", c.held() > 0, tt.held)
-			c.lives(100 * day) // time that passes is no jump
+			c.elapse(100 * day) // passing time is not a jump
 			c.equal("held in the end", c.held(), time.Duration(0))
 		})
 	}

@@ -72,7 +72,7 @@ func TestRecipientsInAGroup(t *testing.T) {
 					"conversation.created", "message 1 one", "member.added carol", "message 2 two", "member.removed bob",
 					"message 3 three", "member.removed carol", "message 4 four", "member.added bob", "message 5 five",
 				},
-				// Left and back: their own removal and coming, nothing between.
+				// They left and returned: they receive both events, and nothing in between.
 				"bob": {
 					"conversation.created", "message 1 one", "member.added carol", "message 2 two", "member.removed bob",
 					"member.added bob", "message 5 five",

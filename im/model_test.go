@@ -129,7 +129,7 @@ type player struct {
 	*model
 	random *rand.Rand
 	users  []im.UserID
-	heard  int // how many events were taken note of
+	heard  int // how many events the model has
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
@@ -211,7 +211,7 @@ func (p *player) tick() {
 	p.model.now = p.model.now.Add(time.Millisecond)
 }
 
-// spend is some time, which the model takes note of.
+// spend lets time pass in the world and in the model.
 func (p *player) spend() time.Duration {
 	d := time.Duration(p.random.IntN(30)) * time.Minute
 	p.model.now = p.model.now.Add(d)
@@ -302,7 +302,7 @@ func (p *player) readUpTo(conv *conv, user im.UserID, last *said) string {
 	return fmt.Sprint(user, " reads up to ", last.seq)
 }
 
-// wasRead takes note of a message that was read, which starts its clock.
+// wasRead records in the model that a message was read, which starts its timer.
 func (p *player) wasRead(conv *conv, user im.UserID, s *said) {
 	if s.sender == user {
 		return
@@ -339,7 +339,7 @@ func (p *player) hideMany(conv *conv, user im.UserID, v *view) string {
 	return fmt.Sprint(user, " hides all in ", conv.id)
 }
 
-// hear takes note of the receipts that were published.
+// hear records the published receipts in the model.
 func (p *player) hear() {
 	p.Helper()
 	all := p.committed()
@@ -533,8 +533,8 @@ func (p *player) checkSearch(user im.UserID) {
 	}
 }
 
-// Whatever happens in whatever order, after every step every user sees what the naive model
-// says; in a short run it is checked after every third step.
+// After every random step, every user sees what the naive model says. A short run checks
+// after every third step.
 func TestRandomHistoriesAgainstAModel(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

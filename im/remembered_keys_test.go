@@ -74,7 +74,7 @@ func TestRetryOfATrimmedMessage(t *testing.T) {
 	}
 }
 
-// A message that is there, erased or not, is given back as ever.
+// A message that still exists, erased or not, is returned as usual.
 func TestRetryOfExistingMessage(t *testing.T) {
 	w := forgetful(t)
 	d := text("secret")

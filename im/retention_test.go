@@ -32,8 +32,8 @@ func TestParseRetention(t *testing.T) {
 	}
 }
 
-// Past retention nothing is readable by any path, at once, and the job that
-// removes it changes nothing for readers.
+// A message past retention is unreadable on every path at once, and the job that trims it
+// changes nothing for readers.
 func TestPastRetentionNothingIsReadable(t *testing.T) {
 	w := newWorldWith(t, kept(7*day, 0))
 	id := w.group(im.HistoryAll, "alice", "bob")

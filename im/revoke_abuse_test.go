@@ -103,7 +103,7 @@ func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
 	}
 }
 
-// TestManyDeliveriesAreNamed holds the same for more than one event names.
+// TestManyDeliveriesAreNamed checks the same for more messages than one event can name.
 func TestManyDeliveriesAreNamed(t *testing.T) {
 	w := newWorld(t)
 	var ms []im.Message

@@ -16,8 +16,8 @@ func windows() im.Policy {
 	return p
 }
 
-// become are the ways in which a message of the sender gets the state of a table. It is a
-// second old then.
+// become brings a message of the sender into each state. The message is a second old
+// afterwards.
 var become = map[string]func(w *world, m im.Message){
 	"active": func(*world, im.Message) {},
 	"revoked": func(w *world, m im.Message) {
@@ -39,7 +39,7 @@ func (w *world) mustEraseDue() {
 	w.must(err)
 }
 
-// draftFor is the draft of a message that can become it.
+// draftFor returns a draft of a message that can be brought into a state.
 func draftFor(state string, kind im.Kind) im.Draft {
 	d := text("secret")
 	switch state {
@@ -350,7 +350,7 @@ func (w *world) typesSince(n int) string {
 	return fmt.Sprint(out)
 }
 
-// TestEarlierOfBurnAndExpiryCounts holds which timer a message with both obeys.
+// TestEarlierOfBurnAndExpiryCounts checks which timer applies to a message with both.
 func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
 	sent := epoch
 	burn := func(after, ttl time.Duration, at time.Duration) *im.Burn {
