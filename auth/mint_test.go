@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
@@ -30,8 +31,8 @@ func TestMint(t *testing.T) {
 		Actor:    im.Actor{User: "alice", Device: "phone", Admin: true},
 		IssuedAt: start, ExpiresAt: start.Add(time.Hour),
 	}
-	if err != nil || p != want {
-		t.Errorf("got %+v, %v, want %+v", p, err, want)
+	if diff := cmp.Diff(want, p); err != nil || diff != "" {
+		t.Errorf("%v, the token's principal (-want +got):\n%s", err, diff)
 	}
 
 	plain, err := auth.Mint(secret, auth.Grant{User: "bob", TTL: time.Minute}, c.now())

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
@@ -30,8 +31,8 @@ func TestTicketRoundTrip(t *testing.T) {
 	want := auth.Principal{
 		Actor: im.Actor{User: "alice", Device: "phone"}, IssuedAt: p.IssuedAt, ExpiresAt: expires,
 	}
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the ticket's principal (-want +got):\n%s", diff)
 	}
 
 	c.set(expires.Add(-1))
@@ -55,8 +56,9 @@ func TestTicketFitsAURL(t *testing.T) {
 		if len(ticket) > 1000 {
 			t.Errorf("%d characters with %q", len(ticket), c)
 		}
-		if got, err := v.VerifyTicket(ticket); err != nil || got != p {
-			t.Errorf("got %+v, %v", got, err)
+		got, err := v.VerifyTicket(ticket)
+		if diff := cmp.Diff(p, got); err != nil || diff != "" {
+			t.Errorf("%v, the ticket's principal (-want +got):\n%s", err, diff)
 		}
 	}
 }

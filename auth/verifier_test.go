@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
@@ -46,8 +47,8 @@ func TestVerifyReturnsActorOfClaims(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p.Actor != tt.want {
-				t.Errorf("got %+v, want %+v", p.Actor, tt.want)
+			if diff := cmp.Diff(tt.want, p.Actor); diff != "" {
+				t.Errorf("the actor (-want +got):\n%s", diff)
 			}
 			if !p.IssuedAt.Equal(start) || !p.ExpiresAt.Equal(start.Add(time.Hour)) {
 				t.Errorf("issued %v, expires %v", p.IssuedAt, p.ExpiresAt)

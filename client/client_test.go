@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/client"
 )
 
@@ -40,8 +42,9 @@ func TestRefusalsAreProblems(t *testing.T) {
 			f := newFake(t, tt.answer)
 			_, err := f.client(client.Options{}).GetMessageWithResponse(t.Context(), "m1", nil)
 			p := problemOf(t, err)
-			if p.Status != tt.want.Status || p.Code != tt.want.Code || p.Detail != tt.want.Detail {
-				t.Errorf("got %+v, want %+v", p, tt.want)
+			got := client.Problem{Status: p.Status, Code: p.Code, Detail: p.Detail}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("the problem (-want +got):\n%s", diff)
 			}
 			if p.Error() != tt.text {
 				t.Errorf("got %q, want %q", p.Error(), tt.text)

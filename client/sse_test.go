@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // parsed is the output of a parser.
@@ -18,6 +20,9 @@ type parsed struct {
 	retry  time.Duration
 	err    error
 }
+
+// comparesParsed are the options to compare two of parsed.
+var comparesParsed = cmp.Options{cmp.AllowUnexported(parsed{}), cmpopts.EquateErrors()}
 
 func parse(in io.Reader) parsed {
 	p := newParser(in)
@@ -85,11 +90,13 @@ func TestParser(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			want := parsed{tt.want, tt.retry, io.EOF}
-			if got := parse(strings.NewReader(tt.stream)); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %+v, want %+v", got, want)
-			}
-			if got := parse(iotest.OneByteReader(strings.NewReader(tt.stream))); !reflect.DeepEqual(got, want) {
-				t.Errorf("byte by byte: got %+v, want %+v", got, want)
+			for name, r := range map[string]io.Reader{
+				"whole":        strings.NewReader(tt.stream),
+				"byte by byte": iotest.OneByteReader(strings.NewReader(tt.stream)),
+			} {
+				if diff := cmp.Diff(want, parse(r), comparesParsed); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", name, diff)
+				}
 			}
 		})
 	}
@@ -150,8 +157,8 @@ func FuzzParser(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, size uint8) {
 		whole := parse(bytes.NewReader(stream))
 		cut := parse(&chunks{stream, int(size%16) + 1})
-		if !reflect.DeepEqual(whole, cut) {
-			t.Errorf("whole %+v, in pieces %+v", whole, cut)
+		if diff := cmp.Diff(whole, cut, comparesParsed); diff != "" {
+			t.Errorf("pieces make a difference (-whole +in pieces):\n%s", diff)
 		}
 		if !errors.Is(whole.err, io.EOF) {
 			t.Errorf("ended with %v", whole.err)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // device is a device of a user. It uses plain HTTP, to see what goes over the wire.
@@ -530,8 +532,8 @@ func TestReadUpTo(t *testing.T) {
 	if first.Unread != 0 || first.UnreadMore || !slices.Equal(ids, burn) {
 		t.Errorf("answered %+v", first)
 	}
-	if !slices.Equal(second.Burning, first.Burning) {
-		t.Errorf("answered %+v again, %+v at first", second.Burning, first.Burning)
+	if diff := cmp.Diff(first.Burning, second.Burning); diff != "" {
+		t.Errorf("the same receipt again answers otherwise (-first +second):\n%s", diff)
 	}
 
 	fence := alice.send("@bob", "fence", "")
