@@ -53,8 +53,8 @@ const (
 	nonceHeader = 2
 )
 
-// ErrDamaged says that a blob is not what was written: it was changed, truncated or
-// extended, belongs to another blob, or its key does.
+// ErrDamaged says that a blob is not what was written: it was changed, truncated or extended,
+// or it is another blob, or the key is that of another.
 var ErrDamaged = errors.New("blobs: the file is damaged, or it belongs to another attachment")
 
 // seal seals and opens the chunks of one blob.

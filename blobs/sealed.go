@@ -165,7 +165,7 @@ type reader struct {
 	closed bool
 }
 
-// seekChunk makes the next chunk to be read the one with a number.
+// seekChunk makes chunk n the next to be read.
 func (r *reader) seekChunk(n int64) error {
 	if r.in != nil && r.next == n {
 		return nil

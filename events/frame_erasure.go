@@ -29,7 +29,8 @@ func (h *Hub) wireAt(f *Frame, now time.Time) *wire {
 	return f.current()
 }
 
-// burnAt sets the burn time of a message, which was read, in its unwritten frames.
+// burnAt sets the burn time of a message that was read in those of its frames that are not
+// written yet.
 func (h *Hub) burnAt(id im.ID, at time.Time) {
 	for _, f := range h.unwritten.about(id) {
 		if due := f.selfErasure.Load(); due != nil && at.Before(due.at) {

@@ -293,8 +293,8 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	}
 }
 
-// cutsKept is how long a cut-off is kept at least: longer than a request takes from its
-// verification to the opening of its stream.
+// cutsKept is the least time for which a cut-off is kept: longer than a request takes from
+// its verification to the opening of its stream.
 const cutsKept = time.Minute
 
 // isCut reports whether a cut-off invalidates a token. A token without an issue time is

@@ -24,7 +24,7 @@ type heavyBody struct {
 	status            int
 }
 
-// filled is a text of some length: a beginning, a part again and again, and an end.
+// filled returns a text of a given length: begin, then part repeated, then end.
 func filled(length int, begin, part, end string) string {
 	n := (length - len(begin) - len(end)) / len(part)
 	return begin + strings.Repeat(part, n) + end

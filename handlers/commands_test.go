@@ -113,7 +113,8 @@ func TestCommandFrame(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" || f.id != "" {
 		t.Errorf("id %q, unexpected event (-want +received):\n%s", f.id, diff)
 	}
-	// As it was written, and on a stream that is slow or resumes, too: a number keeps its digits.
+	// The data arrives as it was sent, a number with all its digits, even on a stream that is
+	// slow or resumes.
 	if !strings.Contains(f.data, `"n":1.50`) {
 		t.Errorf("data %s", f.data)
 	}

@@ -53,7 +53,8 @@ func (r *refusals) of(by string) int {
 	return r.by[by]
 }
 
-// limitedWorld is a world with a rate limit, by a clock that does not move by itself.
+// limitedWorld returns a world with a rate limit, and the clock of that limit, which only the
+// test moves.
 func limitedWorld(t testing.TB, rate float64, with ...option) (*world, *stillClock, *refusals) {
 	clock, counted := &stillClock{at: time.Now()}, &refusals{by: map[string]int{}}
 	return newWorld(t, append(with, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {

@@ -512,8 +512,8 @@ func (b *importing) keepsID(c *target, m Message) bool {
 	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
 }
 
-// id returns the id of a message: that of its line if it may have it, else one of the time
-// when it was created, else one of now.
+// id returns the id of a message: the id in its line if that can be used, else one with the
+// time when it was created, else one with the time of now.
 func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
 	if m.ID != 0 && b.keepsID(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
@@ -530,8 +530,8 @@ func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
 	return b.s.ids.Next(b.now), nil
 }
 
-// idAfter returns an id of a time, greater than before if that is of the same millisecond:
-// messages of one millisecond are often of one conversation, where ids must rise.
+// idAfter returns a new id for a time. If before is of the same millisecond, the id is
+// greater than before: the two messages may be of one conversation, where ids must rise.
 func idAfter(before ID, at time.Time) ID {
 	random := randomBits()
 	id, next := idOf(at.UnixMilli(), random), before.following(random)

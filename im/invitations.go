@@ -210,8 +210,8 @@ func (s *Service) DeleteInvitation(ctx context.Context, actor Actor, ref Convers
 	})
 }
 
-// deleteInvitation ends the invitation of a user to c. into refuses an actor who may not
-// invite to c, and enter one who cannot see it.
+// deleteInvitation ends the invitation of a user to c. The function into refuses an actor who
+// may not invite to c, and enter refuses one who cannot see c.
 func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user UserID, into inviting, enter func() error) error {
 	if user != actor.User {
 		if _, err := into(tx, actor); err != nil {

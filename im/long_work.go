@@ -24,8 +24,8 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 const (
 	// mostInLine is how many long requests of one user may wait.
 	mostInLine = 64
-	// longestInLine is how long one waits at most: the server closes a connection on which
-	// an answer comes too late.
+	// longestInLine is the longest wait: the server closes a connection on which an answer
+	// comes too late.
 	longestInLine = 10 * time.Second
 )
 

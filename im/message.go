@@ -96,8 +96,8 @@ type Message struct {
 	Burn *Burn
 	// Content is nil once the message was erased.
 	Content *Content
-	// Attachments are those that a message to be stored has. They are not read back: the
-	// body names them.
+	// Attachments lists the attachments of a message to be stored. It is empty in a message
+	// that is read: the body names them.
 	Attachments []ID
 	// Erased says how the message was erased, nil if it is active.
 	Erased *Erasure

@@ -109,12 +109,13 @@ type presend struct {
 	turns *turns
 
 	mu sync.Mutex
-	// asking are the messages that are being decided. Each channel is closed at the end.
+	// asking are the messages about which the hook is being asked. Each channel is closed
+	// when there is an answer.
 	asking map[ClientKey]chan struct{}
 }
 
-// UsePresend has the hook asked about messages that users send. It must be called before the
-// first of them.
+// UsePresend makes the service ask the hook about messages that users send. It must be called
+// before the first is sent.
 func (s *Service) UsePresend(p Presend) {
 	if p.Observe == nil {
 		p.Observe = func(PresendOutcome) {}

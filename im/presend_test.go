@@ -374,8 +374,8 @@ func (w *world) shown(user im.UserID, conversations []im.ConversationRef) string
 	return b.String()
 }
 
-// TestDroppedMessagesLeaveNoTrace: what the others are shown is the same as if a dropped message
-// had not been sent, whatever its sender does with it. Only seqs tell: they skip it.
+// TestDroppedMessagesLeaveNoTrace: others are shown the same as if a dropped message had not
+// been sent, whatever its sender does with it, except for a gap in the seqs.
 func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 	type scene struct {
 		name string

@@ -9,7 +9,7 @@ import (
 )
 
 // ranked is a space with a public channel and the role "high" above the role "mod". Both have
-// all permissions that a role can have, without those that a test leaves out.
+// all permissions that a role can have, except those that a test leaves out.
 type ranked struct {
 	*world
 	space, channel    im.ID

@@ -16,8 +16,8 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 	return pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
 }
 
-// errGone refuses to send or import a message again that was trimmed or purged. field names
-// the key by which it was recognized.
+// errGone refuses to send or import once more a message that was trimmed or purged. field
+// names the key by which it was recognized.
 func errGone(field string) error {
 	return RefuseField(Gone, "message_gone", field, "is that of a message that was deleted, which is not stored again")
 }

@@ -32,7 +32,8 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	return write(ctx, s, func(tx Tx) (Sent, error) { return s.send(tx, actor, ref, d, given, ruling{}) })
 }
 
-// send is Send in a transaction, for a message with this content that by decides about.
+// send is what [Service.Send] does in its transaction, with the content of the draft and the
+// ruling of the hook about it.
 func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *Content, by ruling) (Sent, error) {
 	a, err := s.admit(tx, actor, ref, d, given)
 	if err != nil || a.again {

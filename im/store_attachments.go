@@ -23,10 +23,10 @@ type AttachmentReader interface {
 	NamedBlobs(ids []ID) ([]ID, error)
 }
 
-// AttachmentWriter stores and erases attachments. A message has those in its Attachments
-// from the moment it is stored until it is erased, trimmed or purged. When the last message
-// that has an attachment goes in one of these ways, the same transaction erases it as
-// EraseAttachment does.
+// AttachmentWriter stores and erases attachments. A message has the attachments in
+// [Message.Attachments] from when it is stored until it is erased, trimmed or purged. When
+// this happens to the last message that has an attachment, the same transaction erases the
+// attachment as EraseAttachment does.
 type AttachmentWriter interface {
 	// InsertAttachment stores an attachment whose blob exists, and counts it for its
 	// uploader. The same call may be repeated if its transaction was rolled back.
@@ -36,6 +36,6 @@ type AttachmentWriter interface {
 	EraseAttachment(id ID) error
 	// ForgetBlobs forgets dead blobs, whose files are deleted.
 	ForgetBlobs(ids []ID) error
-	// DoomSlot has the key of a blob that no row names shredded after the commit.
+	// DoomSlot marks the key of a blob that no row names: it is shredded after the commit.
 	DoomSlot(slot Slot) error
 }

@@ -56,8 +56,8 @@ type MemberReader interface {
 	Blocks(by UserID, page Page) ([]Block, error)
 }
 
-// MemberWriter changes who is a member of a conversation, and what it keeps of single
-// users.
+// MemberWriter changes who is a member of a conversation, and what is stored there about one
+// user.
 type MemberWriter interface {
 	// AddMember makes m.User a member with m.Role since m.JoinedAt, and raises the member
 	// count. It opens an interval at the event from; its first message is the next one. The

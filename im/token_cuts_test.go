@@ -87,7 +87,7 @@ func TestManyTokenCuts(t *testing.T) {
 	w.equal("without a maximum age", n, 0)
 }
 
-// countedStore counts transactions, and cut-offs that one reads.
+// countedStore counts transactions, and the cut-offs that are read in them.
 type countedStore struct {
 	im.Store
 	views, writes, most int

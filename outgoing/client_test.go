@@ -230,8 +230,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestNoProxy: the environment names a proxy for every host that is not this machine by its
-// address. It is not asked.
+// TestNoProxy: the environment names a proxy for every host except this machine. The client
+// does not use it.
 func TestNoProxy(t *testing.T) {
 	proxy, _ := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") })
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"} {

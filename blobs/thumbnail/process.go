@@ -15,8 +15,8 @@ import (
 )
 
 // ErrProcess means that the process that makes thumbnails could not be started, has ended, or
-// did not answer in time. It may be the picture's doing or not, so the picture may be tried
-// again, but not for ever.
+// did not answer in time. The picture may be the cause or not, so it may be tried again, but
+// not for ever.
 var ErrProcess = errors.New("thumbnail: the process that makes thumbnails has failed")
 
 const (

@@ -57,7 +57,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 		})
 	}
 
-	// Each connection of bob's lasts for a random number of events.
+	// Each of bob's connections lasts for a random number of events.
 	var received []client.Event
 	cursor := start.JSON200.Cursor
 	connections := 0

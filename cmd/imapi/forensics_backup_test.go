@@ -131,7 +131,8 @@ func TestForensicsBackups(t *testing.T) {
 	var files []string
 	for hour := range 48 {
 		h.passed.Add(int64(time.Hour))
-		// Erased that many hours later: by the next backup, or after many.
+		// What is sent is erased 1 to 7 hours later: before the next backup, or after
+		// several.
 		pending[hour+1+hour%7] = append(pending[hour+1+hour%7], h.speak())
 		text := h.text()
 		h.send(h.group, text, nil)

@@ -24,7 +24,7 @@ import (
 // The end-to-end tests here drive the real binary over real HTTP, with the
 // client that users get.
 
-// patience is a deadline for what happens soon, on a busy machine.
+// patience is how long tests wait for what should happen soon: the machine may be busy.
 const patience = 5 * time.Minute
 
 // built is the directory of the binaries, once there is one.

@@ -296,8 +296,8 @@ func (s *session) shredDoomed(keys im.Keys, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	// Shred is called even for an empty list. It raises the epoch with each start, by which
-	// an older copy of either file is recognised.
+	// Shred is called even for an empty list: each start must raise the epoch, by which an
+	// older copy of either file is recognised.
 	if err := keys.Shred(shreddings(list)); err != nil {
 		return fmt.Errorf("shred keys of erased content: %w", err)
 	}

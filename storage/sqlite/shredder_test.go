@@ -190,7 +190,8 @@ func TestNoKeys(t *testing.T) {
 	checkSecrets(t, s, list)
 }
 
-// TestUnusedKeysAreShredded checks that the key of rolled back content is shredded.
+// TestUnusedKeysAreShredded checks that the key of a content is shredded if the transaction
+// is rolled back.
 func TestUnusedKeysAreShredded(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
 	createConversation(t, s)

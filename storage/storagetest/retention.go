@@ -172,8 +172,8 @@ func testTrimSteps(w *world) {
 	w.notFound("trim an unknown conversation", err)
 }
 
-// testOldest compares retention settings, and conversations by their oldest message, with a
-// scan.
+// testOldest checks the list of retention settings, and that of conversations by their oldest
+// message, against a scan.
 func testOldest(w *world) {
 	random := rand.New(rand.NewPCG(73, 74))
 	oldestMessage := func() (at time.Time) {
