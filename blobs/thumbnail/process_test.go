@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -210,6 +211,13 @@ func TestProcessIsOfLowPriority(t *testing.T) {
 	}
 }
 
+// isLow reports whether a niceness leaves the processor to others. The tests may run at a low
+// priority themselves, which the process then keeps.
+func isLow(niceness string) bool {
+	n, err := strconv.Atoi(niceness)
+	return err == nil && n >= 10
+}
+
 // lowPriority reports whether a child of this process is of low priority.
 func lowPriority(t *testing.T) bool {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -223,7 +231,7 @@ func lowPriority(t *testing.T) bool {
 		}
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest)
-		if len(fields) < 17 || fields[1] != fmt.Sprint(os.Getpid()) || fields[16] != "10" {
+		if len(fields) < 17 || fields[1] != fmt.Sprint(os.Getpid()) || !isLow(fields[16]) {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))
@@ -234,7 +242,7 @@ func lowPriority(t *testing.T) bool {
 		for _, thread := range threads {
 			stat, err := os.ReadFile(thread)
 			_, rest, _ := strings.Cut(string(stat), ") ")
-			if fields := strings.Fields(rest); err == nil && fields[16] != "10" {
+			if fields := strings.Fields(rest); err == nil && !isLow(fields[16]) {
 				t.Errorf("a thread has the priority %s", fields[16])
 			}
 		}
