@@ -14,9 +14,9 @@ import (
 // unfinishedDir is the subdirectory of blobs that are being written.
 const unfinishedDir = "unfinished"
 
-// Dir is a [Store] in a directory. A blob is a file in a subdirectory that is named by the
-// last two letters of its name, which are random in an id: 1,024 directories, so that none
-// becomes large. Files and directories are readable by this user alone.
+// Dir is a [Store] in a directory. A blob is a file in one of 1,024 subdirectories, so that
+// none becomes large. A subdirectory is named after the last two letters of the blob's name,
+// which are random in an id. Files and directories are readable by this user alone.
 type Dir struct {
 	path string
 
@@ -62,7 +62,7 @@ func (d *Dir) make(sub string) error {
 // sub returns the subdirectory of a name.
 func sub(name string) string { return name[max(0, len(name)-2):] }
 
-// valid reports whether a name may be that of a blob. No other name reaches a path.
+// valid reports whether a name may be that of a blob. No other name is made part of a path.
 func valid(name string) bool {
 	for _, c := range []byte(name) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'v') {
@@ -93,7 +93,7 @@ type dirWriter struct {
 	name string
 }
 
-// Commit syncs the file, gives it its name, and syncs the directory of that.
+// Commit syncs the file, renames it into its directory, and syncs that.
 func (w *dirWriter) Commit() error {
 	err := errors.Join(w.Sync(), w.Close())
 	if err == nil {
@@ -152,8 +152,8 @@ func (d *Dir) OpenEntry(_ context.Context, e Entry) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// Delete deletes the files of a name. What a power cut brings back is found by the next
-// sweep, so the directory is not synced.
+// Delete deletes the files of a name. The directory is not synced: the next sweep finds files
+// that a power cut brings back.
 func (d *Dir) Delete(_ context.Context, name string) error {
 	if !valid(name) {
 		return nil
@@ -208,7 +208,8 @@ func (d *Dir) List(ctx context.Context, fn func(Entry) error) error {
 	return nil
 }
 
-// eachFile calls fn with each entry of a directory, and holds a bounded number of them.
+// eachFile calls fn with each entry of a directory. It reads a bounded number of them at a
+// time.
 func eachFile(dir string, fn func(fs.DirEntry) error) error {
 	f, err := os.Open(dir)
 	if err != nil {

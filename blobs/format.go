@@ -21,16 +21,16 @@ import (
 //	48  16  tag of the 48 bytes before
 //	64      chunks
 //
-// A chunk is AES-128-GCM of 65,536 bytes, of the last one 1 to 65,536, or 0 if the blob is
-// empty, and is 16 bytes longer. This is the STREAM construction of Hoang, Reyhanitabar,
-// Rogaway and Vizár (2015): the nonce has the number of the chunk and says whether it is the
-// last, so chunks cannot be reordered, dropped or added.
+// A chunk seals 65,536 bytes with AES-128-GCM, which adds 16. The last one seals 1 to 65,536,
+// or 0 if the blob is empty. This is the STREAM construction of Hoang, Reyhanitabar, Rogaway
+// and Vizár (2015): the nonce has the number of the chunk and says whether it is the last, so
+// chunks cannot be reordered, dropped or added.
 //
 //	nonce of a chunk:  01, six zeros, the number of the chunk (4 bytes), 01 if last, else 00
 //	nonce of the tag:  02, eleven zeros
 //
 // The associated data is bytes 16 to 47 of the header: store, slot and blob. The key seals
-// nothing else but the attachment's row, whose nonce is 12 zeros.
+// only one other thing: the attachment's row, with a nonce of 12 zeros.
 const (
 	magic      = "imapblob"
 	version    = 1
@@ -54,7 +54,7 @@ const (
 )
 
 // ErrDamaged says that a blob is not what was written: it was changed, truncated or extended,
-// or it is another blob, or the key is that of another.
+// or the file or the key is that of another blob.
 var ErrDamaged = errors.New("blobs: the file is damaged, or it belongs to another attachment")
 
 // seal seals and opens the chunks of one blob.
@@ -123,7 +123,7 @@ type owner struct {
 	id    im.ID
 }
 
-// readOwner reads a header. It reports false if it is none of this format.
+// readOwner reads a header. It reports false if the format is another.
 func readOwner(header []byte) (o owner, ok bool) {
 	if len(header) != headerSize || string(header[:8]) != magic || binary.BigEndian.Uint32(header[8:]) != version {
 		return o, false

@@ -37,7 +37,7 @@ func giveBuffer(b *[sealedSize]byte) {
 	buffers.Put(b)
 }
 
-// Create begins a blob; see [im.Blobs].
+// Create begins a blob as [im.Blobs] says.
 func (f *Files) Create(ctx context.Context, b im.Blob, seen func([]byte)) (im.BlobWriter, error) {
 	w, err := f.store.Create(ctx, b.ID.String())
 	if err != nil {
@@ -50,8 +50,8 @@ func (f *Files) Create(ctx context.Context, b im.Blob, seen func([]byte)) (im.Bl
 	return &writer{out: w, seal: s, seen: seen, buf: takeBuffer()}, nil
 }
 
-// writer seals what it is given. A full chunk waits until there is more, because the last
-// one is sealed as the last.
+// writer seals what it is given. It holds a full chunk back until there is more, because the
+// last chunk is sealed differently.
 type writer struct {
 	out   Writer
 	seal  seal
@@ -137,8 +137,8 @@ func (w *writer) release() {
 	}
 }
 
-// Open opens a blob of size bytes. It checks that there is one; what it holds is checked as
-// it is read.
+// Open opens a blob of size bytes. It checks only that the blob exists; the bytes are checked
+// as they are read.
 func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (io.ReadSeekCloser, error) {
 	r := &reader{ctx: ctx, files: f, name: b.ID.String(), seal: newSeal(f.id, b), size: size, have: -1}
 	if err := r.seekChunk(0); err != nil {
@@ -147,8 +147,7 @@ func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (io.ReadSeekClo
 	return r, nil
 }
 
-// reader opens chunks as they are read. It has one of them in memory while it has not been
-// read to its end.
+// reader opens chunks as they are read. It has one of them in memory until all of it is read.
 type reader struct {
 	ctx   context.Context //nolint:containedctx // that of the request
 	files *Files
@@ -189,7 +188,7 @@ func (r *reader) seekChunk(n int64) error {
 	return nil
 }
 
-// Read reads from one chunk. It returns [ErrDamaged] if that is not what was written.
+// Read reads from one chunk. It returns [ErrDamaged] if the chunk is not what was written.
 func (r *reader) Read(p []byte) (int, error) {
 	switch {
 	case r.closed:
@@ -327,8 +326,8 @@ func readHeader(in io.ReadCloser) ([]byte, error) {
 // Delete deletes a blob. It does nothing if there is none.
 func (f *Files) Delete(ctx context.Context, id im.ID) error { return f.store.Delete(ctx, id.String()) }
 
-// List calls fn with each blob of this store, in any order. Files of others, and what is not
-// a blob, are left out. It returns an error of fn unchanged.
+// List calls fn with each blob of this store, in any order. It leaves out blobs of other
+// stores, and files that are not blobs. It returns an error of fn unchanged.
 func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	return f.store.List(ctx, func(e Entry) error {
 		id, ok := im.ParseID(e.Name)

@@ -158,7 +158,7 @@ func TestRangesOfABlob(t *testing.T) {
 	}
 }
 
-// What is not exactly the file that was written under the key does not open.
+// A file opens only if it is exactly what was written under the key.
 func TestChangedBlobsDoNotOpen(t *testing.T) {
 	const size = 3*chunkSize + 5
 	chunk := func(b []byte, n int) []byte {
@@ -299,7 +299,7 @@ func files(tb testing.TB, d *Dir) (list []string) {
 	return list
 }
 
-// Files of other stores, and what is not a blob, are neither listed nor touched.
+// Blobs of other stores, and files that are not blobs, are neither listed nor touched.
 func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	f, d := newFiles(t)
 	put(t, f, blobNamed(1), content(10))
@@ -381,8 +381,7 @@ func TestDeleteOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// FuzzChangedBlob changes a file at any place; it must not read as anything else than what
-// was written.
+// FuzzChangedBlob changes a file at any place; what can be read is what was written.
 func FuzzChangedBlob(f *testing.F) {
 	f.Add(uint32(0), byte(1), uint32(0))
 	f.Add(uint32(headerSize), byte(0x80), uint32(0))

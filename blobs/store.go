@@ -10,8 +10,8 @@ import (
 // ErrNotFound says that there is no blob of a name.
 var ErrNotFound = errors.New("blobs: no such blob")
 
-// Store keeps streams of bytes under names. Names have the letters of base32hex. A directory
-// implements it, and an object store can: a blob is written as one stream, and read from an
+// Store keeps streams of bytes under names. Names consist of the letters of base32hex. [Dir]
+// implements it, and an object store could: a blob is written as one stream, and read from an
 // offset. It is safe for concurrent use.
 type Store interface {
 	// Create begins a blob. Nobody can open it before [Writer.Commit] has returned. The name
@@ -22,14 +22,14 @@ type Store interface {
 	// [ErrNotFound] if there is none.
 	Open(ctx context.Context, name string, offset int64) (io.ReadCloser, int64, error)
 
-	// OpenEntry reads a blob of a list from its beginning, also an unfinished one. It returns
+	// OpenEntry reads a listed blob from its beginning, even an unfinished one. It returns
 	// [ErrNotFound] if it is gone, or unfinished and cannot be read.
 	OpenEntry(ctx context.Context, e Entry) (io.ReadCloser, error)
 
 	// Delete deletes a blob, or an unfinished one. It does nothing if there is none.
 	Delete(ctx context.Context, name string) error
 
-	// List calls fn with each blob, in any order, also with unfinished ones. It returns an
+	// List calls fn with each blob, including unfinished ones, in any order. It returns an
 	// error of fn unchanged.
 	List(ctx context.Context, fn func(Entry) error) error
 }

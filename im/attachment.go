@@ -28,7 +28,7 @@ type Attachment struct {
 	References int
 }
 
-// AttachmentInfo is what is known of the bytes of an attachment. It is content.
+// AttachmentInfo describes the bytes of an attachment. It is content, and sealed like it.
 type AttachmentInfo struct {
 	Name string
 	// Type is a media type, found from the bytes and not from what the uploader says.
@@ -48,16 +48,16 @@ type Sniffed struct {
 	Width, Height int
 }
 
-// AttachmentUse is what the attachments of a user take.
+// AttachmentUse is how many files and bytes a user has uploaded that still exist.
 type AttachmentUse struct {
 	Files, Bytes int64
 }
 
-// fileCost is what a file takes besides its bytes. It makes the quota bound the number of
-// files, too.
+// fileCost is what a file counts in addition to its bytes, so that the quota bounds the
+// number of files, too.
 const fileCost = 4 << 10
 
-// quota returns what of a quota is used.
+// quota returns how much of a quota is used.
 func (u AttachmentUse) quota() int64 { return u.Bytes + u.Files*fileCost }
 
 // add returns the use with one more file.
@@ -68,8 +68,8 @@ func (u AttachmentUse) add(size int64) AttachmentUse {
 const (
 	// OrphanRetention is how long an attachment that no message has is kept.
 	OrphanRetention = 24 * time.Hour
-	// MaxReferences is how many active messages can have one attachment. Whether a user may
-	// read it is found among them.
+	// MaxReferences is how many active messages can have one attachment. To find out whether
+	// a user may read it, all of them may have to be looked at.
 	MaxReferences = 10_000
 	// MaxFileName is the longest name of an attachment, in bytes.
 	MaxFileName = 255
@@ -84,8 +84,7 @@ func orphanCutoff(now time.Time) time.Time { return now.Add(-OrphanRetention) }
 
 // FileName returns the name under which a file is kept and offered: without directories,
 // control characters, invisible characters and those that change the direction of text, in
-// normal form C, and of at most [MaxFileName] bytes. It is never empty, and no name of a
-// directory.
+// normal form C, and of at most [MaxFileName] bytes. It is never empty, "." or "..".
 func FileName(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
@@ -117,7 +116,7 @@ func FileName(name string) string {
 	return name
 }
 
-// clipText cuts a text to at most some bytes, at the end of a character.
+// clipText cuts a longer text to most bytes, or to fewer that end with a whole character.
 func clipText(s string, most int) string {
 	for !utf8.RuneStart(s[most]) {
 		most--
@@ -145,7 +144,8 @@ func (t MessageType) holds(mediaType string) bool {
 	}
 }
 
-// attachmentBody is the body of a message with an attachment. Its zero fields are not there.
+// attachmentBody is the body of a message with an attachment. Its zero fields are absent from
+// the JSON.
 type attachmentBody struct {
 	attachment, thumbnail ID
 	name                  *string
@@ -244,7 +244,8 @@ func (b attachmentBody) check(t MessageType, a Attachment, thumbnail *Attachment
 	}
 }
 
-// completed returns the body with what the sender left out and the attachment has.
+// completed returns the body with the members that the sender left out and that are known of
+// the attachment.
 func (b attachmentBody) completed(a Attachment) []byte {
 	if b.name == nil {
 		b.name = &a.Info.Name

@@ -38,7 +38,7 @@ type Command struct {
 	To             []UserID
 }
 
-// Command checks a command and returns it for being published. It changes nothing.
+// Command checks a command and returns it so that it can be published. It changes nothing.
 //
 // It refuses an invalid draft, a conversation that does not exist or that the actor cannot
 // see, and an actor who may not send messages there. It does not create a direct

@@ -37,7 +37,7 @@ type PresendQuestion struct {
 	At             time.Time
 }
 
-// PresendAction is what the application wants to be done with a message.
+// PresendAction says what the application wants done with a message.
 type PresendAction uint8
 
 // The actions.
@@ -76,7 +76,7 @@ const (
 // PresendOutcome is what became of a message that the hook was asked about.
 type PresendOutcome string
 
-// The outcomes. Where the hook gave no usable answer, it failed.
+// The outcomes. The hook failed if it gave no usable answer.
 const (
 	PresendAllowed      PresendOutcome = "allowed"
 	PresendRefused      PresendOutcome = "refused"
@@ -130,9 +130,9 @@ func (p *presend) mayAsk(t MessageType) bool {
 
 func (p *presend) asksIn(k Kind) bool { return p.Kinds == nil || slices.Contains(p.Kinds, k) }
 
-// alone waits until no other message with this client_id is being decided, so that the hook is
-// asked about repeated requests once. It returns a function that ends it, or the context's
-// cause.
+// alone waits until the hook is not being asked about another request with this client_id, so
+// that it is asked about repeated requests once. It returns a function that lets the next
+// request go on, or the context's cause.
 func (p *presend) alone(ctx context.Context, key ClientKey) (done func(), err error) {
 	if key.ClientID == "" {
 		return func() {}, nil

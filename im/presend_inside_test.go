@@ -34,7 +34,7 @@ func TestDecideByAnswer(t *testing.T) {
 		{name: "rewrite ext", answer: PresendAnswer{Action: PresendRewrite, Ext: json.RawMessage(`{"b":2,"a":1}`)}, want: PresendRewritten, body: `{"text":"call 555"}`, ext: `{"a":1,"b":2}`},
 		{name: "rewrite both", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`{"text":"x"}`), Ext: json.RawMessage(`{}`)}, want: PresendRewritten, body: `{"text":"x"}`, ext: `{}`},
 
-		{name: "no answer", err: errors.New("dead")},
+		{name: "no answer", err: errors.New("no answer")},
 		{name: "no action"},
 		{name: "unknown action", answer: PresendAnswer{Action: 9}},
 		{name: "refuse without a code", answer: PresendAnswer{Action: PresendRefuse, Text: "no"}},

@@ -23,7 +23,7 @@ func (h hook) Ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, 
 	return h(ctx, q)
 }
 
-var errDead = errors.New("dead")
+var errUnanswered = errors.New("no answer")
 
 // byText answers by the text of the message.
 func byText(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
@@ -38,14 +38,14 @@ func byText(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
 		return im.PresendAnswer{Action: im.PresendDrop}, nil
 	case "rewrite":
 		return im.PresendAnswer{Action: im.PresendRewrite, Body: json.RawMessage(`{"text":"rewritten"}`)}, nil
-	case "dead":
-		return im.PresendAnswer{}, errDead
+	case "unanswered":
+		return im.PresendAnswer{}, errUnanswered
 	default:
 		return im.PresendAnswer{Action: im.PresendAllow}, nil
 	}
 }
 
-// asked is a world with a hook, and the number of its questions.
+// asked gives a world a hook, and returns the number of its questions.
 func asked(w *world, p im.Presend, answer hook) *atomic.Int64 {
 	n := new(atomic.Int64)
 	p.Hook = hook(func(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
@@ -65,8 +65,8 @@ func named(clientID, words string) im.Draft {
 	return d
 }
 
-// TestPresendAnswersAndRetries: what became of a message stays so for a retry, and the hook is
-// not asked about it again.
+// TestPresendAnswersAndRetries: a retry has the same result as the first request. The hook is
+// asked again only if nothing was stored.
 func TestPresendAnswersAndRetries(t *testing.T) {
 	w := newWorld(t)
 	asks := asked(w, im.Presend{}, byText)
@@ -79,7 +79,7 @@ func TestPresendAnswersAndRetries(t *testing.T) {
 		{"rewrite", "ok", "rewritten", true, 1},
 		{"drop", "ok", "drop", true, 1},
 		{"refuse", "403 refused_by_hook", "", false, 2},
-		{"dead", "503 hook_unavailable", "", false, 2},
+		{"unanswered", "503 hook_unavailable", "", false, 2},
 	} {
 		asks.Store(0)
 		d := named(test.words, test.words)
@@ -166,7 +166,7 @@ func TestPresendRulesApplyAgain(t *testing.T) {
 			})
 			return err
 		}},
-		{"nothing", "ok", func(*world, im.ID, im.ID) error { return nil }},
+		{"nothing changed", "ok", func(*world, im.ID, im.ID) error { return nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -216,7 +216,7 @@ func TestPresendFailOpenSends(t *testing.T) {
 	w := newWorld(t)
 	var outcomes []im.PresendOutcome
 	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome) { outcomes = append(outcomes, o) }}, byText)
-	for _, words := range []string{"dead", "allow", "rewrite", "drop"} {
+	for _, words := range []string{"unanswered", "allow", "rewrite", "drop"} {
 		w.say("alice", direct("bob"), words)
 	}
 	_, err := w.Send(w.ctx, as("alice"), direct("bob"), text("refuse"))
@@ -272,8 +272,8 @@ func TestPresendGivesUpWithTheSender(t *testing.T) {
 	}
 }
 
-// TestPresendIsSharedFairly: a user who sends much at once does not take the turns of another,
-// and gets no message past the hook by it.
+// TestPresendIsSharedFairly: a user who sends many messages at once does not take the turns
+// of another, and gets none past the hook by it.
 func TestPresendIsSharedFairly(t *testing.T) {
 	w := newWorld(t)
 	hold := make(chan struct{})

@@ -71,8 +71,8 @@ func New(o Options) *Client {
 func (c *Client) transport(o Options, plain bool) *http.Transport {
 	dialer := net.Dialer{
 		Resolver: o.Resolver,
-		// This is called with the address that is about to be connected to. A check of the name
-		// before would see another answer of DNS (rebinding).
+		// This is called with the address that is about to be connected to. A check of the
+		// name would come too early: DNS can give another answer afterwards (rebinding).
 		Control: func(_, address string, _ syscall.RawConn) error {
 			target, err := netip.ParseAddrPort(address)
 			if err == nil {
@@ -109,7 +109,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Answer is the answer to a request, whatever its status. That of a redirect is one, too.
+// Answer is the answer to a request, whatever its status, even that of a redirect.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -122,7 +122,7 @@ type Answer struct {
 // type [*Error].
 //
 // A kept connection that its server closes at the moment of the request is replaced, and the
-// request sent again. So a receiver may get it twice, and must know it by an id.
+// request sent again. So a receiver may get it twice, and needs an id in it to notice.
 func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (Answer, error) {
 	u, err := parse(address, c.allowPrivate)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/imapi/imapi/outgoing"
 )
 
-// resolving returns a resolver that asks a name server of the test. answer returns the address
-// of a name; it is called once for each question, so that it can change its mind.
+// resolving returns a resolver that asks a name server of the test. answer returns the
+// address of a name; it is called for each question and may answer each differently.
 func resolving(t *testing.T, answer func(question int) netip.Addr) *net.Resolver {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -114,8 +114,8 @@ func TestPostSendsAndReturnsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestPrivateAddressesAreRefusedAfterDNS: a name that leads to this machine is refused where
-// the connection is opened, also if it led elsewhere a moment before.
+// TestPrivateAddressesAreRefusedAfterDNS: a name that resolves to this machine is refused
+// when the connection is opened, even if it resolved to another address a moment before.
 func TestPrivateAddressesAreRefusedAfterDNS(t *testing.T) {
 	var called atomic.Int64
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,7 +162,7 @@ func TestPrivateAddressesAreRefusedAfterDNS(t *testing.T) {
 	}
 }
 
-// TestHTTPIsForPrivateAddresses: in the clear goes nothing to the internet, whatever a name
+// TestHTTPIsForPrivateAddresses: nothing goes to the internet in the clear, whatever a name
 // resolves to.
 func TestHTTPIsForPrivateAddresses(t *testing.T) {
 	address, port := receiver(t, func(http.ResponseWriter, *http.Request) {})
@@ -309,7 +309,7 @@ func speaking(t *testing.T, fn func(net.Conn)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// TestTimeout: no receiver holds a request for longer than its timeout, whatever it does.
+// TestTimeout: no receiver can make a request take longer than its timeout.
 func TestTimeout(t *testing.T) {
 	drip := func(start string) func(net.Conn) {
 		return func(conn net.Conn) {
@@ -359,8 +359,8 @@ func TestSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// TestErrorsQuoteNothing: neither the URL with its secret nor what the receiver says is in the
-// text of an error.
+// TestErrorsQuoteNothing: the text of an error contains neither the URL with its secret nor
+// anything that the receiver sent.
 func TestErrorsQuoteNothing(t *testing.T) {
 	const marker = "zq-marker-78"
 	closed := func() string {

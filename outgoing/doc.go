@@ -1,9 +1,9 @@
 // Package outgoing sends HTTP requests to URLs that admins and operators configure.
 //
-// Whoever may configure a URL could otherwise make the server call services of its own
-// network that trust every caller there. So each address is checked where it cannot change
-// any more: after DNS, when the connection is opened ([Client.Post]). [CheckURL] refuses what
-// can be refused before that, with a reason for its author.
+// Otherwise those who configure a URL could make the server call services of its own network
+// that trust every caller there. So each address is checked when it cannot change any more:
+// after DNS, as the connection is opened ([Client.Post]). [CheckURL] refuses what can be
+// refused before that, with a reason for its author.
 //
 // A client
 //

@@ -19,7 +19,7 @@ func CheckURL(text string, allowPrivate bool) error {
 	return err
 }
 
-// parse is CheckURL and returns the URL.
+// parse checks a URL as [CheckURL] does, and returns it.
 func parse(text string, allowPrivate bool) (*url.URL, error) {
 	if len(text) > MaxURL {
 		return nil, errors.New("is longer than " + strconv.Itoa(MaxURL) + " bytes")

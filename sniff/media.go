@@ -17,7 +17,7 @@ func id3Type(b []byte) string {
 	return audioMPEG
 }
 
-// mpegAudioType wants two frames in a row: 11 set bits are too little to go by.
+// mpegAudioType requires two frames in a row: the 11 set bits of one are too little to go by.
 func mpegAudioType(b []byte) string {
 	n := mpegFrame(b)
 	if n == 0 || n > len(b) || mpegFrame(b[n:]) == 0 {
@@ -71,7 +71,7 @@ func mpegFrame(b []byte) int {
 	return 144*bitrate/rate + padding
 }
 
-// adtsType wants two frames of AAC in a row.
+// adtsType requires two frames of AAC in a row.
 func adtsType(b []byte) string {
 	n := adtsFrame(b)
 	if n == 0 || n > len(b) || adtsFrame(b[n:]) == 0 {
@@ -160,8 +160,8 @@ func ebmlType(b []byte) string {
 }
 
 // ebmlElement returns the id and value of the first element of b and what follows it. The id
-// is 0 if there is none. A value that goes on behind the end of b, or whose size is not
-// known, ends with b.
+// is 0 if there is none. A value that goes beyond the end of b, or whose size is not known,
+// ends with b.
 func ebmlElement(b []byte) (id uint32, value, rest []byte) {
 	if len(b) == 0 || b[0] < 0x10 {
 		return 0, nil, nil

@@ -58,8 +58,9 @@ var Types = slices.Sorted(slices.Values([]string{
 	pdf, zip, gzip, sevenZip, rar, Text, Unknown,
 }))
 
-// Type returns the type of a file by its first [HeadSize] bytes, or all of them if it has
-// fewer; bytes behind these are ignored. It is [Unknown] if none matches.
+// Type returns the type of a file by its first [HeadSize] bytes, or by all of them if it has
+// fewer. It ignores bytes after the first [HeadSize], and returns [Unknown] if no type
+// matches.
 func Type(head []byte) string {
 	head = head[:min(len(head), HeadSize)]
 	for _, is := range formats {

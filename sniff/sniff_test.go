@@ -86,7 +86,7 @@ func TestType(t *testing.T) {
 		{"gzip", "\x1f\x8b\x08", "application/gzip"},
 		{"7z", "7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"},
 		{"rar", "Rar!\x1a\x07\x01", "application/vnd.rar"},
-		{"nothing", "", "application/octet-stream"},
+		{"empty file", "", "application/octet-stream"},
 		{"zeros", "\x00\x00\x00\x00", "application/octet-stream"},
 		{"an executable", "\x7fELF\x02\x01\x01", "application/octet-stream"},
 		{"UTF-16", "\xff\xfeh\x00i\x00", "application/octet-stream"},
@@ -138,7 +138,7 @@ func TestTypeOfPolyglots(t *testing.T) {
 	}
 }
 
-// A browser runs or renders none of the types by itself.
+// No type is one that a browser runs, or renders as a page.
 func TestTypesAreInert(t *testing.T) {
 	for _, typ := range sniff.Types {
 		for _, word := range []string{"html", "svg", "xml", "script", "flash", "java", "css", "wasm", "json"} {
@@ -178,7 +178,7 @@ func TestSniffer(t *testing.T) {
 		{"3gp of a voice recorder", ftyp("3gp4") + mdat + box("moov", track("soun")), "audio/3gpp"},
 		{"m4a with a cover", ftyp("M4A ") + box("moov", track("vide")+track("soun")), "audio/mp4"},
 		{"text", "just text", "text/plain"},
-		{"nothing", "", "application/octet-stream"},
+		{"empty file", "", "application/octet-stream"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, size := range []int{1, 7, 4096, len(test.file) + 1} {
@@ -196,7 +196,7 @@ func TestSniffer(t *testing.T) {
 	}
 }
 
-// Whatever is written, in parts of any size: the type is one of the list, and the same as in
+// The type of any bytes, written in parts of any size, is one of the list, and the same as in
 // one write.
 func FuzzSniffer(f *testing.F) {
 	f.Add([]byte(ftyp("isom")+box("moov", track("soun"))), 3)

@@ -97,8 +97,8 @@ func (s *Sniffer) look() {
 
 func (s *Sniffer) walks() bool { return s.t == videoMP4 || s.t == video3GP }
 
-// boxes walks over the boxes of an ISO media file. A box that holds others is entered by
-// reading on behind its header: the boxes in it, and those behind it, follow each other.
+// boxes walks over the boxes of an ISO media file. To enter a box that contains others, it
+// only skips the header: the boxes inside and those after it follow each other.
 type boxes struct {
 	skip         uint64 // bytes until the next header
 	want         int    // length of the header, once its first 8 bytes are known

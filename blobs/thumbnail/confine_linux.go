@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// niceness leaves the processor to the server and its clients, and a tenth of it to
-	// thumbnails when these want all of it.
+	// niceness leaves the processor to the server and its clients, and about a tenth of it to
+	// thumbnails when the others want all of it.
 	niceness = 10
-	// softMemory is where the garbage collector begins to hurry. Decoding takes MaxMemory,
-	// the file twice MaxBytes.
+	// softMemory is where the garbage collector begins to run more often. Decoding takes
+	// MaxMemory, the file twice MaxBytes.
 	softMemory = MaxMemory + 3*MaxBytes
 	// hardMemory is what this process may allocate. Beyond that it dies.
 	hardMemory = softMemory + 512<<20
@@ -47,8 +47,9 @@ func confine() error {
 	return nil
 }
 
-// lowerPriority lowers that of all threads, each of which has its own. Those that begin later
-// inherit it. One may begin meanwhile, so it looks for threads until there are no new ones.
+// lowerPriority lowers the priority of all threads, each of which has its own. Threads that
+// begin later inherit it. One may begin meanwhile, so it looks for threads until there are no
+// new ones.
 func lowerPriority() error {
 	low := map[int]bool{}
 	for found := true; found; {
@@ -65,8 +66,8 @@ func lowerPriority() error {
 			if low[id] {
 				continue
 			}
-			// The system call returns 20 less the niceness. A server that is nicer already
-			// may not be made less so.
+			// The system call returns 20 less the niceness. A server that has a lower
+			// priority already must not get a higher one.
 			if now, err := syscall.Getpriority(syscall.PRIO_PROCESS, id); err == nil && 20-now >= niceness {
 				low[id] = true
 				continue

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// maxExif is the largest EXIF that is looked at. In a JPEG there cannot be a larger one.
+// maxExif is the largest EXIF that is looked at. A JPEG cannot have more.
 const maxExif = 1 << 16
 
 // The tag of the orientation, and its type.

@@ -60,7 +60,7 @@ func (p *Picture) jpeg(c *cursor, _ []byte) error {
 }
 
 // frame reads the header of a frame: how large it is, and how much memory its components
-// take. Each is sampled once or less often a pixel.
+// take. Each is sampled at most once per pixel.
 func (p *Picture) frame(marker byte, b []byte) error {
 	if len(b) < 6 || len(b) != 6+3*int(b[5]) || b[5] == 0 || b[5] > 4 {
 		return fmt.Errorf("%w: the header of its frame", ErrFormat)
@@ -68,8 +68,8 @@ func (p *Picture) frame(marker byte, b []byte) error {
 	p.stored = image.Pt(int(binary.BigEndian.Uint16(b[3:])), int(binary.BigEndian.Uint16(b[1:])))
 	p.pixelBytes = int64(b[5])
 	if marker == markerSOF2 {
-		// All coefficients, of four bytes, are held until the last scan. Color that is sampled
-		// every other pixel is the rule.
+		// All coefficients, of four bytes, are held until the last scan. Most files sample
+		// color every other pixel.
 		samples, most := int64(0), int64(1)
 		for i := 6; i < len(b); i += 3 {
 			h, v := int64(b[i+1]>>4), int64(b[i+1]&15)

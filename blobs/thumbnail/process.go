@@ -22,8 +22,8 @@ var ErrProcess = errors.New("thumbnail: the process that makes thumbnails has fa
 const (
 	// idleTime is how long a process without work is kept.
 	idleTime = 30 * time.Second
-	// answerTime is how long a process may take for a picture. It gives up after cpuTime by
-	// itself, and waits for others who want the processor.
+	// answerTime is how long a process may take for a picture. It gives up by itself after
+	// cpuTime, but may have to wait for the processor.
 	answerTime = 5 * time.Minute
 )
 
@@ -43,9 +43,9 @@ const (
 const madeHeader = 9
 
 // Process makes thumbnails in another process, which it starts when there is work and ends
-// when there is none for a while. A picture that takes more memory or time than it may ends
-// that process and not this one, and none of the keys and contents of this process are
-// there. It may be used by many goroutines; one picture is made at a time.
+// when there is none for a while. A picture that takes too much memory or time ends that
+// process and not this one, and that process has none of the keys and contents of this one.
+// It may be used by many goroutines; one picture is made at a time.
 type Process struct {
 	path string
 	args []string
@@ -238,7 +238,7 @@ func Serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// answer makes one thumbnail and returns what is written of it.
+// answer makes one thumbnail and returns the answer of the process.
 func answer(file []byte) []byte {
 	ctx, cancel := withCPUTime(cpuTime)
 	defer cancel()

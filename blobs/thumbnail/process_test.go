@@ -94,7 +94,7 @@ func TestProcess(t *testing.T) {
 		{"png", pngOf(t, quarters(40, 30)), nil},
 		{"transparent webp", riff(riffChunk("VP8L", lossless(64, 32, unseen))), nil},
 		{"text", []byte("text"), thumbnail.ErrFormat},
-		{"nothing", nil, thumbnail.ErrFormat},
+		{"empty file", nil, thumbnail.ErrFormat},
 		{"too many pixels", []byte(pngHeader(60000, 60000, 8, 0, 0)), thumbnail.ErrTooLarge},
 	} {
 		wg.Go(func() {
@@ -118,7 +118,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// Whatever happens to the process, the caller learns of it.
+// The caller gets an error, whatever happens to the process.
 func TestProcessFails(t *testing.T) {
 	file := pngOf(t, quarters(40, 30))
 	broken := errors.New("broken")
@@ -137,7 +137,7 @@ func TestProcessFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := newProcess(t, test.args...)
 			if test.args == nil {
-				p = thumbnail.NewProcess(filepath.Join(t.TempDir(), "nothing"))
+				p = thumbnail.NewProcess(filepath.Join(t.TempDir(), "missing"))
 			}
 			if made, err := p.Make(t.Context(), test.file, int64(len(file))); !errors.Is(err, test.want) || made.Bytes != nil {
 				t.Errorf("error %v, want %v", err, test.want)

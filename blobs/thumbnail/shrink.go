@@ -49,8 +49,8 @@ func shrink(ctx context.Context, src image.Image, at, size image.Point, box int)
 	return dst, nil
 }
 
-// shrinkRow adds up the pixels of a row. A pixel covers dw units of width, one of the result
-// w of them, so it covers one or two of the result.
+// shrinkRow adds up the pixels of a row. A pixel covers dw units of width, a pixel of the
+// result w of them, so one of the picture lies in one or two of the result.
 func shrinkRow(row []uint32, pix []byte, w, dw int) {
 	i, left := 0, w // the pixel of the result, and how much of it is not covered
 	for x := range w {

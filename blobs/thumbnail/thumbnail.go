@@ -25,8 +25,8 @@ const (
 	// MaxMemory is about how many bytes decoding may take, computed from type, size, depth
 	// and color model: a progressive JPEG takes five times as much as another.
 	MaxMemory = 256 << 20
-	// MaxScans is how often a JPEG may go over all its pixels. Encoders do so about ten times;
-	// a file of a few hundred kilobytes could do so a hundred thousand times.
+	// MaxScans is how many scans a JPEG may have. Encoders write about ten; a file of a few
+	// hundred kilobytes could have a hundred thousand, each over all pixels.
 	MaxScans = 100
 	// maxScanned is how many pixels all scans of a JPEG may have together.
 	maxScanned = 1 << 30
@@ -43,8 +43,8 @@ const MaxThumbnail = 128 << 10
 const quality = 80
 
 var (
-	// ErrFormat means that a file is no JPEG, PNG, GIF or WebP, or a damaged one, or of a
-	// variant that nobody decodes.
+	// ErrFormat means that a file is not a JPEG, PNG, GIF or WebP, is damaged, or is of a
+	// variant that the decoders do not support.
 	ErrFormat = errors.New("thumbnail: no picture, or a damaged one")
 	// ErrTooLarge means that making a thumbnail would cost more than is allowed.
 	ErrTooLarge = errors.New("thumbnail: the picture is too large")
@@ -133,8 +133,8 @@ func decode(ctx context.Context, p Picture, file []byte) (src image.Image, at im
 	return src, at, nil
 }
 
-// reader gives a decoder the file in small parts. In between others may run, and the end of
-// the context is seen: a few bytes can be much work.
+// reader gives a decoder the file in small parts. Between the parts it lets other goroutines
+// run and checks the context: a few bytes can be much work.
 type reader struct {
 	ctx context.Context // a decoder takes no context
 	r   *bytes.Reader

@@ -90,9 +90,9 @@ func TestMake(t *testing.T) {
 		{"transparent png", pngOf(t, half), "image/png", 320, 160, []color.NRGBA{unseen, green, unseen, yellow}},
 		{"png of 16 bits", pngOf(t, deep), "image/jpeg", 320, 160, all},
 		{"png with a palette", pngOf(t, paletted(half)), "image/png", 320, 160, []color.NRGBA{unseen, green, unseen, yellow}},
-		{"one pixel", pngOf(t, quarters(1, 1)), "image/jpeg", 1, 1, nil},
-		{"a line", pngOf(t, quarters(10000, 1)), "image/jpeg", 320, 1, nil},
-		{"a column", pngOf(t, quarters(1, 10000)), "image/jpeg", 1, 320, nil},
+		{"png of one pixel", pngOf(t, quarters(1, 1)), "image/jpeg", 1, 1, nil},
+		{"png one pixel high", pngOf(t, quarters(10000, 1)), "image/jpeg", 320, 1, nil},
+		{"png one pixel wide", pngOf(t, quarters(1, 10000)), "image/jpeg", 1, 320, nil},
 		{"gif", gifOf(t, image.Pt(640, 320), paletted(quarters(640, 320))), "image/jpeg", 320, 160, all},
 		{"gif of two frames", gifOf(t, image.Pt(100, 50), paletted(quarters(100, 50)), paletted(image.NewNRGBA(image.Rect(0, 0, 100, 50)))), "image/jpeg", 100, 50, all},
 		{"gif whose frame covers a part", gifOf(t, image.Pt(200, 200), frame), "image/png", 200, 200, []color.NRGBA{unseen, green, unseen, unseen}},
@@ -178,7 +178,7 @@ func TestOrientation(t *testing.T) {
 	}
 }
 
-// Nothing but pixels is in a thumbnail.
+// A thumbnail has no metadata.
 func TestMetadataIsLeftOut(t *testing.T) {
 	const marker = "51.4779N 0.0015W"
 	gps := segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, 6)+marker)
@@ -203,7 +203,7 @@ func TestMetadataIsLeftOut(t *testing.T) {
 	}
 }
 
-// Files that would cost much are refused before they do.
+// A file that would cost too much is refused before it does.
 func TestBombs(t *testing.T) {
 	flat := func(w, h uint32, depth, colors byte, content string) []byte {
 		return []byte(pngHeader(w, h, depth, colors, 0) + chunk("IDAT", content) + chunk("IEND", ""))
@@ -283,7 +283,7 @@ func TestDamagedFiles(t *testing.T) {
 
 func TestOtherFiles(t *testing.T) {
 	for name, file := range map[string]string{
-		"nothing": "", "text": "hello", "svg": "<svg/>", "pdf": "%PDF-1.7\n",
+		"empty file": "", "text": "hello", "svg": "<svg/>", "pdf": "%PDF-1.7\n",
 		"heic": "\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic",
 	} {
 		if _, err := thumbnail.Make(t.Context(), []byte(file)); !errors.Is(err, thumbnail.ErrFormat) {
@@ -292,7 +292,7 @@ func TestOtherFiles(t *testing.T) {
 	}
 }
 
-// endsAfter is a context that ends when it was asked a number of times.
+// endsAfter is a context that ends after its Err was called a number of times.
 type endsAfter struct {
 	context.Context
 	left *int
@@ -305,7 +305,7 @@ func (c endsAfter) Err() error {
 	return nil
 }
 
-// A thumbnail that nobody wants any more is given up at once, wherever that is noticed.
+// Make gives up soon after its context ended, at whatever point that happens.
 func TestMakeEndsWithItsContext(t *testing.T) {
 	for name, file := range map[string][]byte{
 		"jpeg": jpegOf(t, quarters(160, 160)),

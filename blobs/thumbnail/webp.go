@@ -82,9 +82,9 @@ func (p *Picture) webpEXIF(c *cursor, offset int64) error {
 	}
 }
 
-// decodableWebP returns a WebP with what a decoder needs of a file, of an animation only the
-// first frame, and where that is in the picture. The decoder trusts lengths and makes room
-// for them, so all are checked.
+// decodableWebP returns the parts of a WebP that a decoder needs, of an animation only the
+// first frame, and the place of that frame in the picture. The decoder trusts lengths and
+// allocates accordingly, so all are checked.
 func decodableWebP(file []byte, stored image.Point) (out []byte, at image.Point, err error) {
 	kept := map[string][]byte{}
 	var header []byte

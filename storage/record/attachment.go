@@ -16,11 +16,11 @@ type attachment struct {
 	Height int    `json:"height,omitempty"`
 }
 
-// ErrAttachment reports what is stored of an attachment and cannot be decoded. It does not
-// quote it, because it is content.
-var ErrAttachment = errors.New("what is stored of the attachment is malformed")
+// ErrAttachment says that the info of an attachment cannot be encoded or decoded. It does not
+// quote the info, which is content.
+var ErrAttachment = errors.New("the stored info of the attachment is malformed")
 
-// Attachment encodes what is known of an attachment. The error is [ErrAttachment].
+// Attachment encodes the info of an attachment. The error is [ErrAttachment].
 func Attachment(i im.AttachmentInfo) ([]byte, error) {
 	b, err := json.Marshal(attachment{i.Name, i.Type, i.SHA256[:], i.Width, i.Height})
 	if err != nil {

@@ -36,8 +36,8 @@ const (
 			CROSS JOIN attachment_refs r INDEXED BY attachment_refs_of ON r.attachment_id = j.value)`
 	insertDeadBlob = "INSERT OR IGNORE INTO dead_blobs (id, slot) VALUES (?, ?)"
 
-	// selectMessagesWith leaves out conversations of which the user is no member, neither
-	// directly, nor of the parent or the space.
+	// selectMessagesWith leaves out conversations of which the user is not a member, directly
+	// or by the parent or the space.
 	selectMessagesWith = "SELECT " + messageColumns + withoutContent + ` FROM attachment_refs r INDEXED BY attachment_refs_of
 		CROSS JOIN messages m ON m.id = r.message_id` + messageUsers + `CROSS JOIN conversations c ON c.id = m.conversation_id
 		WHERE r.attachment_id = ?1 AND r.message_id < ?3 AND m.state = {active} AND (
@@ -94,7 +94,7 @@ func (r *reader) Attachment(id im.ID) (im.Attachment, error) {
 	return a, err
 }
 
-// AttachmentUse returns what the attachments of a user take, or of all.
+// AttachmentUse returns how many attachments a user has, or all users, and of how many bytes.
 func (r *reader) AttachmentUse(user im.UserID) (use im.AttachmentUse, err error) {
 	var key int64
 	if user != "" {

@@ -135,7 +135,7 @@ func testAttachments(w *world) {
 }
 
 // testReferences checks that an attachment is erased with the last message that has it,
-// however that goes.
+// whether that is erased, trimmed or purged.
 func testReferences(w *world) {
 	group := w.group(im.HistoryAll, "alice", "bob")
 	other := w.group(im.HistoryAll, "alice", "carol")
@@ -166,7 +166,7 @@ func testReferences(w *world) {
 	w.erase(second.ID, im.Erasure{State: im.Expired, At: w.now})
 	w.erased("both erased", shared)
 
-	// Trimming takes what erasing has left, and what has not been erased.
+	// Trimming removes the rest of erased messages, and those that were not erased.
 	w.write(func(tx im.Tx) error {
 		_, err := tx.Trim(group, w.now.Add(time.Hour), 1000, w.now)
 		return err
