@@ -14,6 +14,8 @@ import (
 type attachments struct {
 	blobs Blobs
 	sniff Sniffer
+	maker ThumbnailMaker
+	wake  chan struct{}
 
 	mu sync.Mutex
 	// uploading are the blobs that are being written, or whose row is not known to be
@@ -92,8 +94,14 @@ func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment
 		if err != nil {
 			return err
 		}
-		return tx.InsertAttachment(a)
+		if err := tx.InsertAttachment(a); err != nil {
+			return err
+		}
+		return s.wantThumbnail(tx, a)
 	})
+	if err == nil {
+		s.attachments.wakeMaker()
+	}
 	if refusal, ok := AsError(err); ok && refusal.Kind < Unavailable || ctx.Err() != nil && err != nil {
 		// The row is not stored. After other errors it may be, and a sweep finds out.
 		return Attachment{}, errors.Join(err, s.discard(ctx, slot), s.attachments.blobs.Delete(context.WithoutCancel(ctx), a.ID))

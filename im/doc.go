@@ -54,6 +54,7 @@
 //	search.go, search_messages.go
 //	attachment.go        Attachment, and bodies of messages that have one
 //	attachments.go       uploads, downloads, sweeping; blobs.go the files under them
+//	thumbnail.go         Thumbnail and its states; thumbnails.go making and reading them
 //	receipts.go          storing receipts; deliver.go those of streams
 //	receipt_events.go    events about receipts, which go to senders
 //	message_receipts.go  the receipts of a message, for its sender

@@ -16,10 +16,11 @@ const (
 	SealedNote                             // the postscript and extension of a revoked message
 	SealedName                             // a text of a conversation, or the name of a role
 	SealedAttachment                       // an attachment: what is known of it, and its blob
+	SealedThumbnail                        // the thumbnail of an attachment; its id is that of the attachment
 )
 
 var sealedNames = names[SealedKind]{
-	SealedMessage: "message", SealedNote: "postscript", SealedName: "name", SealedAttachment: "attachment",
+	SealedMessage: "message", SealedNote: "postscript", SealedName: "name", SealedAttachment: "attachment", SealedThumbnail: "thumbnail",
 }
 
 // String returns the name of the kind.
@@ -203,6 +204,8 @@ type Reconciled struct {
 	Erased, Removed, Emptied int64
 	// Attachments is the number of erased attachments.
 	Attachments int64
+	// Thumbnails is the number of those that are to be made again.
+	Thumbnails int64
 	// Shredded is the number of keys that no content named.
 	Shredded int64
 }
@@ -311,6 +314,13 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 			case s.Kind == SealedAttachment:
 				err = tx.EraseAttachment(s.ID)
 				done.Attachments++
+			case s.Kind == SealedThumbnail:
+				// It is made again.
+				err = tx.UpdateThumbnail(Thumbnail{Attachment: s.ID, State: ThumbnailWaiting})
+				if errors.Is(err, ErrNotFound) {
+					err = nil // its attachment was erased before it
+				}
+				done.Thumbnails++
 			case s.Kind != SealedMessage:
 				err = tx.Empty(s)
 				done.Emptied++
@@ -346,6 +356,7 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	r.done.Removed += done.Removed
 	r.done.Emptied += done.Emptied
 	r.done.Attachments += done.Attachments
+	r.done.Thumbnails += done.Thumbnails
 	return err
 }
 

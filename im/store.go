@@ -120,6 +120,7 @@ type Reader interface {
 	ErasureReader
 	SealedReader
 	AttachmentReader
+	ThumbnailReader
 	RetentionReader
 	LogReader
 }
@@ -138,6 +139,7 @@ type Tx interface {
 	ErasureWriter
 	SealedWriter
 	AttachmentWriter
+	ThumbnailWriter
 	RetentionWriter
 	LogWriter
 }

@@ -22,5 +22,6 @@
 //	exif.go        the orientation in EXIF
 //	shrink.go      scaling and turning
 //	process.go     Process: thumbnails made in another process; Serve: that process
+//	maker.go       Process as package im uses it
 //	confine.go     what that process may do, by system
 package thumbnail

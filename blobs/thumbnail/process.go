@@ -14,10 +14,14 @@ import (
 	"github.com/imapi/imapi/sniff"
 )
 
-// ErrProcess means that the process that makes thumbnails could not be started, has ended, or
-// did not answer in time. The picture may be the cause or not, so it may be tried again, but
-// not for ever.
-var ErrProcess = errors.New("thumbnail: the process that makes thumbnails has failed")
+var (
+	// ErrProcess means that the process that makes thumbnails ended at a picture, or did not
+	// answer in time. The picture may be the cause or not, so it may be tried again, but not
+	// for ever.
+	ErrProcess = errors.New("thumbnail: the process that makes thumbnails has ended")
+	// ErrStart means that this process could not be started.
+	ErrStart = errors.New("thumbnail: the process that makes thumbnails does not start")
+)
 
 const (
 	// idleTime is how long a process without work is kept.
@@ -27,7 +31,7 @@ const (
 	answerTime = 5 * time.Minute
 )
 
-// The answers of a process, followed by a thumbnail if it made one:
+// The answers of a process, the first when it begins. A thumbnail follows if it made one:
 //
 //	1  type: 0 for JPEG, 1 for PNG
 //	2  width
@@ -38,6 +42,7 @@ const (
 	answerMade = iota
 	answerFormat
 	answerTooLarge
+	answerReady
 )
 
 const madeHeader = 9
@@ -63,8 +68,8 @@ func NewProcess(path string, args ...string) *Process {
 	return p
 }
 
-// Make is [Make] in the other process. It returns its errors, ErrProcess, and those of
-// reading the file, of which it reads size bytes.
+// Make is [Make] in the other process. It returns its errors, ErrProcess, ErrStart,
+// and those of reading the file, of which it reads size bytes.
 func (p *Process) Make(ctx context.Context, file io.Reader, size int64) (Thumbnail, error) {
 	if size > MaxBytes {
 		return Thumbnail{}, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
@@ -80,14 +85,19 @@ func (p *Process) Make(ctx context.Context, file io.Reader, size int64) (Thumbna
 	if p.child == nil {
 		c, err := startChild(p.path, p.args)
 		if err != nil {
-			return Thumbnail{}, fmt.Errorf("%w: %w", ErrProcess, err)
+			return Thumbnail{}, fmt.Errorf("%w: %w", ErrStart, err)
 		}
 		p.child = c
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("%w: no answer in %v", ErrProcess, answerTime))
 	defer cancel()
 	stop := context.AfterFunc(ctx, p.child.kill) // ends what blocks below
-	t, again, err := p.child.make(file, size)
+	err := p.child.ready()
+	var t Thumbnail
+	again := false
+	if err == nil {
+		t, again, err = p.child.make(file, size)
+	}
 	if !stop() || !again {
 		p.child.end()
 		p.child = nil
@@ -115,10 +125,11 @@ func (p *Process) Close() error {
 
 // child is a running process.
 type child struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  io.ReadCloser
-	once sync.Once
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   io.ReadCloser
+	began bool // it has said that it is ready
+	once  sync.Once
 }
 
 func startChild(path string, args []string) (*child, error) {
@@ -139,6 +150,22 @@ func startChild(path string, args []string) (*child, error) {
 		return nil, err
 	}
 	return &child{cmd: cmd, in: in, out: out}, nil
+}
+
+// ready waits until the process is ready.
+func (c *child) ready() error {
+	if c.began {
+		return nil
+	}
+	var code [1]byte
+	if _, err := io.ReadFull(c.out, code[:]); err != nil {
+		return fmt.Errorf("%w: %w", ErrStart, err)
+	}
+	if code[0] != answerReady {
+		return fmt.Errorf("%w: it says %q", ErrStart, code)
+	}
+	c.began = true
+	return nil
 }
 
 // kill ends the process at once.
@@ -216,6 +243,9 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 // limits what this process may do from then on: call it in a process that does nothing else.
 func Serve(in io.Reader, out io.Writer) error {
 	if err := confine(); err != nil {
+		return err
+	}
+	if _, err := out.Write([]byte{answerReady}); err != nil {
 		return err
 	}
 	for {

@@ -46,9 +46,13 @@ func TestMain(m *testing.M) {
 			return 0, nil
 		})
 	case "hang":
+		_, _ = os.Stdout.WriteString("\x03")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		select {}
+	case "end":
+		in = readerFunc(func([]byte) (int, error) { os.Exit(1); return 0, nil })
 	case "nonsense":
+		_, _ = os.Stdout.WriteString("\x03")
 		_, _ = os.Stdin.Read(make([]byte, 8))
 		_, _ = os.Stdout.WriteString("\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff")
 	default:
@@ -128,8 +132,9 @@ func TestProcessFails(t *testing.T) {
 		file io.Reader
 		want error
 	}{
-		{"it does not exist", nil, bytes.NewReader(file), thumbnail.ErrProcess},
-		{"it ends", []string{"-test.run=^$"}, bytes.NewReader(file), thumbnail.ErrProcess},
+		{"it does not exist", nil, bytes.NewReader(file), thumbnail.ErrStart},
+		{"it is something else", []string{"-test.run=^$"}, bytes.NewReader(file), thumbnail.ErrStart},
+		{"it ends", []string{"end"}, bytes.NewReader(file), thumbnail.ErrProcess},
 		{"it answers nonsense", []string{"nonsense"}, bytes.NewReader(file), thumbnail.ErrProcess},
 		{"the file cannot be read", []string{"serve"}, iotest.ErrReader(broken), broken},
 		{"the file is shorter than it should be", []string{"serve"}, bytes.NewReader(file[:9]), io.ErrUnexpectedEOF},

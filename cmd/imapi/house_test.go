@@ -33,7 +33,7 @@ var house = map[string][]string{
 	"events":              {"im", "seqs", "faults"},
 	"retention":           {"im", "faults"},
 	"blobs":               {"im"},
-	"blobs/thumbnail":     {"sniff"},
+	"blobs/thumbnail":     {"im", "sniff"},
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
 	"sniff":               {},

@@ -50,6 +50,7 @@ const (
 	selectDeadBlobs = `SELECT b.id FROM dead_blobs b
 		WHERE b.id > ? AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot) ORDER BY b.id LIMIT ?`
 	selectNamed = `SELECT j.value FROM json_each(?) j WHERE EXISTS (SELECT 1 FROM attachments a WHERE a.id = j.value)
+		OR EXISTS (SELECT 1 FROM thumbnails t WHERE t.id = j.value)
 		OR EXISTS (SELECT 1 FROM dead_blobs b WHERE b.id = j.value)`
 	deleteDeadBlobs = "DELETE FROM dead_blobs WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
@@ -140,23 +141,31 @@ func (t *tx) InsertAttachment(a im.Attachment) error {
 	if err != nil {
 		return err
 	}
-	info, err := record.Attachment(a.Info)
+	sealed, err := t.sealInfo(a.Slot, a.Info)
 	if err != nil {
 		return err
 	}
-	key, err := t.sealer.keys.Key(a.Slot)
-	if err != nil {
-		return keyRefusal(err)
-	}
-	if err := t.noteSlot(a.Slot); err != nil {
-		return err
-	}
-	sealed := record.Seal(nil, key, t.sealer.store, a.Slot, info)
 	err = t.must(insertAttachment, int64(a.ID), user, int64(a.Slot), sealed, a.Size, a.CreatedAt.UnixMilli()) //nolint:gosec // slots are below 2^63
 	if err != nil {
 		return err
 	}
 	return t.addUse(user, 1, a.Size)
+}
+
+// sealInfo seals what is known of a file with the key of its blob.
+func (t *tx) sealInfo(slot im.Slot, i im.AttachmentInfo) ([]byte, error) {
+	info, err := record.Attachment(i)
+	if err != nil {
+		return nil, err
+	}
+	key, err := t.sealer.keys.Key(slot)
+	if err != nil {
+		return nil, keyRefusal(err)
+	}
+	if err := t.noteSlot(slot); err != nil {
+		return nil, err
+	}
+	return record.Seal(nil, key, t.sealer.store, slot, info), nil
 }
 
 // addUse counts attachments for a user and for all, which is user 0.
@@ -221,8 +230,8 @@ func (t *tx) EraseAttachment(id im.ID) error {
 	return t.eraseAttachments(selectErasing, []int64{int64(id)})
 }
 
-// eraseAttachments dooms the keys of the attachments that a query selects among ids, notes
-// their blobs as dead, and deletes their rows. Nothing else erases an attachment.
+// eraseAttachments dooms the keys of the attachments that a query selects among ids, and of
+// their thumbnails, notes their blobs as dead, and deletes their rows. Nothing else erases an attachment.
 func (t *tx) eraseAttachments(query string, among []int64) error {
 	list, err := json.Marshal(among)
 	if err != nil {
@@ -255,7 +264,10 @@ func (t *tx) eraseAttachments(query string, among []int64) error {
 	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
 		return err
 	}
-	for _, query := range []string{deleteReferrers, deleteAttachments} {
+	if err := t.eraseThumbnailBlobs(ids, 0); err != nil {
+		return err
+	}
+	for _, query := range []string{deleteReferrers, deleteThumbnails, deleteAttachments} {
 		if err := t.updateList(query, ids); err != nil {
 			return err
 		}

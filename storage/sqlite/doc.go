@@ -27,6 +27,7 @@
 //	erasures.go        lists of erasures for clients
 //	shredder.go        shredding keys after the commit
 //	attachments.go     attachments, which messages have them, and dead blobs
+//	thumbnails.go      thumbnails of attachments, and which are waiting
 //	reconcile.go       data and keys that have not always been together
 //
 // Messages:

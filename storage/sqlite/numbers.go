@@ -27,6 +27,8 @@ var numbers = map[string]any{
 	"text":   uint8(im.Text),
 	"owner":  uint8(im.Owner),
 
+	"thumbnail_waiting": uint8(im.ThumbnailWaiting),
+
 	"allow_list": uint8(im.AllowList),
 	"deny_list":  uint8(im.DenyList),
 

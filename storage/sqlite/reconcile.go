@@ -46,6 +46,7 @@ const (
 		FROM conversations WHERE id > ? ORDER BY id LIMIT ?`
 	selectSealedRoleNames   = "SELECT role_id, space_id, slot, name FROM role_names WHERE role_id > ? ORDER BY role_id LIMIT ?"
 	selectSealedAttachments = "SELECT id, slot, info FROM attachments WHERE id > ? ORDER BY id LIMIT ?"
+	selectSealedThumbnails  = "SELECT attachment_id, slot, info FROM thumbnails WHERE attachment_id > ? ORDER BY attachment_id LIMIT ?"
 	selectSealedDeadBlobs   = `SELECT b.id, b.slot, EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot)
 		FROM dead_blobs b WHERE b.id > ? ORDER BY b.id LIMIT ?`
 	countMessages = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
@@ -262,6 +263,7 @@ const (
 	sealedTexts
 	sealedRoleNames
 	sealedAttachments
+	sealedThumbnails
 	sealedDeadBlobs
 	sealedEnd
 )
@@ -282,6 +284,8 @@ func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (pag
 		query, scan = selectSealedRoleNames, l.roleName
 	case sealedAttachments:
 		query, scan = selectSealedAttachments, l.attachment
+	case sealedThumbnails:
+		query, scan = selectSealedThumbnails, l.thumbnail
 	case sealedDeadBlobs:
 		query, scan = selectSealedDeadBlobs, l.deadBlob
 	}
@@ -364,6 +368,18 @@ func (l *sealedScan) attachment(rows *sql.Rows) error {
 		return err
 	}
 	l.add(im.Sealed{Kind: im.SealedAttachment}, id, slot, info)
+	return nil
+}
+
+// thumbnail adds the thumbnail of an attachment, if it was made.
+func (l *sealedScan) thumbnail(rows *sql.Rows) error {
+	var id im.ID
+	var slot sql.NullInt64
+	var info sql.RawBytes
+	if err := rows.Scan(&id, &slot, &info); err != nil {
+		return err
+	}
+	l.add(im.Sealed{Kind: im.SealedThumbnail}, id, slot, info)
 	return nil
 }
 

@@ -30,6 +30,7 @@ var sealedColumns = []struct{ table, slot, sealed string }{
 	{"conversations", "avatar_slot", "avatar"},
 	{"role_names", "slot", "name"},
 	{"attachments", "slot", "info"},
+	{"thumbnails", "slot", "info"},
 }
 
 // TestSealedColumns checks that each column that could hold content is sealed, has a slot,
@@ -128,6 +129,16 @@ func TestSealedListsAll(t *testing.T) {
 		}
 		a := im.Attachment{ID: firstID, Uploader: "alice", Slot: slot, Size: 1, Info: im.AttachmentInfo{Name: h.newText(40)}}
 		if err := tx.InsertAttachment(a); err != nil {
+			return err
+		}
+		if slot, _, err = h.NextBlobKey(); err != nil {
+			return err
+		}
+		if err := tx.InsertThumbnail(im.Thumbnail{Attachment: a.ID, State: im.ThumbnailWaiting}); err != nil {
+			return err
+		}
+		made := im.Thumbnail{Attachment: a.ID, State: im.ThumbnailMade, ID: firstID + 9, Slot: slot, Info: im.AttachmentInfo{Type: h.newText(40)}}
+		if err := tx.UpdateThumbnail(made); err != nil {
 			return err
 		}
 		_, err = tx.Erase(firstID, im.Erasure{State: im.Revoked, By: "alice", Postscript: h.newText(40)}, fromMillis(1))

@@ -61,6 +61,12 @@ func (w *world) erased(what string, a im.Attachment) {
 	if _, found := w.attachment(a.ID); found {
 		w.Errorf("%s: the attachment is there", what)
 	}
+	w.deadBlob(what, a)
+}
+
+// deadBlob checks that the key of a blob is shredded in time, and that the blob is then dead.
+func (w *world) deadBlob(what string, a im.Attachment) {
+	w.Helper()
 	w.shredded()
 	if _, err := w.store.BlobKey(a.Slot); err == nil {
 		w.Errorf("%s: its key is there", what)

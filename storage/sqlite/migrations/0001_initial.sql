@@ -365,6 +365,23 @@ CREATE TABLE attachment_refs (
 
 CREATE INDEX attachment_refs_of ON attachment_refs (attachment_id, message_id);
 
+-- Thumbnails of attachments that are pictures. id, slot, size and info are NULL without a blob; info
+-- is content, sealed under the key of the blob.
+CREATE TABLE thumbnails (
+    attachment_id INTEGER PRIMARY KEY,
+    uploader_id   INTEGER NOT NULL REFERENCES users (id),
+    state         INTEGER NOT NULL,
+    tries         INTEGER NOT NULL,
+    id            INTEGER,
+    slot          INTEGER,
+    size          INTEGER,
+    info          BLOB
+) STRICT;
+
+CREATE INDEX thumbnails_waiting ON thumbnails (uploader_id, attachment_id) WHERE state = {thumbnail_waiting};
+
+CREATE UNIQUE INDEX thumbnails_blobs ON thumbnails (id) WHERE id IS NOT NULL;
+
 -- What the attachments of a user take, and of all in the row of user 0.
 CREATE TABLE attachment_use (
     user_id INTEGER PRIMARY KEY,

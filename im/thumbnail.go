@@ -1,0 +1,73 @@
+package im
+
+import (
+	"context"
+	"io"
+	"slices"
+)
+
+// ThumbnailState is how far the thumbnail of an attachment is.
+type ThumbnailState uint8
+
+// The states of thumbnails. They are stored. What is no picture has no thumbnail and no
+// state.
+const (
+	// ThumbnailWaiting: it is to be made.
+	ThumbnailWaiting ThumbnailState = 1
+	// ThumbnailMade: it can be read.
+	ThumbnailMade ThumbnailState = 2
+	// ThumbnailFailed: it cannot be made, and is not tried again.
+	ThumbnailFailed ThumbnailState = 3
+)
+
+// Thumbnail is the thumbnail of an attachment. Its blob exists when it was made, and is
+// erased with the attachment.
+type Thumbnail struct {
+	Attachment ID
+	Uploader   UserID // of the attachment
+	State      ThumbnailState
+	// Tries is how often making it was begun.
+	Tries int
+	// ID is that of the blob, Slot that of its key, which seals Info, too.
+	ID   ID
+	Slot Slot
+	Size int64
+	// Info is what is known of the bytes. It has no name.
+	Info AttachmentInfo
+}
+
+// pictures are the media types of which thumbnails can be made.
+var pictures = []string{"image/gif", "image/jpeg", "image/png", "image/webp"}
+
+// maxPictureBytes is the largest size of a picture of which a thumbnail is made.
+const maxPictureBytes = 32 << 20
+
+// isPicture reports whether a thumbnail can be made of an attachment.
+func (a Attachment) isPicture() bool {
+	return slices.Contains(pictures, a.Info.Type) && a.Size <= maxPictureBytes
+}
+
+// maxTries is how often making a thumbnail is begun. If the server stops meanwhile, or the
+// process that makes it does, that may be the fault of the picture.
+const maxTries = 3
+
+// A ThumbnailMaker makes thumbnails.
+type ThumbnailMaker interface {
+	// Thumbnail makes a thumbnail of a picture of size bytes, of which it reads as much as it
+	// needs. It returns [ErrNoThumbnail] if there can be none. After another error that is
+	// not one of reading the file it may be tried again.
+	Thumbnail(ctx context.Context, file io.Reader, size int64) (MadeThumbnail, error)
+}
+
+// MadeThumbnail is what a [ThumbnailMaker] has made.
+type MadeThumbnail struct {
+	Type          string // image/jpeg or image/png
+	Width, Height int
+	Bytes         []byte // some tens of kilobytes
+}
+
+// StoredThumbnail is a thumbnail with its bytes.
+type StoredThumbnail struct {
+	Info  AttachmentInfo
+	Bytes []byte
+}

@@ -1,0 +1,57 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/retention"
+)
+
+// maker counts its calls and fails if it is told to.
+type maker struct {
+	calls int
+	fails error
+	wake  chan struct{}
+}
+
+func (m *maker) MakeThumbnails(_ context.Context, done func(im.ThumbnailState, time.Duration)) error {
+	m.calls++
+	done(im.ThumbnailMade, time.Second)
+	return m.fails
+}
+
+func (m *maker) ThumbnailsWaiting() <-chan struct{} { return m.wake }
+
+func TestThumbnailsAreMadeAtOnceAndWhenTheyAreWaiting(t *testing.T) {
+	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &maker{fails: failure, wake: make(chan struct{}, 1)}
+				made := 0
+				job := retention.NewThumbnails(slog.New(slog.DiscardHandler), m, func(im.ThumbnailState, time.Duration) { made++ })
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { job.Run(ctx); close(ended) }()
+				want := func(what string, calls int) {
+					t.Helper()
+					synctest.Wait()
+					if m.calls != calls || made != calls {
+						t.Errorf("%s: %d calls, %d thumbnails, want %d", what, m.calls, made, calls)
+					}
+				}
+				want("at the start", 1)
+				m.wake <- struct{}{}
+				want("when one is waiting", 2)
+				time.Sleep(31 * time.Second) // the bubble's clock, not ours
+				want("after a while", 3)
+				cancel()
+				<-ended
+			})
+		})
+	}
+}
