@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/keyring"
 	"github.com/imapi/imapi/metrics"
 	"github.com/imapi/imapi/storage/sqlite"
@@ -55,16 +56,6 @@ func failing(disk *disktest.Disk, name string, err error) {
 	})
 }
 
-// within waits until something is so.
-func within(t *testing.T, what string, so func() bool) {
-	t.Helper()
-	for began := time.Now(); !so(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(began) > 5*time.Minute {
-			t.Fatal(what)
-		}
-	}
-}
-
 // TestFailingDisk checks that sends get 507 or 503 while the disk of the database or of the
 // keys is full or broken, and that no answered message is lost once it works again.
 func TestFailingDisk(t *testing.T) {
@@ -100,7 +91,7 @@ func TestFailingDisk(t *testing.T) {
 					t.Errorf("sending to a disk that fails: %d %s", refused.status, refused.body)
 				}
 				disk.Fail(nil)
-				within(t, "sending is not possible again", func() bool {
+				await.Until(t, "sending is possible again", func() bool {
 					again := send(len(sent))
 					if again.status == http.StatusCreated || again.status == http.StatusOK {
 						sent = append(sent, again.json(t)["id"].(string))
@@ -139,7 +130,7 @@ func TestShreddingWaits(t *testing.T) {
 				d, _ := ready.json(t)["details"].(map[string]any)
 				return d
 			}
-			within(t, "/readyz does not say that a key waits", func() bool { return details()["shredding_waiting"] == 1.0 })
+			await.Until(t, "/readyz says that a key waits", func() bool { return details()["shredding_waiting"] == 1.0 })
 			m := metrics.New("test")
 			m.Unshredded(w.service.Unshredded)
 			measured := func() string {
@@ -153,7 +144,7 @@ func TestShreddingWaits(t *testing.T) {
 				t.Errorf("%s keys wait by the metric", got)
 			}
 			disk.Fail(nil)
-			within(t, "the key waits for ever", func() bool { return details() == nil && measured() == "0" })
+			await.Until(t, "no key waits", func() bool { return details() == nil && measured() == "0" })
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // site is a data directory, a directory of backups, and a service on the former.
@@ -136,13 +137,10 @@ func (s *site) restore(file, keysFrom string) {
 // waitShredded waits until the keys of all erased content are shredded.
 func (s *site) waitShredded() {
 	s.Helper()
-	for range 12_000 {
-		if n, _ := s.store.Unshredded(); n == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	s.Fatal("the keys of erased content are not shredded")
+	await.Until(s, "the keys of erased content are shredded", func() bool {
+		n, _ := s.store.Unshredded()
+		return n == 0
+	})
 }
 
 // checkState checks the state of a message for bob; 0 means that it does not exist.

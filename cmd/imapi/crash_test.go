@@ -13,6 +13,7 @@ import (
 	_ "github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -100,7 +101,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		mu.Lock()
 		until := len(answered) + 1 + rand.IntN(40)
 		mu.Unlock()
-		waitFor(t, func() bool {
+		await.Until(t, "enough sends are answered", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(answered) >= until || t.Failed()
@@ -189,20 +190,6 @@ func integrity(t *testing.T, data string) {
 			t.Errorf("%s: %v", pragma, err)
 		} else if got != want {
 			t.Errorf("%s: %s", pragma, got)
-		}
-	}
-}
-
-// waitFor waits for something that happens in another process.
-func waitFor(t testing.TB, happened func() bool) {
-	t.Helper()
-	deadline := time.After(patience)
-	// Soon at first, then ever less often: asking costs the server time.
-	for pause := time.Millisecond; !happened(); pause = min(2*pause, 100*time.Millisecond) {
-		select {
-		case <-time.After(pause):
-		case <-deadline:
-			t.Fatalf("did not happen within %v", patience)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // BenchmarkRevokeAndBurn erases messages over 64 kept-alive connections, each waiting for its
@@ -157,7 +158,7 @@ func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]
 // waitShredded waits until the keys of all that was erased are destroyed.
 func (n *benchNode) waitShredded() {
 	n.b.Helper()
-	waitFor(n.b, func() bool {
+	await.Until(n.b, "the keys are shredded", func() bool {
 		waiting, _ := n.store.Unshredded()
 		return waiting == 0
 	})
@@ -280,7 +281,7 @@ func benchDue(b *testing.B, pace time.Duration) {
 		}
 		<-time.After(time.Until(due.Add(-before)))
 		b.StartTimer()
-		sent.collect(p, pace, due, func() { waitFor(b, func() bool { return erased() == rounds*count }) })
+		sent.collect(p, pace, due, func() { await.Until(b, "all are erased", func() bool { return erased() == rounds*count }) })
 	}
 	b.ReportMetric(millis(percentile(late, 50)), "late-p50-ms")
 	b.ReportMetric(millis(percentile(late, 99)), "late-p99-ms")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -149,7 +150,7 @@ func TestForensicsBackups(t *testing.T) {
 		_, _, err := h.EraseDue(t.Context())
 		h.must(err)
 		h.must(h.Trim(t.Context(), time.Time{}, nil))
-		waitFor(t, func() bool { n, _ := h.store.Unshredded(); return n == 0 })
+		await.Until(t, "all keys are shredded", func() bool { n, _ := h.store.Unshredded(); return n == 0 })
 		backup, err := h.store.(im.Backuper).Backup(context.Background(), backups, nil)
 		h.must(err)
 		files = append(files, backup.Path)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -663,15 +664,7 @@ func (st *stage) keep(ended <-chan struct{}) {
 // waitShredded waits until the keys of all erased secrets are destroyed.
 func (s *spy) waitShredded() {
 	s.t.Helper()
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		ways := s.waiting()
-		if len(ways) == 0 {
-			return
-		}
-		if time.Since(began) > patience {
-			s.t.Fatalf("after %v the keys of these are there: %v", patience, ways)
-		}
-	}
+	await.Until(s.t, "the keys of all erased secrets are destroyed", func() bool { return len(s.waiting()) == 0 })
 }
 
 // TestForensics erases in every way while others send and read, and copies all files but
@@ -753,7 +746,7 @@ func TestForensicsKilled(t *testing.T) {
 	}
 	for range kills {
 		until := len(spy.erasures()) + 1 + rand.IntN(5)
-		waitFor(t, func() bool { return len(spy.erasures()) >= until || t.Failed() })
+		await.Until(t, "enough is erased", func() bool { return len(spy.erasures()) >= until || t.Failed() })
 		s.kill()
 		erased := spy.erasures()
 		s.start()

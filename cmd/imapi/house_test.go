@@ -55,6 +55,7 @@ var house = map[string][]string{
 	"storage/sqlite/supported": {},
 	"storage/sqlite/disktest":  {}, // for tests alone
 	"internal/testsize":        {}, // for tests alone
+	"internal/await":           {}, // for tests alone
 }
 
 // soleImporters are outside packages that only some of ours may import.

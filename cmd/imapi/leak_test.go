@@ -26,6 +26,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -482,7 +483,7 @@ func (sc *scene) age(m marker, conversations []string, keepers ...string) {
 // waitState waits until a message is read in a state.
 func (sc *scene) waitState(id, state string) {
 	sc.t.Helper()
-	waitFor(sc.t, func() bool {
+	await.Until(sc.t, "the message is "+state, func() bool {
 		_, b := sc.get("alice", "/v1/messages/"+id, false)
 		return bytes.Contains(b, []byte(`"state":"`+state+`"`))
 	})

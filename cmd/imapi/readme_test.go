@@ -24,6 +24,7 @@ import (
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/metrics"
 )
 
@@ -168,7 +169,7 @@ func (term *terminal) interrupt() {
 	}
 	const prompt = "interrupted\n"
 	term.run("echo interrupted\n")
-	waitFor(term.t, func() bool { return strings.HasSuffix(term.unread(), prompt) })
+	await.Until(term.t, "the shell is interrupted", func() bool { return strings.HasSuffix(term.unread(), prompt) })
 	term.read += len(term.unread())
 }
 
@@ -263,7 +264,7 @@ func TestReadmeGreeting(t *testing.T) {
 	}
 	s := startServer(t)
 	there := strings.NewReplacer(s.addr, readmeAddress, s.bin, "bin/imapi", s.data, "./data")
-	waitFor(t, func() bool { return strings.Count(s.out.String(), "\n") == 3 })
+	await.Until(t, "the greeting is printed", func() bool { return strings.Count(s.out.String(), "\n") == 3 })
 	// make builds the commit in as the version, a test does not.
 	want = regexp.MustCompile(`^imapi \w+ `).ReplaceAllString(want, "imapi "+version+" ")
 	if got := there.Replace(s.out.String()); got != want {
@@ -300,7 +301,7 @@ func TestReadmeGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = bot.Process.Kill(); _ = bot.Wait() })
-	waitFor(t, func() bool { return strings.Contains(log.String(), "ready") })
+	await.Until(t, "the bot is ready", func() bool { return strings.Contains(log.String(), "ready") })
 
 	alice := s.client("alice", "")
 	if _, err := say(context.Background(), alice, "@bot", "", "hello"); err != nil {
@@ -309,7 +310,7 @@ func TestReadmeGo(t *testing.T) {
 	var texts []string
 	answered := func(n int) {
 		t.Helper()
-		waitFor(t, func() bool {
+		await.Until(t, fmt.Sprintf("the conversation has %d messages", n), func() bool {
 			texts = nil
 			for _, m := range history(t, alice, "@bot") {
 				text := string(m.Body)

@@ -30,6 +30,7 @@ import (
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -71,7 +72,7 @@ func TestFirstStartCreatesWhatItNeeds(t *testing.T) {
 	if _, err := s.clientWith(token, "").ListConversationsWithResponse(context.Background(), &client.ListConversationsParams{}); err != nil {
 		t.Error(err)
 	}
-	waitFor(t, func() bool { return strings.Contains(s.out.String(), "the demo") })
+	await.Until(t, "the greeting is printed", func() bool { return strings.Contains(s.out.String(), "the demo") })
 	for _, want := range []string{"listens on http://" + s.addr, "token --user alice --data " + s.data, "the demo: http://" + s.addr + "/"} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("the greeting lacks %q:\n%s", want, s.out)
@@ -191,7 +192,7 @@ func TestMetrics(t *testing.T) {
 		regexp.MustCompile(`(?m)^imapi_build_info{version="dev"} 1$`),
 	}
 	// A stream counts after it has written.
-	waitFor(t, func() bool {
+	await.Until(t, "the metrics are complete", func() bool {
 		res, err := http.Get("http://" + s.addr + "/metrics")
 		if err != nil {
 			t.Fatal(err)
@@ -236,7 +237,7 @@ func TestHTTP2(t *testing.T) {
 				if err := s.process.Start(); err != nil {
 					t.Fatal(err)
 				}
-				waitFor(t, func() bool {
+				await.Until(t, "the server is ready", func() bool {
 					res, err := browser.Get("https://" + s.addr + "/readyz")
 					if err == nil {
 						_ = res.Body.Close()

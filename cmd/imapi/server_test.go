@@ -19,13 +19,14 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // The end-to-end tests here drive the real binary over real HTTP, with the
 // client that users get.
 
 // patience is how long tests wait for what should happen soon: the machine may be busy.
-const patience = 5 * time.Minute
+const patience = await.Limit
 
 // built is the directory of the binaries, once there is one.
 var built struct {

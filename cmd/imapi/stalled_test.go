@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/imapi/imapi/internal/await"
 )
 
 // deafConn is a connection that can stop reading what the other end sends.
@@ -95,7 +97,7 @@ func TestClientThatStopsReading(t *testing.T) {
 		alice.send("@bob", fmt.Sprint(i, text), "")
 	}
 	// It takes a few times 10 s, as often as the kernel still takes some bytes.
-	waitFor(t, func() bool { return s.metric("imapi_streams") == 0 })
+	await.Until(t, "the streams have ended", func() bool { return s.metric("imapi_streams") == 0 })
 	t.Logf("the streams were ended %v after it began to send", time.Since(began).Round(time.Millisecond))
 
 	// The client finds out as soon as it listens again.

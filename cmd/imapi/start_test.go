@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // dataDir is a data directory with the token secret of an earlier server.
@@ -167,7 +168,7 @@ func TestGreetingSaysWhereItListens(t *testing.T) {
 	}
 	s.args = []string{"--listen", "0.0.0.0:" + port}
 	s.start()
-	waitFor(t, func() bool { return strings.Contains(s.out.String(), "the demo") })
+	await.Until(t, "the greeting is printed", func() bool { return strings.Contains(s.out.String(), "the demo") })
 	out := s.out.String()
 	if !strings.Contains(out, "listens on http://0.0.0.0:"+port+"\n") || strings.Contains(out, "[::]") {
 		t.Errorf("it says:\n%s", out)

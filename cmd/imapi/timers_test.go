@@ -12,6 +12,7 @@ import (
 
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // TestKilledWhileErasing kills the server at random points while it erases 2,000 messages
@@ -62,12 +63,12 @@ func TestKilledWhileErasing(t *testing.T) {
 	var killed []time.Time
 	for range kills {
 		enough := float64(rand.IntN(300))
-		waitFor(t, func() bool { return s.metric("imapi_messages_erased_total") > enough || countReceived() == count })
+		await.Until(t, "messages are erased", func() bool { return s.metric("imapi_messages_erased_total") > enough || countReceived() == count })
 		s.kill()
 		killed = append(killed, time.Now())
 		s.start()
 	}
-	waitFor(t, func() bool { return countReceived() == count })
+	await.Until(t, "all erasures are received", func() bool { return countReceived() == count })
 
 	// The log and the subscriber have each erasure once, with its time.
 	alice := s.device("alice", "phone")
@@ -103,7 +104,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	}
 	mu.Unlock()
 	(&crawler{t: t, server: s}).inNoFile(m)
-	waitFor(t, func() bool { return s.metric("imapi_shredding_waiting") == 0 })
+	await.Until(t, "all keys are shredded", func() bool { return s.metric("imapi_shredding_waiting") == 0 })
 	if err := s.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -197,7 +198,7 @@ func TestDueWhileDown(t *testing.T) {
 		LateMs    int64 `json:"late_ms"`
 	}
 	var list struct{ Items []erasure }
-	waitFor(t, func() bool {
+	await.Until(t, "five messages are erased", func() bool {
 		root.must(http.MethodGet, "/v1/admin/erasures", "", &list)
 		return len(list.Items) == 5
 	})
@@ -207,7 +208,7 @@ func TestDueWhileDown(t *testing.T) {
 		}
 	}
 	(&crawler{t: t, server: s}).inNoFile(m)
-	waitFor(t, func() bool { return s.metric("imapi_shredding_waiting") == 0 })
+	await.Until(t, "all keys are shredded", func() bool { return s.metric("imapi_shredding_waiting") == 0 })
 	received := map[string]int{}
 	for _, h := range about(alice.log(), "message.burned", "message.expired") {
 		received[h.MessageID]++

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/search"
 )
 
@@ -48,13 +49,10 @@ func TestLogIsEmptiedBesideSearches(t *testing.T) {
 	}
 	l.erase(1, 2, 3)
 	l.waitIdle()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		if info, err := os.Stat(l.path + "-wal"); err != nil || info.Size() == 0 {
-			break
-		} else if time.Since(began) > timeout {
-			t.Fatalf("the write-ahead log still has %d bytes", info.Size())
-		}
-	}
+	await.Until(t, "the write-ahead log is empty", func() bool {
+		info, err := os.Stat(l.path + "-wal")
+		return err != nil || info.Size() == 0
+	})
 	found := l.entriesInFiles()
 	close(stop)
 	group.Wait()

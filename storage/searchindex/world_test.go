@@ -15,11 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/search"
 )
-
-// timeout is generous, because the machine may be busy.
-const timeout = 2 * time.Minute
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -187,13 +185,10 @@ func (l *fixture) checkSearch(words string, in map[int64]bool, from, below int64
 // waitIdle waits until the index has no work left.
 func (l *fixture) waitIdle() {
 	l.Helper()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
-		if s := l.State(); s.Removals == 0 && s.Complete && !s.Failing && s.Waiting < l.Index.options.FlushAt {
-			return
-		} else if time.Since(began) > timeout {
-			l.Fatalf("the index is %+v", s)
-		}
-	}
+	await.Until(l, "the index has no work left", func() bool {
+		s := l.State()
+		return s.Removals == 0 && s.Complete && !s.Failing && s.Waiting < l.Index.options.FlushAt
+	})
 }
 
 // inFile returns the ids in the file, ascending. It fails the test if lists and documents

@@ -17,6 +17,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -64,7 +65,7 @@ func TestWriterNeverMovesLog(t *testing.T) {
 		return nil
 	}})
 	fill(t, s, 8<<20) // twice SQLite's default for a checkpoint
-	waitFor(t, "the log was not checked", func() bool {
+	await.Until(t, "the log was checked", func() bool {
 		_, looked := queries.Load("PRAGMA wal_checkpoint(NOOP)")
 		return looked
 	})
@@ -131,7 +132,7 @@ func TestLogBounded(t *testing.T) {
 				t.Error("ObserveLog was not called")
 			}
 			fill(t, s, 1)
-			waitFor(t, "the log does not restart without reads", func() bool {
+			await.Until(t, "the log has restarted", func() bool {
 				fill(t, s, 1)
 				return logSize(t, s) <= smallLog.restart+smallLog.step
 			})
@@ -163,11 +164,11 @@ func TestLogHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, s, 2*smallLog.max)
-	waitFor(t, "no warning was logged", func() bool { fill(t, s, 1); return warned.Load() })
+	await.Until(t, "a warning is logged", func() bool { fill(t, s, 1); return warned.Load() })
 	if err := other.close(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the log is not checkpointed", func() bool {
+	await.Until(t, "the log is checkpointed", func() bool {
 		fill(t, s, 1)
 		state, err := stateOf(s)
 		return err == nil && state.unmoved < smallLog.step+1<<20
@@ -188,9 +189,9 @@ func TestLogFault(t *testing.T) {
 	}})
 	fails.Store(true)
 	fill(t, s, 2<<20)
-	waitFor(t, "the checkpoint did not fail", func() bool { return failed.Load() > 1 }) // retried without another write
+	await.Until(t, "the checkpoint has failed twice", func() bool { return failed.Load() > 1 }) // retried without another write
 	fails.Store(false)
-	waitFor(t, "the log is not checkpointed", func() bool {
+	await.Until(t, "the log is checkpointed", func() bool {
 		fill(t, s, 1)
 		state, err := stateOf(s)
 		return err == nil && state.unmoved < smallLog.step+1<<20

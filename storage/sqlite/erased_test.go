@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -174,7 +175,7 @@ func sealedOf(tb testing.TB, s *Store) map[im.ID]sealedRow {
 func waitShredded(tb testing.TB, s *Store) {
 	tb.Helper()
 	began := time.Now()
-	waitFor(tb, "keys are not shredded, or still noted", func() bool {
+	await.Until(tb, "all keys are shredded and no notes remain", func() bool {
 		waiting, _ := s.Unshredded()
 		noted := 0
 		err := s.View(context.Background(), func(r im.Reader) error {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
@@ -62,7 +63,7 @@ func TestFailingDisk(t *testing.T) {
 	waitRounds := func(n int64) {
 		t.Helper()
 		target := rounds.Load() + n
-		waitFor(t, "the clients make no progress", func() bool { return t.Failed() || rounds.Load() >= target })
+		await.Until(t, "the clients have made progress", func() bool { return t.Failed() || rounds.Load() >= target })
 	}
 	for _, f := range faults {
 		var hits atomic.Int64
@@ -74,7 +75,7 @@ func TestFailingDisk(t *testing.T) {
 			return f.err
 		})
 		waitRounds(testsize.Pick[int64](12, 5))
-		waitFor(t, "no operation failed", func() bool { return t.Failed() || hits.Load() > 0 })
+		await.Until(t, "an operation has failed", func() bool { return t.Failed() || hits.Load() > 0 })
 		disk.Fail(nil)
 		waitRounds(testsize.Pick[int64](4, 2))
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // sealedColumns are all columns with sealed content, with the column of its slot. Rows are
@@ -395,7 +396,7 @@ func TestReadOfAnOldName(t *testing.T) {
 				h.update(fixtureSpace)
 				h.update(fixtureChannel)
 				h.renameRole(fixtureRole)
-				waitFor(t, "the keys of the old texts are not shredded", func() bool { n, _ := h.Unshredded(); return n == 0 })
+				await.Until(t, "the keys of the old texts are shredded", func() bool { n, _ := h.Unshredded(); return n == 0 })
 			}
 			if list {
 				var all []im.Conversation

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // searchFixture is a store with conversations and messages to search.
@@ -116,7 +117,7 @@ func ids(hits []im.SearchHit) (list []im.ID) {
 // waitIndexed waits until the index has applied all changes.
 func (t *searchFixture) waitIndexed() {
 	t.Helper()
-	waitFor(t, "the index is not up to date", func() bool {
+	await.Until(t, "the index is up to date", func() bool {
 		s := t.SearchState()
 		return s.Removals == 0 && s.Complete && (t.options.flushAt == 0 || s.Waiting < t.options.flushAt)
 	})

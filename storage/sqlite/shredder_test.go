@@ -14,6 +14,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // failingKeys are keys whose shredding and making can be made to fail.
@@ -81,7 +82,7 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 	before := keys.tries.Load()
 	eraseAll(t, s, list[:5])
 	checkSecrets(t, s, list)
-	waitFor(t, "shredding is not tried again", func() bool { return keys.tries.Load() >= before+2 })
+	await.Until(t, "shredding is tried again", func() bool { return keys.tries.Load() >= before+2 })
 	if n, since := s.Unshredded(); n != 5 || since.IsZero() || failures.Load() == 0 {
 		t.Errorf("%d keys wait since %v, %d failures were reported", n, since, failures.Load())
 	}
@@ -154,13 +155,13 @@ func TestShreddingDoesNotWaitForNotes(t *testing.T) {
 	}
 	keys.onShred.Store(&step)
 	s.shredder.add(many)
-	waitFor(t, "the message is not shredded", func() bool { return keys.tries.Load() > first })
+	await.Until(t, "the key of the message is shredded", func() bool { return keys.tries.Load() > first })
 	waitShredded(t, s)
 	if n, least := notes.Load(), int64(len(many)-forgetBatch); n < least {
 		t.Errorf("%d notes remained when the message was shredded, want at least %d", n, least)
 	}
 	checkSecrets(t, s, list)
-	waitFor(t, "notes remain", func() bool { return rowsOf(t, s, "doomed") == 0 })
+	await.Until(t, "no notes remain", func() bool { return rowsOf(t, s, "doomed") == 0 })
 	if n := rowsOf(t, s, "messages WHERE shredded_at IS NOT NULL"); n != 1 {
 		t.Errorf("%d messages have a time of shredding, want 1", n)
 	}
@@ -260,7 +261,7 @@ func TestReadOfErasedMeanwhile(t *testing.T) {
 			if err := eraseSecret(s, list[0]); err != nil {
 				return err
 			}
-			waitFor(t, "the key is not shredded", func() bool { n, _ := s.Unshredded(); return n == 0 })
+			await.Until(t, "the key is shredded", func() bool { n, _ := s.Unshredded(); return n == 0 })
 		}
 		got, err = r.Message(list[0].id)
 		return err

@@ -51,20 +51,6 @@ func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) im.Store { return openNew(t, Options{}) })
 }
 
-// waitLimit bounds every wait. It is generous, because the machine may be busy; the benchmarks
-// measure how long things take.
-const waitLimit = 2 * time.Minute
-
-// waitFor waits until ok returns true. It fails the test with the message after waitLimit.
-func waitFor(tb testing.TB, message string, ok func() bool) {
-	tb.Helper()
-	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
-		if time.Since(began) > waitLimit {
-			tb.Fatal(message)
-		}
-	}
-}
-
 // withKeys sets a key file beside the database.
 func withKeys(path string, options Options) Options {
 	options.Keys = func(store im.StoreID, fresh bool) (im.Keys, error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -56,7 +57,7 @@ func breakTrimming(t *testing.T, driverError sqlite3.Error, rollback bool, first
 			}
 		}
 		w.send(each) // so that the deleted messages are not the last
-		waitFor(t, "the shredder has not stopped", func() bool {
+		await.Until(t, "the shredder has stopped", func() bool {
 			waiting, _ := s.Unshredded() // 0 if no message of the group was erased
 			return waiting == 0 || keys.tries.Load() > tries
 		})
