@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/handlers"
@@ -59,6 +60,7 @@ type config struct {
 	retentionInterval time.Duration
 	maxStreams        int
 	maxStreamsPerUser int
+	dataStreams       dataStreamConfig
 }
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
@@ -110,6 +112,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the maximum `number` of members of a group with receipts")
 	f.IntVar(&c.maxStreams, "max-streams", 20000, "the maximum `number` of event streams in all; 0 sets no limit")
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
+	f.dataStreams(&c.dataStreams)
 	if err := f.parse(args); err != nil {
 		return c, err
 	}
@@ -235,6 +238,8 @@ func (c config) check() error {
 		return misuse("--max-streams: must not be negative")
 	case c.maxStreamsPerUser < 1:
 		return misuse("--max-streams-per-user: must be at least 1")
+	case c.dataStreams.fault() != nil:
+		return c.dataStreams.fault()
 	case c.maxTokenAge < 0:
 		return misuse("--max-token-age: must not be negative")
 	case c.ticketTTL < time.Second:
@@ -288,6 +293,7 @@ type node struct {
 	timers  *retention.Timers
 	cleanup *retention.Cleanup
 	hub     *events.Hub
+	streams *datastreams.Hub // nil with --streams=off
 	server  *handlers.Server
 	routes  http.Handler
 	metrics *metrics.Metrics
@@ -391,6 +397,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	if err != nil {
 		return n, err
 	}
+	n.openDataStreams()
 	n.store.OnCommit(func(commit im.Commit) {
 		for _, cut := range commit.Cuts {
 			verifier.Cut(cut)
@@ -405,12 +412,15 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 			}
 		}
 		n.hub.Publish(commit)
+		if n.streams != nil {
+			n.streams.Committed(commit)
+		}
 		n.timers.Due(commit.Due)
 		n.cleanup.Committed(commit)
 	})
 
 	options := handlers.Options{
-		Service: n.service, Verifier: verifier, Hub: n.hub,
+		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
@@ -529,6 +539,9 @@ func (n *node) run(ctx context.Context) error {
 	defer cancel()
 	// Closing the hub ends the streams, which Shutdown waits for.
 	n.hub.Close()
+	if n.streams != nil {
+		n.streams.Drain()
+	}
 	for _, s := range servers {
 		if e := s.Shutdown(drain); e != nil {
 			err = errors.Join(err, e, s.Close())
@@ -576,6 +589,9 @@ func (n *node) close() {
 	}
 	n.stopJobs()
 	n.jobs.Wait()
+	if n.streams != nil {
+		n.streams.Close()
+	}
 	if n.hub != nil {
 		n.hub.Close()
 	}
