@@ -83,7 +83,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	c.rate = 100
 	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
 	c.commandRate = 20
-	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the maximum `number` of commands a second of a user, such as 20/s; bursts may be twice that; 0 sets no limit but --rate, which commands count against, too")
+	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the `number` of commands that a user may send in a second, such as 20/s; bursts may be twice that; 0 sets no separate limit; commands also count against --rate")
 	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is trusted")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
