@@ -4672,21 +4672,21 @@ type ClientInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4713,21 +4713,21 @@ type ClientInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4849,9 +4849,9 @@ type ClientInterface interface {
 	// `data:` (an Event as JSON).
 	//
 	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
-	// `id:`. They come once, only while
-	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-	// id of the event before as `lastEventId`: do not take it for the id of a command.
+	// `id:`. They come at most once, only while the stream keeps up, and do not move the
+	// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+	// do not take it for the id of such an event.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -6574,21 +6574,21 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6625,21 +6625,21 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6861,9 +6861,9 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // `data:` (an Event as JSON).
 //
 // Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
-// `id:`. They come once, only while
-// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-// id of the event before as `lastEventId`: do not take it for the id of a command.
+// `id:`. They come at most once, only while the stream keeps up, and do not move the
+// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+// do not take it for the id of such an event.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -15505,21 +15505,21 @@ type ClientWithResponsesInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15546,21 +15546,21 @@ type ClientWithResponsesInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15692,9 +15692,9 @@ type ClientWithResponsesInterface interface {
 	// `data:` (an Event as JSON).
 	//
 	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
-	// `id:`. They come once, only while
-	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-	// id of the event before as `lastEventId`: do not take it for the id of a command.
+	// `id:`. They come at most once, only while the stream keeps up, and do not move the
+	// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+	// do not take it for the id of such an event.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -19615,21 +19615,21 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19662,21 +19662,21 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19868,9 +19868,9 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // `data:` (an Event as JSON).
 //
 // Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
-// `id:`. They come once, only while
-// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-// id of the event before as `lastEventId`: do not take it for the id of a command.
+// `id:`. They come at most once, only while the stream keeps up, and do not move the
+// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+// do not take it for the id of such an event.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
