@@ -19,14 +19,8 @@ const (
 	Reset im.EventType = "reset"
 )
 
-// Events of type [Transient].
-const (
-	// Command is a message that is not stored.
-	Command im.EventType = "command"
-	// StreamStarted and StreamEnded are about a data stream of a conversation.
-	StreamStarted im.EventType = "stream.started"
-	StreamEnded   im.EventType = "stream.ended"
-)
+// Command is the type of a message that is not stored, a [Transient].
+const Command im.EventType = "command"
 
 // Encode returns the JSON of an event. cursor is the id of the event. Events of type
 // [Ready] and [Reset] have nothing but Position, Type and At.

@@ -13,23 +13,13 @@ import (
 // allow it as a parameter of an operation.
 type acceptKey struct{}
 
-// pushKey is the key of the request in the context of PushFrames, which reads its body.
-type pushKey struct{}
-
-// negotiated puts the Accept header into the context of the streams, and the request into
-// that of PushFrames.
+// negotiated puts the Accept header into the context of GetEvents.
 func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
-	switch operation {
-	case "GetEvents", "ReadDataStream":
-		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-			return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
-		}
-	case "PushFrames":
-		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-			return next(context.WithValue(ctx, pushKey{}, r), w, r, request)
-		}
-	default:
+	if operation != "GetEvents" {
 		return next
+	}
+	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+		return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
 	}
 }
 
@@ -38,12 +28,6 @@ func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerF
 func wantsPage(ctx context.Context) bool {
 	accept, _ := ctx.Value(acceptKey{}).([]string)
 	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
-}
-
-// wantsBinary reports whether a client accepts bytes and no event stream.
-func wantsBinary(ctx context.Context) bool {
-	accept, _ := ctx.Value(acceptKey{}).([]string)
-	return hasMediaType(accept, octets) && !hasMediaType(accept, "text/event-stream")
 }
 
 // hasMediaType reports whether one of the values of a header names the media type, with

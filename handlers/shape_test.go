@@ -50,7 +50,7 @@ func bodyRules(t testing.TB) map[string]*bodyRule {
 	}
 	rules := make(map[string]*bodyRule)
 	for key, rule := range d.bodies {
-		if rule != nil && !rule.unread {
+		if rule != nil && !rule.lines {
 			rules[d.routes[key].Operation.OperationID] = rule
 		}
 	}

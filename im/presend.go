@@ -99,8 +99,9 @@ type Presend struct {
 	// one user. Wait is how long a message waits for its turn.
 	AtOnce, AtOnceOfUser int
 	Wait                 time.Duration
-	// Observe is called with each outcome. It may be nil.
-	Observe func(PresendOutcome)
+	// Observe is called with each outcome, and with the error if the hook failed. It may be
+	// nil.
+	Observe func(PresendOutcome, error)
 }
 
 // presend is a configured hook. A nil one asks about nothing.
@@ -118,7 +119,7 @@ type presend struct {
 // before the first is sent.
 func (s *Service) UsePresend(p Presend) {
 	if p.Observe == nil {
-		p.Observe = func(PresendOutcome) {}
+		p.Observe = func(PresendOutcome, error) {}
 	}
 	s.presend = &presend{Presend: p, turns: newTurns(p.AtOnce, p.AtOnceOfUser, p.Wait), asking: make(map[ClientKey]chan struct{})}
 }
@@ -217,9 +218,9 @@ func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 			return cmp.Or(err, att.refusal)
 		})
 	}
-	by, outcome, err := decide(by, answer, err, p.FailOpen)
-	p.Observe(outcome)
-	return by, err
+	by, outcome, refusal := decide(by, answer, err, p.FailOpen)
+	p.Observe(outcome, err)
+	return by, refusal
 }
 
 // ruling is what is to be done with a message. The zero ruling sends it as it is.

@@ -215,7 +215,7 @@ func TestPresendTypesAndKinds(t *testing.T) {
 func TestPresendFailOpenSends(t *testing.T) {
 	w := newWorld(t)
 	var outcomes []im.PresendOutcome
-	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome) { outcomes = append(outcomes, o) }}, byText)
+	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome, _ error) { outcomes = append(outcomes, o) }}, byText)
 	for _, words := range []string{"unanswered", "allow", "rewrite", "drop"} {
 		w.say("alice", direct("bob"), words)
 	}
@@ -258,7 +258,7 @@ func TestPresendRepeatedAtOnce(t *testing.T) {
 func TestPresendGivesUpWithTheSender(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(w.ctx)
-	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome) { t.Errorf("outcome %s", o) }},
+	asked(w, im.Presend{FailOpen: true, Observe: func(o im.PresendOutcome, _ error) { t.Errorf("outcome %s", o) }},
 		func(ctx context.Context, _ im.PresendQuestion) (im.PresendAnswer, error) {
 			cancel()
 			<-ctx.Done()

@@ -35,6 +35,10 @@ type Metrics struct {
 	transientsDropped   prometheus.Counter
 	transientLag        prometheus.Histogram
 
+	presendOutcomes *prometheus.CounterVec
+	presendFailures *prometheus.CounterVec
+	presendDuration prometheus.Histogram
+
 	erased          *prometheus.CounterVec
 	erasureLateness prometheus.Histogram
 	trimmed         prometheus.Counter
@@ -103,6 +107,18 @@ func New(version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 
+		presendOutcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_presend_messages_total",
+			Help: "Messages that the pre-send hook was asked about, by what became of them: allowed, refused, dropped, rewritten, failed_open or failed_closed.",
+		}, []string{"outcome"}),
+		presendFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_presend_failures_total", Help: "Questions that the pre-send hook did not answer, by reason.",
+		}, []string{"reason"}),
+		presendDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_presend_duration_seconds", Help: "Time of a question to the pre-send hook, answered or not.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
+		}),
+
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_messages_erased_total", Help: "Messages erased, by reason: revoked, burned or expired.",
 		}, []string{"reason"}),
@@ -129,6 +145,7 @@ func New(version string) *Metrics {
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
+		m.presendOutcomes, m.presendFailures, m.presendDuration,
 		m.erased, m.erasureLateness, m.trimmed, m.shredded, m.shredsFailed, m.shredDuration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -139,6 +156,12 @@ func New(version string) *Metrics {
 	// A series that appears with its first value hides that value from rate().
 	for _, by := range []string{"user", "command", "address"} {
 		m.rateLimited.WithLabelValues(by)
+	}
+	for _, outcome := range []string{"allowed", "refused", "dropped", "rewritten", "failed_open", "failed_closed"} {
+		m.presendOutcomes.WithLabelValues(outcome)
+	}
+	for _, reason := range []string{"timeout", "connect", "dns", "tls", "broken", "address_refused", "status", "answer", "paused"} {
+		m.presendFailures.WithLabelValues(reason)
 	}
 	return m
 }
@@ -196,6 +219,20 @@ func (m *Metrics) EventDelivered(lag time.Duration) {
 
 // EventsReplayed counts n events delivered to a stream from the log.
 func (m *Metrics) EventsReplayed(n int) { m.replayed.Add(float64(n)) }
+
+// PresendOutcome counts a message that the pre-send hook was asked about.
+func (m *Metrics) PresendOutcome(outcome string) { m.presendOutcomes.WithLabelValues(outcome).Inc() }
+
+// PresendAsked records a question to the pre-send hook; why is the reason if it has no answer,
+// or "". A question that was not asked has no time.
+func (m *Metrics) PresendAsked(took time.Duration, why string) {
+	if why != "" {
+		m.presendFailures.WithLabelValues(why).Inc()
+	}
+	if took > 0 {
+		m.presendDuration.Observe(took.Seconds())
+	}
+}
 
 // Erased counts an erased message; reason is "revoked", "burned" or "expired".
 func (m *Metrics) Erased(reason string) { m.erased.WithLabelValues(reason).Inc() }

@@ -1,7 +1,8 @@
 // Command imapi is the server and its tools: see imapi help.
 //
 //	main.go              the list of commands, signals, exit codes
-//	flags.go             flags and help; rate_flags.go, retention_flags.go their values
+//	flags.go             flags and help; rate_flags.go, retention_flags.go and
+//	                     presend_flags.go some of them
 //	serve.go             the server: its flags, start and shutdown
 //	control.go           how a command reaches the running server, or else opens the data itself
 //	jobs.go              the server's side of backup, verify and reindex

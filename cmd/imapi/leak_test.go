@@ -322,8 +322,8 @@ type town struct {
 // conversations are those of the town that have messages.
 func (t town) conversations() []string { return []string{t.room, t.thread, t.channel, t.den, t.nested} }
 
-func newScene(t *testing.T) *scene {
-	s := startServer(t)
+func newScene(t *testing.T, args ...string) *scene {
+	s := startServer(t, args...)
 	c := &crawler{
 		t: t, server: s, tokens: map[string]string{"nobody": ""},
 		ids:     map[string][]string{"user": {"alice", "bob"}, "list": {"allow", "deny"}},

@@ -21,12 +21,12 @@ import (
 	"unicode"
 
 	"github.com/imapi/imapi/auth"
-	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/metrics"
+	"github.com/imapi/imapi/presend"
 	"github.com/imapi/imapi/retention"
 	"github.com/imapi/imapi/storage"
 	"github.com/imapi/imapi/web"
@@ -54,13 +54,14 @@ type config struct {
 	algorithm, publicKey, jwksURL, issuer, audience string
 	leeway, ticketTTL, maxTokenAge                  time.Duration
 
+	presend presendFlags
+
 	policy                   im.Policy
 	revokeByKind, burnPolicy string
 
 	retentionInterval time.Duration
 	maxStreams        int
 	maxStreamsPerUser int
-	dataStreams       dataStreamConfig
 }
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
@@ -83,7 +84,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	c.rate = 100
 	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
 	c.commandRate = 20
-	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the `number` of commands that a user may send in a second, such as 20/s; bursts may be twice that; 0 sets no separate limit; commands also count against --rate")
+	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the maximum `number` of commands a second of a user, such as 20/s; bursts may be twice that; 0 sets no limit but --rate, which commands count against, too")
 	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is trusted")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
@@ -112,7 +113,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the maximum `number` of members of a group with receipts")
 	f.IntVar(&c.maxStreams, "max-streams", 20000, "the maximum `number` of event streams in all; 0 sets no limit")
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
-	f.dataStreams(&c.dataStreams)
+	f.presend(&c.presend)
 	if err := f.parse(args); err != nil {
 		return c, err
 	}
@@ -238,8 +239,6 @@ func (c config) check() error {
 		return misuse("--max-streams: must not be negative")
 	case c.maxStreamsPerUser < 1:
 		return misuse("--max-streams-per-user: must be at least 1")
-	case c.dataStreams.fault() != nil:
-		return c.dataStreams.fault()
 	case c.maxTokenAge < 0:
 		return misuse("--max-token-age: must not be negative")
 	case c.ticketTTL < time.Second:
@@ -250,6 +249,9 @@ func (c config) check() error {
 		return misuse("--auth-algorithm: HS256 is verified with the secret in the data directory, not with a public key")
 	case c.algorithm != auth.HS256 && (c.publicKey == "") == (c.jwksURL == ""):
 		return misuse("--auth-algorithm %s takes one of --auth-public-key and --auth-jwks-url", c.algorithm)
+	}
+	if err := c.presend.check(); err != nil {
+		return err
 	}
 	return checkRetention(c.policy)
 }
@@ -293,7 +295,6 @@ type node struct {
 	timers  *retention.Timers
 	cleanup *retention.Cleanup
 	hub     *events.Hub
-	streams *datastreams.Hub // nil with --streams=off
 	server  *handlers.Server
 	routes  http.Handler
 	metrics *metrics.Metrics
@@ -304,6 +305,7 @@ type node struct {
 	listener, metricsListener net.Listener
 	control                   *control
 	stopJobs                  context.CancelFunc
+	presend                   *presend.Client // nil without a pre-send hook
 	jobs                      sync.WaitGroup
 }
 
@@ -337,6 +339,9 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		}
 		n.certificate = &certificate
 	}
+	if n.presend, err = c.presend.client(c.policy.MaxMessageBytes, n.metrics, log); err != nil {
+		return n, err
+	}
 	if err := n.listen(ctx); err != nil {
 		return n, err
 	}
@@ -359,6 +364,11 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		}
 	}
 	n.service = im.NewService(n.store, c.policy, nil)
+	if n.presend != nil {
+		if err := c.presend.use(n.presend, n.service, n.metrics); err != nil {
+			return n, err
+		}
+	}
 	n.timers = retention.NewTimers(log, n.service)
 	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Trimmed)
 	n.metrics.OldestMessage(func() (time.Time, bool) {
@@ -397,7 +407,6 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	if err != nil {
 		return n, err
 	}
-	n.openDataStreams()
 	n.store.OnCommit(func(commit im.Commit) {
 		for _, cut := range commit.Cuts {
 			verifier.Cut(cut)
@@ -412,15 +421,12 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 			}
 		}
 		n.hub.Publish(commit)
-		if n.streams != nil {
-			n.streams.Committed(commit)
-		}
 		n.timers.Due(commit.Due)
 		n.cleanup.Committed(commit)
 	})
 
 	options := handlers.Options{
-		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
+		Service: n.service, Verifier: verifier, Hub: n.hub,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
@@ -539,9 +545,6 @@ func (n *node) run(ctx context.Context) error {
 	defer cancel()
 	// Closing the hub ends the streams, which Shutdown waits for.
 	n.hub.Close()
-	if n.streams != nil {
-		n.streams.Drain()
-	}
 	for _, s := range servers {
 		if e := s.Shutdown(drain); e != nil {
 			err = errors.Join(err, e, s.Close())
@@ -589,8 +592,8 @@ func (n *node) close() {
 	}
 	n.stopJobs()
 	n.jobs.Wait()
-	if n.streams != nil {
-		n.streams.Close()
+	if n.presend != nil {
+		n.presend.Close()
 	}
 	if n.hub != nil {
 		n.hub.Close()

@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/imapi/imapi/client"
+)
+
+// presendHook is the application's server of a test.
+type presendHook struct {
+	*httptest.Server
+	t      *testing.T
+	secret string
+	asked  atomic.Int64
+	// hold is closed when questions about "slow" may be answered.
+	hold chan struct{}
+
+	mu        sync.Mutex
+	questions []string
+}
+
+// newPresendHook starts a hook that answers by the first word of the text, and returns the
+// flags of a server that asks it.
+func newPresendHook(t *testing.T) (*presendHook, []string) {
+	t.Helper()
+	h := &presendHook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", hold: make(chan struct{})}
+	h.Server = httptest.NewServer(http.HandlerFunc(h.answer))
+	t.Cleanup(func() {
+		close(h.hold)
+		h.Close()
+	})
+	file := filepath.Join(t.TempDir(), "presend.secret")
+	if err := os.WriteFile(file, []byte(h.secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h, []string{"--presend-url", h.URL + "/presend", "--presend-secret", file}
+}
+
+func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
+	h.asked.Add(1)
+	body, err := io.ReadAll(r.Body)
+	verifier, e := standardwebhooks.NewWebhook(h.secret)
+	if err != nil || e != nil || verifier.Verify(body, r.Header) != nil {
+		h.t.Errorf("a question that is not signed: %v %v", err, e)
+	}
+	h.mu.Lock()
+	h.questions = append(h.questions, string(body))
+	h.mu.Unlock()
+	var q struct {
+		Data struct {
+			Message struct{ Body struct{ Text string } }
+		}
+	}
+	if err := json.Unmarshal(body, &q); err != nil {
+		h.t.Error(err)
+	}
+	word, _, _ := strings.Cut(q.Data.Message.Body.Text, " ")
+	switch word {
+	case "refuse":
+		_, _ = io.WriteString(w, `{"action":"refuse","code":"no_links","text":"No links,\nplease."}`)
+	case "drop":
+		_, _ = io.WriteString(w, `{"action":"drop"}`)
+	case "rewrite":
+		_, _ = io.WriteString(w, `{"action":"rewrite","body":{"text":"call me: ***"},"ext":{"checked":true}}`)
+	case "huge":
+		_, _ = io.WriteString(w, `{"action":"rewrite","body":{"text":"`+strings.Repeat("a", 6000)+`"}}`)
+	case "fault":
+		w.WriteHeader(http.StatusInternalServerError)
+	case "nonsense":
+		_, _ = io.WriteString(w, `<html>`)
+	case "redirect":
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+	case "slow":
+		<-h.hold
+	default:
+		_, _ = io.WriteString(w, `{"action":"allow"}`)
+	}
+}
+
+// sentAs is the answer to a send.
+type sentAs struct {
+	Status         int
+	RetryAfter     string
+	ID             string
+	Code           string
+	HookCode       string `json:"hook_code"`
+	HookText       string `json:"hook_text"`
+	Body, Ext      map[string]any
+	ConversationID string `json:"conversation_id"`
+	Seq            int64
+}
+
+// trySend sends a text and returns the answer, whatever it is.
+func (s *server) trySend(token, conversation, clientID, text string) sentAs {
+	s.t.Helper()
+	body, err := json.Marshal(map[string]any{"type": "text", "client_id": clientID, "body": map[string]any{"text": text}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPost, "http://"+s.addr+"/v1/conversations/"+conversation+"/messages", strings.NewReader(string(body)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var out sentAs
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil {
+		s.t.Fatal(err)
+	}
+	out.Status, out.RetryAfter = res.StatusCode, res.Header.Get("Retry-After")
+	return out
+}
+
+// TestPresendHook drives the binary with a real hook: each answer, failing open and closed, and
+// what a retry gets.
+func TestPresendHook(t *testing.T) {
+	t.Parallel()
+	h, flags := newPresendHook(t)
+	for _, fail := range []string{"open", "closed"} {
+		t.Run(fail, func(t *testing.T) {
+			s := startServer(t, append(flags, "--presend-fail", fail, "--presend-timeout", "300ms")...)
+			alice := s.token("alice")
+			bob := s.client("bob", "phone")
+			var want []string // what bob reads
+			send := func(text string, status int) sentAs {
+				t.Helper()
+				first := s.trySend(alice, "@bob", text, text)
+				asked := h.asked.Load()
+				again := s.trySend(alice, "@bob", text, text)
+				if first.Status != status {
+					t.Errorf("%s: %d %s", text, first.Status, first.Code)
+				}
+				if status == http.StatusCreated && (again.Status != http.StatusOK || again.ID != first.ID || h.asked.Load() != asked || fmt.Sprint(again.Body) != fmt.Sprint(first.Body)) {
+					t.Errorf("%s: the retry gets %d and message %s for %s; asked %d times more", text, again.Status, again.ID, first.ID, h.asked.Load()-asked)
+				}
+				if status >= 400 && again.Status != status {
+					t.Errorf("%s: the retry gets %d", text, again.Status)
+				}
+				return first
+			}
+			send("drop first", http.StatusCreated)
+			if res, err := bob.GetConversationWithResponse(t.Context(), "@alice", nil); err == nil {
+				t.Errorf("bob sees a conversation of a dropped message: %s", res.Body)
+			}
+			send("allow", http.StatusCreated)
+			want = append(want, "allow")
+			refused := send("refuse http", http.StatusForbidden)
+			if refused.Code != "refused_by_hook" || refused.HookCode != "no_links" || refused.HookText != "No links,\nplease." {
+				t.Errorf("refused with %+v", refused)
+			}
+			rewritten := send("rewrite 555", http.StatusCreated)
+			if rewritten.Body["text"] != "call me: ***" || rewritten.Ext["checked"] != true {
+				t.Errorf("rewritten to %v, %v", rewritten.Body, rewritten.Ext)
+			}
+			want = append(want, "call me: ***")
+			send("drop this", http.StatusCreated)
+			for _, text := range []string{"fault", "nonsense", "redirect", "huge", "slow"} {
+				if fail == "open" {
+					if m := send(text, http.StatusCreated); m.Body["text"] != text {
+						t.Errorf("%s: sent as %v", text, m.Body)
+					}
+					want = append(want, text)
+					continue
+				}
+				if m := send(text, http.StatusServiceUnavailable); m.Code != "hook_unavailable" || m.RetryAfter == "" {
+					t.Errorf("%s: %+v", text, m)
+				}
+			}
+			var got []string
+			for _, m := range history(t, bob, "@alice") {
+				got = append(got, textOf(m.Body))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("bob reads %q, want %q", got, want)
+			}
+			for _, e := range eventLog(t, bob) {
+				if e.Message != nil && strings.Contains(string(e.Message.Body), "drop") {
+					t.Errorf("bob gets %+v", e)
+				}
+			}
+			metrics := s.scrape()
+			for name, least := range map[string]int{
+				`imapi_presend_messages_total{outcome="allowed"}`: 1, `imapi_presend_messages_total{outcome="dropped"}`: 2,
+				`imapi_presend_messages_total{outcome="refused"}`: 2, `imapi_presend_messages_total{outcome="rewritten"}`: 1,
+				`imapi_presend_messages_total{outcome="failed_` + fail + `"}`: 5, `imapi_presend_failures_total{reason="timeout"}`: 1,
+				`imapi_presend_failures_total{reason="answer"}`: 1, `imapi_presend_failures_total{reason="status"}`: 2,
+				`imapi_presend_duration_seconds_count`: 8,
+			} {
+				if got := metrics[name]; got < float64(least) {
+					t.Errorf("%s is %v, want %d at least", name, got, least)
+				}
+			}
+			if log := s.log.String(); strings.Contains(log, h.secret) || strings.Contains(log, "555") || !strings.Contains(log, "pre-send hook failed") {
+				t.Errorf("log:\n%s", log)
+			}
+		})
+	}
+}
+
+// scrape returns the metrics of the server.
+func (s *server) scrape() map[string]float64 {
+	s.t.Helper()
+	res, err := http.Get("http://" + s.addr + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(string(b)) {
+		var v float64
+		name, value, found := strings.Cut(strings.TrimSpace(line), " ")
+		if _, err := fmt.Sscan(value, &v); found && err == nil {
+			values[name] = v
+		}
+	}
+	return values
+}
+
+// TestPresendFirstVisibleMessageOpensTheConversation: bob's stream is open while alice's first
+// messages are dropped. With the first that is not, bob gets the conversation and the message.
+func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
+	t.Parallel()
+	_, flags := newPresendHook(t)
+	s := startServer(t, flags...)
+	alice, bob := s.client("alice", "phone"), s.client("bob", "phone")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	events := make(chan client.Event, 100)
+	go func() {
+		defer close(events)
+		for e, err := range bob.Events(ctx, client.EventsOptions{}) {
+			if err != nil {
+				return
+			}
+			events <- e
+		}
+	}()
+	next := func() client.Event {
+		t.Helper()
+		select {
+		case e := <-events:
+			return e
+		case <-ctx.Done():
+			t.Fatal("no event in time")
+			return client.Event{}
+		}
+	}
+	say1 := func(c *client.Client, to, text string) {
+		t.Helper()
+		if _, err := say(ctx, c, to, "", text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say1(bob, "@carol", "hello") // the stream is open when its event comes
+	if e := next(); string(e.Type) != "ready" {
+		t.Logf("first event %s", e.Type)
+	}
+	say1(alice, "@bob", "drop one")
+	say1(alice, "@bob", "drop two")
+	say1(alice, "@bob", "real")
+	say1(alice, "@bob", "more")
+	var got []string
+	for !slices.Contains(got, "more") {
+		switch e := next(); {
+		case e.Message != nil && e.Message.Sender == "alice":
+			got = append(got, textOf(e.Message.Body))
+		case e.Actor != nil && *e.Actor == "alice":
+			got = append(got, string(e.Type))
+		}
+	}
+	if want := []string{"conversation.created", "real", "more"}; !slices.Equal(got, want) {
+		t.Errorf("bob gets %q, want %q", got, want)
+	}
+}
+
+// TestPresendDeadHookPilesUpNothing: many users send at once to a hook that does not answer.
+// All get their answers in a bounded time, and senders in conversations that are not asked
+// about do not notice.
+func TestPresendDeadHookPilesUpNothing(t *testing.T) {
+	t.Parallel()
+	_, flags := newPresendHook(t)
+	s := startServer(t, append(flags, "--presend-fail", "closed", "--presend-timeout", "200ms", "--presend-at-once", "8", "--presend-kinds", "direct")...)
+	secret := readSecret(t, s.data)
+	group := s.group(s.client("carol", "phone"), "dave")
+	var refused atomic.Int64
+	var all sync.WaitGroup
+	for n := range 40 {
+		token := mintFor(t, secret, fmt.Sprintf("u%d", n))
+		all.Go(func() {
+			for i := range 5 {
+				m := s.trySend(token, "@bob", fmt.Sprint(i), "slow")
+				if m.Status != http.StatusServiceUnavailable || m.Code != "hook_unavailable" {
+					t.Errorf("answer %d %s", m.Status, m.Code)
+				}
+				refused.Add(1)
+			}
+		})
+	}
+	carol := mintFor(t, secret, "carol")
+	for i := range 20 {
+		if m := s.trySend(carol, group, fmt.Sprint(i), "slow"); m.Status != http.StatusCreated {
+			t.Errorf("in a group: %d %s", m.Status, m.Code)
+		}
+	}
+	all.Wait()
+	// Without turns and pauses, 200 questions would take 200 ms each of 8.
+	metrics := s.scrape()
+	if metrics[`imapi_presend_failures_total{reason="paused"}`] == 0 {
+		t.Error("the hook was never paused")
+	}
+	if asked := metrics["imapi_presend_duration_seconds_count"]; asked > 100 {
+		t.Errorf("the dead hook was asked %v times for %d messages", asked, refused.Load())
+	}
+}
+
+// TestDroppedMessagesLeakToNobody: the crawler finds dropped messages as their sender alone,
+// and in no file; once they are revoked, nowhere.
+func TestDroppedMessagesLeakToNobody(t *testing.T) {
+	t.Parallel()
+	h, flags := newPresendHook(t)
+	sc := newScene(t, flags...)
+	m := newMarker()
+	var ids []string
+	for _, conversation := range append(sc.conversations(), sc.direct, sc.group, "@carol") {
+		body := fmt.Sprintf(`{"type":"text","body":{"text":"drop %[1]s"},"ext":{"%[1]s":["%[1]s"]},"mentions":["bob"],"push":{"title":"%[1]s"}}`, m.text)
+		sent := sc.post("alice", "/v1/conversations/"+conversation+"/messages", body)
+		ids = append(ids, sent["id"].(string))
+		sc.ids["message"] = append(sc.ids["message"], sent["id"].(string))
+	}
+	sc.ids["conversation"] = append(sc.ids["conversation"], "@carol")
+	sc.inNoFile(m)
+	seen := 0
+	for _, where := range sc.leaks(m) {
+		if strings.HasPrefix(where, "GET /v1/admin/export as root") {
+			continue // admins export every message
+		}
+		if strings.Contains(where, " as alice as ") || strings.HasPrefix(where, "the stream of alice") {
+			seen++
+		} else {
+			t.Error(where)
+		}
+	}
+	if seen == 0 {
+		t.Error("the sender does not see them either")
+	}
+	for _, id := range ids {
+		sc.post("alice", "/v1/messages/"+id+"/revoke", "{}")
+	}
+	for _, where := range sc.leaks(m) {
+		t.Errorf("after revoking: %s", where)
+	}
+	if h.asked.Load() == 0 {
+		t.Error("the hook was not asked")
+	}
+}
+
+// textOf returns the text of a body.
+func textOf(body json.RawMessage) string {
+	var b struct{ Text string }
+	_ = json.Unmarshal(body, &b)
+	return b.Text
+}
