@@ -66,6 +66,8 @@ const (
 	EventTypeSpaceInvited          EventType = "space.invited"
 	EventTypeSpaceUninvited        EventType = "space.uninvited"
 	EventTypeSpaceUpdated          EventType = "space.updated"
+	EventTypeStreamEnded           EventType = "stream.ended"
+	EventTypeStreamStarted         EventType = "stream.started"
 	EventTypeThreadCreated         EventType = "thread.created"
 	EventTypeThreadDeleted         EventType = "thread.deleted"
 	EventTypeThreadUpdated         EventType = "thread.updated"
@@ -186,83 +188,94 @@ const (
 
 // Defines values for ProblemCode.
 const (
-	AdminRequired          ProblemCode = "admin_required"
-	AlreadyBurned          ProblemCode = "already_burned"
-	AlreadyExpired         ProblemCode = "already_expired"
-	AlreadyRevoked         ProblemCode = "already_revoked"
-	BlockSelf              ProblemCode = "block_self"
-	Blocked                ProblemCode = "blocked"
-	BodyTooLarge           ProblemCode = "body_too_large"
-	BurnUnsupported        ProblemCode = "burn_unsupported"
-	ClientIDReused         ProblemCode = "client_id_reused"
-	ClockJumped            ProblemCode = "clock_jumped"
-	ConversationNotFound   ProblemCode = "conversation_not_found"
-	DeviceMismatch         ProblemCode = "device_mismatch"
-	DirectConversation     ProblemCode = "direct_conversation"
-	DirectWithSelf         ProblemCode = "direct_with_self"
-	EveryoneRole           ProblemCode = "everyone_role"
-	HasLeft                ProblemCode = "has_left"
-	HookUnavailable        ProblemCode = "hook_unavailable"
-	IDTaken                ProblemCode = "id_taken"
-	Internal               ProblemCode = "internal"
-	InvalidCursor          ProblemCode = "invalid_cursor"
-	InvalidPageToken       ProblemCode = "invalid_page_token"
-	InvalidRequest         ProblemCode = "invalid_request"
-	InvalidSubject         ProblemCode = "invalid_subject"
-	InvitationNotFound     ProblemCode = "invitation_not_found"
-	KeysUnavailable        ProblemCode = "keys_unavailable"
-	ListUnsupported        ProblemCode = "list_unsupported"
-	MalformedJSON          ProblemCode = "malformed_json"
-	MemberNotFound         ProblemCode = "member_not_found"
-	MembersUnsupported     ProblemCode = "members_unsupported"
-	MessageGone            ProblemCode = "message_gone"
-	MessageNotFound        ProblemCode = "message_not_found"
-	MessageTooLarge        ProblemCode = "message_too_large"
-	MethodNotAllowed       ProblemCode = "method_not_allowed"
-	NotBurnable            ProblemCode = "not_burnable"
-	NotFound               ProblemCode = "not_found"
-	NotJoined              ProblemCode = "not_joined"
-	NotRecipient           ProblemCode = "not_recipient"
-	NotSender              ProblemCode = "not_sender"
-	OnDenyList             ProblemCode = "on_deny_list"
-	OneOwner               ProblemCode = "one_owner"
-	Overloaded             ProblemCode = "overloaded"
-	OwnerMustHandOver      ProblemCode = "owner_must_hand_over"
-	PastRetention          ProblemCode = "past_retention"
-	PermissionDenied       ProblemCode = "permission_denied"
-	PermissionNotGrantable ProblemCode = "permission_not_grantable"
-	RateLimited            ProblemCode = "rate_limited"
-	ReceiptNotAsked        ProblemCode = "receipt_not_asked"
-	ReceiptsUnsupported    ProblemCode = "receipts_unsupported"
-	RefusedByHook          ProblemCode = "refused_by_hook"
-	ReplyToNotFound        ProblemCode = "reply_to_not_found"
-	RetentionTooLong       ProblemCode = "retention_too_long"
-	RevokeWindowExpired    ProblemCode = "revoke_window_expired"
-	RoleNotFound           ProblemCode = "role_not_found"
-	SettingUnsupported     ProblemCode = "setting_unsupported"
-	ShuttingDown           ProblemCode = "shutting_down"
-	SlowMode               ProblemCode = "slow_mode"
-	SpaceNotFound          ProblemCode = "space_not_found"
-	StorageFull            ProblemCode = "storage_full"
-	StorageUnavailable     ProblemCode = "storage_unavailable"
-	ThreadExists           ProblemCode = "thread_exists"
-	ThreadNotFound         ProblemCode = "thread_not_found"
-	ThreadUnsupported      ProblemCode = "thread_unsupported"
-	TicketExpired          ProblemCode = "ticket_expired"
-	TicketInvalid          ProblemCode = "ticket_invalid"
-	TokenCutOff            ProblemCode = "token_cut_off"
-	TokenExpired           ProblemCode = "token_expired"
-	TokenInvalid           ProblemCode = "token_invalid"
-	TokenIssuedInFuture    ProblemCode = "token_issued_in_future"
-	TokenMalformed         ProblemCode = "token_malformed"
-	TokenMissing           ProblemCode = "token_missing"
-	TokenNotYetValid       ProblemCode = "token_not_yet_valid"
-	TooManyChannels        ProblemCode = "too_many_channels"
-	TooManyForReceipts     ProblemCode = "too_many_for_receipts"
-	TooManyMembers         ProblemCode = "too_many_members"
-	TooManyRoles           ProblemCode = "too_many_roles"
-	TooManyStreams         ProblemCode = "too_many_streams"
-	UnsupportedMediaType   ProblemCode = "unsupported_media_type"
+	ProblemCodeAdminRequired          ProblemCode = "admin_required"
+	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
+	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
+	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
+	ProblemCodeBlockSelf              ProblemCode = "block_self"
+	ProblemCodeBlocked                ProblemCode = "blocked"
+	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
+	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
+	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
+	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
+	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
+	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
+	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
+	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
+	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
+	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
+	ProblemCodeFrameTooLarge          ProblemCode = "frame_too_large"
+	ProblemCodeHasLeft                ProblemCode = "has_left"
+	ProblemCodeHookUnavailable        ProblemCode = "hook_unavailable"
+	ProblemCodeIDTaken                ProblemCode = "id_taken"
+	ProblemCodeInternal               ProblemCode = "internal"
+	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
+	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
+	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
+	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
+	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
+	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
+	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
+	ProblemCodeMalformedFrame         ProblemCode = "malformed_frame"
+	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
+	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
+	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
+	ProblemCodeMessageGone            ProblemCode = "message_gone"
+	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
+	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
+	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
+	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
+	ProblemCodeNotFound               ProblemCode = "not_found"
+	ProblemCodeNotJoined              ProblemCode = "not_joined"
+	ProblemCodeNotPublisher           ProblemCode = "not_publisher"
+	ProblemCodeNotReader              ProblemCode = "not_reader"
+	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
+	ProblemCodeNotSender              ProblemCode = "not_sender"
+	ProblemCodeNotStreamOwner         ProblemCode = "not_stream_owner"
+	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
+	ProblemCodeOneOwner               ProblemCode = "one_owner"
+	ProblemCodeOverloaded             ProblemCode = "overloaded"
+	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention          ProblemCode = "past_retention"
+	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
+	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
+	ProblemCodeRateLimited            ProblemCode = "rate_limited"
+	ProblemCodeReadersUnsupported     ProblemCode = "readers_unsupported"
+	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
+	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
+	ProblemCodeRefusedByHook          ProblemCode = "refused_by_hook"
+	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
+	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
+	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
+	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
+	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
+	ProblemCodeSlowMode               ProblemCode = "slow_mode"
+	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
+	ProblemCodeStorageFull            ProblemCode = "storage_full"
+	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
+	ProblemCodeStreamEnded            ProblemCode = "stream_ended"
+	ProblemCodeStreamNotFound         ProblemCode = "stream_not_found"
+	ProblemCodeStreamsOff             ProblemCode = "streams_off"
+	ProblemCodeThreadExists           ProblemCode = "thread_exists"
+	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
+	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
+	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
+	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
+	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
+	ProblemCodeTokenExpired           ProblemCode = "token_expired"
+	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
+	ProblemCodeTokenIssuedInFuture    ProblemCode = "token_issued_in_future"
+	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
+	ProblemCodeTokenMissing           ProblemCode = "token_missing"
+	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
+	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
+	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyListed          ProblemCode = "too_many_listed"
+	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
+	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
+	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
+	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
 )
 
 // Defines values for ReceiptKind.
@@ -302,6 +315,22 @@ const (
 const (
 	SpaceMemberRoleMember SpaceMemberRole = "member"
 	SpaceMemberRoleOwner  SpaceMemberRole = "owner"
+)
+
+// Defines values for StreamAccess.
+const (
+	StreamAccessAnyone  StreamAccess = "anyone"
+	StreamAccessListed  StreamAccess = "listed"
+	StreamAccessMembers StreamAccess = "members"
+)
+
+// Defines values for StreamEndReason.
+const (
+	StreamEndReasonDeleted StreamEndReason = "deleted"
+	StreamEndReasonIdle    StreamEndReason = "idle"
+	StreamEndReasonMessage StreamEndReason = "message"
+	StreamEndReasonOwner   StreamEndReason = "owner"
+	StreamEndReasonServer  StreamEndReason = "server"
 )
 
 // Defines values for UpdateSpaceMemberRole.
@@ -554,6 +583,36 @@ type CreateConversation struct {
 // CreateConversationKind `group` or `room`.
 type CreateConversationKind string
 
+// CreateDataStream A new data stream.
+type CreateDataStream struct {
+	// Access Who may read a data stream: those who can see its conversation, those who are
+	// listed, or anyone who knows its id.
+	Access StreamAccess `json:"access"`
+
+	// As 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	As *UserID `json:"as,omitempty"`
+
+	// ConversationID The conversation, by its id or `@user`; without it the data stream is free of one.
+	ConversationID *string `json:"conversation_id,omitempty"`
+
+	// IdleSeconds It ends after so many seconds without a frame.
+	IdleSeconds *int64 `json:"idle_seconds,omitempty"`
+
+	// Label What the application calls it.
+	Label *string `json:"label,omitempty"`
+
+	// Publishers The users who may push, besides the owner.
+	Publishers *[]UserID `json:"publishers,omitempty"`
+
+	// Readers The users who may read, if `access` is `listed`.
+	Readers *[]UserID `json:"readers,omitempty"`
+}
+
 // CreateRole A new role.
 type CreateRole struct {
 	// Name Its name.
@@ -589,6 +648,84 @@ type CustomBody struct {
 
 	// Name The kind of data.
 	Name string `json:"name"`
+}
+
+// DataStream A data stream.
+type DataStream struct {
+	// Access Who may read a data stream: those who can see its conversation, those who are
+	// listed, or anyone who knows its id.
+	Access StreamAccess `json:"access"`
+
+	// ConversationID The conversation it is in; null if none.
+	ConversationID *string `json:"conversation_id"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Ended How a data stream ended; null while it runs.
+	Ended *DataStreamEnd `json:"ended"`
+
+	// FirstFrame The id of the oldest frame of the buffer; that of the next frame if it is empty.
+	FirstFrame int64 `json:"first_frame"`
+
+	// ID The id, of 128 random bits.
+	ID string `json:"id"`
+
+	// IdleSeconds It ends after so many seconds without a frame.
+	IdleSeconds int64 `json:"idle_seconds"`
+
+	// Label What the application calls it.
+	Label *string `json:"label"`
+
+	// NextFrame The id that the next frame gets.
+	NextFrame int64 `json:"next_frame"`
+
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	Owner UserID `json:"owner"`
+
+	// Publishers The users who may push, besides the owner.
+	Publishers []UserID `json:"publishers"`
+
+	// Readers The listed readers, for the owner and the scope `admin`; empty for others.
+	Readers []UserID `json:"readers"`
+}
+
+// DataStreamEnd How a data stream ended; null while it runs.
+type DataStreamEnd struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// MessageID The id of its final message; null if there is none.
+	MessageID *string `json:"message_id"`
+
+	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	Reason StreamEndReason `json:"reason"`
+}
+
+// DataStreamPage A page of data streams.
+type DataStreamPage struct {
+	// Items The data streams of this page.
+	Items []DataStream `json:"items"`
+
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// EndDataStream How to end a data stream.
+type EndDataStream struct {
+	// Message A message, by its type.
+	Message *SendMessage `json:"message,omitempty"`
 }
 
 // Erased How the message was erased; null if it was not.
@@ -717,8 +854,11 @@ type Event struct {
 	// FirstSeq The first seq that is left.
 	FirstSeq *int64 `json:"first_seq,omitempty"`
 
-	// ID The cursor of this event; empty in a command.
+	// ID The cursor of this event; empty in one that is not in the log.
 	ID string `json:"id"`
+
+	// Label What the application calls the data stream.
+	Label *string `json:"label,omitempty"`
 
 	// LastActivityAt RFC 3339, UTC, with milliseconds.
 	//
@@ -751,6 +891,9 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
 
+	// Owner The owner of the data stream.
+	Owner *string `json:"owner,omitempty"`
+
 	// Params A JSON object defined by the application.
 	Params *FreeObject `json:"params,omitempty"`
 
@@ -762,6 +905,11 @@ type Event struct {
 
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
+
+	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	Reason *StreamEndReason `json:"reason,omitempty"`
 
 	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
@@ -783,6 +931,9 @@ type Event struct {
 
 	// SpaceID The space concerned, or the one that the channel or thread belongs to.
 	SpaceID *string `json:"space_id,omitempty"`
+
+	// StreamID The data stream that has started or ended.
+	StreamID *string `json:"stream_id,omitempty"`
 
 	// ThreadID The thread concerned, in an event for the members of its parent.
 	ThreadID *string `json:"thread_id,omitempty"`
@@ -1104,6 +1255,7 @@ type ImportResult struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1121,6 +1273,10 @@ type ImportResult struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1130,6 +1286,7 @@ type ImportResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1143,8 +1300,10 @@ type ImportResult struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1167,7 +1326,10 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -1549,6 +1711,7 @@ type Problem struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1566,6 +1729,10 @@ type Problem struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1575,6 +1742,7 @@ type Problem struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1588,8 +1756,10 @@ type Problem struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1612,7 +1782,10 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -1652,6 +1825,7 @@ type Problem struct {
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 // | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 // | `token_missing` | 401 | no token, and no ticket where one is accepted |
 // | `token_malformed` | 401 | the token is not a JWT |
 // | `token_expired` | 401 | the token has expired |
@@ -1669,6 +1843,10 @@ type Problem struct {
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 // | `not_recipient` | 403 | only the recipient of a message may burn it |
 // | `not_sender` | 403 | only the sender of a message may list its receipts |
+// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+// | `not_reader` | 403 | you may push to this data stream, but not read it |
+// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 // | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 // | `not_found` | 404 | nothing exists at this path |
 // | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1678,6 +1856,7 @@ type Problem struct {
 // | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
+// | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1691,8 +1870,10 @@ type Problem struct {
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `stream_ended` | 410 | the data stream has ended |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1715,7 +1896,10 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-// | `too_many_streams` | 429 | the user has 32 streams |
+// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
@@ -1726,6 +1910,15 @@ type Problem struct {
 // | `shutting_down` | 503 | the server is shutting down |
 // | `storage_full` | 507 | the disk is full |
 type ProblemCode string
+
+// PushedFrames The frames of a request.
+type PushedFrames struct {
+	// Frames How many frames were pushed.
+	Frames int64 `json:"frames"`
+
+	// LastID The id of the last one; null if there was none.
+	LastID *int64 `json:"last_id"`
+}
 
 // PutOverride What the role says in this channel.
 type PutOverride struct {
@@ -1863,6 +2056,7 @@ type RevokeResult struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1880,6 +2074,10 @@ type RevokeResult struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1889,6 +2087,7 @@ type RevokeResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1902,8 +2101,10 @@ type RevokeResult struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1926,7 +2127,10 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -2401,6 +2605,15 @@ type SpaceSettingsPatch struct {
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
+// StreamAccess Who may read a data stream: those who can see its conversation, those who are
+// listed, or anyone who knows its id.
+type StreamAccess string
+
+// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+type StreamEndReason string
+
 // TextBody The body of a `text`.
 type TextBody struct {
 	// Text The text.
@@ -2565,6 +2778,9 @@ type ConversationID = string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DataStreamID defines model for DataStreamId.
+type DataStreamID = string
+
 // DeleteScope defines model for DeleteScope.
 type DeleteScope string
 
@@ -2593,6 +2809,9 @@ type FilterTo = time.Time
 // FilterType The type of a message: text, a location, or data of the application.
 type FilterType = MessageType
 
+// FromFrame defines model for FromFrame.
+type FromFrame = string
+
 // IncludeErased defines model for IncludeErased.
 type IncludeErased = bool
 
@@ -2601,6 +2820,9 @@ type KeepMessages = bool
 
 // LastEventID defines model for LastEventId.
 type LastEventID = string
+
+// LastFrameID defines model for LastFrameId.
+type LastFrameID = string
 
 // LimitConversations defines model for LimitConversations.
 type LimitConversations = int32
@@ -2617,6 +2839,9 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
+// LimitStreams defines model for LimitStreams.
+type LimitStreams = int32
+
 // ListInPath allow: users who may see a private channel; deny: users who may not see a public
 // channel, or be in a group or room.
 type ListInPath = ListName
@@ -2629,6 +2854,13 @@ type OfConversation = string
 
 // PageToken defines model for PageToken.
 type PageToken = string
+
+// PushAs 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers remove from paths.
+//
+// Example: alice
+type PushAs = UserID
 
 // Query defines model for Query.
 type Query = string
@@ -2926,6 +3158,37 @@ type ListSpaceMembersParams struct {
 	Limit *LimitMembers `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListDataStreamsParams defines parameters for ListDataStreams.
+type ListDataStreamsParams struct {
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// PageToken The `next_page_token` of the previous page.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit The most items of a page.
+	Limit *LimitStreams `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ReadDataStreamParams defines parameters for ReadDataStream.
+type ReadDataStreamParams struct {
+	// From Where to begin: the id of the first frame, `oldest` for the oldest one of the
+	// buffer, or `now` for new ones alone.
+	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
+
+	// Ticket Instead of a token.
+	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
+
+	// LastEventID The `id` of the last frame received; it overrides `from`.
+	LastEventID *LastFrameID `json:"Last-Event-ID,omitempty"`
+}
+
+// PushFramesParams defines parameters for PushFrames.
+type PushFramesParams struct {
+	// As The user whom the frames are from; requires the scope `admin`.
+	As *PushAs `form:"as,omitempty" json:"as,omitempty"`
+}
+
 // ListMyThreadsParams defines parameters for ListMyThreads.
 type ListMyThreadsParams struct {
 	// PageToken The `next_page_token` of the previous page.
@@ -3012,6 +3275,12 @@ type CreateRoleJSONRequestBody = CreateRole
 
 // UpdateRoleJSONRequestBody defines body for UpdateRole for application/json ContentType.
 type UpdateRoleJSONRequestBody = UpdateRole
+
+// CreateDataStreamJSONRequestBody defines body for CreateDataStream for application/json ContentType.
+type CreateDataStreamJSONRequestBody = CreateDataStream
+
+// EndDataStreamJSONRequestBody defines body for EndDataStream for application/json ContentType.
+type EndDataStreamJSONRequestBody = EndDataStream
 
 // AsImportMessage returns the union data inside the ImportLine as a ImportMessage
 func (t ImportLine) AsImportMessage() (ImportMessage, error) {
@@ -3511,6 +3780,39 @@ type ServerInterface interface {
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
 	GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath)
+	// ListDataStreams List running data streams
+	// (GET /v1/streams)
+	ListDataStreams(w http.ResponseWriter, r *http.Request, params ListDataStreamsParams)
+	// CreateDataStream Start a data stream
+	// (POST /v1/streams)
+	CreateDataStream(w http.ResponseWriter, r *http.Request)
+	// DeleteDataStream Delete a data stream
+	// (DELETE /v1/streams/{stream})
+	DeleteDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID)
+	// GetDataStream Get a data stream
+	// (GET /v1/streams/{stream})
+	GetDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID)
+	// EndDataStream End a data stream
+	// (POST /v1/streams/{stream}/end)
+	EndDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID)
+	// ReadDataStream Read a data stream
+	// (GET /v1/streams/{stream}/events)
+	ReadDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID, params ReadDataStreamParams)
+	// PushFrames Push frames
+	// (POST /v1/streams/{stream}/frames)
+	PushFrames(w http.ResponseWriter, r *http.Request, stream DataStreamID, params PushFramesParams)
+	// DeletePublisher Take the right to push from a user
+	// (DELETE /v1/streams/{stream}/publishers/{user})
+	DeletePublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath)
+	// PutPublisher Give a user the right to push
+	// (PUT /v1/streams/{stream}/publishers/{user})
+	PutPublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath)
+	// DeleteReader Take the right to read from a user
+	// (DELETE /v1/streams/{stream}/readers/{user})
+	DeleteReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath)
+	// PutReader Give a user the right to read
+	// (PUT /v1/streams/{stream}/readers/{user})
+	PutReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath)
 	// ListMyThreads List the threads that you have joined
 	// (GET /v1/threads)
 	ListMyThreads(w http.ResponseWriter, r *http.Request, params ListMyThreadsParams)
@@ -4045,6 +4347,72 @@ func (_ Unimplemented) RevokeRole(w http.ResponseWriter, r *http.Request, space 
 // GrantRole Give a member a role
 // (PUT /v1/spaces/{space}/roles/{role}/members/{user})
 func (_ Unimplemented) GrantRole(w http.ResponseWriter, r *http.Request, space SpaceID, role RoleID, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListDataStreams List running data streams
+// (GET /v1/streams)
+func (_ Unimplemented) ListDataStreams(w http.ResponseWriter, r *http.Request, params ListDataStreamsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateDataStream Start a data stream
+// (POST /v1/streams)
+func (_ Unimplemented) CreateDataStream(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteDataStream Delete a data stream
+// (DELETE /v1/streams/{stream})
+func (_ Unimplemented) DeleteDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetDataStream Get a data stream
+// (GET /v1/streams/{stream})
+func (_ Unimplemented) GetDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// EndDataStream End a data stream
+// (POST /v1/streams/{stream}/end)
+func (_ Unimplemented) EndDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ReadDataStream Read a data stream
+// (GET /v1/streams/{stream}/events)
+func (_ Unimplemented) ReadDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID, params ReadDataStreamParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PushFrames Push frames
+// (POST /v1/streams/{stream}/frames)
+func (_ Unimplemented) PushFrames(w http.ResponseWriter, r *http.Request, stream DataStreamID, params PushFramesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeletePublisher Take the right to push from a user
+// (DELETE /v1/streams/{stream}/publishers/{user})
+func (_ Unimplemented) DeletePublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutPublisher Give a user the right to push
+// (PUT /v1/streams/{stream}/publishers/{user})
+func (_ Unimplemented) PutPublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteReader Take the right to read from a user
+// (DELETE /v1/streams/{stream}/readers/{user})
+func (_ Unimplemented) DeleteReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutReader Give a user the right to read
+// (PUT /v1/streams/{stream}/readers/{user})
+func (_ Unimplemented) PutReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -7284,6 +7652,415 @@ func (siw *ServerInterfaceWrapper) GrantRole(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// ListDataStreams operation middleware
+func (siw *ServerInterfaceWrapper) ListDataStreams(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDataStreamsParams
+
+	// ------------- Optional query parameter "conversation_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "conversation_id", r.URL.Query(), &params.ConversationID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "conversation_id"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "conversation_id", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDataStreams(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateDataStream operation middleware
+func (siw *ServerInterfaceWrapper) CreateDataStream(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateDataStream(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteDataStream operation middleware
+func (siw *ServerInterfaceWrapper) DeleteDataStream(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteDataStream(w, r, stream)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetDataStream operation middleware
+func (siw *ServerInterfaceWrapper) GetDataStream(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetDataStream(w, r, stream)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// EndDataStream operation middleware
+func (siw *ServerInterfaceWrapper) EndDataStream(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.EndDataStream(w, r, stream)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ReadDataStream operation middleware
+func (siw *ServerInterfaceWrapper) ReadDataStream(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReadDataStreamParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "ticket" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "ticket", r.URL.Query(), &params.Ticket, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "ticket"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "ticket", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID LastFrameID
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ReadDataStream(w, r, stream, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PushFrames operation middleware
+func (siw *ServerInterfaceWrapper) PushFrames(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PushFramesParams
+
+	// ------------- Optional query parameter "as" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "as", r.URL.Query(), &params.As, runtime.BindQueryParameterOptions{Type: "string", Format: "user-id"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PushFrames(w, r, stream, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeletePublisher operation middleware
+func (siw *ServerInterfaceWrapper) DeletePublisher(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeletePublisher(w, r, stream, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutPublisher operation middleware
+func (siw *ServerInterfaceWrapper) PutPublisher(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutPublisher(w, r, stream, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteReader operation middleware
+func (siw *ServerInterfaceWrapper) DeleteReader(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteReader(w, r, stream, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutReader operation middleware
+func (siw *ServerInterfaceWrapper) PutReader(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "stream" -------------
+	var stream DataStreamID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "stream", chi.URLParam(r, "stream"), &stream, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "stream", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "user" -------------
+	var user UserInPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user", chi.URLParam(r, "user"), &user, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "user-id", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "user", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutReader(w, r, stream, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListMyThreads operation middleware
 func (siw *ServerInterfaceWrapper) ListMyThreads(w http.ResponseWriter, r *http.Request) {
 
@@ -7763,6 +8540,39 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/spaces/{space}/roles/{role}/members/{user}", wrapper.GrantRole)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/streams", wrapper.ListDataStreams)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/streams", wrapper.CreateDataStream)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/streams/{stream}", wrapper.DeleteDataStream)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/streams/{stream}", wrapper.GetDataStream)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/streams/{stream}/end", wrapper.EndDataStream)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/streams/{stream}/events", wrapper.ReadDataStream)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/streams/{stream}/frames", wrapper.PushFrames)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/streams/{stream}/publishers/{user}", wrapper.DeletePublisher)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/streams/{stream}/publishers/{user}", wrapper.PutPublisher)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/streams/{stream}/readers/{user}", wrapper.DeleteReader)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/streams/{stream}/readers/{user}", wrapper.PutReader)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/threads", wrapper.ListMyThreads)
@@ -9809,6 +10619,286 @@ func (response GrantRole204Response) VisitGrantRoleResponse(w http.ResponseWrite
 	return nil
 }
 
+type ListDataStreamsRequestObject struct {
+	Params ListDataStreamsParams
+}
+
+type ListDataStreamsResponseObject interface {
+	VisitListDataStreamsResponse(w http.ResponseWriter) error
+}
+
+type ListDataStreams200JSONResponse DataStreamPage
+
+func (response ListDataStreams200JSONResponse) VisitListDataStreamsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateDataStreamRequestObject struct {
+	Body *CreateDataStreamJSONRequestBody
+}
+
+type CreateDataStreamResponseObject interface {
+	VisitCreateDataStreamResponse(w http.ResponseWriter) error
+}
+
+type CreateDataStream201JSONResponse DataStream
+
+func (response CreateDataStream201JSONResponse) VisitCreateDataStreamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteDataStreamRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+}
+
+type DeleteDataStreamResponseObject interface {
+	VisitDeleteDataStreamResponse(w http.ResponseWriter) error
+}
+
+type DeleteDataStream204Response struct {
+}
+
+func (response DeleteDataStream204Response) VisitDeleteDataStreamResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetDataStreamRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+}
+
+type GetDataStreamResponseObject interface {
+	VisitGetDataStreamResponse(w http.ResponseWriter) error
+}
+
+type GetDataStream200JSONResponse DataStream
+
+func (response GetDataStream200JSONResponse) VisitGetDataStreamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndDataStreamRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	Body   *EndDataStreamJSONRequestBody
+}
+
+type EndDataStreamResponseObject interface {
+	VisitEndDataStreamResponse(w http.ResponseWriter) error
+}
+
+type EndDataStream200JSONResponse DataStream
+
+func (response EndDataStream200JSONResponse) VisitEndDataStreamResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ReadDataStreamRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	Params ReadDataStreamParams
+}
+
+type ReadDataStreamResponseObject interface {
+	VisitReadDataStreamResponse(w http.ResponseWriter) error
+}
+
+type ReadDataStream200ResponseHeaders struct {
+	StreamFirstFrame *int64
+}
+
+type ReadDataStream200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	Headers       ReadDataStream200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ReadDataStream200ApplicationOctetStreamResponse) VisitReadDataStreamResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.StreamFirstFrame != nil {
+		w.Header().Set("Stream-First-Frame", fmt.Sprint(*response.Headers.StreamFirstFrame))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ReadDataStream200TextEventStreamResponse struct {
+	Body          io.Reader
+	Headers       ReadDataStream200ResponseHeaders
+	ContentLength int64
+}
+
+func (response ReadDataStream200TextEventStreamResponse) VisitReadDataStreamResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.StreamFirstFrame != nil {
+		w.Header().Set("Stream-First-Frame", fmt.Sprint(*response.Headers.StreamFirstFrame))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type PushFramesRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	Params PushFramesParams
+}
+
+type PushFramesResponseObject interface {
+	VisitPushFramesResponse(w http.ResponseWriter) error
+}
+
+type PushFrames200JSONResponse PushedFrames
+
+func (response PushFrames200JSONResponse) VisitPushFramesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeletePublisherRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	User   UserInPath   `json:"user"`
+}
+
+type DeletePublisherResponseObject interface {
+	VisitDeletePublisherResponse(w http.ResponseWriter) error
+}
+
+type DeletePublisher204Response struct {
+}
+
+func (response DeletePublisher204Response) VisitDeletePublisherResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PutPublisherRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	User   UserInPath   `json:"user"`
+}
+
+type PutPublisherResponseObject interface {
+	VisitPutPublisherResponse(w http.ResponseWriter) error
+}
+
+type PutPublisher204Response struct {
+}
+
+func (response PutPublisher204Response) VisitPutPublisherResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteReaderRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	User   UserInPath   `json:"user"`
+}
+
+type DeleteReaderResponseObject interface {
+	VisitDeleteReaderResponse(w http.ResponseWriter) error
+}
+
+type DeleteReader204Response struct {
+}
+
+func (response DeleteReader204Response) VisitDeleteReaderResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type PutReaderRequestObject struct {
+	Stream DataStreamID `json:"stream"`
+	User   UserInPath   `json:"user"`
+}
+
+type PutReaderResponseObject interface {
+	VisitPutReaderResponse(w http.ResponseWriter) error
+}
+
+type PutReader204Response struct {
+}
+
+func (response PutReader204Response) VisitPutReaderResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
 type ListMyThreadsRequestObject struct {
 	Params ListMyThreadsParams
 }
@@ -10137,6 +11227,39 @@ type StrictServerInterface interface {
 	// GrantRole Give a member a role
 	// (PUT /v1/spaces/{space}/roles/{role}/members/{user})
 	GrantRole(ctx context.Context, request GrantRoleRequestObject) (GrantRoleResponseObject, error)
+	// ListDataStreams List running data streams
+	// (GET /v1/streams)
+	ListDataStreams(ctx context.Context, request ListDataStreamsRequestObject) (ListDataStreamsResponseObject, error)
+	// CreateDataStream Start a data stream
+	// (POST /v1/streams)
+	CreateDataStream(ctx context.Context, request CreateDataStreamRequestObject) (CreateDataStreamResponseObject, error)
+	// DeleteDataStream Delete a data stream
+	// (DELETE /v1/streams/{stream})
+	DeleteDataStream(ctx context.Context, request DeleteDataStreamRequestObject) (DeleteDataStreamResponseObject, error)
+	// GetDataStream Get a data stream
+	// (GET /v1/streams/{stream})
+	GetDataStream(ctx context.Context, request GetDataStreamRequestObject) (GetDataStreamResponseObject, error)
+	// EndDataStream End a data stream
+	// (POST /v1/streams/{stream}/end)
+	EndDataStream(ctx context.Context, request EndDataStreamRequestObject) (EndDataStreamResponseObject, error)
+	// ReadDataStream Read a data stream
+	// (GET /v1/streams/{stream}/events)
+	ReadDataStream(ctx context.Context, request ReadDataStreamRequestObject) (ReadDataStreamResponseObject, error)
+	// PushFrames Push frames
+	// (POST /v1/streams/{stream}/frames)
+	PushFrames(ctx context.Context, request PushFramesRequestObject) (PushFramesResponseObject, error)
+	// DeletePublisher Take the right to push from a user
+	// (DELETE /v1/streams/{stream}/publishers/{user})
+	DeletePublisher(ctx context.Context, request DeletePublisherRequestObject) (DeletePublisherResponseObject, error)
+	// PutPublisher Give a user the right to push
+	// (PUT /v1/streams/{stream}/publishers/{user})
+	PutPublisher(ctx context.Context, request PutPublisherRequestObject) (PutPublisherResponseObject, error)
+	// DeleteReader Take the right to read from a user
+	// (DELETE /v1/streams/{stream}/readers/{user})
+	DeleteReader(ctx context.Context, request DeleteReaderRequestObject) (DeleteReaderResponseObject, error)
+	// PutReader Give a user the right to read
+	// (PUT /v1/streams/{stream}/readers/{user})
+	PutReader(ctx context.Context, request PutReaderRequestObject) (PutReaderResponseObject, error)
 	// ListMyThreads List the threads that you have joined
 	// (GET /v1/threads)
 	ListMyThreads(ctx context.Context, request ListMyThreadsRequestObject) (ListMyThreadsResponseObject, error)
@@ -12631,6 +13754,313 @@ func (sh *strictHandler) GrantRole(w http.ResponseWriter, r *http.Request, space
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GrantRoleResponseObject); ok {
 		if err := validResponse.VisitGrantRoleResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDataStreams operation middleware
+func (sh *strictHandler) ListDataStreams(w http.ResponseWriter, r *http.Request, params ListDataStreamsParams) {
+	var request ListDataStreamsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDataStreams(ctx, request.(ListDataStreamsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDataStreams")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDataStreamsResponseObject); ok {
+		if err := validResponse.VisitListDataStreamsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateDataStream operation middleware
+func (sh *strictHandler) CreateDataStream(w http.ResponseWriter, r *http.Request) {
+	var request CreateDataStreamRequestObject
+
+	var body CreateDataStreamJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateDataStream(ctx, request.(CreateDataStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateDataStream")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateDataStreamResponseObject); ok {
+		if err := validResponse.VisitCreateDataStreamResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteDataStream operation middleware
+func (sh *strictHandler) DeleteDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	var request DeleteDataStreamRequestObject
+
+	request.Stream = stream
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteDataStream(ctx, request.(DeleteDataStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteDataStream")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteDataStreamResponseObject); ok {
+		if err := validResponse.VisitDeleteDataStreamResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetDataStream operation middleware
+func (sh *strictHandler) GetDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	var request GetDataStreamRequestObject
+
+	request.Stream = stream
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDataStream(ctx, request.(GetDataStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDataStream")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetDataStreamResponseObject); ok {
+		if err := validResponse.VisitGetDataStreamResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndDataStream operation middleware
+func (sh *strictHandler) EndDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID) {
+	var request EndDataStreamRequestObject
+
+	request.Stream = stream
+
+	var body EndDataStreamJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.EndDataStream(ctx, request.(EndDataStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndDataStream")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(EndDataStreamResponseObject); ok {
+		if err := validResponse.VisitEndDataStreamResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ReadDataStream operation middleware
+func (sh *strictHandler) ReadDataStream(w http.ResponseWriter, r *http.Request, stream DataStreamID, params ReadDataStreamParams) {
+	var request ReadDataStreamRequestObject
+
+	request.Stream = stream
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ReadDataStream(ctx, request.(ReadDataStreamRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ReadDataStream")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ReadDataStreamResponseObject); ok {
+		if err := validResponse.VisitReadDataStreamResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PushFrames operation middleware
+func (sh *strictHandler) PushFrames(w http.ResponseWriter, r *http.Request, stream DataStreamID, params PushFramesParams) {
+	var request PushFramesRequestObject
+
+	request.Stream = stream
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PushFrames(ctx, request.(PushFramesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PushFrames")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PushFramesResponseObject); ok {
+		if err := validResponse.VisitPushFramesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeletePublisher operation middleware
+func (sh *strictHandler) DeletePublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	var request DeletePublisherRequestObject
+
+	request.Stream = stream
+	request.User = user
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeletePublisher(ctx, request.(DeletePublisherRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeletePublisher")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeletePublisherResponseObject); ok {
+		if err := validResponse.VisitDeletePublisherResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutPublisher operation middleware
+func (sh *strictHandler) PutPublisher(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	var request PutPublisherRequestObject
+
+	request.Stream = stream
+	request.User = user
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutPublisher(ctx, request.(PutPublisherRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutPublisher")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutPublisherResponseObject); ok {
+		if err := validResponse.VisitPutPublisherResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteReader operation middleware
+func (sh *strictHandler) DeleteReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	var request DeleteReaderRequestObject
+
+	request.Stream = stream
+	request.User = user
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteReader(ctx, request.(DeleteReaderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteReader")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteReaderResponseObject); ok {
+		if err := validResponse.VisitDeleteReaderResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutReader operation middleware
+func (sh *strictHandler) PutReader(w http.ResponseWriter, r *http.Request, stream DataStreamID, user UserInPath) {
+	var request PutReaderRequestObject
+
+	request.Stream = stream
+	request.User = user
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutReader(ctx, request.(PutReaderRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutReader")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutReaderResponseObject); ok {
+		if err := validResponse.VisitPutReaderResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -72,6 +72,10 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	return found.Principal, nil
 }
 
+// Recheck returns an error if the tokens of a verified principal were cut off since. A request
+// that lasts calls it once it can be found by who ends those of later cut-offs.
+func (v *Verifier) Recheck(p Principal) error { return v.cuts.refuse(p, v.now()) }
+
 // Cut makes Verify refuse all tokens and tickets of a user that were issued at or before
 // the cut-off, or up to the leeway after it, and those without iat. The time of issue
 // has whole seconds, so a token issued later within the second of the cut-off is refused

@@ -67,6 +67,8 @@ const (
 	EventTypeSpaceInvited          EventType = "space.invited"
 	EventTypeSpaceUninvited        EventType = "space.uninvited"
 	EventTypeSpaceUpdated          EventType = "space.updated"
+	EventTypeStreamEnded           EventType = "stream.ended"
+	EventTypeStreamStarted         EventType = "stream.started"
 	EventTypeThreadCreated         EventType = "thread.created"
 	EventTypeThreadDeleted         EventType = "thread.deleted"
 	EventTypeThreadUpdated         EventType = "thread.updated"
@@ -198,10 +200,12 @@ const (
 	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
 	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
 	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
+	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
 	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
 	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
+	ProblemCodeFrameTooLarge          ProblemCode = "frame_too_large"
 	ProblemCodeHasLeft                ProblemCode = "has_left"
 	ProblemCodeHookUnavailable        ProblemCode = "hook_unavailable"
 	ProblemCodeIDTaken                ProblemCode = "id_taken"
@@ -213,6 +217,7 @@ const (
 	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
 	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
 	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
+	ProblemCodeMalformedFrame         ProblemCode = "malformed_frame"
 	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
 	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
 	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
@@ -223,8 +228,11 @@ const (
 	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
 	ProblemCodeNotFound               ProblemCode = "not_found"
 	ProblemCodeNotJoined              ProblemCode = "not_joined"
+	ProblemCodeNotPublisher           ProblemCode = "not_publisher"
+	ProblemCodeNotReader              ProblemCode = "not_reader"
 	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
 	ProblemCodeNotSender              ProblemCode = "not_sender"
+	ProblemCodeNotStreamOwner         ProblemCode = "not_stream_owner"
 	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
 	ProblemCodeOneOwner               ProblemCode = "one_owner"
 	ProblemCodeOverloaded             ProblemCode = "overloaded"
@@ -233,6 +241,7 @@ const (
 	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
 	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
 	ProblemCodeRateLimited            ProblemCode = "rate_limited"
+	ProblemCodeReadersUnsupported     ProblemCode = "readers_unsupported"
 	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
 	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
 	ProblemCodeRefusedByHook          ProblemCode = "refused_by_hook"
@@ -246,6 +255,9 @@ const (
 	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
 	ProblemCodeStorageFull            ProblemCode = "storage_full"
 	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
+	ProblemCodeStreamEnded            ProblemCode = "stream_ended"
+	ProblemCodeStreamNotFound         ProblemCode = "stream_not_found"
+	ProblemCodeStreamsOff             ProblemCode = "streams_off"
 	ProblemCodeThreadExists           ProblemCode = "thread_exists"
 	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
 	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
@@ -260,6 +272,7 @@ const (
 	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
 	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
 	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyListed          ProblemCode = "too_many_listed"
 	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
 	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
 	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
@@ -303,6 +316,22 @@ const (
 const (
 	SpaceMemberRoleMember SpaceMemberRole = "member"
 	SpaceMemberRoleOwner  SpaceMemberRole = "owner"
+)
+
+// Defines values for StreamAccess.
+const (
+	StreamAccessAnyone  StreamAccess = "anyone"
+	StreamAccessListed  StreamAccess = "listed"
+	StreamAccessMembers StreamAccess = "members"
+)
+
+// Defines values for StreamEndReason.
+const (
+	StreamEndReasonDeleted StreamEndReason = "deleted"
+	StreamEndReasonIdle    StreamEndReason = "idle"
+	StreamEndReasonMessage StreamEndReason = "message"
+	StreamEndReasonOwner   StreamEndReason = "owner"
+	StreamEndReasonServer  StreamEndReason = "server"
 )
 
 // Defines values for UpdateSpaceMemberRole.
@@ -555,6 +584,36 @@ type CreateConversation struct {
 // CreateConversationKind `group` or `room`.
 type CreateConversationKind string
 
+// CreateDataStream A new data stream.
+type CreateDataStream struct {
+	// Access Who may read a data stream: those who can see its conversation, those who are
+	// listed, or anyone who knows its id.
+	Access StreamAccess `json:"access"`
+
+	// As 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	As *UserID `json:"as,omitempty"`
+
+	// ConversationID The conversation, by its id or `@user`; without it the data stream is free of one.
+	ConversationID *string `json:"conversation_id,omitempty"`
+
+	// IdleSeconds It ends after so many seconds without a frame.
+	IdleSeconds *int64 `json:"idle_seconds,omitempty"`
+
+	// Label What the application calls it.
+	Label *string `json:"label,omitempty"`
+
+	// Publishers The users who may push, besides the owner.
+	Publishers []UserID `json:"publishers,omitempty"`
+
+	// Readers The users who may read, if `access` is `listed`.
+	Readers []UserID `json:"readers,omitempty"`
+}
+
 // CreateRole A new role.
 type CreateRole struct {
 	// Name Its name.
@@ -590,6 +649,84 @@ type CustomBody struct {
 
 	// Name The kind of data.
 	Name string `json:"name"`
+}
+
+// DataStream A data stream.
+type DataStream struct {
+	// Access Who may read a data stream: those who can see its conversation, those who are
+	// listed, or anyone who knows its id.
+	Access StreamAccess `json:"access"`
+
+	// ConversationID The conversation it is in; null if none.
+	ConversationID *string `json:"conversation_id"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Ended How a data stream ended; null while it runs.
+	Ended *DataStreamEnd `json:"ended"`
+
+	// FirstFrame The id of the oldest frame of the buffer; that of the next frame if it is empty.
+	FirstFrame int64 `json:"first_frame"`
+
+	// ID The id, of 128 random bits.
+	ID string `json:"id"`
+
+	// IdleSeconds It ends after so many seconds without a frame.
+	IdleSeconds int64 `json:"idle_seconds"`
+
+	// Label What the application calls it.
+	Label *string `json:"label"`
+
+	// NextFrame The id that the next frame gets.
+	NextFrame int64 `json:"next_frame"`
+
+	// Owner 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	Owner UserID `json:"owner"`
+
+	// Publishers The users who may push, besides the owner.
+	Publishers []UserID `json:"publishers"`
+
+	// Readers The listed readers, for the owner and the scope `admin`; empty for others.
+	Readers []UserID `json:"readers"`
+}
+
+// DataStreamEnd How a data stream ended; null while it runs.
+type DataStreamEnd struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// MessageID The id of its final message; null if there is none.
+	MessageID *string `json:"message_id"`
+
+	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	Reason StreamEndReason `json:"reason"`
+}
+
+// DataStreamPage A page of data streams.
+type DataStreamPage struct {
+	// Items The data streams of this page.
+	Items []DataStream `json:"items"`
+
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// EndDataStream How to end a data stream.
+type EndDataStream struct {
+	// Message A message, by its type.
+	Message *SendMessage `json:"message,omitempty"`
 }
 
 // Erased How the message was erased; null if it was not.
@@ -718,8 +855,11 @@ type Event struct {
 	// FirstSeq The first seq that is left.
 	FirstSeq *int64 `json:"first_seq,omitempty"`
 
-	// ID The cursor of this event; empty in a command.
+	// ID The cursor of this event; empty in one that is not in the log.
 	ID string `json:"id"`
+
+	// Label What the application calls the data stream.
+	Label *string `json:"label,omitempty"`
 
 	// LastActivityAt RFC 3339, UTC, with milliseconds.
 	//
@@ -752,6 +892,9 @@ type Event struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	MutedUntil *Timestamp `json:"muted_until,omitempty"`
 
+	// Owner The owner of the data stream.
+	Owner *string `json:"owner,omitempty"`
+
 	// Params A JSON object defined by the application.
 	Params *FreeObject `json:"params,omitempty"`
 
@@ -763,6 +906,11 @@ type Event struct {
 
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
+
+	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	Reason *StreamEndReason `json:"reason,omitempty"`
 
 	// Role A higher role has all permissions of a lower one.
 	Role *Role `json:"role,omitempty"`
@@ -784,6 +932,9 @@ type Event struct {
 
 	// SpaceID The space concerned, or the one that the channel or thread belongs to.
 	SpaceID *string `json:"space_id,omitempty"`
+
+	// StreamID The data stream that has started or ended.
+	StreamID *string `json:"stream_id,omitempty"`
 
 	// ThreadID The thread concerned, in an event for the members of its parent.
 	ThreadID *string `json:"thread_id,omitempty"`
@@ -1105,6 +1256,7 @@ type ImportResult struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1122,6 +1274,10 @@ type ImportResult struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1131,6 +1287,7 @@ type ImportResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1144,8 +1301,10 @@ type ImportResult struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1168,7 +1327,10 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -1550,6 +1712,7 @@ type Problem struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1567,6 +1730,10 @@ type Problem struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1576,6 +1743,7 @@ type Problem struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1589,8 +1757,10 @@ type Problem struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1613,7 +1783,10 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -1653,6 +1826,7 @@ type Problem struct {
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 // | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 // | `token_missing` | 401 | no token, and no ticket where one is accepted |
 // | `token_malformed` | 401 | the token is not a JWT |
 // | `token_expired` | 401 | the token has expired |
@@ -1670,6 +1844,10 @@ type Problem struct {
 // | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 // | `not_recipient` | 403 | only the recipient of a message may burn it |
 // | `not_sender` | 403 | only the sender of a message may list its receipts |
+// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+// | `not_reader` | 403 | you may push to this data stream, but not read it |
+// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 // | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 // | `not_found` | 404 | nothing exists at this path |
 // | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1679,6 +1857,7 @@ type Problem struct {
 // | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
+// | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1692,8 +1871,10 @@ type Problem struct {
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `stream_ended` | 410 | the data stream has ended |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1716,7 +1897,10 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-// | `too_many_streams` | 429 | the user has 32 streams |
+// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
@@ -1727,6 +1911,36 @@ type Problem struct {
 // | `shutting_down` | 503 | the server is shutting down |
 // | `storage_full` | 507 | the disk is full |
 type ProblemCode string
+
+// PushFrame A frame to push, with one of `text`, `json` and `base64`. Readers of the event
+// stream receive it in the same form; frames that were pushed in the binary form
+// have `base64` there. Readers of the binary form receive bytes: those of the text
+// in UTF-8, of the JSON value as it was written, or those that were encoded.
+type PushFrame struct {
+	// Base64 Bytes in base64, with padding.
+	Base64 []byte `json:"base64,omitempty"`
+
+	// Dtype What the data is, as the application defines.
+	Dtype *int32 `json:"dtype,omitempty"`
+
+	// JSON Any JSON value, null included.
+	JSON json.RawMessage `json:"json,omitempty"`
+
+	// Text Text.
+	Text *string `json:"text,omitempty"`
+}
+
+// PushFrameLines Lines, each of which is a PushFrame.
+type PushFrameLines = PushFrame
+
+// PushedFrames The frames of a request.
+type PushedFrames struct {
+	// Frames How many frames were pushed.
+	Frames int64 `json:"frames"`
+
+	// LastID The id of the last one; null if there was none.
+	LastID *int64 `json:"last_id"`
+}
 
 // PutOverride What the role says in this channel.
 type PutOverride struct {
@@ -1864,6 +2078,7 @@ type RevokeResult struct {
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
+	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
 	// | `token_malformed` | 401 | the token is not a JWT |
 	// | `token_expired` | 401 | the token has expired |
@@ -1881,6 +2096,10 @@ type RevokeResult struct {
 	// | `revoke_window_expired` | 403 | the time in which the message could be revoked is over |
 	// | `not_recipient` | 403 | only the recipient of a message may burn it |
 	// | `not_sender` | 403 | only the sender of a message may list its receipts |
+	// | `not_publisher` | 403 | you do not have the right to push to this data stream |
+	// | `not_reader` | 403 | you may push to this data stream, but not read it |
+	// | `not_stream_owner` | 403 | only the owner of a data stream may do this |
+	// | `streams_off` | 403 | this server has no data streams (`--streams=off`) |
 	// | `device_mismatch` | 400 | `X-Device-Id` contradicts the token's `device` |
 	// | `not_found` | 404 | nothing exists at this path |
 	// | `conversation_not_found` | 404 | no such conversation, or not visible to you |
@@ -1890,6 +2109,7 @@ type RevokeResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1903,8 +2123,10 @@ type RevokeResult struct {
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -1927,7 +2149,10 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `too_many_streams` | 429 | the user has 32 streams |
+	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
+	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
+	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
@@ -2402,6 +2627,15 @@ type SpaceSettingsPatch struct {
 	RevokeWindowSeconds json.RawMessage `json:"revoke_window_seconds,omitempty"`
 }
 
+// StreamAccess Who may read a data stream: those who can see its conversation, those who are
+// listed, or anyone who knows its id.
+type StreamAccess string
+
+// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
+// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
+// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+type StreamEndReason string
+
 // TextBody The body of a `text`.
 type TextBody struct {
 	// Text The text.
@@ -2566,6 +2800,9 @@ type ConversationID = string
 // Cursor defines model for Cursor.
 type Cursor = string
 
+// DataStreamID defines model for DataStreamId.
+type DataStreamID = string
+
 // DeleteScope defines model for DeleteScope.
 type DeleteScope string
 
@@ -2597,6 +2834,9 @@ type FilterTo = time.Time
 // FilterType The type of a message: text, a location, or data of the application.
 type FilterType = MessageType
 
+// FromFrame defines model for FromFrame.
+type FromFrame = string
+
 // IncludeErased defines model for IncludeErased.
 type IncludeErased = bool
 
@@ -2605,6 +2845,9 @@ type KeepMessages = bool
 
 // LastEventID defines model for LastEventId.
 type LastEventID = string
+
+// LastFrameID defines model for LastFrameId.
+type LastFrameID = string
 
 // LimitConversations defines model for LimitConversations.
 type LimitConversations = int32
@@ -2621,6 +2864,9 @@ type LimitMessages = int32
 // LimitRetention defines model for LimitRetention.
 type LimitRetention = int32
 
+// LimitStreams defines model for LimitStreams.
+type LimitStreams = int32
+
 // ListInPath allow: users who may see a private channel; deny: users who may not see a public
 // channel, or be in a group or room.
 type ListInPath = ListName
@@ -2633,6 +2879,13 @@ type OfConversation = string
 
 // PageToken defines model for PageToken.
 type PageToken = string
+
+// PushAs 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+// which browsers remove from paths.
+//
+// Example: alice
+type PushAs = UserID
 
 // Query defines model for Query.
 type Query = string
@@ -3445,6 +3698,105 @@ type GrantRoleParams struct {
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
 }
 
+// ListDataStreamsParams defines parameters for ListDataStreams.
+type ListDataStreamsParams struct {
+	// ConversationID Only this conversation, by its id or `@user`.
+	ConversationID *OfConversation `form:"conversation_id,omitempty" json:"conversation_id,omitempty"`
+
+	// PageToken The `next_page_token` of the previous page.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit The most items of a page.
+	Limit *LimitStreams `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateDataStreamParams defines parameters for CreateDataStream.
+type CreateDataStreamParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteDataStreamParams defines parameters for DeleteDataStream.
+type DeleteDataStreamParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetDataStreamParams defines parameters for GetDataStream.
+type GetDataStreamParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// EndDataStreamParams defines parameters for EndDataStream.
+type EndDataStreamParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ReadDataStreamParams defines parameters for ReadDataStream.
+type ReadDataStreamParams struct {
+	// From Where to begin: the id of the first frame, `oldest` for the oldest one of the
+	// buffer, or `now` for new ones alone.
+	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
+
+	// Ticket Instead of a token.
+	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
+
+	// LastEventID The `id` of the last frame received; it overrides `from`.
+	LastEventID *LastFrameID `json:"Last-Event-ID,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PushFramesParams defines parameters for PushFrames.
+type PushFramesParams struct {
+	// As The user whom the frames are from; requires the scope `admin`.
+	As *PushAs `form:"as,omitempty" json:"as,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeletePublisherParams defines parameters for DeletePublisher.
+type DeletePublisherParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutPublisherParams defines parameters for PutPublisher.
+type PutPublisherParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteReaderParams defines parameters for DeleteReader.
+type DeleteReaderParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// PutReaderParams defines parameters for PutReader.
+type PutReaderParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
 // ListMyThreadsParams defines parameters for ListMyThreads.
 type ListMyThreadsParams struct {
 	// PageToken The `next_page_token` of the previous page.
@@ -3546,6 +3898,15 @@ type CreateRoleJSONRequestBody = CreateRole
 
 // UpdateRoleJSONRequestBody defines body for UpdateRole for application/json ContentType.
 type UpdateRoleJSONRequestBody = UpdateRole
+
+// CreateDataStreamJSONRequestBody defines body for CreateDataStream for application/json ContentType.
+type CreateDataStreamJSONRequestBody = CreateDataStream
+
+// EndDataStreamJSONRequestBody defines body for EndDataStream for application/json ContentType.
+type EndDataStreamJSONRequestBody = EndDataStream
+
+// PushFramesJSONRequestBody defines body for PushFrames for application/json ContentType.
+type PushFramesJSONRequestBody = PushFrame
 
 // AsImportMessage returns the union data inside the ImportLine as a ImportMessage
 func (t ImportLine) AsImportMessage() (ImportMessage, error) {
@@ -4334,21 +4695,21 @@ type ClientInterface interface {
 	// answer has what was stored. A retry with the same `client_id` returns the stored
 	// message and does not ask again. Commands are not asked about.
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4382,21 +4743,21 @@ type ClientInterface interface {
 	// answer has what was stored. A retry with the same `client_id` returns the stored
 	// message and does not ask again. Commands are not asked about.
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4517,9 +4878,10 @@ type ClientInterface interface {
 	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
 	//
-	// Events that are not in the log, `command`, have no `id:`. They come once, only while
-	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-	// id of the event before as `lastEventId`: do not take it for the id of a command.
+	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
+	// `id:`. They come at most once, only while the stream keeps up, and do not move the
+	// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+	// do not take it for the id of such an event.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -4561,9 +4923,10 @@ type ClientInterface interface {
 	// CreateTicket Get a ticket for EventSource
 	//
 	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
-	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
-	// user and device, until it expires (after 1 h by default, never after the token).
-	// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
+	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
+	// reading data streams, for this user and device, until it expires (after 1 h by
+	// default, never after the token). An `EventSource` gives up at 401: get a new
+	// ticket then, and resume with `cursor`.
 	//
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 	CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5083,6 +5446,242 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 	GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDataStreams List running data streams
+	//
+	// With `conversation_id` the running data streams of a conversation that you may
+	// read or push to, otherwise those that you own. Oldest first.
+	//
+	// Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
+	ListDataStreams(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateDataStreamWithBody Start a data stream
+	//
+	// A data stream carries frames of data from its publishers to its readers, through a
+	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+	// free of one, and you are its owner. In a conversation this requires the permission
+	// `send`, and those who may read it receive the event `stream.started`.
+	//
+	// `access` says who may read: `members`, who can see the conversation; `listed`, the
+	// users in `readers`, who must also be able to see the conversation if there is one;
+	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+	// push. `publishers` may push, in a conversation as long as they may send there.
+	//
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+	// owner loses the conversation, and with the server. A user may have 32 running data
+	// streams. More are 429 `too_many_streams`.
+	//
+	// With the scope `admin`, `as` names the owner.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+	CreateDataStreamWithBody(ctx context.Context, params *CreateDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateDataStream Start a data stream
+	//
+	// A data stream carries frames of data from its publishers to its readers, through a
+	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+	// free of one, and you are its owner. In a conversation this requires the permission
+	// `send`, and those who may read it receive the event `stream.started`.
+	//
+	// `access` says who may read: `members`, who can see the conversation; `listed`, the
+	// users in `readers`, who must also be able to see the conversation if there is one;
+	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+	// push. `publishers` may push, in a conversation as long as they may send there.
+	//
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+	// owner loses the conversation, and with the server. A user may have 32 running data
+	// streams. More are 429 `too_many_streams`.
+	//
+	// With the scope `admin`, `as` names the owner.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+	CreateDataStream(ctx context.Context, params *CreateDataStreamParams, body CreateDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteDataStream Delete a data stream
+	//
+	// Ends it with the reason `deleted` and drops its buffer at once: readers who are
+	// behind do not receive the rest. For its owner and the scope `admin`. It is no
+	// error if the data stream has ended.
+	//
+	// Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
+	DeleteDataStream(ctx context.Context, stream DataStreamID, params *DeleteDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDataStream Get a data stream
+	//
+	// For its owner, readers and publishers, and for the scope `admin`. A data stream
+	// that has ended is shown, with `ended`, for a minute.
+	//
+	// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
+	GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndDataStreamWithBody End a data stream
+	//
+	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+	// one, it is sent to the conversation as the owner, by the rules of sending, and the
+	// reason is `message`; `stream.ended` names it. If the message is refused, the data
+	// stream goes on. Readers who are connected receive the frames that are left, then
+	// `stream.ended`, and the buffer is dropped.
+	//
+	// A message without a `client_id` gets one that is derived from the data stream. So
+	// a repetition sends nothing twice: for a minute it is answered like the first
+	// request, with 409 `client_id_reused` for another message. A message for a data
+	// stream that has ended without one is 410 `stream_ended`: send it to the
+	// conversation.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+	EndDataStreamWithBody(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndDataStream End a data stream
+	//
+	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+	// one, it is sent to the conversation as the owner, by the rules of sending, and the
+	// reason is `message`; `stream.ended` names it. If the message is refused, the data
+	// stream goes on. Readers who are connected receive the frames that are left, then
+	// `stream.ended`, and the buffer is dropped.
+	//
+	// A message without a `client_id` gets one that is derived from the data stream. So
+	// a repetition sends nothing twice: for a minute it is answered like the first
+	// request, with 409 `client_id_reused` for another message. A message for a data
+	// stream that has ended without one is 410 `stream_ended`: send it to the
+	// conversation.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+	EndDataStream(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, body EndDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReadDataStream Read a data stream
+	//
+	// The frames in the order of their ids, as Server-Sent Events: first those of the
+	// buffer, then new ones. The answer ends with the data stream.
+	//
+	// - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
+	// - `stream.gap` says how many frames were lost before the next one, because this
+	//   reader was too slow or came too late, a StreamGap
+	// - `stream.ended` is the last event, a StreamEnded
+	//
+	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
+	// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
+	// s without a frame a comment and an `id:` are sent, without an empty line.
+	//
+	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
+	// has ended, readers who are connected receive what is left of it within 10 s.
+	// Others receive `stream.ended` alone.
+	//
+	// With `Accept: application/octet-stream` the answer is frames alone, each as the
+	// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+	// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
+	// of this form who is too slow is disconnected rather than given a gap, and so sees
+	// by the header what was lost. The trailer `Stream-Ended` is the reason why the
+	// answer ended: that of the data stream, or `gap`.
+	//
+	// The answer ends within a second when you lose the right to read, when your token
+	// or ticket expires, or is cut off.
+	//
+	// Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
+	ReadDataStream(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PushFramesWithBody Push frames
+	//
+	// One frame, or any number over one request body that stays open: each is delivered
+	// as it arrives. The form depends on `Content-Type`:
+	//
+	// - `application/json`: one frame, a PushFrame
+	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+	// - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+	//   big-endian), its `dtype` (1 byte) and its body
+	//
+	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+	// KiB. The answer says how many frames were pushed and the id of the last one. So
+	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+	// `frames/` and its number in the request, counted from 1.
+	//
+	// The request ends with 403 when you lose the right to push, 401 when your token
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+	// limit but that of the data stream.
+	//
+	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+	// is read no faster. With the scope `admin` there is no such limit, and `as` names
+	// the user whom the frames are from: that user needs no right to push.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+	PushFramesWithBody(ctx context.Context, stream DataStreamID, params *PushFramesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PushFrames Push frames
+	//
+	// One frame, or any number over one request body that stays open: each is delivered
+	// as it arrives. The form depends on `Content-Type`:
+	//
+	// - `application/json`: one frame, a PushFrame
+	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+	// - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+	//   big-endian), its `dtype` (1 byte) and its body
+	//
+	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+	// KiB. The answer says how many frames were pushed and the id of the last one. So
+	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+	// `frames/` and its number in the request, counted from 1.
+	//
+	// The request ends with 403 when you lose the right to push, 401 when your token
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+	// limit but that of the data stream.
+	//
+	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+	// is read no faster. With the scope `admin` there is no such limit, and `as` names
+	// the user whom the frames are from: that user needs no right to push.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+	PushFrames(ctx context.Context, stream DataStreamID, params *PushFramesParams, body PushFramesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeletePublisher Take the right to push from a user
+	//
+	// For the owner and the scope `admin`. No frame of the user is taken once this is
+	// answered, and a request that they push with ends with 403 `not_publisher`. Frames
+	// that were pushed stay. It is no error if the user is not a publisher. The owner
+	// keeps the right.
+	//
+	// Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
+	DeletePublisher(ctx context.Context, stream DataStreamID, user UserInPath, params *DeletePublisherParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutPublisher Give a user the right to push
+	//
+	// For the owner and the scope `admin`. A data stream has at most 100 publishers. In
+	// a conversation the user can push as long as they may send there.
+	//
+	// Corresponds with PUT /v1/streams/{stream}/publishers/{user} (the `PutPublisher` operationId).
+	PutPublisher(ctx context.Context, stream DataStreamID, user UserInPath, params *PutPublisherParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteReader Take the right to read from a user
+	//
+	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+	// What the user reads it with ends at once. It is no error if the user is not
+	// listed. The owner keeps the right.
+	//
+	// Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
+	DeleteReader(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutReader Give a user the right to read
+	//
+	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+	// It has at most 1,000 readers.
+	//
+	// Corresponds with PUT /v1/streams/{stream}/readers/{user} (the `PutReader` operationId).
+	PutReader(ctx context.Context, stream DataStreamID, user UserInPath, params *PutReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMyThreads List the threads that you have joined
 	//
@@ -6012,21 +6611,21 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // answer has what was stored. A retry with the same `client_id` returns the stored
 // message and does not ask again. Commands are not asked about.
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6070,21 +6669,21 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // answer has what was stored. A retry with the same `client_id` returns the stored
 // message and does not ask again. Commands are not asked about.
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6305,9 +6904,10 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
 //
-// Events that are not in the log, `command`, have no `id:`. They come once, only while
-// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-// id of the event before as `lastEventId`: do not take it for the id of a command.
+// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
+// `id:`. They come at most once, only while the stream keeps up, and do not move the
+// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+// do not take it for the id of such an event.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -6369,9 +6969,10 @@ func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEdi
 // CreateTicket Get a ticket for EventSource
 //
 // A browser's `EventSource` cannot send headers and reconnects to the same URL: give
-// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
-// user and device, until it expires (after 1 h by default, never after the token).
-// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
+// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
+// reading data streams, for this user and device, until it expires (after 1 h by
+// default, never after the token). An `EventSource` gives up at 401: get a new
+// ticket then, and resume with `cursor`.
 //
 // Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
 func (c *API) CreateTicket(ctx context.Context, params *CreateTicketParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7412,6 +8013,382 @@ func (c *API) RevokeRole(ctx context.Context, space SpaceID, role RoleID, user U
 // Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGrantRoleRequest(c.Server, space, role, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDataStreams List running data streams
+//
+// With `conversation_id` the running data streams of a conversation that you may
+// read or push to, otherwise those that you own. Oldest first.
+//
+// Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
+func (c *API) ListDataStreams(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDataStreamsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateDataStreamWithBody Start a data stream
+//
+// A data stream carries frames of data from its publishers to its readers, through a
+// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+// free of one, and you are its owner. In a conversation this requires the permission
+// `send`, and those who may read it receive the event `stream.started`.
+//
+// `access` says who may read: `members`, who can see the conversation; `listed`, the
+// users in `readers`, who must also be able to see the conversation if there is one;
+// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+// push. `publishers` may push, in a conversation as long as they may send there.
+//
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+// owner loses the conversation, and with the server. A user may have 32 running data
+// streams. More are 429 `too_many_streams`.
+//
+// With the scope `admin`, `as` names the owner.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+func (c *API) CreateDataStreamWithBody(ctx context.Context, params *CreateDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateDataStreamRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateDataStream Start a data stream
+//
+// A data stream carries frames of data from its publishers to its readers, through a
+// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+// free of one, and you are its owner. In a conversation this requires the permission
+// `send`, and those who may read it receive the event `stream.started`.
+//
+// `access` says who may read: `members`, who can see the conversation; `listed`, the
+// users in `readers`, who must also be able to see the conversation if there is one;
+// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+// push. `publishers` may push, in a conversation as long as they may send there.
+//
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+// owner loses the conversation, and with the server. A user may have 32 running data
+// streams. More are 429 `too_many_streams`.
+//
+// With the scope `admin`, `as` names the owner.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+func (c *API) CreateDataStream(ctx context.Context, params *CreateDataStreamParams, body CreateDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateDataStreamRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteDataStream Delete a data stream
+//
+// Ends it with the reason `deleted` and drops its buffer at once: readers who are
+// behind do not receive the rest. For its owner and the scope `admin`. It is no
+// error if the data stream has ended.
+//
+// Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
+func (c *API) DeleteDataStream(ctx context.Context, stream DataStreamID, params *DeleteDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteDataStreamRequest(c.Server, stream, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDataStream Get a data stream
+//
+// For its owner, readers and publishers, and for the scope `admin`. A data stream
+// that has ended is shown, with `ended`, for a minute.
+//
+// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
+func (c *API) GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDataStreamRequest(c.Server, stream, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndDataStreamWithBody End a data stream
+//
+// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+// one, it is sent to the conversation as the owner, by the rules of sending, and the
+// reason is `message`; `stream.ended` names it. If the message is refused, the data
+// stream goes on. Readers who are connected receive the frames that are left, then
+// `stream.ended`, and the buffer is dropped.
+//
+// A message without a `client_id` gets one that is derived from the data stream. So
+// a repetition sends nothing twice: for a minute it is answered like the first
+// request, with 409 `client_id_reused` for another message. A message for a data
+// stream that has ended without one is 410 `stream_ended`: send it to the
+// conversation.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+func (c *API) EndDataStreamWithBody(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndDataStreamRequestWithBody(c.Server, stream, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndDataStream End a data stream
+//
+// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+// one, it is sent to the conversation as the owner, by the rules of sending, and the
+// reason is `message`; `stream.ended` names it. If the message is refused, the data
+// stream goes on. Readers who are connected receive the frames that are left, then
+// `stream.ended`, and the buffer is dropped.
+//
+// A message without a `client_id` gets one that is derived from the data stream. So
+// a repetition sends nothing twice: for a minute it is answered like the first
+// request, with 409 `client_id_reused` for another message. A message for a data
+// stream that has ended without one is 410 `stream_ended`: send it to the
+// conversation.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+func (c *API) EndDataStream(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, body EndDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndDataStreamRequest(c.Server, stream, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReadDataStream Read a data stream
+//
+// The frames in the order of their ids, as Server-Sent Events: first those of the
+// buffer, then new ones. The answer ends with the data stream.
+//
+//   - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
+//   - `stream.gap` says how many frames were lost before the next one, because this
+//     reader was too slow or came too late, a StreamGap
+//   - `stream.ended` is the last event, a StreamEnded
+//
+// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
+// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
+// s without a frame a comment and an `id:` are sent, without an empty line.
+//
+// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
+// has ended, readers who are connected receive what is left of it within 10 s.
+// Others receive `stream.ended` alone.
+//
+// With `Accept: application/octet-stream` the answer is frames alone, each as the
+// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
+// of this form who is too slow is disconnected rather than given a gap, and so sees
+// by the header what was lost. The trailer `Stream-Ended` is the reason why the
+// answer ended: that of the data stream, or `gap`.
+//
+// The answer ends within a second when you lose the right to read, when your token
+// or ticket expires, or is cut off.
+//
+// Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
+func (c *API) ReadDataStream(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReadDataStreamRequest(c.Server, stream, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PushFramesWithBody Push frames
+//
+// One frame, or any number over one request body that stays open: each is delivered
+// as it arrives. The form depends on `Content-Type`:
+//
+//   - `application/json`: one frame, a PushFrame
+//   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+//   - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+//     big-endian), its `dtype` (1 byte) and its body
+//
+// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+// KiB. The answer says how many frames were pushed and the id of the last one. So
+// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+// `frames/` and its number in the request, counted from 1.
+//
+// The request ends with 403 when you lose the right to push, 401 when your token
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+// limit but that of the data stream.
+//
+// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+// is read no faster. With the scope `admin` there is no such limit, and `as` names
+// the user whom the frames are from: that user needs no right to push.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+func (c *API) PushFramesWithBody(ctx context.Context, stream DataStreamID, params *PushFramesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPushFramesRequestWithBody(c.Server, stream, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PushFrames Push frames
+//
+// One frame, or any number over one request body that stays open: each is delivered
+// as it arrives. The form depends on `Content-Type`:
+//
+//   - `application/json`: one frame, a PushFrame
+//   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+//   - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+//     big-endian), its `dtype` (1 byte) and its body
+//
+// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+// KiB. The answer says how many frames were pushed and the id of the last one. So
+// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+// `frames/` and its number in the request, counted from 1.
+//
+// The request ends with 403 when you lose the right to push, 401 when your token
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+// limit but that of the data stream.
+//
+// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+// is read no faster. With the scope `admin` there is no such limit, and `as` names
+// the user whom the frames are from: that user needs no right to push.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+func (c *API) PushFrames(ctx context.Context, stream DataStreamID, params *PushFramesParams, body PushFramesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPushFramesRequest(c.Server, stream, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeletePublisher Take the right to push from a user
+//
+// For the owner and the scope `admin`. No frame of the user is taken once this is
+// answered, and a request that they push with ends with 403 `not_publisher`. Frames
+// that were pushed stay. It is no error if the user is not a publisher. The owner
+// keeps the right.
+//
+// Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
+func (c *API) DeletePublisher(ctx context.Context, stream DataStreamID, user UserInPath, params *DeletePublisherParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePublisherRequest(c.Server, stream, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutPublisher Give a user the right to push
+//
+// For the owner and the scope `admin`. A data stream has at most 100 publishers. In
+// a conversation the user can push as long as they may send there.
+//
+// Corresponds with PUT /v1/streams/{stream}/publishers/{user} (the `PutPublisher` operationId).
+func (c *API) PutPublisher(ctx context.Context, stream DataStreamID, user UserInPath, params *PutPublisherParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutPublisherRequest(c.Server, stream, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteReader Take the right to read from a user
+//
+// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+// What the user reads it with ends at once. It is no error if the user is not
+// listed. The owner keeps the right.
+//
+// Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
+func (c *API) DeleteReader(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteReaderRequest(c.Server, stream, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutReader Give a user the right to read
+//
+// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+// It has at most 1,000 readers.
+//
+// Corresponds with PUT /v1/streams/{stream}/readers/{user} (the `PutReader` operationId).
+func (c *API) PutReader(ctx context.Context, stream DataStreamID, user UserInPath, params *PutReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutReaderRequest(c.Server, stream, user, params)
 	if err != nil {
 		return nil, err
 	}
@@ -13083,6 +14060,726 @@ func NewGrantRoleRequest(server string, space SpaceID, role RoleID, user UserInP
 	return req, nil
 }
 
+// NewListDataStreamsRequest constructs an http.Request for the ListDataStreams method
+func NewListDataStreamsRequest(server string, params *ListDataStreamsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ConversationID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "conversation_id", *params.ConversationID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateDataStreamRequest calls the generic CreateDataStream builder with application/json body
+func NewCreateDataStreamRequest(server string, params *CreateDataStreamParams, body CreateDataStreamJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateDataStreamRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateDataStreamRequestWithBody constructs an http.Request for the CreateDataStream method, with any body, and a specified content type
+func NewCreateDataStreamRequestWithBody(server string, params *CreateDataStreamParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteDataStreamRequest constructs an http.Request for the DeleteDataStream method
+func NewDeleteDataStreamRequest(server string, stream DataStreamID, params *DeleteDataStreamParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetDataStreamRequest constructs an http.Request for the GetDataStream method
+func NewGetDataStreamRequest(server string, stream DataStreamID, params *GetDataStreamParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewEndDataStreamRequest calls the generic EndDataStream builder with application/json body
+func NewEndDataStreamRequest(server string, stream DataStreamID, params *EndDataStreamParams, body EndDataStreamJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEndDataStreamRequestWithBody(server, stream, params, "application/json", bodyReader)
+}
+
+// NewEndDataStreamRequestWithBody constructs an http.Request for the EndDataStream method, with any body, and a specified content type
+func NewEndDataStreamRequestWithBody(server string, stream DataStreamID, params *EndDataStreamParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/end", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewReadDataStreamRequest constructs an http.Request for the ReadDataStream method
+func NewReadDataStreamRequest(server string, stream DataStreamID, params *ReadDataStreamParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Ticket != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "ticket", *params.Ticket, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
+		}
+
+		if params.XDeviceID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPushFramesRequest calls the generic PushFrames builder with application/json body
+func NewPushFramesRequest(server string, stream DataStreamID, params *PushFramesParams, body PushFramesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPushFramesRequestWithBody(server, stream, params, "application/json", bodyReader)
+}
+
+// NewPushFramesRequestWithBody constructs an http.Request for the PushFrames method, with any body, and a specified content type
+func NewPushFramesRequestWithBody(server string, stream DataStreamID, params *PushFramesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/frames", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.As != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as", *params.As, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "user-id"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeletePublisherRequest constructs an http.Request for the DeletePublisher method
+func NewDeletePublisherRequest(server string, stream DataStreamID, user UserInPath, params *DeletePublisherParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/publishers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutPublisherRequest constructs an http.Request for the PutPublisher method
+func NewPutPublisherRequest(server string, stream DataStreamID, user UserInPath, params *PutPublisherParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/publishers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteReaderRequest constructs an http.Request for the DeleteReader method
+func NewDeleteReaderRequest(server string, stream DataStreamID, user UserInPath, params *DeleteReaderParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/readers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPutReaderRequest constructs an http.Request for the PutReader method
+func NewPutReaderRequest(server string, stream DataStreamID, user UserInPath, params *PutReaderParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "stream", stream, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "user", user, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "user-id"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/streams/%s/readers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListMyThreadsRequest constructs an http.Request for the ListMyThreads method
 func NewListMyThreadsRequest(server string, params *ListMyThreadsParams) (*http.Request, error) {
 	var err error
@@ -13859,21 +15556,21 @@ type ClientWithResponsesInterface interface {
 	// answer has what was stored. A retry with the same `client_id` returns the stored
 	// message and does not ask again. Commands are not asked about.
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -13907,21 +15604,21 @@ type ClientWithResponsesInterface interface {
 	// answer has what was stored. A retry with the same `client_id` returns the stored
 	// message and does not ask again. Commands are not asked about.
 	//
-	// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-	// as "is typing". It goes to the streams that are open at that moment, of the users who
-	// receive the messages of the conversation, as the event `command`. It is never
-	// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-	// same permission as a message and is refused like one, but neither waits for slow
-	// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-	// it is 404 `conversation_not_found`.
+	// A **command** (`type` `command`) is not stored: it is for what matters only now,
+	// such as "is typing". It goes to the streams that are open at that moment, of the
+	// users who receive the messages of the conversation, as the event `command`. It is
+	// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+	// needs the same permission as a message and is refused like one, but neither waits
+	// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+	// direct conversation yet, it is refused with 404 `conversation_not_found`.
 	//
-	// With `to`, only those users receive a command, on their own other devices too if they
-	// are the sender. Users who are not there are ignored: the answer does not say who
-	// received it. A stream that is slow or still catching up loses commands rather than
-	// events. A `client_id` is not remembered: a repetition is delivered again, with
-	// another `command_id`, and recipients may recognize it by its `client_id`. By
-	// default a user may send 20 commands a second, with bursts of 40; more are 429
-	// `rate_limited`.
+	// With `to`, only the users named there receive a command. A sender who is named
+	// receives it on their other devices. Users who are not in the conversation are
+	// ignored: the answer does not say who received it. A stream that is slow or still
+	// catching up misses commands, but no events. A `client_id` is not remembered: a
+	// repetition is delivered again, with another `command_id`, and recipients may
+	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14052,9 +15749,10 @@ type ClientWithResponsesInterface interface {
 	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 	// `data:` (an Event as JSON).
 	//
-	// Events that are not in the log, `command`, have no `id:`. They come once, only while
-	// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-	// id of the event before as `lastEventId`: do not take it for the id of a command.
+	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
+	// `id:`. They come at most once, only while the stream keeps up, and do not move the
+	// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+	// do not take it for the id of such an event.
 	//
 	// After 15 s without an event the stream sends a comment and an `id:` with the
 	// current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -14100,9 +15798,10 @@ type ClientWithResponsesInterface interface {
 	// CreateTicketWithResponse Get a ticket for EventSource
 	//
 	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
-	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
-	// user and device, until it expires (after 1 h by default, never after the token).
-	// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
+	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
+	// reading data streams, for this user and device, until it expires (after 1 h by
+	// default, never after the token). An `EventSource` gives up at 401: get a new
+	// ticket then, and resume with `cursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -14680,6 +16379,258 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/spaces/{space}/roles/{role}/members/{user} (the `GrantRole` operationId).
 	GrantRoleWithResponse(ctx context.Context, space SpaceID, role RoleID, user UserInPath, params *GrantRoleParams, reqEditors ...RequestEditorFn) (*GrantRoleResponse, error)
+
+	// ListDataStreamsWithResponse List running data streams
+	//
+	// With `conversation_id` the running data streams of a conversation that you may
+	// read or push to, otherwise those that you own. Oldest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
+	ListDataStreamsWithResponse(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*ListDataStreamsResponse, error)
+
+	// CreateDataStreamWithBodyWithResponse Start a data stream
+	//
+	// A data stream carries frames of data from its publishers to its readers, through a
+	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+	// free of one, and you are its owner. In a conversation this requires the permission
+	// `send`, and those who may read it receive the event `stream.started`.
+	//
+	// `access` says who may read: `members`, who can see the conversation; `listed`, the
+	// users in `readers`, who must also be able to see the conversation if there is one;
+	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+	// push. `publishers` may push, in a conversation as long as they may send there.
+	//
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+	// owner loses the conversation, and with the server. A user may have 32 running data
+	// streams. More are 429 `too_many_streams`.
+	//
+	// With the scope `admin`, `as` names the owner.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+	CreateDataStreamWithBodyWithResponse(ctx context.Context, params *CreateDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateDataStreamResponse, error)
+
+	// CreateDataStreamWithResponse Start a data stream
+	//
+	// A data stream carries frames of data from its publishers to its readers, through a
+	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+	// free of one, and you are its owner. In a conversation this requires the permission
+	// `send`, and those who may read it receive the event `stream.started`.
+	//
+	// `access` says who may read: `members`, who can see the conversation; `listed`, the
+	// users in `readers`, who must also be able to see the conversation if there is one;
+	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+	// push. `publishers` may push, in a conversation as long as they may send there.
+	//
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+	// owner loses the conversation, and with the server. A user may have 32 running data
+	// streams. More are 429 `too_many_streams`.
+	//
+	// With the scope `admin`, `as` names the owner.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+	CreateDataStreamWithResponse(ctx context.Context, params *CreateDataStreamParams, body CreateDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateDataStreamResponse, error)
+
+	// DeleteDataStreamWithResponse Delete a data stream
+	//
+	// Ends it with the reason `deleted` and drops its buffer at once: readers who are
+	// behind do not receive the rest. For its owner and the scope `admin`. It is no
+	// error if the data stream has ended.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
+	DeleteDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *DeleteDataStreamParams, reqEditors ...RequestEditorFn) (*DeleteDataStreamResponse, error)
+
+	// GetDataStreamWithResponse Get a data stream
+	//
+	// For its owner, readers and publishers, and for the scope `admin`. A data stream
+	// that has ended is shown, with `ended`, for a minute.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
+	GetDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*GetDataStreamResponse, error)
+
+	// EndDataStreamWithBodyWithResponse End a data stream
+	//
+	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+	// one, it is sent to the conversation as the owner, by the rules of sending, and the
+	// reason is `message`; `stream.ended` names it. If the message is refused, the data
+	// stream goes on. Readers who are connected receive the frames that are left, then
+	// `stream.ended`, and the buffer is dropped.
+	//
+	// A message without a `client_id` gets one that is derived from the data stream. So
+	// a repetition sends nothing twice: for a minute it is answered like the first
+	// request, with 409 `client_id_reused` for another message. A message for a data
+	// stream that has ended without one is 410 `stream_ended`: send it to the
+	// conversation.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+	EndDataStreamWithBodyWithResponse(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndDataStreamResponse, error)
+
+	// EndDataStreamWithResponse End a data stream
+	//
+	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+	// one, it is sent to the conversation as the owner, by the rules of sending, and the
+	// reason is `message`; `stream.ended` names it. If the message is refused, the data
+	// stream goes on. Readers who are connected receive the frames that are left, then
+	// `stream.ended`, and the buffer is dropped.
+	//
+	// A message without a `client_id` gets one that is derived from the data stream. So
+	// a repetition sends nothing twice: for a minute it is answered like the first
+	// request, with 409 `client_id_reused` for another message. A message for a data
+	// stream that has ended without one is 410 `stream_ended`: send it to the
+	// conversation.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+	EndDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, body EndDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*EndDataStreamResponse, error)
+
+	// ReadDataStreamWithResponse Read a data stream
+	//
+	// The frames in the order of their ids, as Server-Sent Events: first those of the
+	// buffer, then new ones. The answer ends with the data stream.
+	//
+	// - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
+	// - `stream.gap` says how many frames were lost before the next one, because this
+	//   reader was too slow or came too late, a StreamGap
+	// - `stream.ended` is the last event, a StreamEnded
+	//
+	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
+	// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
+	// s without a frame a comment and an `id:` are sent, without an empty line.
+	//
+	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
+	// has ended, readers who are connected receive what is left of it within 10 s.
+	// Others receive `stream.ended` alone.
+	//
+	// With `Accept: application/octet-stream` the answer is frames alone, each as the
+	// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+	// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
+	// of this form who is too slow is disconnected rather than given a gap, and so sees
+	// by the header what was lost. The trailer `Stream-Ended` is the reason why the
+	// answer ended: that of the data stream, or `gap`.
+	//
+	// The answer ends within a second when you lose the right to read, when your token
+	// or ticket expires, or is cut off.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
+	ReadDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*ReadDataStreamResponse, error)
+
+	// PushFramesWithBodyWithResponse Push frames
+	//
+	// One frame, or any number over one request body that stays open: each is delivered
+	// as it arrives. The form depends on `Content-Type`:
+	//
+	// - `application/json`: one frame, a PushFrame
+	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+	// - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+	//   big-endian), its `dtype` (1 byte) and its body
+	//
+	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+	// KiB. The answer says how many frames were pushed and the id of the last one. So
+	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+	// `frames/` and its number in the request, counted from 1.
+	//
+	// The request ends with 403 when you lose the right to push, 401 when your token
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+	// limit but that of the data stream.
+	//
+	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+	// is read no faster. With the scope `admin` there is no such limit, and `as` names
+	// the user whom the frames are from: that user needs no right to push.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+	PushFramesWithBodyWithResponse(ctx context.Context, stream DataStreamID, params *PushFramesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PushFramesResponse, error)
+
+	// PushFramesWithResponse Push frames
+	//
+	// One frame, or any number over one request body that stays open: each is delivered
+	// as it arrives. The form depends on `Content-Type`:
+	//
+	// - `application/json`: one frame, a PushFrame
+	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+	// - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+	//   big-endian), its `dtype` (1 byte) and its body
+	//
+	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+	// KiB. The answer says how many frames were pushed and the id of the last one. So
+	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+	// `frames/` and its number in the request, counted from 1.
+	//
+	// The request ends with 403 when you lose the right to push, 401 when your token
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+	// limit but that of the data stream.
+	//
+	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+	// is read no faster. With the scope `admin` there is no such limit, and `as` names
+	// the user whom the frames are from: that user needs no right to push.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+	PushFramesWithResponse(ctx context.Context, stream DataStreamID, params *PushFramesParams, body PushFramesJSONRequestBody, reqEditors ...RequestEditorFn) (*PushFramesResponse, error)
+
+	// DeletePublisherWithResponse Take the right to push from a user
+	//
+	// For the owner and the scope `admin`. No frame of the user is taken once this is
+	// answered, and a request that they push with ends with 403 `not_publisher`. Frames
+	// that were pushed stay. It is no error if the user is not a publisher. The owner
+	// keeps the right.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
+	DeletePublisherWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *DeletePublisherParams, reqEditors ...RequestEditorFn) (*DeletePublisherResponse, error)
+
+	// PutPublisherWithResponse Give a user the right to push
+	//
+	// For the owner and the scope `admin`. A data stream has at most 100 publishers. In
+	// a conversation the user can push as long as they may send there.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/streams/{stream}/publishers/{user} (the `PutPublisher` operationId).
+	PutPublisherWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *PutPublisherParams, reqEditors ...RequestEditorFn) (*PutPublisherResponse, error)
+
+	// DeleteReaderWithResponse Take the right to read from a user
+	//
+	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+	// What the user reads it with ends at once. It is no error if the user is not
+	// listed. The owner keeps the right.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
+	DeleteReaderWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*DeleteReaderResponse, error)
+
+	// PutReaderWithResponse Give a user the right to read
+	//
+	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+	// It has at most 1,000 readers.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/streams/{stream}/readers/{user} (the `PutReader` operationId).
+	PutReaderWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *PutReaderParams, reqEditors ...RequestEditorFn) (*PutReaderResponse, error)
 
 	// ListMyThreadsWithResponse List the threads that you have joined
 	//
@@ -16632,6 +18583,254 @@ func (r GrantRoleResponse) StatusCode() int {
 	return 0
 }
 
+type ListDataStreamsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DataStreamPage
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDataStreamsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDataStreamsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type CreateDataStreamResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *DataStream
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateDataStreamResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateDataStreamResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type DeleteDataStreamResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteDataStreamResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteDataStreamResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type GetDataStreamResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DataStream
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDataStreamResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDataStreamResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type EndDataStreamResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DataStream
+}
+
+// Status returns HTTPResponse.Status
+func (r EndDataStreamResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndDataStreamResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ReadDataStreamResponse200Headers the declared response headers of an HTTP 200 response for ReadDataStream
+type ReadDataStreamResponse200Headers struct {
+	StreamFirstFrame *int64
+}
+
+type ReadDataStreamResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReadDataStreamResponse200Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r ReadDataStreamResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReadDataStreamResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type PushFramesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PushedFrames
+}
+
+// Status returns HTTPResponse.Status
+func (r PushFramesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PushFramesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type DeletePublisherResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r DeletePublisherResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeletePublisherResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type PutPublisherResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r PutPublisherResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutPublisherResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type DeleteReaderResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteReaderResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteReaderResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type PutReaderResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r PutReaderResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PutReaderResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 type ListMyThreadsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17481,21 +19680,21 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // answer has what was stored. A retry with the same `client_id` returns the stored
 // message and does not ask again. Commands are not asked about.
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17535,21 +19734,21 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // answer has what was stored. A retry with the same `client_id` returns the stored
 // message and does not ask again. Commands are not asked about.
 //
-// A **command** (`type` `command`) is not stored: it is for what matters only now, such
-// as "is typing". It goes to the streams that are open at that moment, of the users who
-// receive the messages of the conversation, as the event `command`. It is never
-// listed, counted, searched, replayed or exported, and cannot be revoked. It needs the
-// same permission as a message and is refused like one, but neither waits for slow
-// mode nor counts for it. It creates nothing: to `@user` without a direct conversation
-// it is 404 `conversation_not_found`.
+// A **command** (`type` `command`) is not stored: it is for what matters only now,
+// such as "is typing". It goes to the streams that are open at that moment, of the
+// users who receive the messages of the conversation, as the event `command`. It is
+// never listed, counted, searched, replayed or exported, and cannot be revoked. It
+// needs the same permission as a message and is refused like one, but neither waits
+// for slow mode nor counts for it. It creates nothing: to `@user`, if there is no
+// direct conversation yet, it is refused with 404 `conversation_not_found`.
 //
-// With `to`, only those users receive a command, on their own other devices too if they
-// are the sender. Users who are not there are ignored: the answer does not say who
-// received it. A stream that is slow or still catching up loses commands rather than
-// events. A `client_id` is not remembered: a repetition is delivered again, with
-// another `command_id`, and recipients may recognize it by its `client_id`. By
-// default a user may send 20 commands a second, with bursts of 40; more are 429
-// `rate_limited`.
+// With `to`, only the users named there receive a command. A sender who is named
+// receives it on their other devices. Users who are not in the conversation are
+// ignored: the answer does not say who received it. A stream that is slow or still
+// catching up misses commands, but no events. A `client_id` is not remembered: a
+// repetition is delivered again, with another `command_id`, and recipients may
+// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17740,9 +19939,10 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
 // `data:` (an Event as JSON).
 //
-// Events that are not in the log, `command`, have no `id:`. They come once, only while
-// the stream keeps up, and leave the cursor where it is. An `EventSource` then shows the
-// id of the event before as `lastEventId`: do not take it for the id of a command.
+// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
+// `id:`. They come at most once, only while the stream keeps up, and do not move the
+// cursor. In an `EventSource`, `lastEventId` is then still the id of the event before:
+// do not take it for the id of such an event.
 //
 // After 15 s without an event the stream sends a comment and an `id:` with the
 // current cursor, but no empty line, so that libraries dispatch nothing. After an
@@ -17800,9 +20000,10 @@ func (c *ClientWithResponses) GetEventLogWithResponse(ctx context.Context, param
 // CreateTicketWithResponse Get a ticket for EventSource
 //
 // A browser's `EventSource` cannot send headers and reconnects to the same URL: give
-// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation, for this
-// user and device, until it expires (after 1 h by default, never after the token).
-// An `EventSource` gives up at 401: get a new ticket then, and resume with `cursor`.
+// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
+// reading data streams, for this user and device, until it expires (after 1 h by
+// default, never after the token). An `EventSource` gives up at 401: get a new
+// ticket then, and resume with `cursor`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18697,6 +20898,342 @@ func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space S
 		return nil, err
 	}
 	return ParseGrantRoleResponse(rsp)
+}
+
+// ListDataStreamsWithResponse List running data streams
+//
+// With `conversation_id` the running data streams of a conversation that you may
+// read or push to, otherwise those that you own. Oldest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
+func (c *ClientWithResponses) ListDataStreamsWithResponse(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*ListDataStreamsResponse, error) {
+	rsp, err := c.ListDataStreams(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDataStreamsResponse(rsp)
+}
+
+// CreateDataStreamWithBodyWithResponse Start a data stream
+//
+// A data stream carries frames of data from its publishers to its readers, through a
+// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+// free of one, and you are its owner. In a conversation this requires the permission
+// `send`, and those who may read it receive the event `stream.started`.
+//
+// `access` says who may read: `members`, who can see the conversation; `listed`, the
+// users in `readers`, who must also be able to see the conversation if there is one;
+// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+// push. `publishers` may push, in a conversation as long as they may send there.
+//
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+// owner loses the conversation, and with the server. A user may have 32 running data
+// streams. More are 429 `too_many_streams`.
+//
+// With the scope `admin`, `as` names the owner.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+func (c *ClientWithResponses) CreateDataStreamWithBodyWithResponse(ctx context.Context, params *CreateDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateDataStreamResponse, error) {
+	rsp, err := c.CreateDataStreamWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateDataStreamResponse(rsp)
+}
+
+// CreateDataStreamWithResponse Start a data stream
+//
+// A data stream carries frames of data from its publishers to its readers, through a
+// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
+// free of one, and you are its owner. In a conversation this requires the permission
+// `send`, and those who may read it receive the event `stream.started`.
+//
+// `access` says who may read: `members`, who can see the conversation; `listed`, the
+// users in `readers`, who must also be able to see the conversation if there is one;
+// or `anyone` who knows the id, which has 128 random bits. The owner may read and
+// push. `publishers` may push, in a conversation as long as they may send there.
+//
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the
+// owner loses the conversation, and with the server. A user may have 32 running data
+// streams. More are 429 `too_many_streams`.
+//
+// With the scope `admin`, `as` names the owner.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams (the `CreateDataStream` operationId).
+func (c *ClientWithResponses) CreateDataStreamWithResponse(ctx context.Context, params *CreateDataStreamParams, body CreateDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateDataStreamResponse, error) {
+	rsp, err := c.CreateDataStream(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateDataStreamResponse(rsp)
+}
+
+// DeleteDataStreamWithResponse Delete a data stream
+//
+// Ends it with the reason `deleted` and drops its buffer at once: readers who are
+// behind do not receive the rest. For its owner and the scope `admin`. It is no
+// error if the data stream has ended.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
+func (c *ClientWithResponses) DeleteDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *DeleteDataStreamParams, reqEditors ...RequestEditorFn) (*DeleteDataStreamResponse, error) {
+	rsp, err := c.DeleteDataStream(ctx, stream, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteDataStreamResponse(rsp)
+}
+
+// GetDataStreamWithResponse Get a data stream
+//
+// For its owner, readers and publishers, and for the scope `admin`. A data stream
+// that has ended is shown, with `ended`, for a minute.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
+func (c *ClientWithResponses) GetDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*GetDataStreamResponse, error) {
+	rsp, err := c.GetDataStream(ctx, stream, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDataStreamResponse(rsp)
+}
+
+// EndDataStreamWithBodyWithResponse End a data stream
+//
+// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+// one, it is sent to the conversation as the owner, by the rules of sending, and the
+// reason is `message`; `stream.ended` names it. If the message is refused, the data
+// stream goes on. Readers who are connected receive the frames that are left, then
+// `stream.ended`, and the buffer is dropped.
+//
+// A message without a `client_id` gets one that is derived from the data stream. So
+// a repetition sends nothing twice: for a minute it is answered like the first
+// request, with 409 `client_id_reused` for another message. A message for a data
+// stream that has ended without one is 410 `stream_ended`: send it to the
+// conversation.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+func (c *ClientWithResponses) EndDataStreamWithBodyWithResponse(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndDataStreamResponse, error) {
+	rsp, err := c.EndDataStreamWithBody(ctx, stream, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndDataStreamResponse(rsp)
+}
+
+// EndDataStreamWithResponse End a data stream
+//
+// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
+// one, it is sent to the conversation as the owner, by the rules of sending, and the
+// reason is `message`; `stream.ended` names it. If the message is refused, the data
+// stream goes on. Readers who are connected receive the frames that are left, then
+// `stream.ended`, and the buffer is dropped.
+//
+// A message without a `client_id` gets one that is derived from the data stream. So
+// a repetition sends nothing twice: for a minute it is answered like the first
+// request, with 409 `client_id_reused` for another message. A message for a data
+// stream that has ended without one is 410 `stream_ended`: send it to the
+// conversation.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams/{stream}/end (the `EndDataStream` operationId).
+func (c *ClientWithResponses) EndDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *EndDataStreamParams, body EndDataStreamJSONRequestBody, reqEditors ...RequestEditorFn) (*EndDataStreamResponse, error) {
+	rsp, err := c.EndDataStream(ctx, stream, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndDataStreamResponse(rsp)
+}
+
+// ReadDataStreamWithResponse Read a data stream
+//
+// The frames in the order of their ids, as Server-Sent Events: first those of the
+// buffer, then new ones. The answer ends with the data stream.
+//
+//   - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
+//   - `stream.gap` says how many frames were lost before the next one, because this
+//     reader was too slow or came too late, a StreamGap
+//   - `stream.ended` is the last event, a StreamEnded
+//
+// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
+// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
+// s without a frame a comment and an `id:` are sent, without an empty line.
+//
+// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
+// has ended, readers who are connected receive what is left of it within 10 s.
+// Others receive `stream.ended` alone.
+//
+// With `Accept: application/octet-stream` the answer is frames alone, each as the
+// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
+// of this form who is too slow is disconnected rather than given a gap, and so sees
+// by the header what was lost. The trailer `Stream-Ended` is the reason why the
+// answer ended: that of the data stream, or `gap`.
+//
+// The answer ends within a second when you lose the right to read, when your token
+// or ticket expires, or is cut off.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
+func (c *ClientWithResponses) ReadDataStreamWithResponse(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*ReadDataStreamResponse, error) {
+	rsp, err := c.ReadDataStream(ctx, stream, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReadDataStreamResponse(rsp)
+}
+
+// PushFramesWithBodyWithResponse Push frames
+//
+// One frame, or any number over one request body that stays open: each is delivered
+// as it arrives. The form depends on `Content-Type`:
+//
+//   - `application/json`: one frame, a PushFrame
+//   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+//   - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+//     big-endian), its `dtype` (1 byte) and its body
+//
+// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+// KiB. The answer says how many frames were pushed and the id of the last one. So
+// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+// `frames/` and its number in the request, counted from 1.
+//
+// The request ends with 403 when you lose the right to push, 401 when your token
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+// limit but that of the data stream.
+//
+// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+// is read no faster. With the scope `admin` there is no such limit, and `as` names
+// the user whom the frames are from: that user needs no right to push.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+func (c *ClientWithResponses) PushFramesWithBodyWithResponse(ctx context.Context, stream DataStreamID, params *PushFramesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PushFramesResponse, error) {
+	rsp, err := c.PushFramesWithBody(ctx, stream, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePushFramesResponse(rsp)
+}
+
+// PushFramesWithResponse Push frames
+//
+// One frame, or any number over one request body that stays open: each is delivered
+// as it arrives. The form depends on `Content-Type`:
+//
+//   - `application/json`: one frame, a PushFrame
+//   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
+//   - `application/octet-stream`: frames, each as the length of its body (4 bytes,
+//     big-endian), its `dtype` (1 byte) and its body
+//
+// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
+// KiB. The answer says how many frames were pushed and the id of the last one. So
+// does `detail` of a refusal: the frames before the one at fault stay pushed. A
+// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
+// `frames/` and its number in the request, counted from 1.
+//
+// The request ends with 403 when you lose the right to push, 401 when your token
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
+// of which nothing more arrives for 30 s is 400. Between two frames there is no time
+// limit but that of the data stream.
+//
+// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
+// is read no faster. With the scope `admin` there is no such limit, and `as` names
+// the user whom the frames are from: that user needs no right to push.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/streams/{stream}/frames (the `PushFrames` operationId).
+func (c *ClientWithResponses) PushFramesWithResponse(ctx context.Context, stream DataStreamID, params *PushFramesParams, body PushFramesJSONRequestBody, reqEditors ...RequestEditorFn) (*PushFramesResponse, error) {
+	rsp, err := c.PushFrames(ctx, stream, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePushFramesResponse(rsp)
+}
+
+// DeletePublisherWithResponse Take the right to push from a user
+//
+// For the owner and the scope `admin`. No frame of the user is taken once this is
+// answered, and a request that they push with ends with 403 `not_publisher`. Frames
+// that were pushed stay. It is no error if the user is not a publisher. The owner
+// keeps the right.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
+func (c *ClientWithResponses) DeletePublisherWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *DeletePublisherParams, reqEditors ...RequestEditorFn) (*DeletePublisherResponse, error) {
+	rsp, err := c.DeletePublisher(ctx, stream, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeletePublisherResponse(rsp)
+}
+
+// PutPublisherWithResponse Give a user the right to push
+//
+// For the owner and the scope `admin`. A data stream has at most 100 publishers. In
+// a conversation the user can push as long as they may send there.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/streams/{stream}/publishers/{user} (the `PutPublisher` operationId).
+func (c *ClientWithResponses) PutPublisherWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *PutPublisherParams, reqEditors ...RequestEditorFn) (*PutPublisherResponse, error) {
+	rsp, err := c.PutPublisher(ctx, stream, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutPublisherResponse(rsp)
+}
+
+// DeleteReaderWithResponse Take the right to read from a user
+//
+// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+// What the user reads it with ends at once. It is no error if the user is not
+// listed. The owner keeps the right.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
+func (c *ClientWithResponses) DeleteReaderWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*DeleteReaderResponse, error) {
+	rsp, err := c.DeleteReader(ctx, stream, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteReaderResponse(rsp)
+}
+
+// PutReaderWithResponse Give a user the right to read
+//
+// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
+// It has at most 1,000 readers.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/streams/{stream}/readers/{user} (the `PutReader` operationId).
+func (c *ClientWithResponses) PutReaderWithResponse(ctx context.Context, stream DataStreamID, user UserInPath, params *PutReaderParams, reqEditors ...RequestEditorFn) (*PutReaderResponse, error) {
+	rsp, err := c.PutReader(ctx, stream, user, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePutReaderResponse(rsp)
 }
 
 // ListMyThreadsWithResponse List the threads that you have joined
@@ -20746,6 +23283,245 @@ func ParseGrantRoleResponse(rsp *http.Response) (*GrantRoleResponse, error) {
 	}
 
 	response := &GrantRoleResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListDataStreamsResponse parses an HTTP response from a ListDataStreamsWithResponse call
+func ParseListDataStreamsResponse(rsp *http.Response) (*ListDataStreamsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDataStreamsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DataStreamPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateDataStreamResponse parses an HTTP response from a CreateDataStreamWithResponse call
+func ParseCreateDataStreamResponse(rsp *http.Response) (*CreateDataStreamResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateDataStreamResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest DataStream
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteDataStreamResponse parses an HTTP response from a DeleteDataStreamWithResponse call
+func ParseDeleteDataStreamResponse(rsp *http.Response) (*DeleteDataStreamResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteDataStreamResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetDataStreamResponse parses an HTTP response from a GetDataStreamWithResponse call
+func ParseGetDataStreamResponse(rsp *http.Response) (*GetDataStreamResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDataStreamResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DataStream
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEndDataStreamResponse parses an HTTP response from a EndDataStreamWithResponse call
+func ParseEndDataStreamResponse(rsp *http.Response) (*EndDataStreamResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndDataStreamResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DataStream
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReadDataStreamResponse parses an HTTP response from a ReadDataStreamWithResponse call
+func ParseReadDataStreamResponse(rsp *http.Response) (*ReadDataStreamResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReadDataStreamResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReadDataStreamResponse200Headers
+		if values := rsp.Header.Values("Stream-First-Frame"); len(values) > 0 {
+			var value int64
+			if err := runtime.BindStyledParameterWithOptions("simple", "Stream-First-Frame", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			}
+			headers.StreamFirstFrame = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePushFramesResponse parses an HTTP response from a PushFramesWithResponse call
+func ParsePushFramesResponse(rsp *http.Response) (*PushFramesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PushFramesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PushedFrames
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeletePublisherResponse parses an HTTP response from a DeletePublisherWithResponse call
+func ParseDeletePublisherResponse(rsp *http.Response) (*DeletePublisherResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeletePublisherResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParsePutPublisherResponse parses an HTTP response from a PutPublisherWithResponse call
+func ParsePutPublisherResponse(rsp *http.Response) (*PutPublisherResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutPublisherResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseDeleteReaderResponse parses an HTTP response from a DeleteReaderWithResponse call
+func ParseDeleteReaderResponse(rsp *http.Response) (*DeleteReaderResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteReaderResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParsePutReaderResponse parses an HTTP response from a PutReaderWithResponse call
+func ParsePutReaderResponse(rsp *http.Response) (*PutReaderResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PutReaderResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

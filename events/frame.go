@@ -19,8 +19,14 @@ const (
 	Reset im.EventType = "reset"
 )
 
-// Command is the type of a message that is not stored, a [Transient].
-const Command im.EventType = "command"
+// Events of type [Transient].
+const (
+	// Command is a message that is not stored.
+	Command im.EventType = "command"
+	// StreamStarted and StreamEnded are about a data stream of a conversation.
+	StreamStarted im.EventType = "stream.started"
+	StreamEnded   im.EventType = "stream.ended"
+)
 
 // Encode returns the JSON of an event. cursor is the id of the event. Events of type
 // [Ready] and [Reset] have nothing but Position, Type and At.

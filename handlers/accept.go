@@ -13,13 +13,23 @@ import (
 // allow it as a parameter of an operation.
 type acceptKey struct{}
 
-// negotiated puts the Accept header into the context of GetEvents.
+// pushKey is the key of the request in the context of PushFrames, which reads its body.
+type pushKey struct{}
+
+// negotiated puts the Accept header into the context of the streams, and the request into
+// that of PushFrames.
 func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
-	if operation != "GetEvents" {
+	switch operation {
+	case "GetEvents", "ReadDataStream":
+		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+			return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
+		}
+	case "PushFrames":
+		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+			return next(context.WithValue(ctx, pushKey{}, r), w, r, request)
+		}
+	default:
 		return next
-	}
-	return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
-		return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
 	}
 }
 
@@ -28,6 +38,12 @@ func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerF
 func wantsPage(ctx context.Context) bool {
 	accept, _ := ctx.Value(acceptKey{}).([]string)
 	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
+}
+
+// wantsBinary reports whether a client accepts bytes and no event stream.
+func wantsBinary(ctx context.Context) bool {
+	accept, _ := ctx.Value(acceptKey{}).([]string)
+	return hasMediaType(accept, octets) && !hasMediaType(accept, "text/event-stream")
 }
 
 // hasMediaType reports whether one of the values of a header names the media type, with

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -19,8 +22,11 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// ndjson is the media type of lines of JSON.
-const ndjson = "application/x-ndjson"
+// The media types of bodies that operations read themselves.
+const (
+	ndjson = "application/x-ndjson" // lines of JSON
+	octets = "application/octet-stream"
+)
 
 // Extensions of an operation that set the largest size of its body, in bytes.
 const (
@@ -40,10 +46,10 @@ const (
 
 // bodyRule is what the OpenAPI document says about the body of an operation.
 type bodyRule struct {
-	mediaType string
-	optional  bool
-	// lines is set if the operation reads its body itself, line by line.
-	lines bool
+	mediaTypes []string
+	optional   bool
+	// unread is set if the operation reads its body itself, as it arrives.
+	unread bool
 	// most is the limit in bytes, and values the limit in JSON values.
 	most, values int
 	// message is the size limit of a message in the body, 0 if it has none.
@@ -60,14 +66,14 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 	}
 	content := o.RequestBody.Value.Content
 	if content[ndjson] != nil {
-		return &bodyRule{mediaType: ndjson, lines: true}, nil
+		return &bodyRule{mediaTypes: slices.Sorted(maps.Keys(content)), unread: true}, nil
 	}
 	const mediaType = "application/json"
 	if content[mediaType] == nil {
 		return nil, fmt.Errorf("%s: the body is not %s", o.OperationID, mediaType)
 	}
 	rule := &bodyRule{
-		mediaType: mediaType, optional: !o.RequestBody.Value.Required,
+		mediaTypes: []string{mediaType}, optional: !o.RequestBody.Value.Required,
 		most: defaultBody, values: mostValues, schema: content[mediaType].Schema.Value,
 	}
 	rule.shape, rule.fit = shapeOf(rule.schema), fitOf(rule.schema)
@@ -103,13 +109,13 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule
 	if rule == nil || rule.optional && r.ContentLength == 0 {
 		return nil, nil
 	}
-	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != rule.mediaType {
-		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+rule.mediaType)
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(rule.mediaTypes, mediaType) {
+		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+strings.Join(rule.mediaTypes, " or "))
 		field := "Content-Type"
 		p.Field = &field
 		return nil, &p
 	}
-	if rule.lines {
+	if rule.unread {
 		return nil, nil
 	}
 	refuse := func(p api.Problem) ([]byte, *api.Problem) {

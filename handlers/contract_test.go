@@ -231,12 +231,26 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	thread := w.newThread("alice", said)
 	doomed, _ := w.newSpace("alice")
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
+	stream := w.startStream("alice", `{"conversation_id":"`+group+`","access":"listed"}`)
 	calls := []struct {
 		operation            string
 		status               int
 		method, path, body   string
 		header, headerIsThis string
 	}{
+		{"createDataStream", 201, "POST", "/v1/streams", `{"conversation_id":"` + group + `","access":"listed","readers":["bob"],"publishers":["bob"],"label":"l","idle_seconds":60}`, "", ""},
+		{"listDataStreams", 200, "GET", "/v1/streams?conversation_id=" + group, "", "", ""},
+		{"getDataStream", 200, "GET", stream, "", "", ""},
+		{"putPublisher", 204, "PUT", stream + "/publishers/bob", "", "", ""},
+		{"deletePublisher", 204, "DELETE", stream + "/publishers/bob", "", "", ""},
+		{"putReader", 204, "PUT", stream + "/readers/bob", "", "", ""},
+		{"deleteReader", 204, "DELETE", stream + "/readers/bob", "", "", ""},
+		{"pushFrames", 200, "POST", stream + "/frames", `{"dtype":1,"text":"x"}`, "", ""},
+		{"pushFrames", 400, "POST", stream + "/frames", `{"dtype":1}`, "", ""},
+		{"endDataStream", 200, "POST", stream + "/end", `{"message":{"type":"text","body":{"text":"x"}}}`, "", ""},
+		{"readDataStream", 200, "GET", stream + "/events", "", "", ""},
+		{"pushFrames", 410, "POST", stream + "/frames", `{"text":"x"}`, "", ""},
+		{"deleteDataStream", 204, "DELETE", stream, "", "", ""},
 		{"listConversations", 200, "GET", "/v1/conversations", "", "", ""},
 		{"listConversations", 200, "GET", "/v1/conversations?kind=group&pinned=false&updated_since=2026-01-02T03:04:05Z&limit=1", "", "", ""},
 		{"updateConversation", 200, "PATCH", g, `{"pinned":true,"muted":true}`, "Authorization", bob},

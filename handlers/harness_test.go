@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
@@ -36,6 +37,7 @@ type world struct {
 	service *im.Service
 	server  *handlers.Server
 	hub     *events.Hub
+	streams *datastreams.Hub
 	routes  chi.Router
 }
 
@@ -79,13 +81,18 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	if w.hub, err = events.NewHub(ctx, eo); err != nil {
 		t.Fatal(err)
 	}
+	w.streams = datastreams.NewHub(datastreams.Options{
+		Domain:  service,
+		Publish: func(n datastreams.Notice) { w.hub.PublishTransient(handlers.StreamNotice(n)) },
+	})
 	store.OnCommit(func(c im.Commit) {
 		for _, cut := range c.Cuts {
 			verifier.Cut(cut)
 		}
 		w.hub.Publish(c)
+		w.streams.Committed(c)
 	})
-	ho.Service, ho.Verifier, ho.Hub = service, verifier, w.hub
+	ho.Service, ho.Verifier, ho.Hub, ho.Streams = service, verifier, w.hub, w.streams
 	var routes http.Handler
 	if w.server, routes, err = handlers.New(ho); err != nil {
 		t.Fatal(err)
@@ -95,6 +102,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	w.url = srv.URL
 	t.Cleanup(func() {
 		w.hub.Close()
+		w.streams.Close()
 		srv.Close()
 		if err := store.Close(); err != nil {
 			t.Error(err)

@@ -49,6 +49,19 @@ var scenes = map[string]func(*matrixScene){
 		s.restrainInSpace(space)
 	},
 
+	"data stream": func(s *matrixScene) {
+		group := s.group(im.Group)
+		s.dataStreams(im.DataStreamDraft{Conversation: &group, Access: im.StreamForMembers, Publishers: s.users("joined", "muted")})
+		s.restrainInGroup(group)
+	},
+	"listed data stream": func(s *matrixScene) {
+		group := s.group(im.Group)
+		s.dataStreams(im.DataStreamDraft{
+			Conversation: &group, Access: im.StreamForListed, Readers: s.users("muted", "former"), Publishers: s.users("joined"),
+		})
+		s.restrainInGroup(group)
+	},
+
 	"deleted group": func(s *matrixScene) { s.delete(s.group(im.Group)) },
 	"thread of a deleted group": func(s *matrixScene) {
 		group := s.group(im.Group)
@@ -82,6 +95,20 @@ var scenes = map[string]func(*matrixScene){
 		_, channel := s.channel(false)
 		s.call("", "space", channel.ID)
 	},
+}
+
+// dataStreams makes two data streams of author, and ends one of them.
+func (s *matrixScene) dataStreams(d im.DataStreamDraft) {
+	s.t.Helper()
+	for _, name := range []string{"stream", "ended"} {
+		v, err := s.streams.Create(s.ctx, s.as("author"), d)
+		s.ok(err)
+		s.call("", name, v.ID)
+		if name == "ended" {
+			_, err = s.streams.End(s.ctx, s.as("author"), v.ID, nil)
+			s.ok(err)
+		}
+	}
 }
 
 func (s *matrixScene) delete(ref im.ConversationRef) {

@@ -51,6 +51,8 @@ var matrices = []struct{ kind, table, names string }{
 	{"space", "space", "space"},
 	{"deleted space", "gone-space", "space"},
 	{"channel as a space", "gone-space", "space"},
+	{"data stream", "data-stream", "stream"},
+	{"listed data stream", "listed-stream", "stream"},
 	{"nothing", "elsewhere", "nothing"},
 }
 
@@ -63,7 +65,7 @@ var matrixHeaders = map[string][]string{
 // operation is one of the document.
 type operation struct {
 	id, method, path string
-	// names is what its request names: a "conversation", a "space" or "nothing".
+	// names is what its request names: a "conversation", a "space", a "stream" or "nothing".
 	names string
 }
 
@@ -95,6 +97,8 @@ func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 		}
 	}
 	switch {
+	case names["stream"]:
+		return "stream"
 	case names["space"] || names["space_id"]:
 		return "space"
 	case names["conversation"] || names["conversation_id"] || names["message"] || names["message_ids"] || names["ids"]:
@@ -123,6 +127,8 @@ func (o operation) unknown() string {
 		return "message_not_found"
 	case o.names == "space":
 		return "space_not_found"
+	case o.names == "stream":
+		return "stream_not_found"
 	default:
 		return "conversation_not_found"
 	}

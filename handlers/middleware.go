@@ -108,7 +108,7 @@ func crossOrigin(origins []string) func(http.Handler) http.Handler {
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{"*"},
-		ExposedHeaders: []string{"Retry-After", "ETag", "Location", "Date"},
+		ExposedHeaders: []string{"Retry-After", "ETag", "Location", "Date", firstFrameHeader},
 		MaxAge:         int(time.Hour.Seconds()),
 	}).Handler
 }
@@ -137,7 +137,7 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 			}
 			pattern := routes.Find(chi.NewRouteContext(), r.Method, r.URL.RawPath)
 			if err := s.limits.spend(p, doc.costOf(r.Method, pattern).base); err != nil {
-				if byTicket(r) {
+				if byTicket(r) && r.URL.Path == eventsPath {
 					s.tryLater(w)
 					return
 				}
@@ -178,8 +178,15 @@ func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 
 // byTicket reports whether a request authenticates with a ticket, which is for streams only.
 func byTicket(r *http.Request) bool {
-	return r.Method == http.MethodGet && r.URL.Path == eventsPath && r.Header.Get("Authorization") == "" &&
+	return r.Method == http.MethodGet && (r.URL.Path == eventsPath || readsDataStream(r.URL.Path)) && r.Header.Get("Authorization") == "" &&
 		r.URL.Query().Get(ticketParam) != ""
+}
+
+// readsDataStream reports whether a path is that of reading a data stream.
+func readsDataStream(path string) bool {
+	rest, is := strings.CutPrefix(path, "/v1/streams/")
+	_, rest, _ = strings.Cut(rest, "/")
+	return is && rest == "events"
 }
 
 // verify verifies the token or ticket of a request.

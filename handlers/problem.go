@@ -10,6 +10,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
@@ -57,11 +58,11 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 			status = http.StatusServiceUnavailable
 		}
 		return problem(status, denied.Code, denied.Message)
-	case errors.Is(err, events.ErrTokenCut):
+	case errors.Is(err, events.ErrTokenCut), errors.Is(err, datastreams.ErrTokenCut):
 		return problem(http.StatusUnauthorized, auth.ErrTokenCutOff.Code, auth.ErrTokenCutOff.Message)
-	case errors.Is(err, events.ErrTokenExpired):
+	case errors.Is(err, events.ErrTokenExpired), errors.Is(err, datastreams.ErrTokenExpired):
 		return problem(http.StatusUnauthorized, auth.ErrTokenExpired.Code, auth.ErrTokenExpired.Message)
-	case errors.Is(err, events.ErrClosed):
+	case errors.Is(err, events.ErrClosed), errors.Is(err, datastreams.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "shutting_down", "the server is shutting down")
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		// The client has disconnected, or a read has reached its time limit.
@@ -87,11 +88,16 @@ func invalidField(field, detail string) api.Problem {
 
 // fail answers a request with the problem of an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	retryAfterOf(w, err)
+	write(w, s.problemFor(r.Context(), err))
+}
+
+// retryAfterOf sets how long a client has to wait, if a refusal says so.
+func retryAfterOf(w http.ResponseWriter, err error) {
 	if refusal, ok := im.AsError(err); ok && refusal.RetryAfter > 0 {
 		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up: a client that waits so long must not be too early
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(wait), 10))
 	}
-	write(w, s.problemFor(r.Context(), err))
 }
 
 // write answers with a problem. All refusals of all layers go through here.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/im"
 )
@@ -23,6 +24,10 @@ type Options struct {
 	Service  *im.Service
 	Verifier *auth.Verifier
 	Hub      *events.Hub
+	// Streams runs data streams; nil if there are none. MaxFrameBytes is the largest body
+	// of their frames, 1 MiB by default.
+	Streams       *datastreams.Hub
+	MaxFrameBytes int
 	// TokenKey seals page tokens. Without one, tokens are valid until the server stops.
 	TokenKey []byte
 	// Metrics answers GET /metrics; 404 if nil.
@@ -57,6 +62,7 @@ type Server struct {
 	service  *im.Service
 	verifier *auth.Verifier
 	hub      *events.Hub
+	streams  *datastreams.Hub
 	metrics  http.Handler
 	sealer   sealer
 	limits   limits
@@ -64,9 +70,10 @@ type Server struct {
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 
-	writeTimeout time.Duration
-	draining     atomic.Bool
-	drained      chan struct{} // closed by Drain
+	writeTimeout  time.Duration
+	maxFrameBytes int
+	draining      atomic.Bool
+	drained       chan struct{} // closed by Drain
 }
 
 var _ api.StrictServerInterface = (*Server)(nil)
@@ -74,7 +81,7 @@ var _ api.StrictServerInterface = (*Server)(nil)
 // New returns a server and its routes.
 func New(o Options) (*Server, http.Handler, error) {
 	s := &Server{
-		service: o.Service, verifier: o.Verifier, hub: o.Hub,
+		service: o.Service, verifier: o.Verifier, hub: o.Hub, streams: o.Streams, maxFrameBytes: o.MaxFrameBytes,
 		metrics: o.Metrics, log: o.Logger, observe: o.Observe, writeTimeout: o.WriteTimeout,
 		drained: make(chan struct{}),
 	}
@@ -98,6 +105,9 @@ func New(o Options) (*Server, http.Handler, error) {
 	s.bodies = bodyBudgets{
 		reading:  share{free: readingBytes, perUser: readingBytesPerUser, takenBy: make(map[im.UserID]int)},
 		decoding: newBudget(decodingBytes, decodingBytesPerUser), wait: decodeWait,
+	}
+	if s.maxFrameBytes == 0 {
+		s.maxFrameBytes = 1 << 20
 	}
 	if s.writeTimeout == 0 {
 		s.writeTimeout = 10 * time.Second

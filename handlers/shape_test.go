@@ -50,7 +50,7 @@ func bodyRules(t testing.TB) map[string]*bodyRule {
 	}
 	rules := make(map[string]*bodyRule)
 	for key, rule := range d.bodies {
-		if rule != nil && !rule.lines {
+		if rule != nil && !rule.unread {
 			rules[d.routes[key].Operation.OperationID] = rule
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	endian "encoding/binary"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,304 +26,6 @@ import (
 )
 
 var kills = flag.Int("kills", 0, "how often TestForensicsKilled kills the server; 0 is 20 times, or 3 with -short")
-
-// promise is the time within which a key is shredded after its content was erased.
-const promise = 5 * time.Second
-
-// spy copies all files of a server except its keys, as often as it can, and remembers the
-// sealed bytes in them. To show that it would find what exists, it also reads the keys: a
-// secret counts as known once it was unsealed from a copy.
-type spy struct {
-	t       *testing.T
-	data    string
-	dir     string // for copies
-	run     marker // a text that all secrets of the run contain
-	queries map[string]string
-
-	mu      sync.Mutex
-	found   map[sealedContent]bool // whether it was unsealed
-	secrets map[string]*secret     // by their texts
-	made    int
-	copies  int
-	torn    int // copies that were taken while the database was written to
-	slowest time.Duration
-
-	stop  chan struct{}
-	ended sync.WaitGroup
-}
-
-// secret is a text that is in one content.
-type secret struct {
-	way  string           // of erasing it; "" if it is kept
-	keys map[int64][]byte // of its content, by their slots, once it was found
-	// erased is when it was erased, zero if it was not; shredded is when its keys were seen
-	// to be destroyed.
-	erased, shredded time.Time
-}
-
-func newSpy(t *testing.T, data string) *spy {
-	s := &spy{
-		t: t, data: data, dir: t.TempDir(), run: newMarker(), queries: sealedColumns(t),
-		found: map[sealedContent]bool{}, secrets: map[string]*secret{}, stop: make(chan struct{}),
-	}
-	s.ended.Go(s.takeCopies)
-	s.ended.Go(s.watchKeys)
-	t.Cleanup(s.end)
-	return s
-}
-
-func (s *spy) end() {
-	select {
-	case <-s.stop:
-	default:
-		close(s.stop)
-	}
-	s.ended.Wait()
-}
-
-// secret makes a secret.
-func (s *spy) secret(way string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.made++
-	text := fmt.Sprintf("%sn%05dn", s.run.text, s.made)
-	s.secrets[text] = &secret{way: way, keys: map[int64][]byte{}}
-	return text
-}
-
-// takeCopies does that until the end.
-func (s *spy) takeCopies() {
-	for n := 0; ; n++ {
-		select {
-		case <-s.stop:
-			return
-		case <-time.After(testsize.Pick(20*time.Millisecond, 100*time.Millisecond)):
-		}
-		dir := filepath.Join(s.dir, fmt.Sprint(n))
-		s.takeCopy(dir)
-		if err := os.RemoveAll(dir); err != nil {
-			s.t.Error(err)
-		}
-	}
-}
-
-// takeCopy takes one and reads it.
-func (s *spy) takeCopy(dir string) {
-	err := copyFiles(s.data, dir, []string{"keys"}, func(name string, b []byte) {
-		if form := s.run.in(b); form != "" {
-			s.t.Errorf("%s has content in the clear, as %s", name, form)
-		}
-	})
-	if err != nil {
-		s.t.Errorf("copying: %v", err)
-		return
-	}
-	s.read(filepath.Join(dir, "imapi.db"))
-}
-
-// read collects the sealed bytes in a copy of a database, and unseals them with the present
-// keys.
-func (s *spy) read(path string) {
-	keys, noKeys := readKeyFile(filepath.Join(s.data, "keys"))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.copies++
-	err := readSealed(path, s.queries, func(c sealedContent) {
-		if s.found[c] {
-			return
-		}
-		var content []byte
-		if noKeys == nil {
-			content, s.found[c] = keys.unseal(c) // not if it is erased by now
-		}
-		for _, text := range s.textsIn(content) {
-			if secret := s.secrets[text]; secret != nil {
-				key, _ := keys.key(c.slot)
-				secret.keys[c.slot] = slices.Clone(key)
-			}
-		}
-	})
-	if err != nil {
-		s.torn++
-	}
-}
-
-// textsIn returns the secrets in content.
-func (s *spy) textsIn(content []byte) (texts []string) {
-	for {
-		_, rest, ok := bytes.Cut(content, []byte(s.run.text))
-		if !ok || len(rest) < 7 {
-			return texts
-		}
-		texts, content = append(texts, s.run.text+string(rest[:7])), rest[7:]
-	}
-}
-
-// known reports whether a secret was unsealed from a copy.
-func (s *spy) known(text string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.secrets[text].keys) > 0
-}
-
-// waitKnown waits for that.
-func (s *spy) waitKnown(texts ...string) {
-	s.t.Helper()
-	for _, text := range texts {
-		for began := time.Now(); !s.known(text); time.Sleep(5 * time.Millisecond) {
-			if time.Since(began) > patience || s.t.Failed() {
-				s.t.Errorf("%s was found in no copy", text)
-				return
-			}
-		}
-	}
-}
-
-// erased records that a secret was erased, and when at the earliest.
-func (s *spy) erased(text string, at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.secrets[text].erased = at
-}
-
-// watchKeys records when the keys of erased secrets are destroyed.
-func (s *spy) watchKeys() {
-	for last := time.Now(); ; {
-		select {
-		case <-s.stop:
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-		keys, err := readKeyFile(filepath.Join(s.data, "keys"))
-		now := time.Now()
-		s.mu.Lock()
-		s.slowest, last = max(s.slowest, now.Sub(last)), now
-		for _, secret := range s.secrets {
-			if err == nil && secret.waits() && !secret.readable(keys) {
-				secret.shredded = now
-			}
-		}
-		s.mu.Unlock()
-	}
-}
-
-// waits reports whether it was erased and its keys were there when last looked at.
-func (s *secret) waits() bool { return !s.erased.IsZero() && s.shredded.IsZero() }
-
-// readable reports whether one of a secret's keys is there.
-func (s *secret) readable(keys keyFile) bool {
-	for slot := range s.keys {
-		if _, ok := keys.key(slot); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// waiting returns the ways of the erased secrets whose keys still wait.
-func (s *spy) waiting() (ways []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, secret := range s.secrets {
-		if secret.waits() {
-			ways = append(ways, secret.way)
-		}
-	}
-	return ways
-}
-
-// judge tries everything that was ever found with the final keys. running says that the
-// server ran all the time, so that the 5 seconds are promised.
-func (s *spy) judge(late keyFile, running bool) {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	read := map[string]bool{}
-	var gone []sealedContent
-	for c := range s.found {
-		content, ok := late.unseal(c)
-		if !ok {
-			gone = append(gone, c)
-			continue
-		}
-		for _, text := range s.textsIn(content) {
-			read[text] = true
-		}
-	}
-	counts := map[string]int{}
-	var delays []time.Duration
-	kept := 0
-	for text, secret := range s.secrets {
-		switch {
-		case secret.way == "" && !read[text]:
-			s.t.Errorf("%s was kept and cannot be read", text)
-		case secret.way == "":
-			kept++
-		case secret.erased.IsZero():
-			s.t.Errorf("%s: it was not erased", secret.way)
-		case len(secret.keys) == 0:
-			s.t.Errorf("%s: it was found in no copy", secret.way)
-		case read[text]:
-			s.t.Errorf("%s: it can be read from a copy", secret.way)
-		default:
-			counts[secret.way]++
-			delays = append(delays, secret.shredded.Sub(secret.erased))
-		}
-	}
-	// Nor under any other key.
-	tried := map[int64]bool{}
-	for c := range s.found {
-		if key, ok := late.key(c.slot); ok && !tried[c.slot] {
-			tried[c.slot] = true
-			for _, c := range gone {
-				if _, ok := late.unsealWith(key, c); ok {
-					s.t.Errorf("%s of slot %d can be unsealed by another key", c.where, c.slot)
-				}
-			}
-		}
-	}
-	slices.Sort(delays)
-	if len(delays) == 0 || kept == 0 {
-		s.t.Fatalf("%d were erased and %d kept", len(delays), kept)
-	}
-	at := func(q float64) time.Duration { return delays[int(q*float64(len(delays)-1))].Round(time.Millisecond) }
-	s.t.Logf("%d copies, %d of them torn; %d contents, %d keys tried on %d; %d kept; erased %v; "+
-		"keys were gone after p50 %v, p99 %v, at most %v; the watch was held up for %v at most",
-		s.copies, s.torn, len(s.found), len(tried), len(gone), kept, counts, at(0.5), at(0.99), at(1), s.slowest.Round(time.Millisecond))
-	// A machine that holds this up holds up the server, too.
-	if longest := delays[len(delays)-1]; running && longest > promise && s.slowest < 200*time.Millisecond {
-		s.t.Errorf("a key was there for %v", longest)
-	}
-	if s.torn > s.copies/2 {
-		s.t.Errorf("%d of %d copies could not be read", s.torn, s.copies)
-	}
-}
-
-// keysElsewhere checks that no key of an erased secret is in any file.
-func (s *spy) keysElsewhere() {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	gone := map[[8]byte]string{}
-	for _, secret := range s.secrets {
-		if secret.erased.IsZero() {
-			continue
-		}
-		for _, key := range secret.keys {
-			gone[[8]byte(key)] = secret.way
-		}
-	}
-	err := copyFiles(s.data, filepath.Join(s.dir, "last"), nil, func(name string, b []byte) {
-		for key, way := range gone {
-			if bytes.Contains(b, key[:]) {
-				s.t.Errorf("%s: its key is in %s", way, name)
-			}
-		}
-	})
-	if err != nil {
-		s.t.Error(err)
-	}
-}
 
 // stage is where a worker acts: users and conversations of its own.
 type stage struct {
@@ -465,13 +165,6 @@ func (st *stage) timed(way, conversation, more string) {
 			return
 		}
 	}
-}
-
-// forget removes a secret from those that are judged.
-func (s *spy) forget(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.secrets, text)
 }
 
 // rename puts a secret into a name, and then replaces the name.
@@ -661,12 +354,6 @@ func (st *stage) keep(ended <-chan struct{}) {
 	}
 }
 
-// waitShredded waits until the keys of all erased secrets are destroyed.
-func (s *spy) waitShredded() {
-	s.t.Helper()
-	await.Until(s.t, "the keys of all erased secrets are destroyed", func() bool { return len(s.waiting()) == 0 })
-}
-
 // TestForensics erases in every way while others send and read, and copies all files but
 // the keys all the time. With the keys after the last erasure no erased content can be
 // unsealed from any copy, and everything else can. No file ever has content in the clear.
@@ -692,35 +379,6 @@ func TestForensics(t *testing.T) {
 	close(ended)
 	load.Wait()
 	spy.conclude(true)
-}
-
-// conclude waits until all that was erased is shredded, ends the copying, and judges with
-// the keys of that time.
-func (s *spy) conclude(running bool) {
-	s.t.Helper()
-	s.waitShredded()
-	late, err := readKeyFile(filepath.Join(s.data, "keys"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.finish()
-	s.judge(late, running)
-	s.keysElsewhere()
-}
-
-// finish ends the copying once all kept secrets were found.
-func (s *spy) finish() {
-	s.t.Helper()
-	s.mu.Lock()
-	var kept []string
-	for text, secret := range s.secrets {
-		if secret.way == "" {
-			kept = append(kept, text)
-		}
-	}
-	s.mu.Unlock()
-	s.waitKnown(kept...)
-	s.end()
 }
 
 // TestForensicsKilled does the same while it kills the server at random moments.
@@ -777,18 +435,6 @@ func TestForensicsKilled(t *testing.T) {
 	if out, err := exec.Command(s.bin, "verify", "--data", s.data).CombinedOutput(); err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
-}
-
-// erasures returns the list of erasures.
-func (s *spy) erasures() (list []*secret) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, secret := range s.secrets {
-		if !secret.erased.IsZero() {
-			list = append(list, secret)
-		}
-	}
-	return list
 }
 
 // TestTheDecryptorRefuses checks that the decryptor unseals nothing under a wrong key, slot

@@ -455,6 +455,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.ClockGuard(func() time.Duration { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
+	m.DataStreams(func() metrics.DataStreams { return metrics.DataStreams{Ended: map[string]int64{"idle": 0}} })
 	response := httptest.NewRecorder()
 	m.Handler().ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")

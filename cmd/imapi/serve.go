@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/handlers"
@@ -62,6 +63,7 @@ type config struct {
 	retentionInterval time.Duration
 	maxStreams        int
 	maxStreamsPerUser int
+	dataStreams       dataStreamConfig
 }
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
@@ -84,7 +86,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	c.rate = 100
 	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
 	c.commandRate = 20
-	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the maximum `number` of commands a second of a user, such as 20/s; bursts may be twice that; 0 sets no limit but --rate, which commands count against, too")
+	f.TextVar(&c.commandRate, "command-rate", c.commandRate, "the `number` of commands that a user may send in a second, such as 20/s; bursts may be twice that; 0 sets no separate limit; commands also count against --rate")
 	f.TextVar(&c.trustedProxies, "trusted-proxies", c.trustedProxies, "a comma-separated `list` of addresses or CIDR ranges of proxies whose X-Forwarded-For is trusted")
 	f.StringVar(&c.algorithm, "auth-algorithm", auth.HS256, "the `algorithm` of tokens: HS256, RS256, ES256 or EdDSA")
 	f.StringVar(&c.publicKey, "auth-public-key", "", "PEM `file` of the key that verifies tokens; for all but HS256")
@@ -113,6 +115,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.IntVar(&c.policy.MaxReceiptMembers, "max-receipt-members", c.policy.MaxReceiptMembers, "the maximum `number` of members of a group with receipts")
 	f.IntVar(&c.maxStreams, "max-streams", 20000, "the maximum `number` of event streams in all; 0 sets no limit")
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
+	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
 	if err := f.parse(args); err != nil {
 		return c, err
@@ -239,6 +242,8 @@ func (c config) check() error {
 		return misuse("--max-streams: must not be negative")
 	case c.maxStreamsPerUser < 1:
 		return misuse("--max-streams-per-user: must be at least 1")
+	case c.dataStreams.fault() != nil:
+		return c.dataStreams.fault()
 	case c.maxTokenAge < 0:
 		return misuse("--max-token-age: must not be negative")
 	case c.ticketTTL < time.Second:
@@ -295,6 +300,7 @@ type node struct {
 	timers  *retention.Timers
 	cleanup *retention.Cleanup
 	hub     *events.Hub
+	streams *datastreams.Hub // nil with --streams=off
 	server  *handlers.Server
 	routes  http.Handler
 	metrics *metrics.Metrics
@@ -407,6 +413,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	if err != nil {
 		return n, err
 	}
+	n.openDataStreams()
 	n.store.OnCommit(func(commit im.Commit) {
 		for _, cut := range commit.Cuts {
 			verifier.Cut(cut)
@@ -421,12 +428,15 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 			}
 		}
 		n.hub.Publish(commit)
+		if n.streams != nil {
+			n.streams.Committed(commit)
+		}
 		n.timers.Due(commit.Due)
 		n.cleanup.Committed(commit)
 	})
 
 	options := handlers.Options{
-		Service: n.service, Verifier: verifier, Hub: n.hub,
+		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited,
 	}
@@ -545,6 +555,9 @@ func (n *node) run(ctx context.Context) error {
 	defer cancel()
 	// Closing the hub ends the streams, which Shutdown waits for.
 	n.hub.Close()
+	if n.streams != nil {
+		n.streams.Drain()
+	}
 	for _, s := range servers {
 		if e := s.Shutdown(drain); e != nil {
 			err = errors.Join(err, e, s.Close())
@@ -592,6 +605,9 @@ func (n *node) close() {
 	}
 	n.stopJobs()
 	n.jobs.Wait()
+	if n.streams != nil {
+		n.streams.Close()
+	}
 	if n.presend != nil {
 		n.presend.Close()
 	}

@@ -1,0 +1,20 @@
+// Package datastreams carries frames of data from publishers to readers, through a bounded
+// buffer in memory. Nothing of it is ever stored. The rules, who may read and push, are in
+// package im.
+//
+// The files, from the publisher to the reader:
+//
+//	options.go    what a hub needs, and its limits
+//	hub.go        [Hub]: starts and ends data streams, and finds them
+//	decode.go     [Decoder]: frames in a request body, in three forms
+//	publisher.go  [Publisher]: one request that pushes
+//	frame.go      [Frame]: a frame in the forms that readers get
+//	stream.go     stream: a data stream with its buffer
+//	reader.go     [Reader]: one response that reads
+//	attached.go   what requests that read and push have in common: limits, and being ended
+//	watch.go      ends what time, commits and lost rights end
+//
+// Locks are taken in the order stream.ending, Hub.mu, stream.mu. None is held while a client
+// is written to or read from, or the store is asked; stream.ending alone is held while the
+// final message is sent.
+package datastreams

@@ -1,0 +1,468 @@
+package datastreams
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Hub runs data streams. It is safe for concurrent use.
+type Hub struct {
+	opts Options
+
+	bytes                   atomic.Int64 // of all buffers
+	pushed, delivered, lost atomic.Int64 // frames
+	shrinking               sync.Mutex
+
+	changes changes
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+
+	mu          sync.Mutex
+	closed      bool
+	numbers     int64
+	streams     map[im.DataStreamID]*stream // running and remembered ones
+	running     int
+	ownedBy     map[im.UserID]int // running ones
+	endedBy     [len(reasons)]int64
+	remembered  []*stream // in the order of their ends
+	attachments int
+	attachedBy  map[im.UserID]int
+	paces       map[im.UserID]*rate.Limiter
+}
+
+// reasons are those of [Stats].
+var reasons = [...]im.StreamEndReason{
+	im.StreamEndedByOwner, im.StreamEndedIdle, im.StreamEndedByMessage, im.StreamDeleted, im.StreamEndedByServer,
+}
+
+// NewHub returns a hub. All commits must be given to [Hub.Committed].
+func NewHub(o Options) *Hub {
+	h := &Hub{
+		opts:    o.withDefaults(),
+		streams: make(map[im.DataStreamID]*stream), ownedBy: make(map[im.UserID]int),
+		attachedBy: make(map[im.UserID]int), paces: make(map[im.UserID]*rate.Limiter),
+		changes: newChanges(),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.done.Go(h.watch)
+	h.done.Go(h.check)
+	return h
+}
+
+// Stats are figures of a hub.
+type Stats struct {
+	Streams, Readers, Publishers int
+	Bytes                        int64
+	Pushed, Delivered, Lost      int64
+	Ended                        map[im.StreamEndReason]int64
+}
+
+// Stats returns the figures of the hub: what there is now, and counts since it began.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st := Stats{
+		Streams: h.running, Bytes: h.bytes.Load(), Pushed: h.pushed.Load(), Delivered: h.delivered.Load(), Lost: h.lost.Load(),
+		Ended: make(map[im.StreamEndReason]int64, len(reasons)),
+	}
+	for _, s := range h.streams {
+		s.mu.Lock()
+		st.Readers += s.readers
+		s.mu.Unlock()
+	}
+	st.Publishers = h.attachments - st.Readers
+	for i, r := range reasons {
+		st.Ended[r] = h.endedBy[i]
+	}
+	return st
+}
+
+// Create starts a data stream. It refuses an invalid draft, a conversation that the owner
+// cannot see or may not send to, and too many data streams.
+func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) (View, error) {
+	owner := cmp.Or(d.Owner, actor.User)
+	if err := d.Check(); err != nil {
+		return View{}, err
+	}
+	if owner != actor.User && !actor.Admin {
+		return View{}, errNotAdmin()
+	}
+	var place im.Conversation
+	if d.Conversation != nil {
+		c, u, err := h.opts.Domain.StreamPlace(ctx, im.Actor{User: owner}, *d.Conversation)
+		if err != nil {
+			return View{}, err
+		}
+		if u.Speak != nil {
+			return View{}, u.Speak
+		}
+		place = c
+	}
+	now := h.opts.Now()
+	s := &stream{
+		hub: h, is: im.NewDataStream(d, owner, place, now), clients: make(map[*attached]struct{}),
+		active: now, first: 1, taken: 1,
+	}
+	if err := h.add(s, actor); err != nil {
+		return View{}, err
+	}
+	// The owner may have lost the conversation before the data stream was there to be found.
+	if place.ID != 0 {
+		h.changes.add([]im.AccessChange{{Conversation: place.ID, User: owner}})
+	}
+	s.mu.Lock()
+	v, started := s.view(), s.notice(actor)
+	s.mu.Unlock()
+	h.publish(started)
+	return v, nil
+}
+
+func (h *Hub) add(s *stream, actor im.Actor) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mine := h.ownedBy[s.is.Owner]
+	switch {
+	case h.closed:
+		return ErrClosed
+	case h.running >= h.opts.MaxStreams:
+		return errOverloaded()
+	case mine >= h.opts.MaxStreamsPerUser && !actor.Admin:
+		return errTooManyStreams("you have %d data streams", mine)
+	}
+	h.numbers++
+	s.number = h.numbers
+	h.streams[s.is.ID] = s
+	h.running++
+	h.ownedBy[s.is.Owner] = mine + 1
+	return nil
+}
+
+// notice returns the notice of the state of the data stream. The caller holds mu.
+func (s *stream) notice(actor im.Actor) Notice {
+	n := Notice{Stream: s.is.WithoutLists(), To: s.is.Told(), End: s.end, Actor: actor, At: s.is.CreatedAt}
+	if s.end != nil {
+		n.At = s.end.At
+	}
+	return n
+}
+
+// publish tells the conversation of a data stream, if it has one.
+func (h *Hub) publish(n Notice) {
+	if n.Stream.Conversation != 0 {
+		h.opts.Publish(n)
+	}
+}
+
+// find returns a data stream, also one that has ended and is remembered.
+func (h *Hub) find(id im.DataStreamID) (*stream, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[id]
+	if s == nil {
+		return nil, im.ErrUnknownDataStream()
+	}
+	return s, nil
+}
+
+// allowed applies a rule to an actor.
+func (h *Hub) allowed(ctx context.Context, s *stream, actor im.Actor, rule func(*im.DataStream, im.Actor, im.StreamUser) error) error {
+	var u im.StreamUser
+	if s.is.Conversation != 0 { // which never changes
+		users, err := h.opts.Domain.StreamUsers(ctx, s.is.Conversation, []im.UserID{actor.User})
+		if err != nil {
+			return err
+		}
+		u = users[actor.User]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rule(&s.is, actor, u)
+}
+
+// View returns a data stream. It refuses an actor who may not know of it.
+func (h *Hub) View(ctx context.Context, actor im.Actor, id im.DataStreamID) (View, error) {
+	s, err := h.find(id)
+	if err != nil {
+		return View{}, err
+	}
+	if err := h.allowed(ctx, s, actor, (*im.DataStream).AllowView); err != nil {
+		return View{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.viewFor(actor), nil
+}
+
+// viewFor is view for one actor: the list of readers is for the owner and admins. The caller
+// holds mu.
+func (s *stream) viewFor(actor im.Actor) View {
+	v := s.view()
+	if !actor.Admin && actor.User != s.is.Owner {
+		v.Readers = nil
+	}
+	return v
+}
+
+// List returns the running data streams of a conversation that the actor may know of, or
+// those that the actor owns if ref is nil, in the order in which they were started: up to
+// limit of them after a number, and the number to continue after, 0 if these are all.
+func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef, after int64, limit int) (list []View, next int64, err error) {
+	var (
+		place im.Conversation
+		u     im.StreamUser
+	)
+	if ref != nil {
+		if place, u, err = h.opts.Domain.StreamPlace(ctx, actor, *ref); err != nil {
+			return nil, 0, err
+		}
+	}
+	h.mu.Lock()
+	found := make([]*stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		if s.number > after && (ref == nil && s.is.Owner == actor.User || ref != nil && s.is.Conversation == place.ID) {
+			found = append(found, s)
+		}
+	}
+	h.mu.Unlock()
+	slices.SortFunc(found, func(a, b *stream) int { return cmp.Compare(a.number, b.number) })
+	for _, s := range found {
+		s.mu.Lock()
+		// An admin is listed what the user of their token may see.
+		if s.end == nil && (ref == nil || s.is.AllowView(im.Actor{User: actor.User}, u) == nil) {
+			if len(list) == limit {
+				s.mu.Unlock()
+				return list, next, nil
+			}
+			list, next = append(list, s.viewFor(actor)), s.number
+		}
+		s.mu.Unlock()
+	}
+	return list, 0, nil
+}
+
+// Change changes the lists of a data stream. It refuses an actor who is neither the owner nor
+// an admin, and a data stream that has ended. Who has lost the right to read or push by it
+// does so before Change returns.
+func (h *Hub) Change(ctx context.Context, actor im.Actor, id im.DataStreamID, change func(*im.DataStream) error) error {
+	s, err := h.find(id)
+	if err != nil {
+		return err
+	}
+	if err := h.allowed(ctx, s, actor, (*im.DataStream).AllowManage); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != nil {
+		return im.ErrStreamEnded(s.end.Reason)
+	}
+	if err := change(&s.is); err != nil {
+		return err
+	}
+	// The lists alone changed: the conversation allows what it allowed.
+	s.enforce(func(im.UserID) (im.StreamUser, bool) { return im.StreamUser{Sees: true}, true })
+	return nil
+}
+
+// enforce ends the requests of those who have lost the right to read or push. user returns
+// what a user may do in the conversation, and false for one who is not concerned. The caller
+// holds mu.
+func (s *stream) enforce(user func(im.UserID) (im.StreamUser, bool)) {
+	for c := range s.clients {
+		u, concerned := user(c.actor.User)
+		if !concerned {
+			continue
+		}
+		rule := s.is.AllowRead
+		if c.publisher != nil {
+			rule = s.is.AllowMorePushes
+		}
+		if err := rule(c.actor, u); err != nil {
+			c.kick(err)
+		}
+	}
+}
+
+// End ends a data stream, with a final message if draft is not nil. Repeating it sends no
+// second message. It refuses an actor who is neither the owner nor an admin, and what
+// [im.Service.Send] refuses, and then the data stream goes on.
+func (h *Hub) End(ctx context.Context, actor im.Actor, id im.DataStreamID, draft *im.Draft) (View, error) {
+	s, err := h.find(id)
+	if err != nil {
+		return View{}, err
+	}
+	if err := h.allowed(ctx, s, actor, (*im.DataStream).AllowManage); err != nil {
+		return View{}, err
+	}
+	s.ending.Lock()
+	defer s.ending.Unlock()
+	end := End{Reason: im.StreamEndedByOwner}
+	if draft != nil {
+		if end, err = h.sendLast(ctx, actor, s, *draft); err != nil {
+			return View{}, err
+		}
+	}
+	h.end(s, end, linger, actor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.viewFor(actor), nil
+}
+
+// sendLast sends the final message of a data stream. The caller holds ending.
+func (h *Hub) sendLast(ctx context.Context, actor im.Actor, s *stream, d im.Draft) (End, error) {
+	if err := s.is.FinalMessageNeedsConversation(); err != nil {
+		return End{}, err
+	}
+	s.mu.Lock()
+	before := s.end
+	s.held++
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.held--
+		s.mu.Unlock()
+	}()
+	if d.ClientID == "" {
+		d.ClientID = s.is.FinalClientID()
+		if before != nil && before.Message != 0 {
+			d.ClientID = before.clientID
+		}
+	}
+	// A message under another client_id would be a second one.
+	if before != nil && (before.Message == 0 || before.clientID != d.ClientID) {
+		return End{}, im.ErrStreamEnded(before.Reason)
+	}
+	as := im.Actor{User: s.is.Owner}
+	if actor.User == as.User {
+		as = actor
+	}
+	sent, err := h.opts.Domain.Send(ctx, as, im.ConversationRef{ID: s.is.Conversation}, d)
+	if err != nil {
+		return End{}, err
+	}
+	return End{Reason: im.StreamEndedByMessage, Message: sent.Message.ID, clientID: d.ClientID}, nil
+}
+
+// Delete ends a data stream and drops its buffer at once. It is no error if it has ended.
+func (h *Hub) Delete(ctx context.Context, actor im.Actor, id im.DataStreamID) error {
+	s, err := h.find(id)
+	if err != nil {
+		return err
+	}
+	if err := h.allowed(ctx, s, actor, (*im.DataStream).AllowManage); err != nil {
+		return err
+	}
+	h.end(s, End{Reason: im.StreamDeleted}, 0, actor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop() // readers may have lingered
+	return nil
+}
+
+// end ends a data stream, unless it has ended, and tells its conversation.
+func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
+	h.mu.Lock()
+	s.mu.Lock()
+	ended := s.finish(e, lingers)
+	n := s.notice(actor)
+	if ended {
+		h.running--
+		if h.ownedBy[s.is.Owner]--; h.ownedBy[s.is.Owner] == 0 {
+			delete(h.ownedBy, s.is.Owner)
+		}
+		h.endedBy[slices.Index(reasons[:], e.Reason)]++
+		h.remembered = append(h.remembered, s)
+	}
+	s.mu.Unlock()
+	h.mu.Unlock()
+	if ended {
+		h.publish(n)
+	}
+}
+
+// all returns the data streams, also those that are remembered.
+func (h *Hub) all() []*stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*stream, 0, len(h.streams))
+	for _, s := range h.streams {
+		list = append(list, s)
+	}
+	return list
+}
+
+// shrink takes memory from the largest buffers if all together take too much.
+func (h *Hub) shrink() {
+	if h.bytes.Load() <= int64(h.opts.Bytes) || !h.shrinking.TryLock() {
+		return
+	}
+	defer h.shrinking.Unlock()
+	list := h.all()
+	sizes := make([]int, len(list))
+	for i, s := range list {
+		s.mu.Lock()
+		sizes[i] = s.bytes
+		s.mu.Unlock()
+	}
+	size := level(sizes, h.opts.Bytes-h.opts.Bytes/10) // a tenth less, so that this is rare
+	for _, s := range list {
+		s.shrinkTo(size)
+	}
+}
+
+// level returns the largest size for which all sizes, cut to it, together are at most total.
+func level(sizes []int, total int) int {
+	sizes = slices.Clone(sizes)
+	slices.Sort(sizes)
+	for i, size := range sizes {
+		left := len(sizes) - i
+		if size > total/left {
+			return total / left
+		}
+		total -= size
+	}
+	return total
+}
+
+// pace returns the limit of what a user pushes, which all their requests share.
+func (h *Hub) pace(user im.UserID) *rate.Limiter {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.paces[user]
+	if p == nil {
+		p = rate.NewLimiter(rate.Limit(h.opts.Rate), burst*h.opts.Rate)
+		h.paces[user] = p
+	}
+	return p
+}
+
+// Drain ends all data streams and lets no new ones begin. Readers get what they have not yet
+// read, and the end.
+func (h *Hub) Drain() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	for _, s := range h.all() {
+		h.end(s, End{Reason: im.StreamEndedByServer}, lingerAtClose, im.Actor{})
+	}
+}
+
+// Close ends all data streams and stops the goroutines of the hub.
+func (h *Hub) Close() {
+	h.Drain()
+	h.cancel()
+	h.done.Wait()
+}
+
+func errNotAdmin() error {
+	return im.RefuseField(im.Forbidden, "admin_required", "as", "acting as another user needs a token with the scope admin")
+}

@@ -1,0 +1,124 @@
+package datastreams
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Publisher is one request that pushes frames, one after another.
+type Publisher struct {
+	attached
+	hub  *Hub
+	from []byte // the user, as JSON
+	pace *rate.Limiter
+	ctx  context.Context
+
+	frames, last int64 // guarded by stream.mu
+}
+
+// Publish opens a publisher. as is the user whom the frames are from if it is not the actor,
+// which needs an admin. The caller must call [Publisher.Close].
+//
+// It refuses an unknown data stream, one that has ended, and an actor who may not push.
+func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.UserID) (*Publisher, error) {
+	s, err := h.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if as != "" && as != c.Actor.User && !c.Actor.Admin {
+		return nil, errNotAdmin()
+	}
+	from := c.Actor.User
+	if as != "" {
+		from = as
+	}
+	p := &Publisher{
+		attached: attached{actor: c.Actor, issuedAt: c.IssuedAt, expiresAt: c.ExpiresAt},
+		hub:      h, from: im.AppendQuoted(nil, string(from)), ctx: ctx,
+	}
+	p.attached.publisher = p
+	if !c.Actor.Admin {
+		p.pace = h.pace(c.Actor.User)
+	}
+	if err := h.attach(s, &p.attached); err != nil {
+		return nil, err
+	}
+	// After attaching: a change from here on finds the publisher.
+	err = h.allowed(ctx, s, c.Actor, (*im.DataStream).AllowPush)
+	if err == nil {
+		s.mu.Lock()
+		if p.err == nil && s.end != nil {
+			p.err = im.ErrStreamEnded(s.end.Reason)
+		}
+		err = p.err
+		s.mu.Unlock()
+	}
+	if err != nil {
+		h.detach(&p.attached)
+		return nil, err
+	}
+	return p, nil
+}
+
+// longestPause is the longest that a request with one frame waits for the rate of its user.
+const longestPause = 2 * time.Second
+
+// Push pushes a frame and returns its id. It waits as the rate of the user requires; a
+// request for one frame alone is refused instead if that takes long. Any other error is the
+// reason for which the publisher was ended.
+func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
+	if p.pace != nil {
+		r := p.pace.ReserveN(time.Now(), min(len(f.binary), p.pace.Burst()))
+		wait := r.Delay()
+		if alone && wait > longestPause {
+			r.Cancel()
+			return 0, &im.Error{
+				Kind: im.TooMany, Code: "rate_limited", RetryAfter: wait,
+				Message: "too many bytes pushed: wait as long as Retry-After says",
+			}
+		}
+		if wait > 0 {
+			p.sleep(wait)
+		}
+	}
+	return p.stream.push(p, f)
+}
+
+// sleep waits until the publisher or its request ends, at most for d.
+func (p *Publisher) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.gone:
+	case <-p.ctx.Done():
+		p.stream.mu.Lock()
+		p.kick(context.Cause(p.ctx))
+		p.stream.mu.Unlock()
+	}
+}
+
+// Pushed returns how many frames were pushed, and the id of the last one, 0 if there is none.
+func (p *Publisher) Pushed() (frames, last int64) {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	return p.frames, p.last
+}
+
+// Gone returns a channel that is closed when the publisher is ended. No frame is taken any
+// more then.
+func (p *Publisher) Gone() <-chan struct{} { return p.gone }
+
+// Err returns why the publisher was ended, nil if it was not.
+func (p *Publisher) Err() error {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	return p.err
+}
+
+// Close removes the publisher from its data stream.
+func (p *Publisher) Close() { p.hub.detach(&p.attached) }

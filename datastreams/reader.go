@@ -1,0 +1,277 @@
+package datastreams
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// Sink is where a reader writes. Both methods return an error if they block for too long.
+type Sink interface {
+	// Write writes p. It must not keep or change p.
+	Write(p []byte) error
+	// Flush sends buffered data to the client.
+	Flush() error
+}
+
+// From is where a reader begins: the id of a frame, or Oldest or Now.
+type From int64
+
+// Oldest begins with the oldest frame of the buffer, Now with the next one that is pushed.
+const (
+	Oldest From = 0
+	Now    From = -1
+)
+
+// ErrGap ends a reader of the binary form that has lost frames.
+var ErrGap = errors.New("frames lost")
+
+// Reader is one response that reads a data stream.
+type Reader struct {
+	attached
+	hub    *Hub
+	binary bool
+	wake   chan struct{} // holds a token when there is something to do
+
+	next  int64 // the id of the next frame to take; guarded by stream.mu
+	waits bool  // it is in stream.waiting; guarded by stream.mu
+	late  bool  // the data stream had ended: what is left of the buffer is for others
+	// writing is when the current write began, in nanoseconds, 0 if there is none.
+	writing atomic.Int64
+
+	written time.Time
+	batch   []*frame
+}
+
+// Read opens a reader. The caller must call [Reader.Serve] or [Reader.Close]. It refuses an
+// unknown data stream, and an actor who may not read. A data stream that has ended can be
+// read for a short time: there are no frames, only how it ended.
+func (h *Hub) Read(ctx context.Context, c Client, id im.DataStreamID, from From, binary bool) (*Reader, error) {
+	s, err := h.find(id)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{
+		attached: attached{actor: c.Actor, issuedAt: c.IssuedAt, expiresAt: c.ExpiresAt},
+		hub:      h, binary: binary, wake: make(chan struct{}, 1),
+	}
+	r.attached.reader = r
+	if err := h.attach(s, &r.attached); err != nil {
+		return nil, err
+	}
+	// After attaching: a change from here on finds the reader.
+	if err := h.allowed(ctx, s, c.Actor, (*im.DataStream).AllowRead); err != nil {
+		h.detach(&r.attached)
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.late = s.end != nil; {
+	case from == Now, from == Oldest && r.late:
+		r.next = s.next()
+	case from == Oldest:
+		r.next = s.first
+	default:
+		r.next = int64(from)
+	}
+	s.taken = min(s.taken, r.next)
+	return r, nil
+}
+
+// First returns the id of the first frame that the reader will write, if no more are lost.
+func (r *Reader) First() int64 {
+	r.stream.mu.Lock()
+	defer r.stream.mu.Unlock()
+	r.next = max(r.next, r.from())
+	return r.next
+}
+
+// from returns the id of the oldest frame that there is for the reader. The caller holds
+// stream.mu.
+func (r *Reader) from() int64 {
+	if r.late {
+		return r.stream.next()
+	}
+	return r.stream.first
+}
+
+// Close removes the reader from its data stream.
+func (r *Reader) Close() { r.hub.detach(&r.attached) }
+
+func (r *Reader) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stuck reports whether a write takes too long for publishers to wait for this reader.
+func (r *Reader) stuck(now time.Time) bool {
+	began := r.writing.Load()
+	return began != 0 && now.UnixNano()-began > int64(stuck)
+}
+
+// chunkSize is the most bytes that are joined for one write.
+const chunkSize = 64 << 10
+
+// chunks are buffers for joining frames. A reader that waits has none.
+var chunks = sync.Pool{New: func() any {
+	b := make([]byte, 0, chunkSize)
+	return &b
+}}
+
+// Serve writes frames until the data stream ends, and removes the reader. It returns how the
+// data stream ended, or an error: [ErrTokenExpired] or [ErrTokenCut] if the token ended,
+// [ErrGap], a refusal if the actor has lost the right to read, the cause if ctx ended, or
+// that of the sink.
+func (r *Reader) Serve(ctx context.Context, sink Sink) (*End, error) {
+	defer r.Close()
+	var open []byte
+	if !r.binary {
+		open = append(open, "retry: "...)
+		open = strconv.AppendInt(open, r.hub.opts.Retry.Milliseconds(), 10)
+		open = append(open, '\n')
+	}
+	if err := r.write(sink, open); err != nil {
+		return nil, err
+	}
+	timer := time.NewTimer(r.hub.opts.Heartbeat)
+	defer timer.Stop()
+	for {
+		lost, last, end, err := r.take()
+		switch {
+		case err != nil:
+			return nil, err
+		case lost > 0 && r.binary:
+			r.hub.lost.Add(lost)
+			return nil, ErrGap
+		case lost > 0 || len(r.batch) > 0:
+			r.hub.lost.Add(lost)
+			if err := r.writeBatch(sink, lost, last); err != nil {
+				return nil, err
+			}
+			continue
+		case end != nil && r.binary:
+			return end, r.write(sink, nil) // a new deadline, in which the server ends the body
+		case end != nil:
+			return end, r.write(sink, appendEnded(nil, end))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-r.wake:
+		case <-timer.C:
+			if err := r.heartbeat(sink, last); err != nil {
+				return nil, err
+			}
+			timer.Reset(max(time.Until(r.written.Add(r.hub.opts.Heartbeat)), 0))
+		}
+	}
+}
+
+// heartbeat writes one if it is due. The binary form has none.
+func (r *Reader) heartbeat(sink Sink, last int64) error {
+	if r.binary || time.Since(r.written) < r.hub.opts.Heartbeat {
+		if r.binary {
+			r.written = time.Now()
+		}
+		return nil
+	}
+	return r.write(sink, appendHeartbeat(nil, last))
+}
+
+// take moves the next frames to the batch. It returns how many were lost before them, the id
+// of the frame before, and how the data stream ended if there is nothing more to come.
+func (r *Reader) take() (lost, last int64, end *End, err error) {
+	s := r.stream
+	clear(r.batch)
+	r.batch = r.batch[:0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.err != nil {
+		return 0, 0, nil, r.err
+	}
+	if from := r.from(); r.next < from {
+		lost = from - r.next
+		r.next = from
+	}
+	last = r.next - 1
+	for size := 0; r.next < s.next() && size < chunkSize; r.next++ {
+		f := s.at(r.next)
+		size += 2 * len(f.binary)
+		r.batch = append(r.batch, f)
+	}
+	if len(r.batch) == 0 && lost == 0 {
+		if s.end != nil {
+			return 0, last, s.end, nil
+		}
+		if cap(r.batch) > 16 {
+			r.batch = nil // most readers wait most of the time
+		}
+		if !r.waits {
+			r.waits = true
+			s.waiting = append(s.waiting, r)
+		}
+	}
+	return lost, last, nil, nil
+}
+
+// writeBatch writes the batch, after the event that frames were lost before it.
+func (r *Reader) writeBatch(sink Sink, lost, last int64) error {
+	p := chunks.Get().(*[]byte)
+	defer chunks.Put(p)
+	buf := (*p)[:0]
+	if lost > 0 {
+		buf = appendGap(buf, lost, last)
+	}
+	r.writing.Store(time.Now().UnixNano())
+	defer r.writing.Store(0)
+	for _, f := range r.batch {
+		b := f.binary
+		if !r.binary {
+			var first bool
+			if b, first = f.event(); first {
+				r.stream.encoded(f, len(b))
+			}
+		}
+		if len(buf)+len(b) > cap(buf) {
+			if err := sink.Write(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+			if len(b) > cap(buf) {
+				if err := sink.Write(b); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		buf = append(buf, b...)
+	}
+	if len(buf) > 0 {
+		if err := sink.Write(buf); err != nil {
+			return err
+		}
+	}
+	if err := sink.Flush(); err != nil {
+		return err
+	}
+	r.written = time.Now()
+	r.hub.delivered.Add(int64(len(r.batch)))
+	return nil
+}
+
+func (r *Reader) write(sink Sink, b []byte) error {
+	if len(b) > 0 {
+		if err := sink.Write(b); err != nil {
+			return err
+		}
+	}
+	r.written = time.Now()
+	return sink.Flush()
+}

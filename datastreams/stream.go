@@ -1,0 +1,252 @@
+package datastreams
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// End is how a data stream ended.
+type End struct {
+	Reason im.StreamEndReason
+	// Message is the final message, 0 if there is none.
+	Message im.ID
+	At      time.Time
+	// clientID is the client_id that the message was sent with.
+	clientID string
+}
+
+// View is a data stream as clients see it.
+type View struct {
+	im.DataStream
+	// Readers and Publishers are sorted.
+	Readers, Publishers []im.UserID
+	// First is the id of the oldest frame of the buffer, and Next that of the next frame.
+	First, Next int64
+	End         *End // nil while it runs
+}
+
+// stream is a data stream.
+type stream struct {
+	hub    *Hub
+	number int64 // rises from one data stream to the next
+
+	// ending is held while the data stream is ended by a request, so that a repetition waits
+	// for the first one.
+	ending sync.Mutex
+
+	mu      sync.Mutex
+	is      im.DataStream
+	clients map[*attached]struct{}
+	readers int
+	end     *End // nil while it runs
+	dropAt  time.Time
+	active  time.Time // of the last frame
+	held    int       // how many requests are ending it, which must not be found idle
+
+	// frames[head:] are the buffer. The id of frames[head] is first.
+	frames []*frame
+	head   int
+	first  int64
+	bytes  int // the sum of their sizes
+	// taken is an id below which every reader that keeps up has taken all frames.
+	taken int64
+	// waiting are readers that have taken all frames.
+	waiting []*Reader
+	// paced is until when what was pushed would have taken at the rate of the hub.
+	paced time.Time
+}
+
+// next returns the id of the next frame. The caller holds mu.
+func (s *stream) next() int64 { return s.first + int64(len(s.frames)-s.head) }
+
+// at returns the frame with an id of the buffer. The caller holds mu.
+func (s *stream) at(id int64) *frame { return s.frames[s.head+int(id-s.first)] }
+
+// evict drops the oldest frame. The caller holds mu.
+func (s *stream) evict() {
+	s.addBytes(-s.frames[s.head].size)
+	s.frames[s.head] = nil
+	s.head++
+	s.first++
+	if s.head >= 64 && 2*s.head >= len(s.frames) {
+		n := copy(s.frames, s.frames[s.head:])
+		clear(s.frames[n:])
+		s.frames, s.head = s.frames[:n], 0
+	}
+}
+
+// drop drops all frames. The caller holds mu.
+func (s *stream) drop() {
+	s.first = s.next()
+	s.addBytes(-s.bytes)
+	s.frames, s.head, s.waiting = nil, 0, nil
+}
+
+// addBytes counts bytes of the buffer. The caller holds mu.
+func (s *stream) addBytes(n int) {
+	s.bytes += n
+	s.hub.bytes.Add(int64(n))
+}
+
+// shrinkTo drops the oldest frames until the buffer takes at most size bytes.
+func (s *stream) shrinkTo(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.bytes > size && s.head < len(s.frames) {
+		s.evict()
+	}
+}
+
+// push appends a frame and returns its id. While the buffer has frames that readers have yet
+// to take, and more is pushed than the rate of the hub, it waits for them: a burst then is
+// not lost to readers who keep up. It does not wait for readers who are stuck.
+func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
+	f := &frame{Payload: payload, from: p.from}
+	s.mu.Lock()
+	f.size = frameOverhead + len(payload.binary)
+	if s.readers > 0 {
+		f.guess = f.eventSize() // until it is encoded
+		f.size += f.guess
+	}
+	for {
+		if p.err != nil {
+			s.mu.Unlock()
+			return 0, p.err
+		}
+		wait := s.makeRoom(f.size)
+		if wait <= 0 {
+			break
+		}
+		s.mu.Unlock()
+		p.sleep(wait)
+		s.mu.Lock()
+	}
+	f.id = s.next()
+	s.frames = append(s.frames, f)
+	s.addBytes(f.size)
+	s.active = s.hub.opts.Now()
+	p.frames, p.last = p.frames+1, f.id
+	waiting := s.waiting
+	s.waiting = nil
+	for _, r := range waiting {
+		r.waits = false
+	}
+	s.mu.Unlock()
+	for _, r := range waiting {
+		r.signal()
+	}
+	s.hub.pushed.Add(1)
+	s.hub.shrink()
+	return f.id, nil
+}
+
+// makeRoom drops old frames until there is room for one of a size. It returns how long to
+// wait first, 0 when there is room. The caller holds mu.
+func (s *stream) makeRoom(size int) time.Duration {
+	for s.bytes+size > s.hub.opts.StreamBytes && s.head < len(s.frames) {
+		if s.first >= s.taken {
+			if wait := s.waitForReaders(); wait > 0 {
+				return wait
+			}
+		}
+		s.evict()
+	}
+	return 0
+}
+
+// readerWait is how long a publisher waits for readers before it looks again.
+const readerWait = time.Millisecond
+
+// waitForReaders looks which frames have been taken, and returns how long to wait until the
+// oldest one may be dropped, 0 for now. The caller holds mu.
+func (s *stream) waitForReaders() time.Duration {
+	now := time.Now()
+	s.taken = s.next()
+	for c := range s.clients {
+		if r := c.reader; r != nil && r.next > 0 && c.err == nil && !r.stuck(now) {
+			s.taken = min(s.taken, r.next)
+		}
+	}
+	if s.first < s.taken {
+		return 0
+	}
+	// Somebody has yet to take the oldest frame. It is dropped all the same, but not faster
+	// than at the rate of the hub.
+	if s.paced.Before(now.Add(-time.Second)) {
+		s.paced = now.Add(-time.Second)
+	}
+	if s.paced.After(now) {
+		return min(readerWait, s.paced.Sub(now))
+	}
+	cost := time.Duration(s.frames[s.head].size) * time.Second / time.Duration(s.hub.opts.Rate)
+	s.paced = s.paced.Add(cost)
+	return 0
+}
+
+// encoded counts the bytes of a frame that was encoded as an event, if it is in the buffer.
+func (s *stream) encoded(f *frame, size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.id < s.first {
+		return
+	}
+	s.addBytes(size - f.guess)
+	f.size, f.guess = f.size+size-f.guess, 0
+	for s.head+1 < len(s.frames) && (s.bytes > 2*s.hub.opts.StreamBytes || s.bytes > s.hub.opts.StreamBytes && s.first < s.taken) {
+		s.evict()
+	}
+}
+
+// view returns the data stream. The caller holds mu.
+func (s *stream) view() View {
+	v := View{
+		DataStream: s.is.WithoutLists(), Readers: s.is.Readers(), Publishers: s.is.Publishers(),
+		First: s.first, Next: s.next(), End: s.end,
+	}
+	if s.end != nil {
+		v.First = v.Next // what is left is for the readers that are connected
+	}
+	return v
+}
+
+// finish ends the data stream, unless it has ended, and reports whether it did. The caller
+// holds mu; the notice is published by [Hub.ended].
+func (s *stream) finish(e End, lingers time.Duration) bool {
+	if s.end != nil {
+		return false
+	}
+	e.At = s.hub.opts.Now().UTC().Truncate(time.Millisecond)
+	s.end = &e
+	s.dropAt = e.At.Add(lingers)
+	for c := range s.clients {
+		if c.publisher != nil {
+			if e.Reason == im.StreamEndedByServer {
+				c.kick(ErrClosed)
+			} else {
+				c.kick(im.ErrStreamEnded(e.Reason))
+			}
+		}
+	}
+	if lingers == 0 || s.readers == 0 {
+		s.drop()
+	}
+	for c := range s.clients {
+		if c.reader != nil {
+			c.reader.signal()
+		}
+	}
+	return true
+}
+
+// attachedUsers returns the users of the requests that read or push, and the owner.
+func (s *stream) attachedUsers() []im.UserID {
+	users := []im.UserID{s.is.Owner}
+	for c := range s.clients {
+		users = append(users, c.actor.User)
+	}
+	slices.Sort(users)
+	return slices.Compact(users)
+}

@@ -1,0 +1,289 @@
+package datastreams
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/imapi/imapi/faults"
+	"github.com/imapi/imapi/im"
+)
+
+// watchInterval is how often data streams are looked at for what time has ended.
+const watchInterval = 250 * time.Millisecond
+
+// checkPause is the least time between two looks at what users have lost, and checkRetry
+// that after a failure of the store.
+const (
+	checkPause = 50 * time.Millisecond
+	checkRetry = 500 * time.Millisecond
+	// checkTimeout bounds a look: later ones wait for it.
+	checkTimeout = 5 * time.Second
+)
+
+// changes are what commits have changed, until it was looked at.
+type changes struct {
+	watch, check chan struct{} // hold a token when there is something to do
+
+	mu      sync.Mutex
+	over    over
+	all     bool                             // everything may have changed
+	access  map[im.ID]map[im.UserID]struct{} // nil stands for all users
+	blocked []im.UserID                      // users whom others have blocked
+}
+
+// over is what commits have ended.
+type over struct {
+	cuts    []im.TokenCut
+	erased  []im.ID // messages
+	deleted []im.ID // conversations
+}
+
+func newChanges() changes {
+	return changes{watch: make(chan struct{}, 1), check: make(chan struct{}, 1), access: make(map[im.ID]map[im.UserID]struct{})}
+}
+
+// maxChangedUsers is how many users of a conversation are noted one by one.
+const maxChangedUsers = 256
+
+// Committed gives a commit to the hub. It must be called in the order of commits, before
+// the token verifier's cut-offs are relied on. It does not block.
+func (h *Hub) Committed(c im.Commit) {
+	list := im.AccessChanges(c)
+	var erased, deleted []im.ID
+	for i := range c.Events {
+		if c.Events[i].Type.Erases() {
+			erased = append(erased, c.Events[i].MessageID)
+		}
+	}
+	list = slices.DeleteFunc(list, func(change im.AccessChange) bool {
+		if change.Deleted {
+			deleted = append(deleted, change.Conversation)
+		}
+		return change.Deleted
+	})
+	if len(c.Cuts) > 0 || len(erased) > 0 || len(deleted) > 0 {
+		h.changes.mu.Lock()
+		h.changes.over.deleted = append(h.changes.over.deleted, deleted...)
+		h.changes.over.cuts = append(h.changes.over.cuts, c.Cuts...)
+		h.changes.over.erased = append(h.changes.over.erased, erased...)
+		h.changes.mu.Unlock()
+		wake(h.changes.watch)
+	}
+	if c.Gap || len(c.Blocks) > 0 {
+		h.changes.mu.Lock()
+		h.changes.all = h.changes.all || c.Gap
+		for _, b := range c.Blocks {
+			h.changes.blocked = append(h.changes.blocked, b.User)
+		}
+		h.changes.mu.Unlock()
+		wake(h.changes.check)
+	}
+	h.changes.add(list)
+}
+
+// add notes changes of access.
+func (c *changes) add(list []im.AccessChange) {
+	if len(list) == 0 {
+		return
+	}
+	c.mu.Lock()
+	for _, change := range list {
+		users, there := c.access[change.Conversation]
+		switch {
+		case there && users == nil: // all
+		case change.User == "" || len(users) >= maxChangedUsers:
+			c.access[change.Conversation] = nil
+		default:
+			if users == nil {
+				users = make(map[im.UserID]struct{})
+				c.access[change.Conversation] = users
+			}
+			users[change.User] = struct{}{}
+		}
+	}
+	c.mu.Unlock()
+	wake(c.check)
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// watch ends what time, cut-offs of tokens and erasures end.
+func (h *Hub) watch() {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-ticker.C:
+		case <-h.changes.watch:
+		}
+		h.changes.mu.Lock()
+		is := h.changes.over
+		h.changes.over = over{}
+		h.changes.mu.Unlock()
+		h.look(h.opts.Now(), is)
+	}
+}
+
+// look ends what is over at a time, or by commits.
+func (h *Hub) look(now time.Time, by over) {
+	for _, s := range h.all() {
+		s.mu.Lock()
+		for c := range s.clients {
+			switch {
+			case !c.expiresAt.IsZero() && !now.Before(c.expiresAt):
+				c.kick(ErrTokenExpired)
+			case slices.ContainsFunc(by.cuts, func(cut im.TokenCut) bool { return cut.User == c.actor.User && h.isCut(c.issuedAt, cut.At) }):
+				c.kick(ErrTokenCut)
+			}
+		}
+		if e := s.end; e != nil && (!now.Before(s.dropAt) || e.Message != 0 && slices.Contains(by.erased, e.Message)) {
+			s.drop()
+			for c := range s.clients {
+				if c.reader != nil {
+					c.reader.signal()
+				}
+			}
+		}
+		deleted := s.end == nil && slices.Contains(by.deleted, s.is.Conversation)
+		idle := s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
+		s.mu.Unlock()
+		switch {
+		case deleted:
+			h.end(s, End{Reason: im.StreamDeleted}, 0, im.Actor{})
+		case idle:
+			h.end(s, End{Reason: im.StreamEndedIdle}, linger, im.Actor{})
+		}
+	}
+	h.forget(now)
+}
+
+// isCut reports whether a cut-off invalidates a token, see [events.Hub].
+func (h *Hub) isCut(issued, cut time.Time) bool {
+	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
+}
+
+// forget forgets data streams that ended a while ago, and paces that allow a full burst.
+func (h *Hub) forget(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, s := range h.remembered {
+		s.mu.Lock()
+		keep := now.Sub(s.end.At) < remembered && len(h.remembered)-n <= mostRemembered || len(s.clients) > 0
+		s.mu.Unlock()
+		if !keep {
+			delete(h.streams, s.is.ID)
+			n++
+			continue
+		}
+		break
+	}
+	h.remembered = slices.Delete(h.remembered, 0, n)
+	for user, p := range h.paces {
+		if p.TokensAt(time.Now()) >= float64(p.Burst()) {
+			delete(h.paces, user)
+		}
+	}
+}
+
+// check ends what users lose with a conversation. It asks the store about those whom a
+// commit concerns, in one goroutine for all data streams.
+func (h *Hub) check() {
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-h.changes.check:
+		}
+		h.changes.mu.Lock()
+		all, access, blocked := h.changes.all, h.changes.access, h.changes.blocked
+		h.changes.all, h.changes.access, h.changes.blocked = false, make(map[im.ID]map[im.UserID]struct{}), nil
+		h.changes.mu.Unlock()
+		pause := checkPause
+		for _, s := range h.all() {
+			users, concerned := s.concerned(all, access, blocked)
+			if !concerned {
+				continue
+			}
+			if err := h.recheck(s, users); err != nil {
+				if h.ctx.Err() != nil {
+					return
+				}
+				h.opts.Logger.Error("look up what users of a data stream may do", "error", faults.Text(err))
+				h.changes.add([]im.AccessChange{{Conversation: s.is.Conversation}})
+				pause = checkRetry
+			}
+		}
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// concerned returns the users whom changes may concern, out of those who use the data stream.
+func (s *stream) concerned(all bool, access map[im.ID]map[im.UserID]struct{}, blocked []im.UserID) ([]im.UserID, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.is.Conversation == 0 || s.end != nil && len(s.clients) == 0 {
+		return nil, false
+	}
+	users := s.attachedUsers()
+	if all {
+		return users, true
+	}
+	found := make(map[im.UserID]bool)
+	for _, u := range blocked { // by the other user of a direct conversation, if it is one
+		found[u] = true
+	}
+	for _, id := range []im.ID{s.is.Conversation, s.is.Parent, s.is.Space} {
+		changed, there := access[id]
+		switch {
+		case id == 0 || !there:
+		case changed == nil:
+			return users, true
+		default:
+			for _, u := range users {
+				if _, is := changed[u]; is {
+					found[u] = true
+				}
+			}
+		}
+	}
+	users = slices.DeleteFunc(users, func(u im.UserID) bool { return !found[u] })
+	return users, len(users) > 0
+}
+
+// recheck ends the requests of users who have lost the right to read or push, and the data
+// stream if its owner has lost the conversation.
+func (h *Hub) recheck(s *stream, users []im.UserID) error {
+	ctx, cancel := context.WithTimeout(h.ctx, checkTimeout)
+	defer cancel()
+	ctx = im.WithCaller(ctx, im.Caller{Job: im.DeliveryJob})
+	now, err := h.opts.Domain.StreamUsers(ctx, s.is.Conversation, users)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.enforce(func(user im.UserID) (im.StreamUser, bool) {
+		_, asked := slices.BinarySearch(users, user)
+		return now[user], asked
+	})
+	_, asked := slices.BinarySearch(users, s.is.Owner)
+	over := asked && s.end == nil && !s.is.Outlives(now[s.is.Owner])
+	s.mu.Unlock()
+	if over {
+		h.end(s, End{Reason: im.StreamEndedByOwner}, linger, im.Actor{})
+	}
+	return nil
+}

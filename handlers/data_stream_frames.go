@@ -1,0 +1,285 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/datastreams"
+	"github.com/imapi/imapi/events"
+	"github.com/imapi/imapi/faults"
+	"github.com/imapi/imapi/im"
+)
+
+// firstFrameHeader is the header with the id of the first frame of the binary form, and
+// endedTrailer the trailer with the reason why the answer ended.
+const (
+	firstFrameHeader = "Stream-First-Frame"
+	endedTrailer     = "Stream-Ended"
+)
+
+// streamClient returns who makes a request.
+func streamClient(ctx context.Context) datastreams.Client {
+	p := principal(ctx)
+	return datastreams.Client{Actor: p.Actor, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt}
+}
+
+// ReadDataStream implements GET /v1/streams/{stream}/events.
+func (s *Server) ReadDataStream(ctx context.Context, r api.ReadDataStreamRequestObject) (api.ReadDataStreamResponseObject, error) {
+	hub, id, err := s.dataStream(r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	from, err := readFrom(r.Params)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := hub.Read(ctx, streamClient(ctx), id, from, wantsBinary(ctx))
+	if err != nil {
+		return nil, err
+	}
+	// From here on a cut-off finds the reader. An earlier one may have come after the token
+	// was verified.
+	if err := s.verifier.Recheck(principal(ctx)); err != nil {
+		reader.Close()
+		return nil, err
+	}
+	return reading{ctx: ctx, server: s, reader: reader, binary: wantsBinary(ctx)}, nil
+}
+
+// readFrom reads where a reader begins.
+func readFrom(p api.ReadDataStreamParams) (datastreams.From, error) {
+	if last := value(p.LastEventID, ""); last != "" { // a client without an event may send an empty header
+		n, err := strconv.ParseInt(last, 10, 60)
+		if err != nil || n < 0 {
+			return 0, im.RefuseField(im.Invalid, "invalid_request", "Last-Event-ID", "is not the id of a frame")
+		}
+		return datastreams.From(n + 1), nil
+	}
+	switch from := value(p.From, "oldest"); from {
+	case "oldest":
+		return datastreams.Oldest, nil
+	case "now":
+		return datastreams.Now, nil
+	default:
+		n, err := strconv.ParseInt(from, 10, 60)
+		if err != nil {
+			return 0, im.RefuseField(im.Invalid, "invalid_request", "from", "is not the id of a frame")
+		}
+		return datastreams.From(n), nil
+	}
+}
+
+// reading is the response of a reader. It lasts until the data stream ends.
+type reading struct {
+	ctx    context.Context
+	server *Server
+	reader *datastreams.Reader
+	binary bool
+}
+
+// VisitReadDataStreamResponse writes the headers at once, and then frames.
+func (r reading) VisitReadDataStreamResponse(w http.ResponseWriter) error {
+	if r.binary {
+		h := w.Header()
+		h.Set("Content-Type", octets)
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Accel-Buffering", "no") // nginx would buffer frames
+		h.Set("Trailer", endedTrailer)
+		h.Set(firstFrameHeader, strconv.FormatInt(r.reader.First(), 10))
+		w.WriteHeader(http.StatusOK)
+	} else {
+		beginStream(w)
+	}
+	if headersOnly(r.ctx) {
+		r.reader.Close()
+		return nil
+	}
+	// The server's read timeout is for short requests. A writer that cannot set a deadline
+	// enforces none.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	end, err := r.reader.Serve(r.ctx, events.NewResponseSink(w, r.server.writeTimeout))
+	switch {
+	case end != nil && r.binary:
+		w.Header().Set(endedTrailer, end.Reason.String())
+	case errors.Is(err, datastreams.ErrGap):
+		w.Header().Set(endedTrailer, "gap")
+	case err != nil && r.ctx.Err() == nil:
+		r.server.log.DebugContext(r.ctx, "reader of a data stream ended", "error", faults.Text(err))
+	}
+	return nil
+}
+
+// PushFrames implements POST /v1/streams/{stream}/frames. The request stays open as long as
+// the client pushes.
+func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) (api.PushFramesResponseObject, error) {
+	hub, id, err := s.dataStream(r.Stream)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := hub.Publish(ctx, streamClient(ctx), id, im.UserID(value(r.Params.As, "")))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.verifier.Recheck(principal(ctx)); err != nil { // see ReadDataStream
+		publisher.Close()
+		return nil, err
+	}
+	request, _ := ctx.Value(pushKey{}).(*http.Request)
+	p := &pushing{ctx: ctx, server: s, publisher: publisher, body: request.Body, encoding: datastreams.Binary}
+	switch contentType := request.Header["Content-Type"]; { // one of the three, says the validation
+	case hasMediaType(contentType, "application/json"):
+		p.encoding = datastreams.OneJSON
+	case hasMediaType(contentType, ndjson):
+		p.encoding = datastreams.Lines
+	}
+	return p, nil
+}
+
+const (
+	// frameIdle is how long a request may be silent within a frame.
+	frameIdle = 30 * time.Second
+	// answerTime is how long the rest of a refused request is read: a connection that is
+	// closed while the client sends may lose the answer.
+	answerTime     = 500 * time.Millisecond
+	answerTimeMost = 4 << 20 // bytes
+)
+
+// pushing is a request that pushes frames, which is answered at its end. A goroutine reads
+// the body, so that the request can be answered while the client is silent.
+type pushing struct {
+	ctx       context.Context
+	server    *Server
+	publisher *datastreams.Publisher
+	body      io.Reader
+	encoding  datastreams.Encoding
+	rc        *http.ResponseController
+
+	inFrame bool // of the reading goroutine
+	held    int  // bytes of memory that it holds
+	ended   atomic.Bool
+}
+
+// VisitPushFramesResponse reads and pushes frames until the request ends or the right to push
+// does, and answers.
+func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
+	defer p.publisher.Close()
+	p.rc = http.NewResponseController(w)
+	_ = p.rc.EnableFullDuplex() // HTTP/2 always is
+	read := make(chan error, 1)
+	go func() { read <- p.push() }()
+
+	var err error
+	finished := false
+	select {
+	case err = <-read:
+		finished = true
+	case <-p.publisher.Gone():
+		err = p.publisher.Err()
+	}
+	// In this order: no frame is taken once the answer says how many were.
+	p.publisher.Close()
+	frames, last := p.publisher.Pushed()
+	if err == nil {
+		_ = p.rc.SetReadDeadline(time.Time{}) // passing it would cancel the request
+		return api.PushFrames200JSONResponse(pushed(frames, last)).VisitPushFramesResponse(w)
+	}
+	retryAfterOf(w, err)
+	problem := p.server.problemFor(p.ctx, err)
+	if frames > 0 {
+		problem.Detail += ": " + strconv.FormatInt(frames, 10) + " frames were pushed, the last one has the id " + strconv.FormatInt(last, 10)
+	} else {
+		problem.Detail += ": no frame was pushed"
+	}
+	w.Header().Set("Connection", "close")
+	write(w, problem)
+	_ = p.rc.SetWriteDeadline(time.Now().Add(p.server.writeTimeout))
+	_ = p.rc.Flush() // fails if the client has disconnected
+	p.ended.Store(true)
+	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))
+	if !finished {
+		<-read
+	}
+	_, _ = io.CopyN(io.Discard, p.body, answerTimeMost)
+	return nil
+}
+
+func pushed(frames, last int64) api.PushedFrames {
+	out := api.PushedFrames{Frames: frames}
+	if frames > 0 {
+		out.LastID = &last
+	}
+	return out
+}
+
+// push pushes frames until the end of the body, for which it returns nil.
+func (p *pushing) push() (err error) {
+	defer p.release()
+	defer func() {
+		if v := recover(); v != nil { // the HTTP server recovers from panics of its own goroutines only
+			p.server.log.ErrorContext(p.ctx, "panic while frames are pushed", faults.Panic(v)...)
+			err = faults.Recovered(v)
+		}
+	}()
+	decoder := datastreams.NewDecoder(p, p.encoding, p.server.maxFrameBytes, func(in bool) { p.inFrame = in }, p.take)
+	for {
+		frame, err := decoder.Next()
+		var cut *datastreams.ReadError
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.As(err, &cut) && errors.Is(err, os.ErrDeadlineExceeded):
+			return im.RefuseField(im.Invalid, "malformed_frame", cut.Frame, "is cut off: nothing more has arrived for %d seconds", int(frameIdle.Seconds()))
+		case errors.As(err, &cut), err != nil && !isRefusal(err):
+			return im.Refuse(im.Invalid, "malformed_frame", "the body could not be read to its end")
+		case err != nil:
+			return err
+		}
+		_, err = p.publisher.Push(frame, p.encoding == datastreams.OneJSON)
+		p.release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func isRefusal(err error) bool {
+	_, ok := im.AsError(err)
+	return ok
+}
+
+// Read reads the body. Between frames it may take as long as the data stream lasts.
+func (p *pushing) Read(b []byte) (int, error) {
+	var deadline time.Time
+	if p.inFrame {
+		deadline = time.Now().Add(frameIdle)
+	}
+	_ = p.rc.SetReadDeadline(deadline) // response recorders have no deadlines
+	// In this order: the handler sets ended and then a deadline, which the one above must not
+	// replace.
+	if p.ended.Load() {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return p.body.Read(b)
+}
+
+// take takes memory for a frame from that for bodies.
+func (p *pushing) take(bytes int) error {
+	if !p.server.bodies.reading.take(principal(p.ctx).User, bytes) {
+		return errOverloaded
+	}
+	p.held += bytes
+	return nil
+}
+
+// release returns the memory of a frame.
+func (p *pushing) release() {
+	p.server.bodies.reading.release(principal(p.ctx).User, p.held)
+	p.held = 0
+}

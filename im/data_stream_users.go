@@ -1,0 +1,107 @@
+package im
+
+import "context"
+
+// streamUsersAtATime limits the users of one read, which holds a reader.
+const streamUsersAtATime = 100
+
+// StreamPlace returns the conversation that an actor names for a data stream, and what they
+// may do there. It refuses one that they cannot see.
+func (s *Service) StreamPlace(ctx context.Context, actor Actor, ref ConversationRef) (c Conversation, u StreamUser, err error) {
+	err = s.read(ctx, func(r Reader) error {
+		e, me, err := s.enterAs(r, actor, ref, "")
+		if err == nil {
+			c, u = e.Conversation, streamUser(e, me)
+		}
+		return err
+	})
+	return c, u, err
+}
+
+// StreamUsers returns what each of the users may do in a conversation. Those who cannot see
+// it are missing. Many users take several reads.
+func (s *Service) StreamUsers(ctx context.Context, conversation ID, users []UserID) (map[UserID]StreamUser, error) {
+	all := make(map[UserID]StreamUser, len(users))
+	for len(users) > 0 {
+		part := users[:min(len(users), streamUsersAtATime)]
+		users = users[len(part):]
+		found, err := view(ctx, s, func(r Reader) (map[UserID]StreamUser, error) {
+			found := make(map[UserID]StreamUser, len(part))
+			for _, user := range part {
+				e, me, err := s.enterAs(r, Actor{User: user}, ConversationRef{ID: conversation}, "")
+				if refusal, ok := AsError(err); ok && refusal.Kind == NotFound {
+					continue
+				}
+				if err != nil {
+					return nil, err
+				}
+				found[user] = streamUser(e, me)
+			}
+			return found, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for user, u := range found {
+			all[user] = u
+		}
+	}
+	return all, nil
+}
+
+func streamUser(e Entry, me Access) StreamUser {
+	u := StreamUser{Sees: true, Blocked: e.Blocked, Speak: allowSpeaking(e.Conversation, me, PermissionSend)}
+	if e.Blocked {
+		u.Speak = errBlocked()
+	}
+	return u
+}
+
+// AccessChange says that users may have lost access to a conversation, or the right to send
+// to it.
+type AccessChange struct {
+	// Conversation is the conversation, or the space or parent of those concerned.
+	Conversation ID
+	// User is the only one concerned, "" for all.
+	User UserID
+	// Deleted is set if it was deleted.
+	Deleted bool
+}
+
+// AccessChanges returns what a commit may have taken from users. Nearly always that is
+// nothing. If the commit has a gap, it does not know.
+func AccessChanges(c Commit) []AccessChange {
+	var list []AccessChange
+	for i := range c.Events {
+		e := &c.Events[i]
+		if e.Type.Deletes() {
+			for _, id := range e.Gone {
+				list = append(list, AccessChange{Conversation: id, Deleted: true})
+			}
+			continue
+		}
+		if !e.takesAccess() {
+			continue
+		}
+		for _, id := range unique([]ID{e.Conversation, e.Space, e.Thread}) {
+			if id != 0 {
+				list = append(list, AccessChange{Conversation: id, User: e.User})
+			}
+		}
+	}
+	return list
+}
+
+// takesAccess reports whether what the event says may take access or the right to send from
+// a user: from its User, or from any if it has none.
+func (e *Event) takesAccess() bool {
+	switch e.Type {
+	case MemberRemoved, MemberUpdated, ChannelClosed, ChannelOpened, ChannelUpdated, SpaceUpdated,
+		RoleCreated, RoleUpdated, RoleDeleted:
+		return true
+	case ConversationUpdated:
+		return e.Own == nil
+	default: // about messages, or giving access
+		return false
+	}
+}
