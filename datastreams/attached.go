@@ -14,7 +14,8 @@ type Client struct {
 	IssuedAt, ExpiresAt time.Time
 }
 
-// attached is a request that reads or pushes, as its data stream and the hub know it.
+// attached is a request that reads or pushes, as far as its data stream and the hub need to
+// know.
 type attached struct {
 	stream    *stream
 	actor     im.Actor

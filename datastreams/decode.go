@@ -45,9 +45,9 @@ type Decoder struct {
 const decoderBuffer = 16 << 10
 
 // NewDecoder returns a decoder of frames with at most most bytes. It calls inFrame with true
-// before it reads within a frame, and with false before it waits for the next one. It calls
-// take before it takes more memory for a frame than a connection has anyway, with the bytes
-// by which it grows; the caller gives them back when it has the frame.
+// before it reads within a frame, and with false before it waits for the next one. Before it
+// takes more memory for a frame than a connection has anyway, it calls take with the bytes by
+// which the memory grows; the caller gives them back when it has the frame.
 func NewDecoder(body io.Reader, form Encoding, most int, inFrame func(bool), take func(bytes int) error) *Decoder {
 	return &Decoder{
 		in: bufio.NewReaderSize(body, decoderBuffer), form: form, most: most, line: 2*most + 1024,
@@ -56,8 +56,9 @@ func NewDecoder(body io.Reader, form Encoding, most int, inFrame func(bool), tak
 }
 
 // Next returns the next frame, and io.EOF after the last one. A frame that is malformed, cut
-// off or too large is a refusal that names it by its number. Errors of the body, besides its
-// end, are returned as they are, and as a cut-off frame within one if they are a timeout.
+// off or too large is a refusal that names it by its number. Errors of the body other than
+// its end are returned as they are, except that a timeout within a frame is a frame that is
+// cut off.
 func (d *Decoder) Next() (Payload, error) {
 	switch d.form {
 	case Binary:

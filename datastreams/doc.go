@@ -1,6 +1,6 @@
 // Package datastreams carries frames of data from publishers to readers, through a bounded
-// buffer in memory. Nothing of it is ever stored. The rules, who may read and push, are in
-// package im.
+// buffer in memory. Nothing of it is ever stored. The rules about who may read and push are
+// in package im.
 //
 // The files, from the publisher to the reader:
 //

@@ -59,8 +59,8 @@ type frame struct {
 	id   int64
 	from []byte // the user, as JSON
 	sse  atomic.Pointer[[]byte]
-	// size is what it takes in memory, and guess the part of it that is for the event before
-	// that is encoded. The lock of the stream guards them.
+	// size is the memory that it takes. guess is the part of size that is an estimate for the
+	// event, until that is encoded. The lock of the stream guards them.
 	size, guess int
 }
 
@@ -76,8 +76,8 @@ func (f *frame) event() ([]byte, bool) {
 	return b, true
 }
 
-// eventSize returns about how large the event is: exactly so, or a little more, if no
-// character is escaped.
+// eventSize returns about how large the event is: at least as large as it is if no character
+// is escaped.
 func (f *frame) eventSize() int {
 	size := len(f.body())
 	if f.Form == Bytes {
@@ -112,7 +112,8 @@ func (f *frame) appendEvent() []byte {
 	return append(b, "}\n\n"...)
 }
 
-// appendGap appends the event that frames were lost, up to the one with an id.
+// appendGap appends the event that says how many frames were lost. last is the id of the last
+// of them.
 func appendGap(b []byte, lost, last int64) []byte {
 	b = append(b, "id: "...)
 	b = strconv.AppendInt(b, last, 10)

@@ -148,21 +148,21 @@ func (h *Hub) add(s *stream, actor im.Actor) error {
 
 // notice returns the notice of the state of the data stream. The caller holds mu.
 func (s *stream) notice(actor im.Actor) Notice {
-	n := Notice{Stream: s.is.WithoutLists(), To: s.is.Told(), End: s.end, Actor: actor, At: s.is.CreatedAt}
+	n := Notice{Stream: s.is.WithoutLists(), To: s.is.Recipients(), End: s.end, Actor: actor, At: s.is.CreatedAt}
 	if s.end != nil {
 		n.At = s.end.At
 	}
 	return n
 }
 
-// publish tells the conversation of a data stream, if it has one.
+// publish publishes a notice to the conversation of its data stream, if it has one.
 func (h *Hub) publish(n Notice) {
 	if n.Stream.Conversation != 0 {
 		h.opts.Publish(n)
 	}
 }
 
-// find returns a data stream, also one that has ended and is remembered.
+// find returns a data stream, even one that has ended and is remembered.
 func (h *Hub) find(id im.DataStreamID) (*stream, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -236,7 +236,7 @@ func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef,
 	slices.SortFunc(found, func(a, b *stream) int { return cmp.Compare(a.number, b.number) })
 	for _, s := range found {
 		s.mu.Lock()
-		// An admin is listed what the user of their token may see.
+		// The list of an admin has what the user of their token may see.
 		if s.end == nil && (ref == nil || s.is.AllowView(im.Actor{User: actor.User}, u) == nil) {
 			if len(list) == limit {
 				s.mu.Unlock()
@@ -250,8 +250,8 @@ func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef,
 }
 
 // Change changes the lists of a data stream. It refuses an actor who is neither the owner nor
-// an admin, and a data stream that has ended. Who has lost the right to read or push by it
-// does so before Change returns.
+// an admin, and a data stream that has ended. Users who lose the right to read or push by it
+// have lost it when Change returns.
 func (h *Hub) Change(ctx context.Context, actor im.Actor, id im.DataStreamID, change func(*im.DataStream) error) error {
 	s, err := h.find(id)
 	if err != nil {
@@ -273,9 +273,9 @@ func (h *Hub) Change(ctx context.Context, actor im.Actor, id im.DataStreamID, ch
 	return nil
 }
 
-// enforce ends the requests of those who have lost the right to read or push. user returns
-// what a user may do in the conversation, and false for one who is not concerned. The caller
-// holds mu.
+// enforce ends the requests of those who have lost the right to read or push. The function
+// user returns what a user may do in the conversation, and false for a user who is not
+// affected. The caller holds mu.
 func (s *stream) enforce(user func(im.UserID) (im.StreamUser, bool)) {
 	for c := range s.clients {
 		u, concerned := user(c.actor.User)
@@ -368,7 +368,7 @@ func (h *Hub) Delete(ctx context.Context, actor im.Actor, id im.DataStreamID) er
 	return nil
 }
 
-// end ends a data stream, unless it has ended, and tells its conversation.
+// end ends a data stream, unless it has ended, and publishes that to its conversation.
 func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
 	h.mu.Lock()
 	s.mu.Lock()
@@ -389,7 +389,7 @@ func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
 	}
 }
 
-// all returns the data streams, also those that are remembered.
+// all returns the data streams, including those that are remembered.
 func (h *Hub) all() []*stream {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -419,7 +419,8 @@ func (h *Hub) shrink() {
 	}
 }
 
-// level returns the largest size for which all sizes, cut to it, together are at most total.
+// level returns the largest size such that the sum of all sizes, each cut to it, is at most
+// total.
 func level(sizes []int, total int) int {
 	sizes = slices.Clone(sizes)
 	slices.Sort(sizes)

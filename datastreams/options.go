@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Domain is what a hub asks of the domain.
+// Domain is what a hub needs of the domain; [im.Service] is one.
 type Domain interface {
 	// StreamPlace returns a conversation and what the actor may do there.
 	StreamPlace(ctx context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error)
@@ -24,11 +24,11 @@ type Domain interface {
 type Notice struct {
 	// Stream is the data stream without its lists.
 	Stream im.DataStream
-	// To are the only users who are told, nil for all who can see the conversation.
+	// To are the users who receive it, nil for all who can see the conversation.
 	To []im.UserID
 	// End is how it ended, nil if it has started.
 	End *End
-	// Actor is who did it, zero if nobody.
+	// Actor is who started or ended it, zero if nobody did.
 	Actor im.Actor
 	At    time.Time
 }
@@ -37,7 +37,8 @@ type Notice struct {
 // default that their comments name.
 type Options struct {
 	Domain Domain
-	// Publish tells the conversation of a notice. It must not block. Default: nobody is told.
+	// Publish publishes a notice to its conversation. It must not block. Default: notices are
+	// not published.
 	Publish func(Notice)
 	// Logger is for failures. Default: none.
 	Logger *slog.Logger
@@ -58,7 +59,7 @@ type Options struct {
 	// bytes of memory. Defaults: 4 MiB and 256 MiB. StreamBytes must have room for a frame.
 	StreamBytes, Bytes int
 	// Rate is how many bytes a second a user may push, beyond bursts of four times as many.
-	// A data stream that is pushed to faster waits for its readers. Default: 1 MiB.
+	// Faster pushes to a data stream wait for its readers. Default: 1 MiB.
 	Rate int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends requests
 	// with tokens issued up to that long after it.
@@ -76,15 +77,15 @@ const (
 	// requests 3 s.
 	linger        = 10 * time.Second
 	lingerAtClose = 2 * time.Second
-	// remembered is how long it is known how a data stream ended.
+	// remembered is how long the hub remembers how a data stream ended.
 	remembered = time.Minute
-	// mostRemembered bounds the ended data streams that are known, in all.
+	// mostRemembered bounds the ended data streams that the hub remembers.
 	mostRemembered = 10_000
 	// stuck is how long a write may take before publishers stop waiting for its reader.
 	stuck = 100 * time.Millisecond
 )
 
-// burst is how many seconds of the rate of a user may be pushed at once.
+// burst is how many seconds' worth of their rate a user may push at once.
 const burst = 4
 
 func (o Options) withDefaults() Options {

@@ -20,8 +20,8 @@ type Publisher struct {
 	frames, last int64 // guarded by stream.mu
 }
 
-// Publish opens a publisher. as is the user whom the frames are from if it is not the actor,
-// which needs an admin. The caller must call [Publisher.Close].
+// Publish opens a publisher. as is the user whom the frames are from if that is not the
+// actor; only admins may set it. The caller must call [Publisher.Close].
 //
 // It refuses an unknown data stream, one that has ended, and an actor who may not push.
 func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.UserID) (*Publisher, error) {
@@ -67,8 +67,8 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 // longestPause is the longest that a request with one frame waits for the rate of its user.
 const longestPause = 2 * time.Second
 
-// Push pushes a frame and returns its id. It waits as the rate of the user requires; a
-// request for one frame alone is refused instead if that takes long. Any other error is the
+// Push pushes a frame and returns its id. It waits as the rate of the user requires, but a
+// request with only one frame is refused if the wait would be long. Any other error is the
 // reason for which the publisher was ended.
 func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	if p.pace != nil {

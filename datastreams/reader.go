@@ -83,7 +83,7 @@ func (h *Hub) Read(ctx context.Context, c Client, id im.DataStreamID, from From,
 	return r, nil
 }
 
-// First returns the id of the first frame that the reader will write, if no more are lost.
+// First returns the id of the first frame that the reader will write, unless more are lost.
 func (r *Reader) First() int64 {
 	r.stream.mu.Lock()
 	defer r.stream.mu.Unlock()
@@ -91,7 +91,7 @@ func (r *Reader) First() int64 {
 	return r.next
 }
 
-// from returns the id of the oldest frame that there is for the reader. The caller holds
+// from returns the id of the oldest frame that the reader can still get. The caller holds
 // stream.mu.
 func (r *Reader) from() int64 {
 	if r.late {
@@ -119,7 +119,7 @@ func (r *Reader) stuck(now time.Time) bool {
 // chunkSize is the most bytes that are joined for one write.
 const chunkSize = 64 << 10
 
-// chunks are buffers for joining frames. A reader that waits has none.
+// chunks are buffers for joining frames. A reader has none while it waits.
 var chunks = sync.Pool{New: func() any {
 	b := make([]byte, 0, chunkSize)
 	return &b
@@ -174,7 +174,7 @@ func (r *Reader) Serve(ctx context.Context, sink Sink) (*End, error) {
 	}
 }
 
-// heartbeat writes one if it is due. The binary form has none.
+// heartbeat writes a heartbeat if one is due. The binary form has none.
 func (r *Reader) heartbeat(sink Sink, last int64) error {
 	if r.binary || time.Since(r.written) < r.hub.opts.Heartbeat {
 		if r.binary {
@@ -221,7 +221,7 @@ func (r *Reader) take() (lost, last int64, end *End, err error) {
 	return lost, last, nil, nil
 }
 
-// writeBatch writes the batch, after the event that frames were lost before it.
+// writeBatch writes the batch, after the event for the frames that were lost before it.
 func (r *Reader) writeBatch(sink Sink, lost, last int64) error {
 	p := chunks.Get().(*[]byte)
 	defer chunks.Put(p)

@@ -55,14 +55,14 @@ type stream struct {
 	taken int64
 	// waiting are readers that have taken all frames.
 	waiting []*Reader
-	// paced is until when what was pushed would have taken at the rate of the hub.
+	// paced is when all pushes so far would have ended at the rate of the hub.
 	paced time.Time
 }
 
 // next returns the id of the next frame. The caller holds mu.
 func (s *stream) next() int64 { return s.first + int64(len(s.frames)-s.head) }
 
-// at returns the frame with an id of the buffer. The caller holds mu.
+// at returns the frame of the buffer with an id. The caller holds mu.
 func (s *stream) at(id int64) *frame { return s.frames[s.head+int(id-s.first)] }
 
 // evict drops the oldest frame. The caller holds mu.
@@ -100,9 +100,9 @@ func (s *stream) shrinkTo(size int) {
 	}
 }
 
-// push appends a frame and returns its id. While the buffer has frames that readers have yet
-// to take, and more is pushed than the rate of the hub, it waits for them: a burst then is
-// not lost to readers who keep up. It does not wait for readers who are stuck.
+// push appends a frame and returns its id. If the buffer has frames that readers have yet to
+// take, and pushes exceed the rate of the hub, it waits for the readers, so that those who
+// keep up lose nothing in a burst. It does not wait for readers who are stuck.
 func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	f := &frame{Payload: payload, from: p.from}
 	s.mu.Lock()
@@ -160,8 +160,8 @@ func (s *stream) makeRoom(size int) time.Duration {
 // readerWait is how long a publisher waits for readers before it looks again.
 const readerWait = time.Millisecond
 
-// waitForReaders looks which frames have been taken, and returns how long to wait until the
-// oldest one may be dropped, 0 for now. The caller holds mu.
+// waitForReaders finds out which frames have been taken, and returns how long to wait until
+// the oldest one may be dropped, 0 if it may be dropped now. The caller holds mu.
 func (s *stream) waitForReaders() time.Duration {
 	now := time.Now()
 	s.taken = s.next()

@@ -10,19 +10,19 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// watchInterval is how often data streams are looked at for what time has ended.
+// watchInterval is how often the hub looks for requests and data streams whose time is over.
 const watchInterval = 250 * time.Millisecond
 
-// checkPause is the least time between two looks at what users have lost, and checkRetry
+// checkPause is the least time between two checks of what users have lost, and checkRetry
 // that after a failure of the store.
 const (
 	checkPause = 50 * time.Millisecond
 	checkRetry = 500 * time.Millisecond
-	// checkTimeout bounds a look: later ones wait for it.
+	// checkTimeout bounds a check: later ones wait for it.
 	checkTimeout = 5 * time.Second
 )
 
-// changes are what commits have changed, until it was looked at.
+// changes are the changes of commits that have not been checked yet.
 type changes struct {
 	watch, check chan struct{} // hold a token when there is something to do
 
@@ -114,7 +114,7 @@ func wake(c chan struct{}) {
 	}
 }
 
-// watch ends what time, cut-offs of tokens and erasures end.
+// watch ends requests and data streams by time, by cut-offs of tokens and by erasures.
 func (h *Hub) watch() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -133,7 +133,7 @@ func (h *Hub) watch() {
 	}
 }
 
-// look ends what is over at a time, or by commits.
+// look ends what is over at a time, or because of commits.
 func (h *Hub) look(now time.Time, by over) {
 	for _, s := range h.all() {
 		s.mu.Lock()
@@ -195,8 +195,8 @@ func (h *Hub) forget(now time.Time) {
 	}
 }
 
-// check ends what users lose with a conversation. It asks the store about those whom a
-// commit concerns, in one goroutine for all data streams.
+// check ends the requests of users who lose a conversation. It asks the store about those
+// whom a commit may concern, in one goroutine for all data streams.
 func (h *Hub) check() {
 	for {
 		select {

@@ -116,8 +116,8 @@ func (r reading) VisitReadDataStreamResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// PushFrames implements POST /v1/streams/{stream}/frames. The request stays open as long as
-// the client pushes.
+// PushFrames implements POST /v1/streams/{stream}/frames. The request stays open until the
+// client ends its body.
 func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) (api.PushFramesResponseObject, error) {
 	hub, id, err := s.dataStream(r.Stream)
 	if err != nil {
@@ -183,7 +183,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	case <-p.publisher.Gone():
 		err = p.publisher.Err()
 	}
-	// In this order: no frame is taken once the answer says how many were.
+	// Close comes first: no frame may be taken after the answer says how many were.
 	p.publisher.Close()
 	frames, last := p.publisher.Pushed()
 	if err == nil {
@@ -261,15 +261,15 @@ func (p *pushing) Read(b []byte) (int, error) {
 		deadline = time.Now().Add(frameIdle)
 	}
 	_ = p.rc.SetReadDeadline(deadline) // response recorders have no deadlines
-	// In this order: the handler sets ended and then a deadline, which the one above must not
-	// replace.
+	// This comes after setting the deadline: the handler sets ended and then a deadline,
+	// which the one above must not replace.
 	if p.ended.Load() {
 		return 0, io.ErrUnexpectedEOF
 	}
 	return p.body.Read(b)
 }
 
-// take takes memory for a frame from that for bodies.
+// take takes memory for a frame from the budget for bodies.
 func (p *pushing) take(bytes int) error {
 	if !p.server.bodies.reading.take(principal(p.ctx).User, bytes) {
 		return errOverloaded

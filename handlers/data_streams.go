@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// dataStreams returns the hub of data streams. It refuses if the server has none.
+// dataStreams returns the hub of data streams, or the refusal if the server has none.
 func (s *Server) dataStreams() (*datastreams.Hub, error) {
 	if s.streams == nil {
 		return nil, im.Refuse(im.Forbidden, "streams_off", "this server has no data streams")
@@ -188,7 +188,7 @@ func convertDataStream(v datastreams.View) api.DataStream {
 	return d
 }
 
-// StreamNotice returns the event that tells the conversation of a data stream about it.
+// StreamNotice returns the event about a data stream for its conversation.
 func StreamNotice(n datastreams.Notice) events.Transient {
 	t := events.Transient{
 		Type: events.StreamStarted, At: n.At, Conversation: n.Stream.Conversation, To: n.To,

@@ -307,8 +307,8 @@ func TestTakingTheRightToPush(t *testing.T) {
 	}
 }
 
-// TestMalformedFrames pushes requests that end in a frame that is no good: it is named, and
-// those before it stay.
+// TestMalformedFrames pushes requests that end in a malformed frame: the refusal names it,
+// and the frames before it stay.
 func TestMalformedFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -356,8 +356,8 @@ func TestMalformedFrames(t *testing.T) {
 	}
 }
 
-// TestLosingAConversation takes a conversation of each kind from a reader and a publisher in
-// each way. Both requests end, and not those of others.
+// TestLosingAConversation takes a conversation of each kind from a reader and a publisher, in
+// every way. The requests of both end, and those of others do not.
 func TestLosingAConversation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -483,7 +483,8 @@ func TestLosingAConversation(t *testing.T) {
 	}
 }
 
-// TestOwnerLosesTheConversation ends the data stream, and deleting the conversation does.
+// TestOwnerLosesTheConversation: losing the conversation ends the data streams of an owner,
+// and deleting it does.
 func TestOwnerLosesTheConversation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -543,7 +544,7 @@ func (w *world) adminRequest(method, path, body string) *http.Request {
 	return req
 }
 
-// TestAdminsActAsAnyone makes and pushes to data streams as other users.
+// TestAdminsActAsAnyone starts data streams and pushes to them as other users.
 func TestAdminsActAsAnyone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -727,9 +728,9 @@ func TestErasingTheFinalMessage(t *testing.T) {
 	}
 }
 
-// TestConversationIsToldOfDataStreams tells those who may read a data stream that it has
-// started and ended, the latter after its final message.
-func TestConversationIsToldOfDataStreams(t *testing.T) {
+// TestEventsAboutDataStreams: those who may read a data stream receive an event when
+// it starts and one when it ends, after its final message.
+func TestEventsAboutDataStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	group := w.group("alice", "bob", "carol")

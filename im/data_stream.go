@@ -11,8 +11,8 @@ import (
 )
 
 // This file has the rules of data streams. A data stream carries frames from publishers to
-// readers, in memory alone; the package datastreams runs them. Its rules are here, because
-// they follow from conversations.
+// readers, and is held in memory only; the package datastreams runs it. The rules are here
+// because they depend on conversations.
 
 // The bounds of a data stream.
 const (
@@ -91,7 +91,7 @@ func (r StreamEndReason) String() string { return streamEndReasons[r] }
 
 // DataStreamDraft is a data stream to be started.
 type DataStreamDraft struct {
-	// Owner is the owner if it is not the actor, which needs an admin.
+	// Owner is the owner if that is not the actor; only admins may set it.
 	Owner UserID
 	// Conversation is the conversation that it is in, nil for none.
 	Conversation *ConversationRef
@@ -178,7 +178,7 @@ func (d *DataStream) Readers() []UserID { return slices.Sorted(maps.Keys(d.reade
 // Publishers returns the users with the right to push besides the owner, sorted.
 func (d *DataStream) Publishers() []UserID { return slices.Sorted(maps.Keys(d.publishers)) }
 
-// PutPublisher gives a user the right to push. It refuses one too many.
+// PutPublisher gives a user the right to push. It refuses if there are too many publishers.
 func (d *DataStream) PutPublisher(user UserID) error {
 	return putListed(d.publishers, user, "publishers", MaxStreamPublishers)
 }
@@ -186,7 +186,8 @@ func (d *DataStream) PutPublisher(user UserID) error {
 // DeletePublisher takes the right to push from a user.
 func (d *DataStream) DeletePublisher(user UserID) { delete(d.publishers, user) }
 
-// PutReader lists a reader. It refuses one too many, and a data stream without a list.
+// PutReader lists a reader. It refuses if there are too many readers, and a data stream
+// without a list.
 func (d *DataStream) PutReader(user UserID) error {
 	if err := d.listsReaders(); err != nil {
 		return err
@@ -283,7 +284,8 @@ func (d *DataStream) AllowPush(actor Actor, u StreamUser) error {
 	return d.AllowMorePushes(actor, u)
 }
 
-// AllowMorePushes is AllowPush for an actor who is pushing, and so knows of the data stream.
+// AllowMorePushes is AllowPush for an actor who is pushing already, and so knows of the data
+// stream.
 func (d *DataStream) AllowMorePushes(actor Actor, u StreamUser) error {
 	if actor.Admin {
 		return nil
@@ -312,15 +314,15 @@ func (d *DataStream) AllowManage(actor Actor, u StreamUser) error {
 	return Refuse(Forbidden, "not_stream_owner", "only the owner of a data stream may do this")
 }
 
-// Outlives reports whether the data stream goes on when this is what its owner may do in the
+// Outlives reports whether the data stream goes on if its owner may do this in the
 // conversation.
 func (d *DataStream) Outlives(owner StreamUser) bool {
 	return d.Conversation == 0 || owner.Sees && !owner.Blocked
 }
 
-// Told returns the only users who are told that the data stream has started or ended, nil
-// for all who can see the conversation.
-func (d *DataStream) Told() []UserID {
+// Recipients returns the users to whom the start and end of the data stream are published;
+// nil stands for all who can see the conversation.
+func (d *DataStream) Recipients() []UserID {
 	if d.Access != StreamForListed {
 		return nil
 	}

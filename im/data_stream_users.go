@@ -62,14 +62,14 @@ func streamUser(e Entry, me Access) StreamUser {
 type AccessChange struct {
 	// Conversation is the conversation, or the space or parent of those concerned.
 	Conversation ID
-	// User is the only one concerned, "" for all.
+	// User is the user concerned, "" for all.
 	User UserID
 	// Deleted is set if it was deleted.
 	Deleted bool
 }
 
-// AccessChanges returns what a commit may have taken from users. Nearly always that is
-// nothing. If the commit has a gap, it does not know.
+// AccessChanges returns the access that a commit may have taken from users, which is nearly
+// always none. It does not know about the gap of a commit that has one.
 func AccessChanges(c Commit) []AccessChange {
 	var list []AccessChange
 	for i := range c.Events {
@@ -92,8 +92,8 @@ func AccessChanges(c Commit) []AccessChange {
 	return list
 }
 
-// takesAccess reports whether what the event says may take access or the right to send from
-// a user: from its User, or from any if it has none.
+// takesAccess reports whether the change in the event may take access or the right to send
+// from its User, or from any user if it has none.
 func (e *Event) takesAccess() bool {
 	switch e.Type {
 	case MemberRemoved, MemberUpdated, ChannelClosed, ChannelOpened, ChannelUpdated, SpaceUpdated,

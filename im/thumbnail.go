@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// ThumbnailState is how far the thumbnail of an attachment is.
+// ThumbnailState says whether the thumbnail of an attachment is waiting, made, or cannot be
+// made.
 type ThumbnailState uint8
 
-// The states of thumbnails. They are stored. What is no picture has no thumbnail and no
-// state.
+// The states of thumbnails. Their numbers are stored. An attachment that is not a picture has
+// no thumbnail and no state.
 const (
 	// ThumbnailWaiting: it is to be made.
 	ThumbnailWaiting ThumbnailState = 1
@@ -26,7 +27,7 @@ type Thumbnail struct {
 	Attachment ID
 	Uploader   UserID // of the attachment
 	State      ThumbnailState
-	// Tries is how often making it was begun.
+	// Tries is how many attempts to make it were begun.
 	Tries int
 	// ID is that of the blob, Slot that of its key, which seals Info, too.
 	ID   ID
@@ -47,15 +48,15 @@ func (a Attachment) isPicture() bool {
 	return slices.Contains(pictures, a.Info.Type) && a.Size <= maxPictureBytes
 }
 
-// maxTries is how often making a thumbnail is begun. If the server stops meanwhile, or the
-// process that makes it does, that may be the fault of the picture.
+// maxTries is how many attempts to make a thumbnail are begun. If the server or the process
+// that makes thumbnails dies meanwhile, the picture may be the cause.
 const maxTries = 3
 
 // A ThumbnailMaker makes thumbnails.
 type ThumbnailMaker interface {
 	// Thumbnail makes a thumbnail of a picture of size bytes, of which it reads as much as it
-	// needs. It returns [ErrNoThumbnail] if there can be none. After another error that is
-	// not one of reading the file it may be tried again.
+	// needs. It returns [ErrNoThumbnail] if none can be made. After any other error, except
+	// one of reading the file, it may be tried again.
 	Thumbnail(ctx context.Context, file io.Reader, size int64) (MadeThumbnail, error)
 }
 

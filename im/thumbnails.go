@@ -12,11 +12,11 @@ import (
 // ErrNoThumbnail means that no thumbnail can be made of a file.
 var ErrNoThumbnail = errors.New("no thumbnail can be made of the file")
 
-// ErrThumbnailLost means that making a thumbnail ended before its end, which may be the
-// picture's doing.
+// ErrThumbnailLost means that making a thumbnail was cut short, perhaps because of the
+// picture.
 var ErrThumbnailLost = errors.New("making the thumbnail was ended")
 
-// UseThumbnails sets what makes thumbnails. Without it there are none. It must be called
+// UseThumbnails sets the maker of thumbnails. Without one there are none. It must be called
 // before the first upload.
 func (s *Service) UseThumbnails(m ThumbnailMaker) {
 	s.attachments.maker, s.attachments.wake = m, make(chan struct{}, 1)
@@ -33,8 +33,7 @@ func (a *attachments) wakeMaker() {
 	}
 }
 
-// wantThumbnail notes that a thumbnail of a new attachment is to be made, if there can be
-// one.
+// wantThumbnail stores that a thumbnail of a new attachment is waiting, if one can be made.
 func (s *Service) wantThumbnail(tx Tx, a Attachment) error {
 	if s.attachments.maker == nil || !a.isPicture() {
 		return nil
@@ -43,11 +42,10 @@ func (s *Service) wantThumbnail(tx Tx, a Attachment) error {
 }
 
 // MakeThumbnails makes the thumbnails that are waiting, one after another and with uploaders
-// taking turns, and calls done with the state of each and how long it took. Nothing is in
-// memory but the one that is made, and what is waiting survives a restart. A thumbnail that
-// cannot be made is noted as failed and not tried again. MakeThumbnails returns an error of
-// the store, of its files, or of the maker if that does not work at all; the thumbnail then
-// still waits.
+// taking turns, and calls done with the state of each and how long it took. It holds only one
+// of them in memory, and those that are waiting survive a restart. A thumbnail that cannot be
+// made is marked as failed and not tried again. MakeThumbnails returns an error of the store,
+// of the files, or of a maker that does not work at all; the thumbnail then keeps waiting.
 func (s *Service) MakeThumbnails(ctx context.Context, done func(ThumbnailState, time.Duration)) error {
 	ctx = asJob(ctx, "thumbnails")
 	for past := UserID(""); ; {
@@ -69,10 +67,10 @@ func (s *Service) MakeThumbnails(ctx context.Context, done func(ThumbnailState, 
 	}
 }
 
-// beginThumbnail returns the thumbnail to be made next and counts the try. If there were too
-// many, the thumbnail becomes a failed one instead.
+// beginThumbnail returns the thumbnail to be made next and counts the attempt. If there were
+// too many, it marks the thumbnail as failed instead.
 func (s *Service) beginThumbnail(ctx context.Context, past UserID) (t Thumbnail, found bool, err error) {
-	// Looking first keeps an idle job from writing.
+	// This read keeps an idle job from writing.
 	_, found, err = maybe(view(ctx, s, func(r Reader) (Thumbnail, error) { return r.NextThumbnail(past) }))
 	if err != nil || !found {
 		return t, false, err

@@ -62,7 +62,7 @@ func newGallery(t *testing.T) *gallery {
 	return g
 }
 
-// use gives a service the files and the maker of the gallery.
+// use makes a service use the files and the maker of the gallery.
 func (g *gallery) use(s *im.Service) {
 	dir, err := blobs.OpenDir(g.dir)
 	g.must(err)
@@ -87,7 +87,7 @@ func (g *gallery) upload(user im.UserID, file []byte) im.Attachment {
 	return a
 }
 
-// make makes what is waiting and returns the states.
+// make makes the waiting thumbnails and returns their states.
 func (g *gallery) make() (states []im.ThumbnailState) {
 	g.Helper()
 	g.must(g.MakeThumbnails(g.ctx, func(s im.ThumbnailState, _ time.Duration) { states = append(states, s) }))
@@ -154,7 +154,7 @@ func TestThumbnail(t *testing.T) {
 	g.want("bob", a, unknownFile)
 }
 
-// What is waiting is made after a restart.
+// Waiting thumbnails are made after a restart.
 func TestThumbnailsSurviveARestart(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 640, 480))
@@ -164,7 +164,7 @@ func TestThumbnailsSurviveARestart(t *testing.T) {
 	g.want("alice", a, "ok")
 }
 
-// A picture at which the maker dies is tried three times and no more, also across restarts.
+// A picture at which the maker dies is tried three times and no more, even across restarts.
 func TestThumbnailIsNotTriedForEver(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))
@@ -178,7 +178,8 @@ func TestThumbnailIsNotTriedForEver(t *testing.T) {
 	g.equal("a second run", len(g.make()), 0)
 }
 
-// When no thumbnails can be made at all, or the server is stopped, no try counts.
+// When no thumbnails can be made at all, or the server is stopped, the attempt does not
+// count.
 func TestThumbnailWaitsForTheMaker(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))
@@ -270,7 +271,7 @@ func TestSweepLeavesThumbnails(t *testing.T) {
 	g.want("alice", a, "ok")
 }
 
-// Only pictures of a size that is made wait.
+// Only pictures that are not too large wait for a thumbnail.
 func TestLargeFilesHaveNoThumbnail(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", []byte(strings.Repeat("text ", 100)))

@@ -19,11 +19,11 @@ type ThumbnailMaker interface {
 
 var _ ThumbnailMaker = (*im.Service)(nil)
 
-// thumbnailRetry is when thumbnails that could not be made are tried again.
+// thumbnailRetry is how long after an error it tries again.
 const thumbnailRetry = 30 * time.Second
 
-// Thumbnails makes thumbnails of uploaded pictures, off the path of requests. What is
-// waiting is in the store, so it is found again after a restart.
+// Thumbnails makes thumbnails of uploaded pictures outside of requests. Those that wait are
+// in the store, so they are found again after a restart.
 type Thumbnails struct {
 	maker ThumbnailMaker
 	log   *slog.Logger

@@ -12,7 +12,7 @@ import (
 	"github.com/imapi/imapi/retention"
 )
 
-// maker counts its calls and fails if it is told to.
+// maker counts its calls and returns an error if one is set.
 type maker struct {
 	calls int
 	fails error
@@ -47,7 +47,7 @@ func TestThumbnailsAreMadeAtOnceAndWhenTheyAreWaiting(t *testing.T) {
 				want("at the start", 1)
 				m.wake <- struct{}{}
 				want("when one is waiting", 2)
-				time.Sleep(31 * time.Second) // the bubble's clock, not ours
+				time.Sleep(31 * time.Second)
 				want("after a while", 3)
 				cancel()
 				<-ended

@@ -96,8 +96,8 @@ func (t *tx) UpdateThumbnail(thumb im.Thumbnail) error {
 	return t.must(updateThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries, int64(thumb.ID), int64(thumb.Slot), thumb.Size, sealed) //nolint:gosec // slots are below 2^63
 }
 
-// eraseThumbnailBlobs dooms the keys of the thumbnails of attachments, but for one of them,
-// and notes their blobs as dead.
+// eraseThumbnailBlobs dooms the keys of the thumbnails of attachments, except one of them,
+// and records their blobs as dead.
 func (t *tx) eraseThumbnailBlobs(attachments []int64, except im.ID) error {
 	list, err := json.Marshal(attachments)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// waiting notes that the thumbnail of an attachment is to be made.
+// waiting stores a waiting thumbnail of an attachment.
 func (w *world) waiting(a im.Attachment) im.Thumbnail {
 	w.Helper()
 	t := im.Thumbnail{Attachment: a.ID, Uploader: a.Uploader, State: im.ThumbnailWaiting}
@@ -15,7 +15,7 @@ func (w *world) waiting(a im.Attachment) im.Thumbnail {
 	return t
 }
 
-// make gives a thumbnail a blob.
+// makeThumbnail gives a thumbnail a blob.
 func (w *world) makeThumbnail(t im.Thumbnail) im.Thumbnail {
 	w.Helper()
 	slot, _, err := w.store.NextBlobKey()
@@ -158,8 +158,8 @@ func testThumbnailTurns(w *world) {
 	w.equal("after a stranger", w.next("mallory"), im.ID(0))
 }
 
-// testThumbnailsErased checks that a thumbnail is erased with its attachment, however that
-// goes.
+// testThumbnailsErased checks that a thumbnail is erased with its attachment: by itself, or
+// with its last message, be that erased or trimmed.
 func testThumbnailsErased(w *world) {
 	group := w.group(im.HistoryAll, "alice", "bob")
 	var made []im.Thumbnail
