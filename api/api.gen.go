@@ -707,9 +707,10 @@ type DataStreamEnd struct {
 	// MessageID The id of its final message; null if there is none.
 	MessageID *string `json:"message_id"`
 
-	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	// Reason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+	// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+	// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+	// `server`: the server stopped.
 	Reason StreamEndReason `json:"reason"`
 }
 
@@ -906,9 +907,10 @@ type Event struct {
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 
-	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	// Reason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+	// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+	// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+	// `server`: the server stopped.
 	Reason *StreamEndReason `json:"reason,omitempty"`
 
 	// Role A higher role has all permissions of a lower one.
@@ -2609,9 +2611,10 @@ type SpaceSettingsPatch struct {
 // listed, or anyone who knows its id.
 type StreamAccess string
 
-// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+// `server`: the server stopped.
 type StreamEndReason string
 
 // TextBody The body of a `text`.
@@ -3172,8 +3175,8 @@ type ListDataStreamsParams struct {
 
 // ReadDataStreamParams defines parameters for ReadDataStream.
 type ReadDataStreamParams struct {
-	// From Where to begin: the id of the first frame, `oldest` for the oldest one of the
-	// buffer, or `now` for new ones alone.
+	// From Where to begin: the id of a frame, `oldest` for the oldest one in the buffer, or
+	// `now` for new ones only.
 	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
 
 	// Ticket Instead of a token.

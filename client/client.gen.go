@@ -708,9 +708,10 @@ type DataStreamEnd struct {
 	// MessageID The id of its final message; null if there is none.
 	MessageID *string `json:"message_id"`
 
-	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	// Reason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+	// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+	// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+	// `server`: the server stopped.
 	Reason StreamEndReason `json:"reason"`
 }
 
@@ -907,9 +908,10 @@ type Event struct {
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 
-	// Reason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-	// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-	// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+	// Reason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+	// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+	// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+	// `server`: the server stopped.
 	Reason *StreamEndReason `json:"reason,omitempty"`
 
 	// Role A higher role has all permissions of a lower one.
@@ -1912,10 +1914,10 @@ type Problem struct {
 // | `storage_full` | 507 | the disk is full |
 type ProblemCode string
 
-// PushFrame A frame to push, with one of `text`, `json` and `base64`. Readers of the event
-// stream receive it in the same form; frames that were pushed in the binary form
-// have `base64` there. Readers of the binary form receive bytes: those of the text
-// in UTF-8, of the JSON value as it was written, or those that were encoded.
+// PushFrame A frame to push, with one of `text`, `json` and `base64`. Readers of Server-Sent
+// Events receive it in the same form, and with `base64` if it was pushed in the binary
+// form. Readers of the binary form receive bytes: the text in UTF-8, the JSON value as
+// it was written, or the decoded bytes.
 type PushFrame struct {
 	// Base64 Bytes in base64, with padding.
 	Base64 []byte `json:"base64,omitempty"`
@@ -2631,9 +2633,10 @@ type SpaceSettingsPatch struct {
 // listed, or anyone who knows its id.
 type StreamAccess string
 
-// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or lost the conversation;
-// `idle`: there was no frame for `idle_seconds`; `message`: with a final message;
-// `deleted`: it was deleted, or its conversation was; `server`: the server stopped.
+// StreamEndReason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+// `server`: the server stopped.
 type StreamEndReason string
 
 // TextBody The body of a `text`.
@@ -3744,8 +3747,8 @@ type EndDataStreamParams struct {
 
 // ReadDataStreamParams defines parameters for ReadDataStream.
 type ReadDataStreamParams struct {
-	// From Where to begin: the id of the first frame, `oldest` for the oldest one of the
-	// buffer, or `now` for new ones alone.
+	// From Where to begin: the id of a frame, `oldest` for the oldest one in the buffer, or
+	// `now` for new ones only.
 	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
 
 	// Ticket Instead of a token.
@@ -4925,7 +4928,7 @@ type ClientInterface interface {
 	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
 	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
 	// reading data streams, for this user and device, until it expires (after 1 h by
-	// default, never after the token). An `EventSource` gives up at 401: get a new
+	// default, never after the token). An `EventSource` gives up after a 401: get a new
 	// ticket then, and resume with `cursor`.
 	//
 	// Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
@@ -5449,8 +5452,8 @@ type ClientInterface interface {
 
 	// ListDataStreams List running data streams
 	//
-	// With `conversation_id` the running data streams of a conversation that you may
-	// read or push to, otherwise those that you own. Oldest first.
+	// With `conversation_id`, lists the running data streams of that conversation that you
+	// may read or push to; without, those that you own. The oldest come first.
 	//
 	// Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
 	ListDataStreams(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5459,17 +5462,18 @@ type ClientInterface interface {
 	//
 	// A data stream carries frames of data from its publishers to its readers, through a
 	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-	// free of one, and you are its owner. In a conversation this requires the permission
-	// `send`, and those who may read it receive the event `stream.started`.
+	// outside of any, and you are its owner. In a conversation this requires the
+	// permission `send`, and those who may read it receive the event `stream.started`.
 	//
-	// `access` says who may read: `members`, who can see the conversation; `listed`, the
-	// users in `readers`, who must also be able to see the conversation if there is one;
-	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-	// push. `publishers` may push, in a conversation as long as they may send there.
+	// `access` says who may read: with `members`, all who can see the conversation; with
+	// `listed`, the users in `readers`, who must also be able to see the conversation if
+	// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+	// The owner may read and push. The `publishers` may push; in a conversation only as
+	// long as they may send there.
 	//
-	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-	// owner loses the conversation, and with the server. A user may have 32 running data
-	// streams. More are 429 `too_many_streams`.
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+	// can no longer see the conversation or is blocked in it, and when the server stops. A
+	// user may have 32 running data streams. More are 429 `too_many_streams`.
 	//
 	// With the scope `admin`, `as` names the owner.
 	//
@@ -5482,17 +5486,18 @@ type ClientInterface interface {
 	//
 	// A data stream carries frames of data from its publishers to its readers, through a
 	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-	// free of one, and you are its owner. In a conversation this requires the permission
-	// `send`, and those who may read it receive the event `stream.started`.
+	// outside of any, and you are its owner. In a conversation this requires the
+	// permission `send`, and those who may read it receive the event `stream.started`.
 	//
-	// `access` says who may read: `members`, who can see the conversation; `listed`, the
-	// users in `readers`, who must also be able to see the conversation if there is one;
-	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-	// push. `publishers` may push, in a conversation as long as they may send there.
+	// `access` says who may read: with `members`, all who can see the conversation; with
+	// `listed`, the users in `readers`, who must also be able to see the conversation if
+	// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+	// The owner may read and push. The `publishers` may push; in a conversation only as
+	// long as they may send there.
 	//
-	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-	// owner loses the conversation, and with the server. A user may have 32 running data
-	// streams. More are 429 `too_many_streams`.
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+	// can no longer see the conversation or is blocked in it, and when the server stops. A
+	// user may have 32 running data streams. More are 429 `too_many_streams`.
 	//
 	// With the scope `admin`, `as` names the owner.
 	//
@@ -5504,7 +5509,7 @@ type ClientInterface interface {
 	// DeleteDataStream Delete a data stream
 	//
 	// Ends it with the reason `deleted` and drops its buffer at once: readers who are
-	// behind do not receive the rest. For its owner and the scope `admin`. It is no
+	// behind do not receive the rest. For its owner and the scope `admin`. It is not an
 	// error if the data stream has ended.
 	//
 	// Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
@@ -5512,8 +5517,8 @@ type ClientInterface interface {
 
 	// GetDataStream Get a data stream
 	//
-	// For its owner, readers and publishers, and for the scope `admin`. A data stream
-	// that has ended is shown, with `ended`, for a minute.
+	// For its owner, readers and publishers, and for the scope `admin`. A data stream can
+	// still be got for a minute after it has ended, with `ended` set.
 	//
 	// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
 	GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5521,16 +5526,16 @@ type ClientInterface interface {
 	// EndDataStreamWithBody End a data stream
 	//
 	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-	// one, it is sent to the conversation as the owner, by the rules of sending, and the
-	// reason is `message`; `stream.ended` names it. If the message is refused, the data
-	// stream goes on. Readers who are connected receive the frames that are left, then
-	// `stream.ended`, and the buffer is dropped.
+	// one, the message is sent to the conversation in the owner's name, by the rules of
+	// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+	// refused, the data stream goes on. Readers who are connected receive the frames that
+	// are left, then `stream.ended`, and the buffer is dropped.
 	//
-	// A message without a `client_id` gets one that is derived from the data stream. So
-	// a repetition sends nothing twice: for a minute it is answered like the first
-	// request, with 409 `client_id_reused` for another message. A message for a data
-	// stream that has ended without one is 410 `stream_ended`: send it to the
-	// conversation.
+	// A message without a `client_id` gets one that is derived from the data stream, so
+	// that a repetition sends nothing twice: for a minute it is answered like the first
+	// request, or with 409 `client_id_reused` if the message is another. If the data
+	// stream has ended without a message, a request with one is refused with 410
+	// `stream_ended`: send it to the conversation.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5540,16 +5545,16 @@ type ClientInterface interface {
 	// EndDataStream End a data stream
 	//
 	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-	// one, it is sent to the conversation as the owner, by the rules of sending, and the
-	// reason is `message`; `stream.ended` names it. If the message is refused, the data
-	// stream goes on. Readers who are connected receive the frames that are left, then
-	// `stream.ended`, and the buffer is dropped.
+	// one, the message is sent to the conversation in the owner's name, by the rules of
+	// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+	// refused, the data stream goes on. Readers who are connected receive the frames that
+	// are left, then `stream.ended`, and the buffer is dropped.
 	//
-	// A message without a `client_id` gets one that is derived from the data stream. So
-	// a repetition sends nothing twice: for a minute it is answered like the first
-	// request, with 409 `client_id_reused` for another message. A message for a data
-	// stream that has ended without one is 410 `stream_ended`: send it to the
-	// conversation.
+	// A message without a `client_id` gets one that is derived from the data stream, so
+	// that a repetition sends nothing twice: for a minute it is answered like the first
+	// request, or with 409 `client_id_reused` if the message is another. If the data
+	// stream has ended without a message, a request with one is refused with 410
+	// `stream_ended`: send it to the conversation.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5558,8 +5563,8 @@ type ClientInterface interface {
 
 	// ReadDataStream Read a data stream
 	//
-	// The frames in the order of their ids, as Server-Sent Events: first those of the
-	// buffer, then new ones. The answer ends with the data stream.
+	// Returns the frames in the order of their ids, as Server-Sent Events: first those in
+	// the buffer, then new ones. The answer ends when the data stream does.
 	//
 	// - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
 	// - `stream.gap` says how many frames were lost before the next one, because this
@@ -5567,31 +5572,32 @@ type ClientInterface interface {
 	// - `stream.ended` is the last event, a StreamEnded
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
-	// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
-	// s without a frame a comment and an `id:` are sent, without an empty line.
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
+	// From a minute after the end of the data stream this is 404, which stops an
+	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
+	// an empty line.
 	//
-	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
-	// has ended, readers who are connected receive what is left of it within 10 s.
-	// Others receive `stream.ended` alone.
+	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
+	// ended, readers who are connected receive what is left of it within 10 s. Others
+	// receive only `stream.ended`.
 	//
-	// With `Accept: application/octet-stream` the answer is frames alone, each as the
-	// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
-	// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
-	// of this form who is too slow is disconnected rather than given a gap, and so sees
-	// by the header what was lost. The trailer `Stream-Ended` is the reason why the
-	// answer ended: that of the data stream, or `gap`.
+	// With `Accept: application/octet-stream` the answer consists of frames only, each as
+	// the length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+	// header `Stream-First-Frame` has the id of the first one; ids rise by one. This form
+	// has no gaps: a reader who is too slow is disconnected, and the header of the next
+	// answer shows what was lost. The trailer `Stream-Ended` is the reason why the answer
+	// ended: that of the data stream, or `gap`.
 	//
-	// The answer ends within a second when you lose the right to read, when your token
-	// or ticket expires, or is cut off.
+	// The answer ends within a second after you lose the right to read, or your token or
+	// ticket expires or is cut off.
 	//
 	// Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
 	ReadDataStream(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PushFramesWithBody Push frames
 	//
-	// One frame, or any number over one request body that stays open: each is delivered
-	// as it arrives. The form depends on `Content-Type`:
+	// Pushes one frame, or any number of them in one request body that stays open: each is
+	// delivered as it arrives. The form depends on `Content-Type`:
 	//
 	// - `application/json`: one frame, a PushFrame
 	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -5599,19 +5605,19 @@ type ClientInterface interface {
 	//   big-endian), its `dtype` (1 byte) and its body
 	//
 	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-	// KiB. The answer says how many frames were pushed and the id of the last one. So
-	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-	// `frames/` and its number in the request, counted from 1.
+	// KiB. The answer has the number of frames that were pushed and the id of the last
+	// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+	// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+	// is `frames/` and its number in the request, counted from 1.
 	//
 	// The request ends with 403 when you lose the right to push, 401 when your token
-	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-	// limit but that of the data stream.
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+	// more of a frame arrives for 30 s, the request is refused with 400. Between two
+	// frames the only time limit is `idle_seconds` of the data stream.
 	//
-	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-	// is read no faster. With the scope `admin` there is no such limit, and `as` names
-	// the user whom the frames are from: that user needs no right to push.
+	// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+	// read no faster. With the scope `admin` there is no such limit, and `as` names the
+	// user whom the frames are from: that user needs no right to push.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5620,8 +5626,8 @@ type ClientInterface interface {
 
 	// PushFrames Push frames
 	//
-	// One frame, or any number over one request body that stays open: each is delivered
-	// as it arrives. The form depends on `Content-Type`:
+	// Pushes one frame, or any number of them in one request body that stays open: each is
+	// delivered as it arrives. The form depends on `Content-Type`:
 	//
 	// - `application/json`: one frame, a PushFrame
 	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -5629,19 +5635,19 @@ type ClientInterface interface {
 	//   big-endian), its `dtype` (1 byte) and its body
 	//
 	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-	// KiB. The answer says how many frames were pushed and the id of the last one. So
-	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-	// `frames/` and its number in the request, counted from 1.
+	// KiB. The answer has the number of frames that were pushed and the id of the last
+	// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+	// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+	// is `frames/` and its number in the request, counted from 1.
 	//
 	// The request ends with 403 when you lose the right to push, 401 when your token
-	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-	// limit but that of the data stream.
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+	// more of a frame arrives for 30 s, the request is refused with 400. Between two
+	// frames the only time limit is `idle_seconds` of the data stream.
 	//
-	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-	// is read no faster. With the scope `admin` there is no such limit, and `as` names
-	// the user whom the frames are from: that user needs no right to push.
+	// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+	// read no faster. With the scope `admin` there is no such limit, and `as` names the
+	// user whom the frames are from: that user needs no right to push.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5650,9 +5656,9 @@ type ClientInterface interface {
 
 	// DeletePublisher Take the right to push from a user
 	//
-	// For the owner and the scope `admin`. No frame of the user is taken once this is
-	// answered, and a request that they push with ends with 403 `not_publisher`. Frames
-	// that were pushed stay. It is no error if the user is not a publisher. The owner
+	// For the owner and the scope `admin`. No frame of the user is accepted after the
+	// answer, and requests in which they are pushing end with 403 `not_publisher`. Frames
+	// that were pushed stay. It is not an error if the user is not a publisher. The owner
 	// keeps the right.
 	//
 	// Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
@@ -5669,8 +5675,8 @@ type ClientInterface interface {
 	// DeleteReader Take the right to read from a user
 	//
 	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
-	// What the user reads it with ends at once. It is no error if the user is not
-	// listed. The owner keeps the right.
+	// Requests in which the user is reading it end at once. It is not an error if the user
+	// is not listed. The owner keeps the right.
 	//
 	// Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
 	DeleteReader(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6971,7 +6977,7 @@ func (c *API) GetEventLog(ctx context.Context, params *GetEventLogParams, reqEdi
 // A browser's `EventSource` cannot send headers and reconnects to the same URL: give
 // it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
 // reading data streams, for this user and device, until it expires (after 1 h by
-// default, never after the token). An `EventSource` gives up at 401: get a new
+// default, never after the token). An `EventSource` gives up after a 401: get a new
 // ticket then, and resume with `cursor`.
 //
 // Corresponds with POST /v1/events/tickets (the `CreateTicket` operationId).
@@ -8025,8 +8031,8 @@ func (c *API) GrantRole(ctx context.Context, space SpaceID, role RoleID, user Us
 
 // ListDataStreams List running data streams
 //
-// With `conversation_id` the running data streams of a conversation that you may
-// read or push to, otherwise those that you own. Oldest first.
+// With `conversation_id`, lists the running data streams of that conversation that you
+// may read or push to; without, those that you own. The oldest come first.
 //
 // Corresponds with GET /v1/streams (the `ListDataStreams` operationId).
 func (c *API) ListDataStreams(ctx context.Context, params *ListDataStreamsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8045,17 +8051,18 @@ func (c *API) ListDataStreams(ctx context.Context, params *ListDataStreamsParams
 //
 // A data stream carries frames of data from its publishers to its readers, through a
 // bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-// free of one, and you are its owner. In a conversation this requires the permission
-// `send`, and those who may read it receive the event `stream.started`.
+// outside of any, and you are its owner. In a conversation this requires the
+// permission `send`, and those who may read it receive the event `stream.started`.
 //
-// `access` says who may read: `members`, who can see the conversation; `listed`, the
-// users in `readers`, who must also be able to see the conversation if there is one;
-// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-// push. `publishers` may push, in a conversation as long as they may send there.
+// `access` says who may read: with `members`, all who can see the conversation; with
+// `listed`, the users in `readers`, who must also be able to see the conversation if
+// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+// The owner may read and push. The `publishers` may push; in a conversation only as
+// long as they may send there.
 //
-// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-// owner loses the conversation, and with the server. A user may have 32 running data
-// streams. More are 429 `too_many_streams`.
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+// can no longer see the conversation or is blocked in it, and when the server stops. A
+// user may have 32 running data streams. More are 429 `too_many_streams`.
 //
 // With the scope `admin`, `as` names the owner.
 //
@@ -8078,17 +8085,18 @@ func (c *API) CreateDataStreamWithBody(ctx context.Context, params *CreateDataSt
 //
 // A data stream carries frames of data from its publishers to its readers, through a
 // bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-// free of one, and you are its owner. In a conversation this requires the permission
-// `send`, and those who may read it receive the event `stream.started`.
+// outside of any, and you are its owner. In a conversation this requires the
+// permission `send`, and those who may read it receive the event `stream.started`.
 //
-// `access` says who may read: `members`, who can see the conversation; `listed`, the
-// users in `readers`, who must also be able to see the conversation if there is one;
-// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-// push. `publishers` may push, in a conversation as long as they may send there.
+// `access` says who may read: with `members`, all who can see the conversation; with
+// `listed`, the users in `readers`, who must also be able to see the conversation if
+// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+// The owner may read and push. The `publishers` may push; in a conversation only as
+// long as they may send there.
 //
-// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-// owner loses the conversation, and with the server. A user may have 32 running data
-// streams. More are 429 `too_many_streams`.
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+// can no longer see the conversation or is blocked in it, and when the server stops. A
+// user may have 32 running data streams. More are 429 `too_many_streams`.
 //
 // With the scope `admin`, `as` names the owner.
 //
@@ -8110,7 +8118,7 @@ func (c *API) CreateDataStream(ctx context.Context, params *CreateDataStreamPara
 // DeleteDataStream Delete a data stream
 //
 // Ends it with the reason `deleted` and drops its buffer at once: readers who are
-// behind do not receive the rest. For its owner and the scope `admin`. It is no
+// behind do not receive the rest. For its owner and the scope `admin`. It is not an
 // error if the data stream has ended.
 //
 // Corresponds with DELETE /v1/streams/{stream} (the `DeleteDataStream` operationId).
@@ -8128,8 +8136,8 @@ func (c *API) DeleteDataStream(ctx context.Context, stream DataStreamID, params 
 
 // GetDataStream Get a data stream
 //
-// For its owner, readers and publishers, and for the scope `admin`. A data stream
-// that has ended is shown, with `ended`, for a minute.
+// For its owner, readers and publishers, and for the scope `admin`. A data stream can
+// still be got for a minute after it has ended, with `ended` set.
 //
 // Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
 func (c *API) GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8147,16 +8155,16 @@ func (c *API) GetDataStream(ctx context.Context, stream DataStreamID, params *Ge
 // EndDataStreamWithBody End a data stream
 //
 // For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-// one, it is sent to the conversation as the owner, by the rules of sending, and the
-// reason is `message`; `stream.ended` names it. If the message is refused, the data
-// stream goes on. Readers who are connected receive the frames that are left, then
-// `stream.ended`, and the buffer is dropped.
+// one, the message is sent to the conversation in the owner's name, by the rules of
+// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+// refused, the data stream goes on. Readers who are connected receive the frames that
+// are left, then `stream.ended`, and the buffer is dropped.
 //
-// A message without a `client_id` gets one that is derived from the data stream. So
-// a repetition sends nothing twice: for a minute it is answered like the first
-// request, with 409 `client_id_reused` for another message. A message for a data
-// stream that has ended without one is 410 `stream_ended`: send it to the
-// conversation.
+// A message without a `client_id` gets one that is derived from the data stream, so
+// that a repetition sends nothing twice: for a minute it is answered like the first
+// request, or with 409 `client_id_reused` if the message is another. If the data
+// stream has ended without a message, a request with one is refused with 410
+// `stream_ended`: send it to the conversation.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8176,16 +8184,16 @@ func (c *API) EndDataStreamWithBody(ctx context.Context, stream DataStreamID, pa
 // EndDataStream End a data stream
 //
 // For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-// one, it is sent to the conversation as the owner, by the rules of sending, and the
-// reason is `message`; `stream.ended` names it. If the message is refused, the data
-// stream goes on. Readers who are connected receive the frames that are left, then
-// `stream.ended`, and the buffer is dropped.
+// one, the message is sent to the conversation in the owner's name, by the rules of
+// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+// refused, the data stream goes on. Readers who are connected receive the frames that
+// are left, then `stream.ended`, and the buffer is dropped.
 //
-// A message without a `client_id` gets one that is derived from the data stream. So
-// a repetition sends nothing twice: for a minute it is answered like the first
-// request, with 409 `client_id_reused` for another message. A message for a data
-// stream that has ended without one is 410 `stream_ended`: send it to the
-// conversation.
+// A message without a `client_id` gets one that is derived from the data stream, so
+// that a repetition sends nothing twice: for a minute it is answered like the first
+// request, or with 409 `client_id_reused` if the message is another. If the data
+// stream has ended without a message, a request with one is refused with 410
+// `stream_ended`: send it to the conversation.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8204,8 +8212,8 @@ func (c *API) EndDataStream(ctx context.Context, stream DataStreamID, params *En
 
 // ReadDataStream Read a data stream
 //
-// The frames in the order of their ids, as Server-Sent Events: first those of the
-// buffer, then new ones. The answer ends with the data stream.
+// Returns the frames in the order of their ids, as Server-Sent Events: first those in
+// the buffer, then new ones. The answer ends when the data stream does.
 //
 //   - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
 //   - `stream.gap` says how many frames were lost before the next one, because this
@@ -8213,23 +8221,24 @@ func (c *API) EndDataStream(ctx context.Context, stream DataStreamID, params *En
 //   - `stream.ended` is the last event, a StreamEnded
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
-// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
-// s without a frame a comment and an `id:` are sent, without an empty line.
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
+// From a minute after the end of the data stream this is 404, which stops an
+// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
+// an empty line.
 //
-// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
-// has ended, readers who are connected receive what is left of it within 10 s.
-// Others receive `stream.ended` alone.
+// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
+// ended, readers who are connected receive what is left of it within 10 s. Others
+// receive only `stream.ended`.
 //
-// With `Accept: application/octet-stream` the answer is frames alone, each as the
-// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
-// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
-// of this form who is too slow is disconnected rather than given a gap, and so sees
-// by the header what was lost. The trailer `Stream-Ended` is the reason why the
-// answer ended: that of the data stream, or `gap`.
+// With `Accept: application/octet-stream` the answer consists of frames only, each as
+// the length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+// header `Stream-First-Frame` has the id of the first one; ids rise by one. This form
+// has no gaps: a reader who is too slow is disconnected, and the header of the next
+// answer shows what was lost. The trailer `Stream-Ended` is the reason why the answer
+// ended: that of the data stream, or `gap`.
 //
-// The answer ends within a second when you lose the right to read, when your token
-// or ticket expires, or is cut off.
+// The answer ends within a second after you lose the right to read, or your token or
+// ticket expires or is cut off.
 //
 // Corresponds with GET /v1/streams/{stream}/events (the `ReadDataStream` operationId).
 func (c *API) ReadDataStream(ctx context.Context, stream DataStreamID, params *ReadDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8246,8 +8255,8 @@ func (c *API) ReadDataStream(ctx context.Context, stream DataStreamID, params *R
 
 // PushFramesWithBody Push frames
 //
-// One frame, or any number over one request body that stays open: each is delivered
-// as it arrives. The form depends on `Content-Type`:
+// Pushes one frame, or any number of them in one request body that stays open: each is
+// delivered as it arrives. The form depends on `Content-Type`:
 //
 //   - `application/json`: one frame, a PushFrame
 //   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -8255,19 +8264,19 @@ func (c *API) ReadDataStream(ctx context.Context, stream DataStreamID, params *R
 //     big-endian), its `dtype` (1 byte) and its body
 //
 // A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-// KiB. The answer says how many frames were pushed and the id of the last one. So
-// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-// `frames/` and its number in the request, counted from 1.
+// KiB. The answer has the number of frames that were pushed and the id of the last
+// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+// is `frames/` and its number in the request, counted from 1.
 //
 // The request ends with 403 when you lose the right to push, 401 when your token
-// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-// limit but that of the data stream.
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+// more of a frame arrives for 30 s, the request is refused with 400. Between two
+// frames the only time limit is `idle_seconds` of the data stream.
 //
-// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-// is read no faster. With the scope `admin` there is no such limit, and `as` names
-// the user whom the frames are from: that user needs no right to push.
+// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+// read no faster. With the scope `admin` there is no such limit, and `as` names the
+// user whom the frames are from: that user needs no right to push.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8286,8 +8295,8 @@ func (c *API) PushFramesWithBody(ctx context.Context, stream DataStreamID, param
 
 // PushFrames Push frames
 //
-// One frame, or any number over one request body that stays open: each is delivered
-// as it arrives. The form depends on `Content-Type`:
+// Pushes one frame, or any number of them in one request body that stays open: each is
+// delivered as it arrives. The form depends on `Content-Type`:
 //
 //   - `application/json`: one frame, a PushFrame
 //   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -8295,19 +8304,19 @@ func (c *API) PushFramesWithBody(ctx context.Context, stream DataStreamID, param
 //     big-endian), its `dtype` (1 byte) and its body
 //
 // A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-// KiB. The answer says how many frames were pushed and the id of the last one. So
-// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-// `frames/` and its number in the request, counted from 1.
+// KiB. The answer has the number of frames that were pushed and the id of the last
+// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+// is `frames/` and its number in the request, counted from 1.
 //
 // The request ends with 403 when you lose the right to push, 401 when your token
-// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-// limit but that of the data stream.
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+// more of a frame arrives for 30 s, the request is refused with 400. Between two
+// frames the only time limit is `idle_seconds` of the data stream.
 //
-// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-// is read no faster. With the scope `admin` there is no such limit, and `as` names
-// the user whom the frames are from: that user needs no right to push.
+// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+// read no faster. With the scope `admin` there is no such limit, and `as` names the
+// user whom the frames are from: that user needs no right to push.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8326,9 +8335,9 @@ func (c *API) PushFrames(ctx context.Context, stream DataStreamID, params *PushF
 
 // DeletePublisher Take the right to push from a user
 //
-// For the owner and the scope `admin`. No frame of the user is taken once this is
-// answered, and a request that they push with ends with 403 `not_publisher`. Frames
-// that were pushed stay. It is no error if the user is not a publisher. The owner
+// For the owner and the scope `admin`. No frame of the user is accepted after the
+// answer, and requests in which they are pushing end with 403 `not_publisher`. Frames
+// that were pushed stay. It is not an error if the user is not a publisher. The owner
 // keeps the right.
 //
 // Corresponds with DELETE /v1/streams/{stream}/publishers/{user} (the `DeletePublisher` operationId).
@@ -8365,8 +8374,8 @@ func (c *API) PutPublisher(ctx context.Context, stream DataStreamID, user UserIn
 // DeleteReader Take the right to read from a user
 //
 // For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
-// What the user reads it with ends at once. It is no error if the user is not
-// listed. The owner keeps the right.
+// Requests in which the user is reading it end at once. It is not an error if the user
+// is not listed. The owner keeps the right.
 //
 // Corresponds with DELETE /v1/streams/{stream}/readers/{user} (the `DeleteReader` operationId).
 func (c *API) DeleteReader(ctx context.Context, stream DataStreamID, user UserInPath, params *DeleteReaderParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -15800,7 +15809,7 @@ type ClientWithResponsesInterface interface {
 	// A browser's `EventSource` cannot send headers and reconnects to the same URL: give
 	// it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
 	// reading data streams, for this user and device, until it expires (after 1 h by
-	// default, never after the token). An `EventSource` gives up at 401: get a new
+	// default, never after the token). An `EventSource` gives up after a 401: get a new
 	// ticket then, and resume with `cursor`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -16382,8 +16391,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListDataStreamsWithResponse List running data streams
 	//
-	// With `conversation_id` the running data streams of a conversation that you may
-	// read or push to, otherwise those that you own. Oldest first.
+	// With `conversation_id`, lists the running data streams of that conversation that you
+	// may read or push to; without, those that you own. The oldest come first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16394,17 +16403,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// A data stream carries frames of data from its publishers to its readers, through a
 	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-	// free of one, and you are its owner. In a conversation this requires the permission
-	// `send`, and those who may read it receive the event `stream.started`.
+	// outside of any, and you are its owner. In a conversation this requires the
+	// permission `send`, and those who may read it receive the event `stream.started`.
 	//
-	// `access` says who may read: `members`, who can see the conversation; `listed`, the
-	// users in `readers`, who must also be able to see the conversation if there is one;
-	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-	// push. `publishers` may push, in a conversation as long as they may send there.
+	// `access` says who may read: with `members`, all who can see the conversation; with
+	// `listed`, the users in `readers`, who must also be able to see the conversation if
+	// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+	// The owner may read and push. The `publishers` may push; in a conversation only as
+	// long as they may send there.
 	//
-	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-	// owner loses the conversation, and with the server. A user may have 32 running data
-	// streams. More are 429 `too_many_streams`.
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+	// can no longer see the conversation or is blocked in it, and when the server stops. A
+	// user may have 32 running data streams. More are 429 `too_many_streams`.
 	//
 	// With the scope `admin`, `as` names the owner.
 	//
@@ -16417,17 +16427,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// A data stream carries frames of data from its publishers to its readers, through a
 	// bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-	// free of one, and you are its owner. In a conversation this requires the permission
-	// `send`, and those who may read it receive the event `stream.started`.
+	// outside of any, and you are its owner. In a conversation this requires the
+	// permission `send`, and those who may read it receive the event `stream.started`.
 	//
-	// `access` says who may read: `members`, who can see the conversation; `listed`, the
-	// users in `readers`, who must also be able to see the conversation if there is one;
-	// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-	// push. `publishers` may push, in a conversation as long as they may send there.
+	// `access` says who may read: with `members`, all who can see the conversation; with
+	// `listed`, the users in `readers`, who must also be able to see the conversation if
+	// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+	// The owner may read and push. The `publishers` may push; in a conversation only as
+	// long as they may send there.
 	//
-	// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-	// owner loses the conversation, and with the server. A user may have 32 running data
-	// streams. More are 429 `too_many_streams`.
+	// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+	// can no longer see the conversation or is blocked in it, and when the server stops. A
+	// user may have 32 running data streams. More are 429 `too_many_streams`.
 	//
 	// With the scope `admin`, `as` names the owner.
 	//
@@ -16439,7 +16450,7 @@ type ClientWithResponsesInterface interface {
 	// DeleteDataStreamWithResponse Delete a data stream
 	//
 	// Ends it with the reason `deleted` and drops its buffer at once: readers who are
-	// behind do not receive the rest. For its owner and the scope `admin`. It is no
+	// behind do not receive the rest. For its owner and the scope `admin`. It is not an
 	// error if the data stream has ended.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -16449,8 +16460,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetDataStreamWithResponse Get a data stream
 	//
-	// For its owner, readers and publishers, and for the scope `admin`. A data stream
-	// that has ended is shown, with `ended`, for a minute.
+	// For its owner, readers and publishers, and for the scope `admin`. A data stream can
+	// still be got for a minute after it has ended, with `ended` set.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16460,16 +16471,16 @@ type ClientWithResponsesInterface interface {
 	// EndDataStreamWithBodyWithResponse End a data stream
 	//
 	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-	// one, it is sent to the conversation as the owner, by the rules of sending, and the
-	// reason is `message`; `stream.ended` names it. If the message is refused, the data
-	// stream goes on. Readers who are connected receive the frames that are left, then
-	// `stream.ended`, and the buffer is dropped.
+	// one, the message is sent to the conversation in the owner's name, by the rules of
+	// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+	// refused, the data stream goes on. Readers who are connected receive the frames that
+	// are left, then `stream.ended`, and the buffer is dropped.
 	//
-	// A message without a `client_id` gets one that is derived from the data stream. So
-	// a repetition sends nothing twice: for a minute it is answered like the first
-	// request, with 409 `client_id_reused` for another message. A message for a data
-	// stream that has ended without one is 410 `stream_ended`: send it to the
-	// conversation.
+	// A message without a `client_id` gets one that is derived from the data stream, so
+	// that a repetition sends nothing twice: for a minute it is answered like the first
+	// request, or with 409 `client_id_reused` if the message is another. If the data
+	// stream has ended without a message, a request with one is refused with 410
+	// `stream_ended`: send it to the conversation.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16479,16 +16490,16 @@ type ClientWithResponsesInterface interface {
 	// EndDataStreamWithResponse End a data stream
 	//
 	// For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-	// one, it is sent to the conversation as the owner, by the rules of sending, and the
-	// reason is `message`; `stream.ended` names it. If the message is refused, the data
-	// stream goes on. Readers who are connected receive the frames that are left, then
-	// `stream.ended`, and the buffer is dropped.
+	// one, the message is sent to the conversation in the owner's name, by the rules of
+	// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+	// refused, the data stream goes on. Readers who are connected receive the frames that
+	// are left, then `stream.ended`, and the buffer is dropped.
 	//
-	// A message without a `client_id` gets one that is derived from the data stream. So
-	// a repetition sends nothing twice: for a minute it is answered like the first
-	// request, with 409 `client_id_reused` for another message. A message for a data
-	// stream that has ended without one is 410 `stream_ended`: send it to the
-	// conversation.
+	// A message without a `client_id` gets one that is derived from the data stream, so
+	// that a repetition sends nothing twice: for a minute it is answered like the first
+	// request, or with 409 `client_id_reused` if the message is another. If the data
+	// stream has ended without a message, a request with one is refused with 410
+	// `stream_ended`: send it to the conversation.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16497,8 +16508,8 @@ type ClientWithResponsesInterface interface {
 
 	// ReadDataStreamWithResponse Read a data stream
 	//
-	// The frames in the order of their ids, as Server-Sent Events: first those of the
-	// buffer, then new ones. The answer ends with the data stream.
+	// Returns the frames in the order of their ids, as Server-Sent Events: first those in
+	// the buffer, then new ones. The answer ends when the data stream does.
 	//
 	// - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
 	// - `stream.gap` says how many frames were lost before the next one, because this
@@ -16506,23 +16517,24 @@ type ClientWithResponsesInterface interface {
 	// - `stream.ended` is the last event, a StreamEnded
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
-	// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
-	// s without a frame a comment and an `id:` are sent, without an empty line.
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
+	// From a minute after the end of the data stream this is 404, which stops an
+	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
+	// an empty line.
 	//
-	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
-	// has ended, readers who are connected receive what is left of it within 10 s.
-	// Others receive `stream.ended` alone.
+	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
+	// ended, readers who are connected receive what is left of it within 10 s. Others
+	// receive only `stream.ended`.
 	//
-	// With `Accept: application/octet-stream` the answer is frames alone, each as the
-	// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
-	// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
-	// of this form who is too slow is disconnected rather than given a gap, and so sees
-	// by the header what was lost. The trailer `Stream-Ended` is the reason why the
-	// answer ended: that of the data stream, or `gap`.
+	// With `Accept: application/octet-stream` the answer consists of frames only, each as
+	// the length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+	// header `Stream-First-Frame` has the id of the first one; ids rise by one. This form
+	// has no gaps: a reader who is too slow is disconnected, and the header of the next
+	// answer shows what was lost. The trailer `Stream-Ended` is the reason why the answer
+	// ended: that of the data stream, or `gap`.
 	//
-	// The answer ends within a second when you lose the right to read, when your token
-	// or ticket expires, or is cut off.
+	// The answer ends within a second after you lose the right to read, or your token or
+	// ticket expires or is cut off.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -16531,8 +16543,8 @@ type ClientWithResponsesInterface interface {
 
 	// PushFramesWithBodyWithResponse Push frames
 	//
-	// One frame, or any number over one request body that stays open: each is delivered
-	// as it arrives. The form depends on `Content-Type`:
+	// Pushes one frame, or any number of them in one request body that stays open: each is
+	// delivered as it arrives. The form depends on `Content-Type`:
 	//
 	// - `application/json`: one frame, a PushFrame
 	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -16540,19 +16552,19 @@ type ClientWithResponsesInterface interface {
 	//   big-endian), its `dtype` (1 byte) and its body
 	//
 	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-	// KiB. The answer says how many frames were pushed and the id of the last one. So
-	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-	// `frames/` and its number in the request, counted from 1.
+	// KiB. The answer has the number of frames that were pushed and the id of the last
+	// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+	// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+	// is `frames/` and its number in the request, counted from 1.
 	//
 	// The request ends with 403 when you lose the right to push, 401 when your token
-	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-	// limit but that of the data stream.
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+	// more of a frame arrives for 30 s, the request is refused with 400. Between two
+	// frames the only time limit is `idle_seconds` of the data stream.
 	//
-	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-	// is read no faster. With the scope `admin` there is no such limit, and `as` names
-	// the user whom the frames are from: that user needs no right to push.
+	// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+	// read no faster. With the scope `admin` there is no such limit, and `as` names the
+	// user whom the frames are from: that user needs no right to push.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16561,8 +16573,8 @@ type ClientWithResponsesInterface interface {
 
 	// PushFramesWithResponse Push frames
 	//
-	// One frame, or any number over one request body that stays open: each is delivered
-	// as it arrives. The form depends on `Content-Type`:
+	// Pushes one frame, or any number of them in one request body that stays open: each is
+	// delivered as it arrives. The form depends on `Content-Type`:
 	//
 	// - `application/json`: one frame, a PushFrame
 	// - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -16570,19 +16582,19 @@ type ClientWithResponsesInterface interface {
 	//   big-endian), its `dtype` (1 byte) and its body
 	//
 	// A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-	// KiB. The answer says how many frames were pushed and the id of the last one. So
-	// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-	// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-	// `frames/` and its number in the request, counted from 1.
+	// KiB. The answer has the number of frames that were pushed and the id of the last
+	// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+	// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+	// is `frames/` and its number in the request, counted from 1.
 	//
 	// The request ends with 403 when you lose the right to push, 401 when your token
-	// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-	// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-	// limit but that of the data stream.
+	// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+	// more of a frame arrives for 30 s, the request is refused with 400. Between two
+	// frames the only time limit is `idle_seconds` of the data stream.
 	//
-	// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-	// is read no faster. With the scope `admin` there is no such limit, and `as` names
-	// the user whom the frames are from: that user needs no right to push.
+	// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+	// read no faster. With the scope `admin` there is no such limit, and `as` names the
+	// user whom the frames are from: that user needs no right to push.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16591,9 +16603,9 @@ type ClientWithResponsesInterface interface {
 
 	// DeletePublisherWithResponse Take the right to push from a user
 	//
-	// For the owner and the scope `admin`. No frame of the user is taken once this is
-	// answered, and a request that they push with ends with 403 `not_publisher`. Frames
-	// that were pushed stay. It is no error if the user is not a publisher. The owner
+	// For the owner and the scope `admin`. No frame of the user is accepted after the
+	// answer, and requests in which they are pushing end with 403 `not_publisher`. Frames
+	// that were pushed stay. It is not an error if the user is not a publisher. The owner
 	// keeps the right.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -16614,8 +16626,8 @@ type ClientWithResponsesInterface interface {
 	// DeleteReaderWithResponse Take the right to read from a user
 	//
 	// For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
-	// What the user reads it with ends at once. It is no error if the user is not
-	// listed. The owner keeps the right.
+	// Requests in which the user is reading it end at once. It is not an error if the user
+	// is not listed. The owner keeps the right.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20002,7 +20014,7 @@ func (c *ClientWithResponses) GetEventLogWithResponse(ctx context.Context, param
 // A browser's `EventSource` cannot send headers and reconnects to the same URL: give
 // it `GET /v1/events?ticket=…`. A ticket is valid only for that operation and for
 // reading data streams, for this user and device, until it expires (after 1 h by
-// default, never after the token). An `EventSource` gives up at 401: get a new
+// default, never after the token). An `EventSource` gives up after a 401: get a new
 // ticket then, and resume with `cursor`.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -20902,8 +20914,8 @@ func (c *ClientWithResponses) GrantRoleWithResponse(ctx context.Context, space S
 
 // ListDataStreamsWithResponse List running data streams
 //
-// With `conversation_id` the running data streams of a conversation that you may
-// read or push to, otherwise those that you own. Oldest first.
+// With `conversation_id`, lists the running data streams of that conversation that you
+// may read or push to; without, those that you own. The oldest come first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -20920,17 +20932,18 @@ func (c *ClientWithResponses) ListDataStreamsWithResponse(ctx context.Context, p
 //
 // A data stream carries frames of data from its publishers to its readers, through a
 // bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-// free of one, and you are its owner. In a conversation this requires the permission
-// `send`, and those who may read it receive the event `stream.started`.
+// outside of any, and you are its owner. In a conversation this requires the
+// permission `send`, and those who may read it receive the event `stream.started`.
 //
-// `access` says who may read: `members`, who can see the conversation; `listed`, the
-// users in `readers`, who must also be able to see the conversation if there is one;
-// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-// push. `publishers` may push, in a conversation as long as they may send there.
+// `access` says who may read: with `members`, all who can see the conversation; with
+// `listed`, the users in `readers`, who must also be able to see the conversation if
+// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+// The owner may read and push. The `publishers` may push; in a conversation only as
+// long as they may send there.
 //
-// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-// owner loses the conversation, and with the server. A user may have 32 running data
-// streams. More are 429 `too_many_streams`.
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+// can no longer see the conversation or is blocked in it, and when the server stops. A
+// user may have 32 running data streams. More are 429 `too_many_streams`.
 //
 // With the scope `admin`, `as` names the owner.
 //
@@ -20949,17 +20962,18 @@ func (c *ClientWithResponses) CreateDataStreamWithBodyWithResponse(ctx context.C
 //
 // A data stream carries frames of data from its publishers to its readers, through a
 // bounded buffer in memory. Nothing of it is ever stored. It is in a conversation or
-// free of one, and you are its owner. In a conversation this requires the permission
-// `send`, and those who may read it receive the event `stream.started`.
+// outside of any, and you are its owner. In a conversation this requires the
+// permission `send`, and those who may read it receive the event `stream.started`.
 //
-// `access` says who may read: `members`, who can see the conversation; `listed`, the
-// users in `readers`, who must also be able to see the conversation if there is one;
-// or `anyone` who knows the id, which has 128 random bits. The owner may read and
-// push. `publishers` may push, in a conversation as long as they may send there.
+// `access` says who may read: with `members`, all who can see the conversation; with
+// `listed`, the users in `readers`, who must also be able to see the conversation if
+// there is one; with `anyone`, everyone who knows the id, which has 128 random bits.
+// The owner may read and push. The `publishers` may push; in a conversation only as
+// long as they may send there.
 //
-// It ends when the owner ends it, after `idle_seconds` without a frame, when the
-// owner loses the conversation, and with the server. A user may have 32 running data
-// streams. More are 429 `too_many_streams`.
+// It ends when the owner ends it, after `idle_seconds` without a frame, when the owner
+// can no longer see the conversation or is blocked in it, and when the server stops. A
+// user may have 32 running data streams. More are 429 `too_many_streams`.
 //
 // With the scope `admin`, `as` names the owner.
 //
@@ -20977,7 +20991,7 @@ func (c *ClientWithResponses) CreateDataStreamWithResponse(ctx context.Context, 
 // DeleteDataStreamWithResponse Delete a data stream
 //
 // Ends it with the reason `deleted` and drops its buffer at once: readers who are
-// behind do not receive the rest. For its owner and the scope `admin`. It is no
+// behind do not receive the rest. For its owner and the scope `admin`. It is not an
 // error if the data stream has ended.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -20993,8 +21007,8 @@ func (c *ClientWithResponses) DeleteDataStreamWithResponse(ctx context.Context, 
 
 // GetDataStreamWithResponse Get a data stream
 //
-// For its owner, readers and publishers, and for the scope `admin`. A data stream
-// that has ended is shown, with `ended`, for a minute.
+// For its owner, readers and publishers, and for the scope `admin`. A data stream can
+// still be got for a minute after it has ended, with `ended` set.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21010,16 +21024,16 @@ func (c *ClientWithResponses) GetDataStreamWithResponse(ctx context.Context, str
 // EndDataStreamWithBodyWithResponse End a data stream
 //
 // For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-// one, it is sent to the conversation as the owner, by the rules of sending, and the
-// reason is `message`; `stream.ended` names it. If the message is refused, the data
-// stream goes on. Readers who are connected receive the frames that are left, then
-// `stream.ended`, and the buffer is dropped.
+// one, the message is sent to the conversation in the owner's name, by the rules of
+// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+// refused, the data stream goes on. Readers who are connected receive the frames that
+// are left, then `stream.ended`, and the buffer is dropped.
 //
-// A message without a `client_id` gets one that is derived from the data stream. So
-// a repetition sends nothing twice: for a minute it is answered like the first
-// request, with 409 `client_id_reused` for another message. A message for a data
-// stream that has ended without one is 410 `stream_ended`: send it to the
-// conversation.
+// A message without a `client_id` gets one that is derived from the data stream, so
+// that a repetition sends nothing twice: for a minute it is answered like the first
+// request, or with 409 `client_id_reused` if the message is another. If the data
+// stream has ended without a message, a request with one is refused with 410
+// `stream_ended`: send it to the conversation.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21035,16 +21049,16 @@ func (c *ClientWithResponses) EndDataStreamWithBodyWithResponse(ctx context.Cont
 // EndDataStreamWithResponse End a data stream
 //
 // For the owner and the scope `admin`. Without `message` the reason is `owner`. With
-// one, it is sent to the conversation as the owner, by the rules of sending, and the
-// reason is `message`; `stream.ended` names it. If the message is refused, the data
-// stream goes on. Readers who are connected receive the frames that are left, then
-// `stream.ended`, and the buffer is dropped.
+// one, the message is sent to the conversation in the owner's name, by the rules of
+// sending, and the reason is `message`; `stream.ended` has its id. If the message is
+// refused, the data stream goes on. Readers who are connected receive the frames that
+// are left, then `stream.ended`, and the buffer is dropped.
 //
-// A message without a `client_id` gets one that is derived from the data stream. So
-// a repetition sends nothing twice: for a minute it is answered like the first
-// request, with 409 `client_id_reused` for another message. A message for a data
-// stream that has ended without one is 410 `stream_ended`: send it to the
-// conversation.
+// A message without a `client_id` gets one that is derived from the data stream, so
+// that a repetition sends nothing twice: for a minute it is answered like the first
+// request, or with 409 `client_id_reused` if the message is another. If the data
+// stream has ended without a message, a request with one is refused with 410
+// `stream_ended`: send it to the conversation.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21059,8 +21073,8 @@ func (c *ClientWithResponses) EndDataStreamWithResponse(ctx context.Context, str
 
 // ReadDataStreamWithResponse Read a data stream
 //
-// The frames in the order of their ids, as Server-Sent Events: first those of the
-// buffer, then new ones. The answer ends with the data stream.
+// Returns the frames in the order of their ids, as Server-Sent Events: first those in
+// the buffer, then new ones. The answer ends when the data stream does.
 //
 //   - `stream.frame` is a frame, a StreamFrame. The `id:` is the id of the frame
 //   - `stream.gap` says how many frames were lost before the next one, because this
@@ -21068,23 +21082,24 @@ func (c *ClientWithResponses) EndDataStreamWithResponse(ctx context.Context, str
 //   - `stream.ended` is the last event, a StreamEnded
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by
-// itself. It gets 404 a minute after the data stream has ended, and stops. After 15
-// s without a frame a comment and an `id:` are sent, without an empty line.
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
+// From a minute after the end of the data stream this is 404, which stops an
+// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
+// an empty line.
 //
-// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream
-// has ended, readers who are connected receive what is left of it within 10 s.
-// Others receive `stream.ended` alone.
+// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
+// ended, readers who are connected receive what is left of it within 10 s. Others
+// receive only `stream.ended`.
 //
-// With `Accept: application/octet-stream` the answer is frames alone, each as the
-// length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
-// header `Stream-First-Frame` is the id of the first one; ids rise by one. A reader
-// of this form who is too slow is disconnected rather than given a gap, and so sees
-// by the header what was lost. The trailer `Stream-Ended` is the reason why the
-// answer ended: that of the data stream, or `gap`.
+// With `Accept: application/octet-stream` the answer consists of frames only, each as
+// the length of its body (4 bytes, big-endian), its `dtype` (1 byte) and its body. The
+// header `Stream-First-Frame` has the id of the first one; ids rise by one. This form
+// has no gaps: a reader who is too slow is disconnected, and the header of the next
+// answer shows what was lost. The trailer `Stream-Ended` is the reason why the answer
+// ended: that of the data stream, or `gap`.
 //
-// The answer ends within a second when you lose the right to read, when your token
-// or ticket expires, or is cut off.
+// The answer ends within a second after you lose the right to read, or your token or
+// ticket expires or is cut off.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -21099,8 +21114,8 @@ func (c *ClientWithResponses) ReadDataStreamWithResponse(ctx context.Context, st
 
 // PushFramesWithBodyWithResponse Push frames
 //
-// One frame, or any number over one request body that stays open: each is delivered
-// as it arrives. The form depends on `Content-Type`:
+// Pushes one frame, or any number of them in one request body that stays open: each is
+// delivered as it arrives. The form depends on `Content-Type`:
 //
 //   - `application/json`: one frame, a PushFrame
 //   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -21108,19 +21123,19 @@ func (c *ClientWithResponses) ReadDataStreamWithResponse(ctx context.Context, st
 //     big-endian), its `dtype` (1 byte) and its body
 //
 // A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-// KiB. The answer says how many frames were pushed and the id of the last one. So
-// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-// `frames/` and its number in the request, counted from 1.
+// KiB. The answer has the number of frames that were pushed and the id of the last
+// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+// is `frames/` and its number in the request, counted from 1.
 //
 // The request ends with 403 when you lose the right to push, 401 when your token
-// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-// limit but that of the data stream.
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+// more of a frame arrives for 30 s, the request is refused with 400. Between two
+// frames the only time limit is `idle_seconds` of the data stream.
 //
-// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-// is read no faster. With the scope `admin` there is no such limit, and `as` names
-// the user whom the frames are from: that user needs no right to push.
+// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+// read no faster. With the scope `admin` there is no such limit, and `as` names the
+// user whom the frames are from: that user needs no right to push.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21135,8 +21150,8 @@ func (c *ClientWithResponses) PushFramesWithBodyWithResponse(ctx context.Context
 
 // PushFramesWithResponse Push frames
 //
-// One frame, or any number over one request body that stays open: each is delivered
-// as it arrives. The form depends on `Content-Type`:
+// Pushes one frame, or any number of them in one request body that stays open: each is
+// delivered as it arrives. The form depends on `Content-Type`:
 //
 //   - `application/json`: one frame, a PushFrame
 //   - `application/x-ndjson`: frames as JSON lines; blank lines are skipped
@@ -21144,19 +21159,19 @@ func (c *ClientWithResponses) PushFramesWithBodyWithResponse(ctx context.Context
 //     big-endian), its `dtype` (1 byte) and its body
 //
 // A frame has at most 1 MiB by default, and a JSON line at most twice as much plus 1
-// KiB. The answer says how many frames were pushed and the id of the last one. So
-// does `detail` of a refusal: the frames before the one at fault stay pushed. A
-// frame that is cut off or malformed is 400 `malformed_frame`, and `field` is
-// `frames/` and its number in the request, counted from 1.
+// KiB. The answer has the number of frames that were pushed and the id of the last
+// one. The `detail` of a refusal says so, too: the frames before the one at fault stay
+// pushed. A frame that is cut off or malformed is 400 `malformed_frame`, and `field`
+// is `frames/` and its number in the request, counted from 1.
 //
 // The request ends with 403 when you lose the right to push, 401 when your token
-// expires or is cut off, and 410 `stream_ended` when the data stream ends. A frame
-// of which nothing more arrives for 30 s is 400. Between two frames there is no time
-// limit but that of the data stream.
+// expires or is cut off, and 410 `stream_ended` when the data stream ends. If nothing
+// more of a frame arrives for 30 s, the request is refused with 400. Between two
+// frames the only time limit is `idle_seconds` of the data stream.
 //
-// By default a user may push 1 MiB a second, bursts of 4 MiB aside; an open request
-// is read no faster. With the scope `admin` there is no such limit, and `as` names
-// the user whom the frames are from: that user needs no right to push.
+// By default a user may push 1 MiB a second, with bursts of 4 MiB; an open request is
+// read no faster. With the scope `admin` there is no such limit, and `as` names the
+// user whom the frames are from: that user needs no right to push.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21171,9 +21186,9 @@ func (c *ClientWithResponses) PushFramesWithResponse(ctx context.Context, stream
 
 // DeletePublisherWithResponse Take the right to push from a user
 //
-// For the owner and the scope `admin`. No frame of the user is taken once this is
-// answered, and a request that they push with ends with 403 `not_publisher`. Frames
-// that were pushed stay. It is no error if the user is not a publisher. The owner
+// For the owner and the scope `admin`. No frame of the user is accepted after the
+// answer, and requests in which they are pushing end with 403 `not_publisher`. Frames
+// that were pushed stay. It is not an error if the user is not a publisher. The owner
 // keeps the right.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -21206,8 +21221,8 @@ func (c *ClientWithResponses) PutPublisherWithResponse(ctx context.Context, stre
 // DeleteReaderWithResponse Take the right to read from a user
 //
 // For the owner and the scope `admin`, of a data stream whose `access` is `listed`.
-// What the user reads it with ends at once. It is no error if the user is not
-// listed. The owner keeps the right.
+// Requests in which the user is reading it end at once. It is not an error if the user
+// is not listed. The owner keeps the right.
 //
 // Returns a wrapper object for the known response body format(s).
 //
