@@ -20,6 +20,9 @@ type Hub struct {
 	bytes                   atomic.Int64 // of all buffers
 	pushed, delivered, lost atomic.Int64 // frames
 	shrinking               sync.Mutex
+	// stuck is how long a write may take before publishers stop waiting for its reader, and
+	// patience how long they wait in all. Only tests change them.
+	stuck, patience time.Duration
 
 	changes changes
 	ctx     context.Context // ends with Close
@@ -47,7 +50,7 @@ var reasons = [...]im.StreamEndReason{
 // NewHub returns a hub. All commits must be given to [Hub.Committed].
 func NewHub(o Options) *Hub {
 	h := &Hub{
-		opts:    o.withDefaults(),
+		opts: o.withDefaults(), stuck: stuck, patience: patience,
 		streams: make(map[im.DataStreamID]*stream), ownedBy: make(map[im.UserID]int),
 		attachedBy: make(map[im.UserID]int), paces: make(map[im.UserID]*rate.Limiter),
 		changes: newChanges(),

@@ -59,7 +59,7 @@ type Options struct {
 	// bytes of memory. Defaults: 4 MiB and 256 MiB. StreamBytes must have room for a frame.
 	StreamBytes, Bytes int
 	// Rate is how many bytes a second a user may push, beyond bursts of four times as many.
-	// Faster pushes to a data stream wait for its readers. Default: 1 MiB.
+	// Default: 1 MiB.
 	Rate int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends requests
 	// with tokens issued up to that long after it.
@@ -81,8 +81,9 @@ const (
 	remembered = time.Minute
 	// mostRemembered bounds the ended data streams that the hub remembers.
 	mostRemembered = 10_000
-	// stuck is how long a write may take before publishers stop waiting for its reader.
-	stuck = 100 * time.Millisecond
+	// stuck and patience are those of [Hub].
+	stuck    = 100 * time.Millisecond
+	patience = time.Second
 )
 
 // burst is how many seconds' worth of their rate a user may push at once.

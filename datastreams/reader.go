@@ -113,7 +113,7 @@ func (r *Reader) signal() {
 // stuck reports whether a write takes too long for publishers to wait for this reader.
 func (r *Reader) stuck(now time.Time) bool {
 	began := r.writing.Load()
-	return began != 0 && now.UnixNano()-began > int64(stuck)
+	return began != 0 && now.UnixNano()-began > int64(r.hub.stuck)
 }
 
 // chunkSize is the most bytes that are joined for one write.
@@ -267,6 +267,8 @@ func (r *Reader) writeBatch(sink Sink, lost, last int64) error {
 }
 
 func (r *Reader) write(sink Sink, b []byte) error {
+	r.writing.Store(time.Now().UnixNano())
+	defer r.writing.Store(0)
 	if len(b) > 0 {
 		if err := sink.Write(b); err != nil {
 			return err

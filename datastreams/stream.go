@@ -55,8 +55,6 @@ type stream struct {
 	taken int64
 	// waiting are readers that have taken all frames.
 	waiting []*Reader
-	// paced is when all pushes so far would have ended at the rate of the hub.
-	paced time.Time
 }
 
 // next returns the id of the next frame. The caller holds mu.
@@ -100,9 +98,9 @@ func (s *stream) shrinkTo(size int) {
 	}
 }
 
-// push appends a frame and returns its id. If the buffer has frames that readers have yet to
-// take, and pushes exceed the rate of the hub, it waits for the readers, so that those who
-// keep up lose nothing in a burst. It does not wait for readers who are stuck.
+// push appends a frame and returns its id. Before it drops a frame that readers have yet to
+// take it waits for them, so that a burst is not lost to readers who keep up. It does not
+// wait for readers who are stuck, and so for a short time only.
 func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	f := &frame{Payload: payload, from: p.from}
 	s.mu.Lock()
@@ -111,17 +109,20 @@ func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 		f.guess = f.eventSize() // until it is encoded
 		f.size += f.guess
 	}
+	var until time.Time
 	for {
 		if p.err != nil {
 			s.mu.Unlock()
 			return 0, p.err
 		}
-		wait := s.makeRoom(f.size)
-		if wait <= 0 {
+		if s.makeRoom(f.size, until) {
 			break
 		}
+		if until.IsZero() {
+			until = time.Now().Add(s.hub.patience)
+		}
 		s.mu.Unlock()
-		p.sleep(wait)
+		p.sleep(readerWait)
 		s.mu.Lock()
 	}
 	f.id = s.next()
@@ -143,26 +144,25 @@ func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	return f.id, nil
 }
 
-// makeRoom drops old frames until there is room for one of a size. It returns how long to
-// wait first, 0 when there is room. The caller holds mu.
-func (s *stream) makeRoom(size int) time.Duration {
-	for s.bytes+size > s.hub.opts.StreamBytes && s.head < len(s.frames) {
-		if s.first >= s.taken {
-			if wait := s.waitForReaders(); wait > 0 {
-				return wait
-			}
-		}
-		s.evict()
-	}
-	return 0
-}
-
 // readerWait is how long a publisher waits for readers before it looks again.
 const readerWait = time.Millisecond
 
-// waitForReaders finds out which frames have been taken, and returns how long to wait until
-// the oldest one may be dropped, 0 if it may be dropped now. The caller holds mu.
-func (s *stream) waitForReaders() time.Duration {
+// makeRoom drops old frames until there is room for one of a size. It reports false if it has
+// to wait for readers first, which it does until a time at most; zero stands for always. The
+// caller holds mu.
+func (s *stream) makeRoom(size int, until time.Time) bool {
+	for s.bytes+size > s.hub.opts.StreamBytes && s.head < len(s.frames) {
+		if s.first >= s.taken && !s.lookForTaken() && (until.IsZero() || time.Now().Before(until)) {
+			return false
+		}
+		s.evict()
+	}
+	return true
+}
+
+// lookForTaken looks which frames all readers have taken who are not stuck, and reports
+// whether the oldest one is among them. The caller holds mu.
+func (s *stream) lookForTaken() bool {
 	now := time.Now()
 	s.taken = s.next()
 	for c := range s.clients {
@@ -170,20 +170,7 @@ func (s *stream) waitForReaders() time.Duration {
 			s.taken = min(s.taken, r.next)
 		}
 	}
-	if s.first < s.taken {
-		return 0
-	}
-	// Somebody has yet to take the oldest frame. It is dropped all the same, but not faster
-	// than at the rate of the hub.
-	if s.paced.Before(now.Add(-time.Second)) {
-		s.paced = now.Add(-time.Second)
-	}
-	if s.paced.After(now) {
-		return min(readerWait, s.paced.Sub(now))
-	}
-	cost := time.Duration(s.frames[s.head].size) * time.Second / time.Duration(s.hub.opts.Rate)
-	s.paced = s.paced.Add(cost)
-	return 0
+	return s.first < s.taken
 }
 
 // encoded counts the bytes of a frame that was encoded as an event, if it is in the buffer.

@@ -20,6 +20,7 @@ func full() *Metrics {
 	m.ClockGuard(func() time.Duration { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 3, time.Second })
 	m.SearchIndex(func() SearchState { return SearchState{} })
+	m.DataStreams(func() DataStreams { return DataStreams{Ended: map[string]int64{"idle": 1}} })
 	return m
 }
 

@@ -1,0 +1,161 @@
+package im_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// refused returns the code of a refusal, "" for none.
+func refusedAs(err error) string {
+	if e, ok := im.AsError(err); ok {
+		return e.Code
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// TestRulesOfDataStreams is the table of who may do what.
+func TestRulesOfDataStreams(t *testing.T) {
+	const none, unknown, denied = "", "stream_not_found", "permission_denied"
+	muted := im.Refuse(im.Forbidden, "permission_denied", "muted")
+	outside, member := im.StreamUser{}, im.StreamUser{Sees: true}
+	silent := im.StreamUser{Sees: true, Speak: muted}
+	blocked := im.StreamUser{Sees: true, Blocked: true, Speak: im.Refuse(im.Forbidden, "blocked", "blocked")}
+	place := im.Conversation{ID: 7}
+	make := func(access im.StreamAccess, in im.Conversation) im.DataStream {
+		d := im.DataStreamDraft{Access: access, Publishers: []im.UserID{"pat"}}
+		if access == im.StreamForListed {
+			d.Readers = []im.UserID{"lee"}
+		}
+		return im.NewDataStream(d, "own", in, time.Now())
+	}
+	members, listed, anyone := make(im.StreamForMembers, place), make(im.StreamForListed, place), make(im.StreamForAnyone, place)
+	free, open := make(im.StreamForListed, im.Conversation{}), make(im.StreamForAnyone, im.Conversation{})
+	for _, c := range []struct {
+		name                     string
+		stream                   im.DataStream
+		user                     string
+		is                       im.StreamUser
+		view, read, push, manage string
+	}{
+		{"members: owner", members, "own", member, none, none, none, none},
+		{"members: muted owner", members, "own", silent, none, none, denied, none},
+		{"members: publisher", members, "pat", member, none, none, none, "not_stream_owner"},
+		{"members: muted publisher", members, "pat", silent, none, none, denied, "not_stream_owner"},
+		{"members: publisher outside", members, "pat", outside, unknown, unknown, unknown, unknown},
+		{"members: blocked publisher", members, "pat", blocked, "blocked", "blocked", "blocked", "blocked"},
+		{"members: member", members, "bob", member, none, none, "not_publisher", "not_stream_owner"},
+		{"members: stranger", members, "bob", outside, unknown, unknown, unknown, unknown},
+		{"members: admin", members, "root!", outside, none, "not_reader", none, none},
+		{"listed: owner", listed, "own", member, none, none, none, none},
+		{"listed: reader", listed, "lee", member, none, none, "not_publisher", "not_stream_owner"},
+		{"listed: reader outside", listed, "lee", outside, unknown, unknown, unknown, unknown},
+		{"listed: publisher", listed, "pat", member, none, "not_reader", none, "not_stream_owner"},
+		{"listed: member", listed, "bob", member, unknown, unknown, unknown, unknown},
+		{"listed: admin", listed, "root!", member, none, "not_reader", none, none},
+		{"listed: admin who is listed", listed, "lee!", member, none, none, none, none},
+		{"anyone: stranger", anyone, "bob", outside, none, none, "not_publisher", "not_stream_owner"},
+		{"anyone: blocked", anyone, "bob", blocked, none, none, "not_publisher", "not_stream_owner"},
+		{"anyone: publisher outside", anyone, "pat", outside, none, none, denied, "not_stream_owner"},
+		{"anyone: publisher", anyone, "pat", member, none, none, none, "not_stream_owner"},
+		{"free, listed: owner", free, "own", outside, none, none, none, none},
+		{"free, listed: reader", free, "lee", outside, none, none, "not_publisher", "not_stream_owner"},
+		{"free, listed: publisher", free, "pat", outside, none, "not_reader", none, "not_stream_owner"},
+		{"free, listed: stranger", free, "bob", outside, unknown, unknown, unknown, unknown},
+		{"free, anyone: stranger", open, "bob", outside, none, none, "not_publisher", "not_stream_owner"},
+	} {
+		user, admin := strings.CutSuffix(c.user, "!")
+		actor := im.Actor{User: im.UserID(user), Admin: admin}
+		got := []string{
+			refusedAs(c.stream.AllowView(actor, c.is)), refusedAs(c.stream.AllowRead(actor, c.is)),
+			refusedAs(c.stream.AllowPush(actor, c.is)), refusedAs(c.stream.AllowManage(actor, c.is)),
+		}
+		if want := []string{c.view, c.read, c.push, c.manage}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: view, read, push, manage %q, want %q", c.name, got, want)
+		}
+	}
+	for _, c := range []struct {
+		stream im.DataStream
+		owner  im.StreamUser
+		want   bool
+	}{
+		{members, member, true}, {members, silent, true}, {members, outside, false}, {members, blocked, false}, {open, outside, true},
+	} {
+		if got := c.stream.Outlives(c.owner); got != c.want {
+			t.Errorf("with the owner %+v it goes on: %t", c.owner, got)
+		}
+	}
+}
+
+// TestListsOfDataStreams gives and takes rights up to the limits.
+func TestListsOfDataStreams(t *testing.T) {
+	d := im.NewDataStream(im.DataStreamDraft{Access: im.StreamForListed}, "own", im.Conversation{}, time.Now())
+	for i := range im.MaxStreamPublishers {
+		if err := d.PutPublisher(im.UserID(fmt.Sprint("user", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.PutPublisher("user0"); err != nil {
+		t.Errorf("one who is there: %v", err)
+	}
+	if code := refusedAs(d.PutPublisher("more")); code != "too_many_listed" {
+		t.Errorf("one too many: %q", code)
+	}
+	if code := refusedAs(d.PutReader("\x00")); code != "invalid_request" {
+		t.Errorf("an invalid user: %q", code)
+	}
+	d.DeletePublisher("user0")
+	if n := len(d.Publishers()); n != im.MaxStreamPublishers-1 {
+		t.Errorf("%d are left", n)
+	}
+	open := im.NewDataStream(im.DataStreamDraft{Access: im.StreamForAnyone}, "own", im.Conversation{}, time.Now())
+	if code := refusedAs(errors.Join(open.DeleteReader("bob"))); code != "readers_unsupported" {
+		t.Errorf("a list that there is not: %q", code)
+	}
+}
+
+// TestDraftsOfDataStreams checks what no state makes valid.
+func TestDraftsOfDataStreams(t *testing.T) {
+	in := &im.ConversationRef{ID: 7}
+	for _, c := range []struct {
+		draft im.DataStreamDraft
+		code  string
+	}{
+		{im.DataStreamDraft{Access: im.StreamForMembers, Conversation: in}, ""},
+		{im.DataStreamDraft{Access: im.StreamForMembers}, "conversation_required"},
+		{im.DataStreamDraft{Access: im.StreamForListed, Readers: []im.UserID{"a"}}, ""},
+		{im.DataStreamDraft{Access: im.StreamForAnyone, Readers: []im.UserID{"a"}}, "readers_unsupported"},
+		{im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: []im.UserID{""}}, "invalid_request"},
+		{im.DataStreamDraft{Access: im.StreamForAnyone, Owner: "."}, "invalid_request"},
+		{im.DataStreamDraft{Access: im.StreamForAnyone, Idle: 25 * time.Hour}, "invalid_request"},
+		{im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: make([]im.UserID, 0, 1)}, ""},
+	} {
+		if code := refusedAs(c.draft.Check()); code != c.code {
+			t.Errorf("%+v: %q, want %q", c.draft, code, c.code)
+		}
+	}
+}
+
+// TestIDsOfDataStreams reads what it writes, and nothing else.
+func TestIDsOfDataStreams(t *testing.T) {
+	id := im.NewDataStreamID()
+	if got, ok := im.ParseDataStreamID(id.String()); !ok || got != id || len(id.String()) != 26 {
+		t.Errorf("%s is read as %s, %t", id, got, ok)
+	}
+	text := id.String()
+	for _, bad := range []string{"", text[:25], text + "0", strings.ToUpper(text[:25]) + "w", text[:25] + "v"} {
+		if got, ok := im.ParseDataStreamID(bad); ok && got.String() != bad {
+			t.Errorf("%q is read as %s", bad, got)
+		}
+	}
+	if _, ok := im.ParseDataStreamID(text[:25] + "w"); ok {
+		t.Error("a character that is none of an id is read")
+	}
+}
