@@ -47,30 +47,40 @@ type EventsOptions struct {
 // returns the refused token again.
 func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		s := newStream(c, o, yield)
-		for {
-			end := s.connect(ctx)
-			switch {
-			case end.stopped:
-				return
-			case ctx.Err() != nil:
-				yield(Event{}, ctx.Err())
-				return
-			case end.final:
-				yield(Event{}, end.err)
-				return
-			}
-			var wait time.Duration
-			if !end.atOnce {
-				wait = max(s.backoff.next(), end.retryAfter)
-			}
-			if o.OnDisconnect != nil {
-				o.OnDisconnect(end.err, wait)
-			}
-			if err := pause(ctx, wait); err != nil {
-				yield(Event{}, err)
-				return
-			}
+		s := newStream(c, "v1/events", o)
+		e := &eventStream{stream: s, yield: yield, seen: newSeen()}
+		if o.Cursor != "" {
+			e.seen.add(o.Cursor)
+		}
+		s.handle = e.take
+		if err := s.follow(ctx); err != nil {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// follow connects again and again until the loop ends, for which it returns nil, or there
+// is an error that ends the iteration.
+func (s *stream) follow(ctx context.Context) error {
+	for {
+		end := s.connect(ctx)
+		switch {
+		case end.stopped:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case end.final:
+			return end.err
+		}
+		var wait time.Duration
+		if !end.atOnce {
+			wait = max(s.backoff.next(), end.retryAfter)
+		}
+		if s.options.OnDisconnect != nil {
+			s.options.OnDisconnect(end.err, wait)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 	}
 }
@@ -78,13 +88,21 @@ func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, e
 // errEnded is the reason if the server closed the connection.
 var errEnded = errors.New("client: the server ended the stream")
 
+// eventStream is a stream of events.
+type eventStream struct {
+	*stream
+	yield func(Event, error) bool
+	seen  *seen
+}
+
 // stream is the state that outlives a connection.
 type stream struct {
 	client  *Client
+	path    string
 	options EventsOptions
-	yield   func(Event, error) bool
+	// handle takes a block. It reports false with how the connection ends.
+	handle  func(block) (ending, bool)
 	cursor  string
-	seen    *seen
 	backoff backoff
 	// token is the next one to try, fetched after the last one was refused.
 	token string
@@ -92,7 +110,7 @@ type stream struct {
 	refused int
 }
 
-func newStream(c *Client, o EventsOptions, yield func(Event, error) bool) *stream {
+func newStream(c *Client, path string, o EventsOptions) *stream {
 	if o.MinBackoff <= 0 {
 		o.MinBackoff = defaultMinBackoff
 	}
@@ -102,14 +120,10 @@ func newStream(c *Client, o EventsOptions, yield func(Event, error) bool) *strea
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = defaultIdleTimeout
 	}
-	s := &stream{
-		client: c, options: o, yield: yield, cursor: o.Cursor, seen: newSeen(),
+	return &stream{
+		client: c, path: path, options: o, cursor: o.Cursor,
 		backoff: backoff{base: o.MinBackoff, most: o.MaxBackoff},
 	}
-	if o.Cursor != "" {
-		s.seen.add(o.Cursor)
-	}
-	return s
 }
 
 // ending describes the end of a connection.
@@ -139,7 +153,7 @@ func (s *stream) connect(ctx context.Context) ending {
 	})
 	defer idle.Stop()
 
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.client.server+"v1/events", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.client.server+s.path, nil)
 	if err != nil {
 		return ending{err: fmt.Errorf("client: %w", err), final: true}
 	}
@@ -223,14 +237,14 @@ func (s *stream) read(ctx context.Context, body io.Reader) ending {
 		// An overloaded server sends nothing but a retry value, so a block means that
 		// the stream works.
 		s.backoff.reset()
-		if end, ok := s.take(b); !ok {
+		if end, ok := s.handle(b); !ok {
 			return end
 		}
 	}
 }
 
 // take yields the event of a block unless it was yielded before, and moves the cursor.
-func (s *stream) take(b block) (ending, bool) {
+func (s *eventStream) take(b block) (ending, bool) {
 	if b.hasData {
 		var event Event
 		if err := json.Unmarshal(b.data, &event); err != nil {
@@ -240,20 +254,26 @@ func (s *stream) take(b block) (ending, bool) {
 			return ending{stopped: true}, false
 		}
 	}
-	if b.hasID && b.id != s.cursor {
-		s.cursor = b.id
-		if s.options.OnCursor != nil {
-			s.options.OnCursor(b.id)
-		}
-	}
+	s.move(b)
 	return ending{}, true
+}
+
+// move moves the cursor to the id of a block.
+func (s *stream) move(b block) {
+	if !b.hasID || b.id == s.cursor {
+		return
+	}
+	s.cursor = b.id
+	if s.options.OnCursor != nil {
+		s.options.OnCursor(b.id)
+	}
 }
 
 // fresh reports whether an event was not yielded yet. Events of the stream itself, ready
 // and reset, have the id of the event before them. Events that are not in the log, such as
 // commands, have no ID and are never replayed. Their block has an id if a heartbeat came
 // before them: a cursor that may have been seen.
-func (s *stream) fresh(event Event, b block) bool {
+func (s *eventStream) fresh(event Event, b block) bool {
 	switch {
 	case event.Type == EventTypeReset:
 		s.seen = newSeen()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
@@ -45,14 +46,19 @@ func startServer() *exampleServer {
 		Log: service, Head: store.Head, LogID: store.Instance().Log, Encode: handlers.EncodeEvent,
 	})
 	check(err)
-	store.OnCommit(hub.Publish)
+	streams := datastreams.NewHub(datastreams.Options{Domain: service})
+	store.OnCommit(func(c im.Commit) {
+		hub.Publish(c)
+		streams.Committed(c)
+	})
 	_, routes, err := handlers.New(handlers.Options{
-		Service: service, Verifier: verifier, Hub: hub, TokenKey: store.Instance().TicketKey,
+		Service: service, Verifier: verifier, Hub: hub, Streams: streams, TokenKey: store.Instance().TicketKey,
 	})
 	check(err)
 	s.Server = httptest.NewServer(routes)
 	s.close = func() {
 		hub.Close()
+		streams.Close()
 		s.Close()
 		check(store.Close())
 		check(os.RemoveAll(dir))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync"
 	"time"
 
 	"github.com/imapi/imapi/client"
@@ -216,4 +217,66 @@ func ExampleSendError() {
 
 	// Output:
 	// true {"client_id":"draft-2","text":"Hello"}
+}
+
+// An answer of a language model: the bot pushes it word by word and ends with the whole as a
+// message, while Alice reads.
+func ExampleClient_Frames() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+	bot, err := client.New(server.URL, client.Options{Token: server.token("bot")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := alice.Send(ctx, "@bot", client.SendText{Body: client.TextBody{Text: "Who was Ada Lovelace?"}}); err != nil {
+		log.Fatal(err)
+	}
+	conversation := "@alice"
+	started, err := bot.CreateDataStreamWithResponse(ctx, nil, client.CreateDataStream{ConversationID: &conversation, Access: client.StreamAccessMembers})
+	if err != nil {
+		log.Fatal(err)
+	}
+	stream := started.JSON201.ID
+
+	var done sync.WaitGroup
+	done.Go(func() {
+		for item, err := range alice.Frames(ctx, stream, client.EventsOptions{}) {
+			switch {
+			case err != nil:
+				log.Fatal(err)
+			case item.Frame != nil:
+				fmt.Print(*item.Frame.Text, " ")
+			case item.Ended != nil:
+				fmt.Printf("(%s)\n", item.Ended.Reason)
+			}
+		}
+	})
+
+	pusher, err := bot.Push(ctx, stream, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, word := range []string{"She", "wrote", "the", "first", "program."} {
+		if err := pusher.Text(0, word); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if _, err := pusher.Close(); err != nil {
+		log.Fatal(err)
+	}
+	var message client.SendMessage
+	if err := message.FromSendText(client.SendText{Body: client.TextBody{Text: "She wrote the first program."}}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := bot.EndDataStreamWithResponse(ctx, stream, nil, client.EndDataStream{Message: &message}); err != nil {
+		log.Fatal(err)
+	}
+	done.Wait()
+	// Output:
+	// She wrote the first program. (message)
 }
