@@ -71,6 +71,9 @@ func (a answer) write(w http.ResponseWriter) error {
 // VisitSendMessageResponse writes the answer.
 func (a answer) VisitSendMessageResponse(w http.ResponseWriter) error { return a.write(w) }
 
+// VisitSendMessagesAsResponse writes the answer.
+func (a answer) VisitSendMessagesAsResponse(w http.ResponseWriter) error { return a.write(w) }
+
 // VisitInsertMessageResponse writes the answer.
 func (a answer) VisitInsertMessageResponse(w http.ResponseWriter) error { return a.write(w) }
 

@@ -366,6 +366,8 @@ func (o operation) short(a answer) string {
 		Code   string
 		Detail string
 		Items  []json.RawMessage
+		// Problem is that of a result.
+		Problem json.RawMessage
 	}
 	body := a.body
 	_ = json.Unmarshal(body, &p) // no JSON, so no code
@@ -376,6 +378,9 @@ func (o operation) short(a answer) string {
 			fallthrough
 		case "importMessages": // of the one line
 			_ = json.Unmarshal(body, &p)
+		case "sendMessagesAs": // for the one target
+			_ = json.Unmarshal(p.Items[0], &p)
+			_ = json.Unmarshal(p.Problem, &p) // none for a success
 		default:
 			return fmt.Sprint(a.status)
 		}

@@ -148,6 +148,7 @@ func TestRateCosts(t *testing.T) {
 		"receipts":           {"POST", "/v1/conversations/@bob/receipts", `{"kind":"read",` + list("message_ids", 200), 20},
 		"a group of few":     {"POST", "/v1/conversations", `{"kind":"group","name":"x",` + list("members", 3), 2},
 		"a group of many":    {"POST", "/v1/conversations", `{"kind":"group","name":"x",` + list("members", 1999), 100},
+		"a send as a user":   {"POST", "/v1/admin/messages", `{"as":"alice","message":{"type":"text","body":{"text":"x"}},` + list("to", 30), 30},
 		"a list of a list":   {"POST", "/v1/messages/revoke", "[{" + list("ids", 100) + "]", 1},
 		"a list that is not": {"POST", "/v1/messages/revoke", `{"ids":{"a":[1,2,3,4,5,6]}}`, 1},
 		"no body":            {"POST", "/v1/messages/revoke", "", 1},

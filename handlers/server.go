@@ -50,6 +50,9 @@ type Options struct {
 	// Limited is called for each request that a rate limit refuses, with "user", "command"
 	// or "address". It may be nil.
 	Limited func(by string)
+	// SentAs is called for each message that an admin sends as another user, with "sent",
+	// "repeated" or "refused". It may be nil.
+	SentAs func(result string)
 	// Now is the clock of the rate limits; time.Now if nil.
 	Now func() time.Time
 	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
@@ -69,6 +72,7 @@ type Server struct {
 	bodies   bodyBudgets
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
+	sentAs   func(result string)
 
 	writeTimeout  time.Duration
 	maxFrameBytes int
@@ -93,6 +97,9 @@ func New(o Options) (*Server, http.Handler, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if s.sentAs = o.SentAs; s.sentAs == nil {
+		s.sentAs = func(string) {}
 	}
 	if o.Limited == nil {
 		o.Limited = func(string) {}

@@ -242,7 +242,11 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 			break
 		}
 		e = inner
-		parts = append(parts, e.JSONPointer()...)
+		path := e.JSONPointer()
+		if len(path) >= len(parts) && slices.Equal(path[:len(parts)], parts) {
+			parts = nil // the validator has put the path to a nested oneOf into both
+		}
+		parts = append(parts, path...)
 	}
 	if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
 		return im.ClipField(strings.Join(append(parts, m[1]), "/")), "is not a known member"

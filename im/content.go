@@ -35,6 +35,8 @@ type Draft struct {
 
 	// original is [Content.Original] of a rewritten message.
 	original string
+	// admin is the admin who sends the message as another user, "" if its sender does.
+	admin UserID
 }
 
 // MaxClientID is the longest client_id, in bytes.

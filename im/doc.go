@@ -47,7 +47,7 @@
 //	message.go           Message, its states and its tombstone
 //	content.go           drafts and content; canonical.go canonical JSON
 //	send.go              sending; presend.go the application's say before it
-//	send.go              sending
+//	send_as.go           sending as any user, for admins
 //	command.go           commands: messages that are not stored
 //	counts.go            what a stored message changes in its conversation
 //	history.go           pages of history

@@ -40,7 +40,7 @@ func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *
 		return Sent{Message: a.first, Again: a.again}, err
 	}
 	if by.content != nil {
-		a.attached, err = s.withAttachments(tx, d.Type, by.content, s.mayAttach(tx, actor.User, actor.User))
+		a.attached, err = s.withAttachments(tx, d.Type, by.content, s.mayAttach(tx, cmp.Or(d.admin, actor.User), actor.User))
 		if err = cmp.Or(err, a.attached.refusal); err != nil {
 			return Sent{}, err
 		}
@@ -61,7 +61,13 @@ func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *
 		ClientID: d.ClientID, Type: d.Type, State: Active, ReplyTo: a.replyTo, Receipt: d.Receipt,
 		CreatedAt: now, Burn: d.Burn, Content: a.attached.content, Attachments: a.attached.ids,
 	}
-	if after := cmp.Or(d.ExpireAfter, expireAfter(c, a.me)); after > 0 {
+	after := d.ExpireAfter
+	if after == 0 {
+		if after, err = expireAfter(tx, c, a.me); err != nil {
+			return Sent{}, err
+		}
+	}
+	if after > 0 {
 		m.ExpiresAt = now.Add(after)
 	}
 	if by.drop {
@@ -110,7 +116,7 @@ type admission struct {
 
 // admit checks the rules for a message with this content, or finds the one that it repeats.
 func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, given *Content) (admission, error) {
-	e, me, err := s.destination(r, actor, ref, d.ClientID)
+	e, me, err := s.destination(r, actor, ref, d)
 	if err != nil {
 		return admission{}, err
 	}
@@ -119,18 +125,20 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 	if err != nil {
 		return admission{}, err
 	}
-	att, err := s.withAttachments(r, d.Type, given, s.mayAttach(r, actor.User, actor.User))
+	att, err := s.withAttachments(r, d.Type, given, s.mayAttach(r, cmp.Or(d.admin, actor.User), actor.User))
 	if err != nil {
 		return admission{}, err
 	}
 	if first = s.asOf(c, first); again && first.sameAs(c, att.content, given) {
 		return admission{first: first, again: true}, nil
 	}
-	if e.Blocked {
-		return admission{}, errBlocked()
-	}
-	if err := allowSend(c, me, d); err != nil {
-		return admission{}, err
+	if d.admin == "" {
+		if e.Blocked {
+			return admission{}, errBlocked()
+		}
+		if err := allowSend(c, me, d); err != nil {
+			return admission{}, err
+		}
 	}
 	if gone {
 		return admission{}, errGone("client_id")
@@ -148,16 +156,27 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 	if a.replyTo, err = s.quoted(r, actor, c, d.ReplyTo); err != nil {
 		return admission{}, err
 	}
-	a.spoken, err = checkSlowMode(r, c, me, a.at)
+	if d.admin == "" {
+		a.spoken, err = checkSlowMode(r, c, me, a.at)
+	}
 	return a, err
 }
 
 // destination returns the entry of the conversation that a message goes to. A direct
 // conversation that does not exist yet has no ID. It may exist although the actor is not a
-// member: then all messages in it were dropped.
-func (s *Service) destination(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
+// member: then all messages in it were dropped. For an admin, the actor need not see a
+// conversation that is not a direct one.
+func (s *Service) destination(r Reader, actor Actor, ref ConversationRef, d Draft) (Entry, Access, error) {
+	clientID := d.ClientID
 	e, me, err := s.enterAs(r, actor, ref, clientID)
-	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound || ref.Peer == "" {
+	if refusal, ok := AsError(err); !ok || refusal.Kind != NotFound {
+		return e, me, err
+	}
+	if ref.Peer == "" {
+		c := e.Conversation
+		if d.admin != "" && c.ID != 0 && c.DeletedAt.IsZero() && c.Kind != Direct && c.Kind != Space {
+			return e, me, nil
+		}
 		return e, me, err
 	}
 	me = newDirectAccess(actor.User)
@@ -252,11 +271,15 @@ func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, erro
 
 // expireAfter returns how long after being sent messages expire that have no setting of
 // their own: by the conversation's setting, or by that of a thread's parent.
-func expireAfter(c Conversation, me Access) time.Duration {
-	if c.Kind == Thread && len(me.ancestors) > 0 {
-		return me.ancestors[0].ExpireAfter
+func expireAfter(r ConversationReader, c Conversation, me Access) (time.Duration, error) {
+	switch {
+	case c.Kind != Thread:
+		return c.ExpireAfter, nil
+	case len(me.ancestors) > 0:
+		return me.ancestors[0].ExpireAfter, nil
 	}
-	return c.ExpireAfter
+	parent, err := r.Conversation(c.Parent)
+	return parent.ExpireAfter, err
 }
 
 // checkSupported refuses a draft that the conversation does not support.

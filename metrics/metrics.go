@@ -19,6 +19,7 @@ type Metrics struct {
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 	rateLimited     *prometheus.CounterVec
+	sentAs          *prometheus.CounterVec
 
 	commitSize     prometheus.Histogram
 	commitDuration prometheus.Histogram
@@ -62,6 +63,9 @@ func New(version string) *Metrics {
 		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_rate_limited_total", Help: "Requests refused by a rate limit, by limit: user, command or address.",
 		}, []string{"by"}),
+		sentAs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_messages_sent_as_total", Help: "Messages that admins sent as other users, by result: sent, repeated or refused.",
+		}, []string{"result"}),
 
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
@@ -141,7 +145,7 @@ func New(version string) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestDuration, m.rateLimited,
+		m.requests, m.requestDuration, m.rateLimited, m.sentAs,
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
@@ -163,6 +167,9 @@ func New(version string) *Metrics {
 	for _, reason := range []string{"timeout", "connect", "dns", "tls", "broken", "address_refused", "status", "answer", "paused"} {
 		m.presendFailures.WithLabelValues(reason)
 	}
+	for _, result := range []string{"sent", "repeated", "refused"} {
+		m.sentAs.WithLabelValues(result)
+	}
 	return m
 }
 
@@ -180,6 +187,10 @@ func (m *Metrics) Request(operation string, status int, took time.Duration) {
 // RateLimited counts a request refused by a rate limit; by is "user", "command" or
 // "address".
 func (m *Metrics) RateLimited(by string) { m.rateLimited.WithLabelValues(by).Inc() }
+
+// SentAs counts a message that an admin sent as another user; result is "sent", "repeated" or
+// "refused".
+func (m *Metrics) SentAs(result string) { m.sentAs.WithLabelValues(result).Inc() }
 
 // Commit counts a commit of size writes.
 func (m *Metrics) Commit(size int, took time.Duration, failed bool) {

@@ -1,0 +1,67 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// SendMessagesAs implements POST /v1/admin/messages.
+func (s *Server) SendMessagesAs(ctx context.Context, r api.SendMessagesAsRequestObject) (api.SendMessagesAsResponseObject, error) {
+	raw, err := r.Body.Message.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("request body: %w", err)
+	}
+	d, err := readDraft(raw)
+	if err != nil {
+		return nil, err
+	}
+	if d.Type == 0 && principal(ctx).Admin { // others learn that they need an admin's token
+		return nil, im.RefuseField(im.Rule, "command_unsupported", "message/type", "commands are not sent as other users")
+	}
+	results, err := s.service.SendAs(ctx, actor(ctx), im.UserID(r.Body.As), r.Body.To, d)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(http.StatusOK, func(buf []byte) []byte {
+		o := openObject(buf)
+		addList(&o, "items", results, func(buf []byte, result im.SentAs) []byte { return s.appendSentAs(ctx, buf, result) })
+		return o.close()
+	}), nil
+}
+
+// appendSentAs appends the result for a target.
+func (s *Server) appendSentAs(ctx context.Context, buf []byte, result im.SentAs) []byte {
+	o := openObject(buf)
+	o.text("to", result.To)
+	if result.Err != nil {
+		s.sentAs("refused")
+		p := s.problemFor(ctx, result.Err)
+		text, _ := json.Marshal(p) // texts and a number, which cannot fail
+		o.integer("status", int64(p.Status))
+		o.raw("problem", text)
+		return o.close()
+	}
+	status := http.StatusCreated
+	if result.Again {
+		status = http.StatusOK
+		s.sentAs("repeated")
+	} else {
+		s.sentAs("sent")
+	}
+	o.integer("status", int64(status))
+	m := result.Message
+	o.object("message", func(o *jsonObject) {
+		o.id("id", m.ID)
+		o.id("conversation_id", m.Conversation)
+		o.integer("seq", m.Seq)
+		o.textOrNull("client_id", m.ClientID)
+		o.text("state", m.State.String())
+		o.time("created_at", m.CreatedAt)
+	})
+	return o.close()
+}

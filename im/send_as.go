@@ -1,0 +1,160 @@
+package im
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+)
+
+// MaxSendAs is to how many users and conversations one request of an admin may send.
+const MaxSendAs = 500
+
+// SentAs is the result for one target of [Service.SendAs].
+type SentAs struct {
+	To string
+	Sent
+	Err error
+
+	target string // its oneName
+}
+
+// SendAs sends a message as any user to users and conversations, each as [Service.Send] does,
+// and returns a result for each of them, even an invalid one. A conversation that is named
+// twice gets one message and has the same result twice.
+//
+// The actor must be an admin, who acts for the application. Nothing that restrains users
+// restrains them: permissions, mutes, slow mode, blocks, not being a member, and the pre-send
+// hook. The rules for the message itself hold.
+//
+// With a client_id, it is idempotent for each target: a repetition, also of a request that did
+// not finish or has other targets, sends what is missing.
+//
+// It takes several transactions. If one is refused, for example because the server is
+// overloaded, what was sent before stays sent and the rest have the refusal as their result.
+func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []string, d Draft) ([]SentAs, error) {
+	if !actor.Admin {
+		return nil, errNotAdmin()
+	}
+	if !as.Valid() {
+		return nil, RefuseField(Invalid, "invalid_request", "as", "is not a user id: "+UserIDRule)
+	}
+	if len(to) == 0 || len(to) > MaxSendAs {
+		return nil, RefuseField(Invalid, "invalid_request", "to", "must be 1 to %d users and conversations", MaxSendAs)
+	}
+	given, err := d.Content(s.policy.MaxMessageBytes)
+	if err != nil {
+		return nil, inMessage(err)
+	}
+	d.admin = actor.User
+	done, err := s.inLine.enter(ctx, actor.User)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx = WithBulk(ctx)
+	finishing := context.WithoutCancel(ctx)
+	results := make([]SentAs, 0, len(to))
+	for len(results) < len(to) {
+		step, err := write(ctx, s, func(tx Tx) ([]SentAs, error) {
+			return s.sendSome(tx, Actor{User: as}, to[len(results):], d, given, results)
+		})
+		if err == nil {
+			results = append(results, step...)
+			// A client that hangs up now must not leave half of it done.
+			ctx = finishing
+			continue
+		}
+		if _, refused := AsError(err); !refused || len(results) == 0 {
+			return nil, err
+		}
+		for _, target := range to[len(results):] {
+			results = append(results, SentAs{To: target, Err: err})
+		}
+	}
+	return results, nil
+}
+
+// sendSome sends a message to targets in their order, at least to one, until the step is over.
+// earlier are the results before.
+func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content, earlier []SentAs) ([]SentAs, error) {
+	by := make(map[string]SentAs, len(earlier))
+	for _, result := range earlier {
+		by[result.target] = result
+	}
+	results := make([]SentAs, 0, len(to))
+	for step := s.pace(); len(results) < len(to) && (len(results) == 0 || !step.over()); {
+		result, err := s.sendTo(tx, as, to[len(results)], d, given, by)
+		if err != nil {
+			return nil, err
+		}
+		if result.target != "" {
+			by[result.target] = result
+		}
+		results = append(results, result)
+	}
+	return results, nil
+}
+
+// sendTo sends a message to one target, unless by has its result. The error is none of a refusal.
+func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, by map[string]SentAs) (SentAs, error) {
+	result := SentAs{To: to}
+	ref, ok := ParseConversationRef(to)
+	if !ok {
+		result.Err = errUnknownConversation()
+		return result, nil
+	}
+	var err error
+	if result.target, err = oneName(tx, as, ref); err == nil {
+		if same, there := by[result.target]; there {
+			same.To = to
+			return same, nil
+		}
+		if d.ClientID != "" {
+			d.ClientID = clientIDFor(d.ClientID, result.target)
+		}
+		result.Sent, err = s.send(tx, as, ref, d, given, ruling{})
+	}
+	if _, refused := AsError(err); err != nil && !refused {
+		return result, err
+	}
+	result.Err = inMessage(err)
+	return result, nil
+}
+
+// oneName names a conversation in one way, however it is referred to: a direct one by its users,
+// because it may not exist yet.
+func oneName(r ConversationReader, as Actor, ref ConversationRef) (string, error) {
+	peers := PeersOf(as.User, ref.Peer)
+	if ref.Peer == "" {
+		c, found, err := maybe(r.Conversation(ref.ID))
+		if err == nil && !found {
+			err = errUnknownConversation()
+		}
+		if err != nil || c.Kind != Direct {
+			return ref.ID.String(), err
+		}
+		peers = c.Peers
+	}
+	return string(peers[0]) + "\n" + string(peers[1]), nil
+}
+
+// clientIDFor returns the client_id of the message for a target: a hash, because a user has
+// each client_id only once. No user id has a line break.
+func clientIDFor(clientID, target string) string {
+	sum := sha256.Sum256([]byte(clientID + "\n" + target))
+	return "as." + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// inMessage returns a refusal of a message that is a part of a request: its field is in that
+// part, or is the target.
+func inMessage(err error) error {
+	refusal, ok := AsError(err)
+	if !ok || refusal.Field == "" {
+		return err
+	}
+	inner := *refusal
+	if inner.Field = "message/" + refusal.Field; refusal.Field == "conversation" {
+		inner.Field = "to"
+	}
+	return &inner
+}
