@@ -136,10 +136,22 @@ func TestSendAsIsNotRestrained(t *testing.T) {
 	w.equal("reply", w.sendAs("bob", quote, group.String(), "@carol"), []string{group.String() + ": 5", "@carol: 422 reply_to_not_found message/reply_to"})
 	w.equal("reply of nobody", w.sendAs("support", quote, group.String()), []string{group.String() + ": 422 reply_to_not_found message/reply_to"})
 	// A direct conversation is one for its two users alone.
-	dm := w.list("carol")[0].Conversation.ID
+	dm := w.directOf("carol")
 	w.equal("another's direct conversation", w.sendAs("eve", text("hi"), dm.String()), []string{dm.String() + ": 404 conversation_not_found"})
 	w.must(w.DeleteConversation(w.ctx, as("alice"), byID(group)))
 	w.equal("deleted", w.sendAs("alice", text("hi"), group.String()), []string{group.String() + ": 404 conversation_not_found"})
+}
+
+// directOf returns the only direct conversation of a user.
+func (w *world) directOf(user im.UserID) im.ID {
+	w.Helper()
+	for _, v := range w.list(user) {
+		if v.Conversation.Kind == im.Direct {
+			return v.Conversation.ID
+		}
+	}
+	w.Fatalf("%s has no direct conversation", user)
+	return 0
 }
 
 // firstIn returns the id of the first message that a user may read.
@@ -188,16 +200,13 @@ func TestSendAsIsIdempotentForEachTarget(t *testing.T) {
 	w.equal("the disk is full on the way", w.sendAs("alice", d, to...), []string{
 		"@bob: 1", group.String() + ": 1", other.String() + ": 507 storage_full", "@carol: 507 storage_full",
 	})
-	dm := w.list("bob")[0].Conversation
-	if dm.Kind != im.Direct {
-		dm = w.list("bob")[1].Conversation
-	}
-	again := append([]string{dm.ID.String()}, to...)
+	dm := w.directOf("bob")
+	again := append([]string{dm.String()}, to...)
 	w.equal("the rest", w.sendAs("alice", d, again...), []string{
-		dm.ID.String() + ": 1 again", "@bob: 1 again", group.String() + ": 1 again", other.String() + ": 1", "@carol: 1",
+		dm.String() + ": 1 again", "@bob: 1 again", group.String() + ": 1 again", other.String() + ": 1", "@carol: 1",
 	})
 	w.equal("all", w.sendAs("alice", d, again...), []string{
-		dm.ID.String() + ": 1 again", "@bob: 1 again", group.String() + ": 1 again", other.String() + ": 1 again", "@carol: 1 again",
+		dm.String() + ": 1 again", "@bob: 1 again", group.String() + ": 1 again", other.String() + ": 1 again", "@carol: 1 again",
 	})
 	changed := text("other")
 	changed.ClientID = d.ClientID
