@@ -198,6 +198,7 @@ const (
 	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
 	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
 	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
+	ProblemCodeCommandUnsupported     ProblemCode = "command_unsupported"
 	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
 	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
@@ -1316,6 +1317,7 @@ type ImportResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1772,6 +1774,7 @@ type Problem struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1886,6 +1889,7 @@ type Problem struct {
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
+// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2117,6 +2121,7 @@ type RevokeResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2162,6 +2167,44 @@ type Role string
 
 // RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
+
+// SendAs A message, its sender, and where to send it.
+type SendAs struct {
+	// As 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	As UserID `json:"as"`
+
+	// Message A message, by its type.
+	Message SendMessage `json:"message"`
+
+	// To Ids of conversations, and `@` and a user id for direct ones of `as`.
+	To []string `json:"to"`
+}
+
+// SendAsResult The result for one target.
+type SendAsResult struct {
+	// Message A message that was sent, without its content, which the caller has.
+	Message *SentAs `json:"message,omitempty"`
+
+	// Problem A problem as defined by RFC 9457.
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Status The HTTP status: 201 for a message that was just stored, 200 for one of an earlier request, or that of the problem.
+	Status int `json:"status"`
+
+	// To The target as given.
+	To string `json:"to"`
+}
+
+// SendAsResults The result for each target.
+type SendAsResults struct {
+	// Items In the order of `to`.
+	Items []SendAsResult `json:"items"`
+}
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
@@ -2360,6 +2403,29 @@ type SendText struct {
 
 // SendTextType Always `text`.
 type SendTextType string
+
+// SentAs A message that was sent, without its content, which the caller has.
+type SentAs struct {
+	// ClientID The derived `client_id`; null if none was given.
+	ClientID *string `json:"client_id"`
+
+	// ConversationID The id of its conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// ID The id of the message.
+	ID string `json:"id"`
+
+	// Seq The seq of the message in the conversation.
+	Seq int64 `json:"seq"`
+
+	// State The state of the message.
+	State MessageState `json:"state"`
+}
 
 // SetRole The new role of the member.
 type SetRole struct {
@@ -3213,6 +3279,9 @@ type GetUnreadParams struct {
 // InsertMessageJSONRequestBody defines body for InsertMessage for application/json ContentType.
 type InsertMessageJSONRequestBody = ImportMessage
 
+// SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
+type SendMessagesAsJSONRequestBody = SendAs
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
@@ -3546,6 +3615,9 @@ type ServerInterface interface {
 	// InsertMessage Insert a message silently
 	// (POST /v1/admin/import/message)
 	InsertMessage(w http.ResponseWriter, r *http.Request)
+	// SendMessagesAs Send a message as any user
+	// (POST /v1/admin/messages)
+	SendMessagesAs(w http.ResponseWriter, r *http.Request)
 	// GetRetention Show what retention would trim
 	// (GET /v1/admin/retention)
 	GetRetention(w http.ResponseWriter, r *http.Request, params GetRetentionParams)
@@ -3876,6 +3948,12 @@ func (_ Unimplemented) ImportMessages(w http.ResponseWriter, r *http.Request) {
 // InsertMessage Insert a message silently
 // (POST /v1/admin/import/message)
 func (_ Unimplemented) InsertMessage(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// SendMessagesAs Send a message as any user
+// (POST /v1/admin/messages)
+func (_ Unimplemented) SendMessagesAs(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4613,6 +4691,20 @@ func (siw *ServerInterfaceWrapper) InsertMessage(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.InsertMessage(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// SendMessagesAs operation middleware
+func (siw *ServerInterfaceWrapper) SendMessagesAs(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.SendMessagesAs(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8308,6 +8400,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/admin/import/message", wrapper.InsertMessage)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/messages", wrapper.SendMessagesAs)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/retention", wrapper.GetRetention)
 	})
 	r.Group(func(r chi.Router) {
@@ -8851,6 +8946,28 @@ func (response InsertMessage201JSONResponse) VisitInsertMessageResponse(w http.R
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type SendMessagesAsRequestObject struct {
+	Body *SendMessagesAsJSONRequestBody
+}
+
+type SendMessagesAsResponseObject interface {
+	VisitSendMessagesAsResponse(w http.ResponseWriter) error
+}
+
+type SendMessagesAs200JSONResponse SendAsResults
+
+func (response SendMessagesAs200JSONResponse) VisitSendMessagesAsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -10993,6 +11110,9 @@ type StrictServerInterface interface {
 	// InsertMessage Insert a message silently
 	// (POST /v1/admin/import/message)
 	InsertMessage(ctx context.Context, request InsertMessageRequestObject) (InsertMessageResponseObject, error)
+	// SendMessagesAs Send a message as any user
+	// (POST /v1/admin/messages)
+	SendMessagesAs(ctx context.Context, request SendMessagesAsRequestObject) (SendMessagesAsResponseObject, error)
 	// GetRetention Show what retention would trim
 	// (GET /v1/admin/retention)
 	GetRetention(ctx context.Context, request GetRetentionRequestObject) (GetRetentionResponseObject, error)
@@ -11511,6 +11631,37 @@ func (sh *strictHandler) InsertMessage(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(InsertMessageResponseObject); ok {
 		if err := validResponse.VisitInsertMessageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// SendMessagesAs operation middleware
+func (sh *strictHandler) SendMessagesAs(w http.ResponseWriter, r *http.Request) {
+	var request SendMessagesAsRequestObject
+
+	var body SendMessagesAsJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.SendMessagesAs(ctx, request.(SendMessagesAsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "SendMessagesAs")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(SendMessagesAsResponseObject); ok {
+		if err := validResponse.VisitSendMessagesAsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

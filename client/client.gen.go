@@ -199,6 +199,7 @@ const (
 	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
 	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
 	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
+	ProblemCodeCommandUnsupported     ProblemCode = "command_unsupported"
 	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
 	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
@@ -1317,6 +1318,7 @@ type ImportResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1773,6 +1775,7 @@ type Problem struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1887,6 +1890,7 @@ type Problem struct {
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
+// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2139,6 +2143,7 @@ type RevokeResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
+	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2184,6 +2189,44 @@ type Role string
 
 // RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
+
+// SendAs A message, its sender, and where to send it.
+type SendAs struct {
+	// As 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	As UserID `json:"as"`
+
+	// Message A message, by its type.
+	Message SendMessage `json:"message"`
+
+	// To Ids of conversations, and `@` and a user id for direct ones of `as`.
+	To []string `json:"to"`
+}
+
+// SendAsResult The result for one target.
+type SendAsResult struct {
+	// Message A message that was sent, without its content, which the caller has.
+	Message *SentAs `json:"message,omitempty"`
+
+	// Problem A problem as defined by RFC 9457.
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Status The HTTP status: 201 for a message that was just stored, 200 for one of an earlier request, or that of the problem.
+	Status int `json:"status"`
+
+	// To The target as given.
+	To string `json:"to"`
+}
+
+// SendAsResults The result for each target.
+type SendAsResults struct {
+	// Items In the order of `to`.
+	Items []SendAsResult `json:"items"`
+}
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
@@ -2382,6 +2425,29 @@ type SendText struct {
 
 // SendTextType Always `text`.
 type SendTextType string
+
+// SentAs A message that was sent, without its content, which the caller has.
+type SentAs struct {
+	// ClientID The derived `client_id`; null if none was given.
+	ClientID *string `json:"client_id"`
+
+	// ConversationID The id of its conversation.
+	ConversationID string `json:"conversation_id"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// ID The id of the message.
+	ID string `json:"id"`
+
+	// Seq The seq of the message in the conversation.
+	Seq int64 `json:"seq"`
+
+	// State The state of the message.
+	State MessageState `json:"state"`
+}
 
 // SetRole The new role of the member.
 type SetRole struct {
@@ -2953,6 +3019,13 @@ type ImportMessagesParams struct {
 
 // InsertMessageParams defines parameters for InsertMessage.
 type InsertMessageParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// SendMessagesAsParams defines parameters for SendMessagesAs.
+type SendMessagesAsParams struct {
 	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
 	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -3836,6 +3909,9 @@ type ClearUnreadParams struct {
 // InsertMessageJSONRequestBody defines body for InsertMessage for application/json ContentType.
 type InsertMessageJSONRequestBody = ImportMessage
 
+// SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
+type SendMessagesAsJSONRequestBody = SendAs
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
@@ -4307,6 +4383,56 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendMessagesAsWithBody Send a message as any user
+	//
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+	// published like any other, also to all devices of `as`, and has its own result. The
+	// targets are sent to in the order of the request, some at a time; other writes happen
+	// in between. If the server cannot finish, what was sent stays sent and the rest have the
+	// status 503 or 507; the request can be repeated.
+	//
+	// An admin acts for the application. Nothing that restrains users applies: permissions,
+	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+	// conversation is created if there is none; its id is a target only for its two users.
+	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	//
+	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+	// request, whole or with some of its targets, and a target that has its message is
+	// answered 200 and gets no other. The messages have a `client_id` that is derived from
+	// it and from the conversation. A conversation that is named twice gets one message:
+	// both results are the same.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+	SendMessagesAsWithBody(ctx context.Context, params *SendMessagesAsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendMessagesAs Send a message as any user
+	//
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+	// published like any other, also to all devices of `as`, and has its own result. The
+	// targets are sent to in the order of the request, some at a time; other writes happen
+	// in between. If the server cannot finish, what was sent stays sent and the rest have the
+	// status 503 or 507; the request can be repeated.
+	//
+	// An admin acts for the application. Nothing that restrains users applies: permissions,
+	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+	// conversation is created if there is none; its id is a target only for its two users.
+	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	//
+	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+	// request, whole or with some of its targets, and a target that has its message is
+	// answered 200 and gets no other. The messages have a `client_id` that is derived from
+	// it and from the conversation. A conversation that is named twice gets one message:
+	// both results are the same.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+	SendMessagesAs(ctx context.Context, params *SendMessagesAsParams, body SendMessagesAsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetRetention Show what retention would trim
 	//
@@ -5867,6 +5993,76 @@ func (c *API) InsertMessageWithBody(ctx context.Context, params *InsertMessagePa
 // Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewInsertMessageRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendMessagesAsWithBody Send a message as any user
+//
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+// published like any other, also to all devices of `as`, and has its own result. The
+// targets are sent to in the order of the request, some at a time; other writes happen
+// in between. If the server cannot finish, what was sent stays sent and the rest have the
+// status 503 or 507; the request can be repeated.
+//
+// An admin acts for the application. Nothing that restrains users applies: permissions,
+// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+// conversation is created if there is none; its id is a target only for its two users.
+// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+//
+// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+// request, whole or with some of its targets, and a target that has its message is
+// answered 200 and gets no other. The messages have a `client_id` that is derived from
+// it and from the conversation. A conversation that is named twice gets one message:
+// both results are the same.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+func (c *API) SendMessagesAsWithBody(ctx context.Context, params *SendMessagesAsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendMessagesAsRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendMessagesAs Send a message as any user
+//
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+// published like any other, also to all devices of `as`, and has its own result. The
+// targets are sent to in the order of the request, some at a time; other writes happen
+// in between. If the server cannot finish, what was sent stays sent and the rest have the
+// status 503 or 507; the request can be repeated.
+//
+// An admin acts for the application. Nothing that restrains users applies: permissions,
+// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+// conversation is created if there is none; its id is a target only for its two users.
+// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+//
+// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+// request, whole or with some of its targets, and a target that has its message is
+// answered 200 and gets no other. The messages have a `client_id` that is derived from
+// it and from the conversation. A conversation that is named twice gets one message:
+// both results are the same.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+func (c *API) SendMessagesAs(ctx context.Context, params *SendMessagesAsParams, body SendMessagesAsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendMessagesAsRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8748,6 +8944,61 @@ func NewInsertMessageRequestWithBody(server string, params *InsertMessageParams,
 	}
 
 	operationPath := fmt.Sprintf("/v1/admin/import/message")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewSendMessagesAsRequest calls the generic SendMessagesAs builder with application/json body
+func NewSendMessagesAsRequest(server string, params *SendMessagesAsParams, body SendMessagesAsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSendMessagesAsRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewSendMessagesAsRequestWithBody constructs an http.Request for the SendMessagesAs method, with any body, and a specified content type
+func NewSendMessagesAsRequestWithBody(server string, params *SendMessagesAsParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/messages")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -15133,6 +15384,56 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/import/message (the `InsertMessage` operationId).
 	InsertMessageWithResponse(ctx context.Context, params *InsertMessageParams, body InsertMessageJSONRequestBody, reqEditors ...RequestEditorFn) (*InsertMessageResponse, error)
 
+	// SendMessagesAsWithBodyWithResponse Send a message as any user
+	//
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+	// published like any other, also to all devices of `as`, and has its own result. The
+	// targets are sent to in the order of the request, some at a time; other writes happen
+	// in between. If the server cannot finish, what was sent stays sent and the rest have the
+	// status 503 or 507; the request can be repeated.
+	//
+	// An admin acts for the application. Nothing that restrains users applies: permissions,
+	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+	// conversation is created if there is none; its id is a target only for its two users.
+	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	//
+	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+	// request, whole or with some of its targets, and a target that has its message is
+	// answered 200 and gets no other. The messages have a `client_id` that is derived from
+	// it and from the conversation. A conversation that is named twice gets one message:
+	// both results are the same.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+	SendMessagesAsWithBodyWithResponse(ctx context.Context, params *SendMessagesAsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessagesAsResponse, error)
+
+	// SendMessagesAsWithResponse Send a message as any user
+	//
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+	// published like any other, also to all devices of `as`, and has its own result. The
+	// targets are sent to in the order of the request, some at a time; other writes happen
+	// in between. If the server cannot finish, what was sent stays sent and the rest have the
+	// status 503 or 507; the request can be repeated.
+	//
+	// An admin acts for the application. Nothing that restrains users applies: permissions,
+	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+	// conversation is created if there is none; its id is a target only for its two users.
+	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	//
+	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+	// request, whole or with some of its targets, and a target that has its message is
+	// answered 200 and gets no other. The messages have a `client_id` that is derived from
+	// it and from the conversation. A conversation that is named twice gets one message:
+	// both results are the same.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+	SendMessagesAsWithResponse(ctx context.Context, params *SendMessagesAsParams, body SendMessagesAsJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessagesAsResponse, error)
+
 	// GetRetentionWithResponse Show what retention would trim
 	//
 	// Lists, by conversation, exactly what a run as of the same time would trim. The time
@@ -16812,6 +17113,29 @@ func (r InsertMessageResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r InsertMessageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type SendMessagesAsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SendAsResults
+}
+
+// Status returns HTTPResponse.Status
+func (r SendMessagesAsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendMessagesAsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -19048,6 +19372,68 @@ func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, par
 		return nil, err
 	}
 	return ParseInsertMessageResponse(rsp)
+}
+
+// SendMessagesAsWithBodyWithResponse Send a message as any user
+//
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+// published like any other, also to all devices of `as`, and has its own result. The
+// targets are sent to in the order of the request, some at a time; other writes happen
+// in between. If the server cannot finish, what was sent stays sent and the rest have the
+// status 503 or 507; the request can be repeated.
+//
+// An admin acts for the application. Nothing that restrains users applies: permissions,
+// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+// conversation is created if there is none; its id is a target only for its two users.
+// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+//
+// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+// request, whole or with some of its targets, and a target that has its message is
+// answered 200 and gets no other. The messages have a `client_id` that is derived from
+// it and from the conversation. A conversation that is named twice gets one message:
+// both results are the same.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+func (c *ClientWithResponses) SendMessagesAsWithBodyWithResponse(ctx context.Context, params *SendMessagesAsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SendMessagesAsResponse, error) {
+	rsp, err := c.SendMessagesAsWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendMessagesAsResponse(rsp)
+}
+
+// SendMessagesAsWithResponse Send a message as any user
+//
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
+// published like any other, also to all devices of `as`, and has its own result. The
+// targets are sent to in the order of the request, some at a time; other writes happen
+// in between. If the server cannot finish, what was sent stays sent and the rest have the
+// status 503 or 507; the request can be repeated.
+//
+// An admin acts for the application. Nothing that restrains users applies: permissions,
+// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
+// conversation is created if there is none; its id is a target only for its two users.
+// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
+// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+//
+// With a `client_id` in `message`, sending is idempotent for each target: repeat the
+// request, whole or with some of its targets, and a target that has its message is
+// answered 200 and gets no other. The messages have a `client_id` that is derived from
+// it and from the conversation. A conversation that is named twice gets one message:
+// both results are the same.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/messages (the `SendMessagesAs` operationId).
+func (c *ClientWithResponses) SendMessagesAsWithResponse(ctx context.Context, params *SendMessagesAsParams, body SendMessagesAsJSONRequestBody, reqEditors ...RequestEditorFn) (*SendMessagesAsResponse, error) {
+	rsp, err := c.SendMessagesAs(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendMessagesAsResponse(rsp)
 }
 
 // GetRetentionWithResponse Show what retention would trim
@@ -21448,6 +21834,32 @@ func ParseInsertMessageResponse(rsp *http.Response) (*InsertMessageResponse, err
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSendMessagesAsResponse parses an HTTP response from a SendMessagesAsWithResponse call
+func ParseSendMessagesAsResponse(rsp *http.Response) (*SendMessagesAsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendMessagesAsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SendAsResults
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	}
 
