@@ -108,6 +108,7 @@ func (c *crawler) leaks(markers ...marker) []string {
 			}
 		}
 	}
+	c.dataStream(markers)
 	spec, err := document()
 	if err != nil {
 		c.t.Fatal(err)
@@ -139,6 +140,19 @@ func (c *crawler) leaks(markers ...marker) []string {
 	found = append(found, c.inFiles(markers...)...)
 	sort.Strings(found)
 	return found
+}
+
+// dataStream pushes the markers to a data stream and ends it. From then on nothing of it may
+// be found.
+func (c *crawler) dataStream(markers []marker) {
+	c.t.Helper()
+	id := c.post("alice", "/v1/streams", `{"access":"anyone"}`)["id"].(string)
+	stream := "/v1/streams/" + id
+	for _, m := range markers {
+		c.post("alice", stream+"/frames", `{"text":"`+m.text+`"}`)
+	}
+	c.post("alice", stream+"/end", "")
+	c.ids["stream"] = []string{id}
 }
 
 // fill returns a path with every combination of ids for its parameters and of values for
@@ -384,37 +398,37 @@ func (sc *scene) build() {
 }
 
 // post makes a POST request that must succeed.
-func (sc *scene) post(user, path, body string) map[string]any {
-	sc.t.Helper()
-	return sc.call(http.MethodPost, user, path, body)
+func (c *crawler) post(user, path, body string) map[string]any {
+	c.t.Helper()
+	return c.call(http.MethodPost, user, path, body)
 }
 
 // call makes a request of any method that must succeed.
-func (sc *scene) call(method, user, path, body string) map[string]any {
-	sc.t.Helper()
-	req, err := http.NewRequest(method, "http://"+sc.server.addr+path, strings.NewReader(body))
+func (c *crawler) call(method, user, path, body string) map[string]any {
+	c.t.Helper()
+	req, err := http.NewRequest(method, "http://"+c.server.addr+path, strings.NewReader(body))
 	if err != nil {
-		sc.t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+sc.tokens[user])
+	req.Header.Set("Authorization", "Bearer "+c.tokens[user])
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		sc.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode >= 300 {
-		sc.t.Fatalf("%s %s as %s: %s %s %v", method, path, user, res.Status, b, err)
+		c.t.Fatalf("%s %s as %s: %s %s %v", method, path, user, res.Status, b, err)
 	}
 	var v map[string]any
 	if len(b) == 0 {
 		return v
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
-		sc.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	return v
 }
