@@ -46,7 +46,7 @@
 //
 //	message.go           Message, its states and its tombstone
 //	content.go           drafts and content; canonical.go canonical JSON
-//	send.go              sending; presend.go the application's say before it
+//	send.go              sending; presend.go asking the application before
 //	send_as.go           sending as any user, for admins
 //	command.go           commands: messages that are not stored
 //	counts.go            what a stored message changes in its conversation
@@ -69,6 +69,11 @@
 //	keys.go, slot_set.go the keys that seal contents
 //	reconcile.go         data and keys of different age; verify.go checks them
 //	backup.go            backups
+//
+// Data streams, which package datastreams runs:
+//
+//	data_stream.go       who may read and push
+//	data_stream_users.go what users may do in a conversation, and commits that change it
 //
 // The event log:
 //

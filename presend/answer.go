@@ -11,9 +11,9 @@ import (
 // rewrite needs.
 const mostValues = 20_000
 
-// parseAnswer reads the body of an answer, as PresendAnswer of the OpenAPI document describes it.
-// It is strict, because an answer that means something else than it says is worse than none: an
-// unknown member is refused. Package im checks the values. An error does not quote the answer.
+// parseAnswer reads the body of an answer, as PresendAnswer of the OpenAPI document describes
+// it. It refuses unknown members: an answer that was misunderstood would be worse than none.
+// Package im checks the values. An error does not quote the answer.
 func parseAnswer(body []byte) (im.PresendAnswer, error) {
 	scan := jsonscan.Scan(body, mostValues)
 	switch {

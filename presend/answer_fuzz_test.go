@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzAnswer: what is accepted is one JSON object whose members mean what encoding/json reads.
+// FuzzAnswer: an accepted answer is one JSON object, and encoding/json reads the same from
+// it.
 func FuzzAnswer(f *testing.F) {
 	for _, seed := range []string{
 		`{"action":"allow"}`, `{"action":"refuse","code":"a","text":"\u00fc"}`, `{"action":"rewrite","body":{"text":"x"},"ext":{}}`,

@@ -20,20 +20,20 @@ import (
 
 // Options configure a [Client].
 type Options struct {
-	// URL is that of the hook. It may be of a private address: whoever starts the server sets
-	// it.
+	// URL is the URL of the hook. It may have a private address, because only the operator
+	// sets it.
 	URL string
 	// Secret signs the questions; see [CheckSecret].
 	Secret string
 	// Timeout bounds a question with its answer.
 	Timeout time.Duration
-	// AtOnce is how many questions are asked at once. The domain sees to it; it bounds the
-	// connections, too.
+	// AtOnce is how many questions are asked at once. Package im keeps to it; the client
+	// bounds its connections by it.
 	AtOnce int
 	// MaxMessageBytes bounds the body and ext of a message, and so the size of an answer.
 	MaxMessageBytes int
-	// Observe is called after each question with its time and why it has no answer, "" if it
-	// has one. It may be nil.
+	// Observe is called after each question with the time it took and why it has no answer,
+	// "" if it has one. It may be nil.
 	Observe func(took time.Duration, why Why)
 	// Now is the clock; time.Now if nil.
 	Now    func() time.Time
@@ -47,7 +47,7 @@ type Why string
 // Reasons that are not those of the request.
 const (
 	WhyStatus Why = "status" // its status is not 200
-	WhyAnswer Why = "answer" // it is not of the documented shape
+	WhyAnswer Why = "answer" // it is not as documented
 	WhyPaused Why = "paused" // the hook was not asked: it has failed too often
 )
 
@@ -191,7 +191,7 @@ func (c *Client) ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswe
 // fails with every message.
 const logInterval = 10 * time.Second
 
-// Failed logs that a message was sent or refused for want of a usable answer.
+// Failed logs that a message was sent or refused without a usable answer.
 func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err error) {
 	c.mu.Lock()
 	now := c.opts.Now()

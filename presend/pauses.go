@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// The hook is paused after mostFailures failures in a row, of fewestUsers users or more.
-	// One user, whose messages may be what it fails at, cannot have it paused for the others.
+	// The hook is paused after mostFailures failures in a row, with messages of fewestUsers
+	// users or more. One user, whose messages may be the cause, cannot have it paused for the
+	// others.
 	mostFailures = 10
 	fewestUsers  = 3
 	// pause is how long the hook is not asked, and mostTrials how many users try it at once
@@ -18,7 +19,7 @@ const (
 	mostTrials = 8
 )
 
-// pauses decides when a failing hook is left alone.
+// pauses decides when a failing hook is not asked.
 type pauses struct {
 	now func() time.Time
 
@@ -50,7 +51,7 @@ func (p *pauses) begin(user im.UserID) bool {
 	}
 }
 
-// end says whether the hook gave an answer.
+// end records whether the hook gave an answer.
 func (p *pauses) end(user im.UserID, answered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,7 +77,7 @@ func (p *pauses) end(user im.UserID, answered bool) {
 	}
 }
 
-// abandon says that the sender has gone before the hook answered.
+// abandon records that the sender disconnected before the hook answered.
 func (p *pauses) abandon(user im.UserID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -246,8 +246,8 @@ func TestFailingHookIsPaused(t *testing.T) {
 	}
 }
 
-// TestLogQuotesNothing: neither the message nor the answer, the URL's path or the secret is in
-// the log, and a dead hook does not fill it.
+// TestLogQuotesNothing: the log has none of the message, the answer, the URL's path and the
+// secret, and a dead hook does not fill it.
 func TestLogQuotesNothing(t *testing.T) {
 	const marker = "zq-marker-79"
 	var log bytes.Buffer

@@ -27,25 +27,26 @@ type presendFlags struct {
 
 const (
 	failOpen, failClosed = "open", "closed"
-	// maxPresendTimeout is shorter than the timeout of a request, and as a stop of the server
-	// waits for requests.
+	// maxPresendTimeout is well below the 30 s in which the server must have answered a
+	// request.
 	maxPresendTimeout = 10 * time.Second
 	maxPresendAtOnce  = 10_000
-	// presendUsers is how many users at least share the questions that are asked at once.
+	// presendUsers is the least number of users who can share the questions that are asked at
+	// once.
 	presendUsers = 8
 )
 
 func (f flags) presend(c *presendFlags) {
-	f.StringVar(&c.url, "presend-url", "", "the `URL` that is asked before a message is stored; it may be of a private address, and http:// if it is; none by default")
+	f.StringVar(&c.url, "presend-url", "", "the `URL` that is asked before a message is stored; it may have a private address, and only then http://; none by default")
 	f.StringVar(&c.secret, "presend-secret", "", "the `file` with the secret that signs the questions: whsec_ and 24 to 64 random bytes in base64; required by --presend-url")
 	f.DurationVar(&c.timeout, "presend-timeout", time.Second, "the longest `duration` that the answer may take")
 	f.StringVar(&c.fail, "presend-fail", failOpen, "the `policy` for a message without an answer: open (it is sent) or closed (it is refused with 503)")
 	f.IntVar(&c.atOnce, "presend-at-once", 64, "the maximum `number` of questions at once; one user may have an eighth of them")
-	f.StringVar(&c.types, "presend-types", "", "a comma-separated `list` of the types of message that are asked about, such as text,image; all by default")
-	f.StringVar(&c.kinds, "presend-kinds", "", "a comma-separated `list` of the kinds of conversation in which they are asked about, such as group,room; all by default")
+	f.StringVar(&c.types, "presend-types", "", "a comma-separated `list` of the types of message about which the hook is asked, such as text,image; all by default")
+	f.StringVar(&c.kinds, "presend-kinds", "", "a comma-separated `list` of the kinds of conversation in which the hook is asked, such as group,room; all by default")
 }
 
-// check refuses flags that are no configuration of a hook.
+// check refuses flags that do not configure a hook.
 func (c presendFlags) check() error {
 	if err := outgoing.CheckURL(c.url, true); c.url != "" && err != nil {
 		return misuse("--presend-url: the URL %w", err)
@@ -120,7 +121,7 @@ func (c presendFlags) client(maxMessageBytes int, m *metrics.Metrics, log *slog.
 	return client, nil
 }
 
-// use has the client asked.
+// use makes the service ask the client.
 func (c presendFlags) use(client *presend.Client, s *im.Service, m *metrics.Metrics) error {
 	p, err := c.policy()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// presendHook is the application's server of a test.
+// presendHook is the server of the application in a test.
 type presendHook struct {
 	*httptest.Server
 	t      *testing.T
@@ -296,7 +296,7 @@ func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
 	}
 }
 
-// TestPresendDeadHookPilesUpNothing: many users send at once to a hook that does not answer.
+// TestPresendDeadHookPilesUpNothing: many users send at once while the hook does not answer.
 // All get their answers in a bounded time, and senders in conversations that are not asked
 // about do not notice.
 func TestPresendDeadHookPilesUpNothing(t *testing.T) {
@@ -336,8 +336,8 @@ func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 	}
 }
 
-// TestDroppedMessagesLeakToNobody: the crawler finds dropped messages as their sender alone,
-// and in no file; once they are revoked, nowhere.
+// TestDroppedMessagesLeakToNobody: the crawler finds dropped messages only as their sender,
+// and in no file; once they are revoked, it finds them nowhere.
 func TestDroppedMessagesLeakToNobody(t *testing.T) {
 	t.Parallel()
 	h, flags := newPresendHook(t)
