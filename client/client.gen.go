@@ -4817,12 +4817,13 @@ type ClientInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// The application may have a say before a message is stored, by the **pre-send hook**
-	// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-	// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-	// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+	// The server may ask the application before it stores a message, by the **pre-send
+	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+	// no answer from it, and the server is configured to refuse the message then, the
+	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 	// answer has what was stored. A retry with the same `client_id` returns the stored
-	// message and does not ask again. Commands are not asked about.
+	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
 	// such as "is typing". It goes to the streams that are open at that moment, of the
@@ -4865,12 +4866,13 @@ type ClientInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// The application may have a say before a message is stored, by the **pre-send hook**
-	// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-	// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-	// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+	// The server may ask the application before it stores a message, by the **pre-send
+	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+	// no answer from it, and the server is configured to refuse the message then, the
+	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 	// answer has what was stored. A retry with the same `client_id` returns the stored
-	// message and does not ask again. Commands are not asked about.
+	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
 	// such as "is typing". It goes to the streams that are open at that moment, of the
@@ -6806,12 +6808,13 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// The application may have a say before a message is stored, by the **pre-send hook**
-// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+// The server may ask the application before it stores a message, by the **pre-send
+// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+// no answer from it, and the server is configured to refuse the message then, the
+// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 // answer has what was stored. A retry with the same `client_id` returns the stored
-// message and does not ask again. Commands are not asked about.
+// message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
 // such as "is typing". It goes to the streams that are open at that moment, of the
@@ -6864,12 +6867,13 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// The application may have a say before a message is stored, by the **pre-send hook**
-// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+// The server may ask the application before it stores a message, by the **pre-send
+// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+// no answer from it, and the server is configured to refuse the message then, the
+// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 // answer has what was stored. A retry with the same `client_id` returns the stored
-// message and does not ask again. Commands are not asked about.
+// message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
 // such as "is typing". It goes to the streams that are open at that moment, of the
@@ -15859,12 +15863,13 @@ type ClientWithResponsesInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// The application may have a say before a message is stored, by the **pre-send hook**
-	// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-	// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-	// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+	// The server may ask the application before it stores a message, by the **pre-send
+	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+	// no answer from it, and the server is configured to refuse the message then, the
+	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 	// answer has what was stored. A retry with the same `client_id` returns the stored
-	// message and does not ask again. Commands are not asked about.
+	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
 	// such as "is typing". It goes to the streams that are open at that moment, of the
@@ -15907,12 +15912,13 @@ type ClientWithResponsesInterface interface {
 	// may the user ids in `mentions`. With that default the whole request body may be up
 	// to 106 KiB (18 times the limit, plus 16 KiB).
 	//
-	// The application may have a say before a message is stored, by the **pre-send hook**
-	// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-	// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-	// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+	// The server may ask the application before it stores a message, by the **pre-send
+	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+	// no answer from it, and the server is configured to refuse the message then, the
+	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 	// answer has what was stored. A retry with the same `client_id` returns the stored
-	// message and does not ask again. Commands are not asked about.
+	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
 	// such as "is typing". It goes to the streams that are open at that moment, of the
@@ -20071,12 +20077,13 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// The application may have a say before a message is stored, by the **pre-send hook**
-// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+// The server may ask the application before it stores a message, by the **pre-send
+// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+// no answer from it, and the server is configured to refuse the message then, the
+// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 // answer has what was stored. A retry with the same `client_id` returns the stored
-// message and does not ask again. Commands are not asked about.
+// message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
 // such as "is typing". It goes to the streams that are open at that moment, of the
@@ -20125,12 +20132,13 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // may the user ids in `mentions`. With that default the whole request body may be up
 // to 106 KiB (18 times the limit, plus 16 KiB).
 //
-// The application may have a say before a message is stored, by the **pre-send hook**
-// (docs/presend.md). If it refuses the message, the answer is 403 `refused_by_hook`, with
-// its `hook_code` and `hook_text`. If it cannot be asked, and the server is set to send
-// nothing then, the answer is 503 `hook_unavailable`. It may also rewrite the message: the
+// The server may ask the application before it stores a message, by the **pre-send
+// hook** (docs/presend.md). If the application refuses the message, the answer is 403
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
+// no answer from it, and the server is configured to refuse the message then, the
+// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
 // answer has what was stored. A retry with the same `client_id` returns the stored
-// message and does not ask again. Commands are not asked about.
+// message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
 // such as "is typing". It goes to the streams that are open at that moment, of the
