@@ -31,7 +31,7 @@ import (
 // These tests check that README.md and docs/ show what happens: the walk is run, the Go
 // program is built and run, and the tables are compared.
 
-var update = flag.Bool("update", false, "write what the walk prints into README.md")
+var update = flag.Bool("update", false, "write what the walks print into README.md and docs/streams.md")
 
 const (
 	root          = "../../"
@@ -55,6 +55,18 @@ var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|wait
 // what it shows, except for ids, times and cursors.
 func TestReadmeWalk(t *testing.T) {
 	t.Parallel()
+	walk(t, "README.md")
+}
+
+// TestReadmeDataStreams does the same with docs/streams.md.
+func TestReadmeDataStreams(t *testing.T) {
+	t.Parallel()
+	walk(t, "docs/streams.md")
+}
+
+// walk walks through a document in two terminals.
+func walk(t *testing.T, document string) {
+	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Fatal("the walk needs curl")
 	}
@@ -71,7 +83,7 @@ func TestReadmeWalk(t *testing.T) {
 	}
 	here := strings.NewReplacer(readmeAddress, s.addr, "/tmp/", dir+"/")
 
-	readme := readDoc(t, "README.md")
+	readme := readDoc(t, document)
 	terminals := make(map[string]*terminal)
 	known := make(map[string]string)
 	var updated strings.Builder
@@ -108,14 +120,14 @@ func TestReadmeWalk(t *testing.T) {
 	}
 	for name, term := range terminals {
 		if rest := strings.TrimSpace(term.unread()); rest != "" {
-			t.Errorf("%s's terminal has printed more than README.md:\n%s", name, rest)
+			t.Errorf("%s's terminal has printed more than %s:\n%s", name, document, rest)
 		}
 	}
 	if len(terminals) != 2 {
-		t.Errorf("README.md walks in %d terminals, want 2", len(terminals))
+		t.Errorf("%s walks in %d terminals, want 2", document, len(terminals))
 	}
 	if *update {
-		if err := os.WriteFile(root+"README.md", []byte(updated.String()+readme[end:]), 0o644); err != nil {
+		if err := os.WriteFile(root+document, []byte(updated.String()+readme[end:]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -190,7 +202,7 @@ func (term *terminal) expect(want string, known map[string]string) error {
 	deadline := time.Now().Add(patience)
 	for match == nil {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("printed\n%s\nREADME.md has\n%s", term.unread(), want)
+			return fmt.Errorf("printed\n%s\nthe document has\n%s", term.unread(), want)
 		}
 		time.Sleep(2 * time.Millisecond)
 		match = pattern.FindStringSubmatch(term.unread())
@@ -198,14 +210,14 @@ func (term *terminal) expect(want string, known map[string]string) error {
 	term.read += len(match[0])
 	for i, value := range values {
 		if got, ok := known[value]; ok && got != match[i+1] {
-			return fmt.Errorf("README.md has %s where there were %s and %s", value, got, match[i+1])
+			return fmt.Errorf("the document has %s where there were %s and %s", value, got, match[i+1])
 		}
 		known[value] = match[i+1]
 		// Nor may two ids or cursors in README.md be one; times may well be.
 		if !strings.HasPrefix(value, "retry") && !strings.HasPrefix(value, "2") {
 			for other, got := range known {
 				if other != value && got == match[i+1] {
-					return fmt.Errorf("README.md has both %s and %s for %s", other, value, got)
+					return fmt.Errorf("the document has both %s and %s for %s", other, value, got)
 				}
 			}
 		}
@@ -232,6 +244,7 @@ func (term *terminal) settled() string {
 var varying = []string{
 	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
 	`"[0-9a-f][0-9a-v]{12}"`,
+	`"[0-9a-v]{26}"`,
 	`"[A-Za-z0-9_-]{60,}"`,
 	`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
 	`retry: \d+`,
