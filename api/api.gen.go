@@ -10,11 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/oapi-codegen/runtime"
+	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
 // Defines values for CreateConversationKind.
@@ -160,9 +163,13 @@ const (
 
 // Defines values for MessageType.
 const (
+	MessageTypeAudio    MessageType = "audio"
 	MessageTypeCustom   MessageType = "custom"
+	MessageTypeFile     MessageType = "file"
+	MessageTypeImage    MessageType = "image"
 	MessageTypeLocation MessageType = "location"
 	MessageTypeText     MessageType = "text"
+	MessageTypeVideo    MessageType = "video"
 )
 
 // Defines values for Permission.
@@ -188,95 +195,103 @@ const (
 
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAdminRequired          ProblemCode = "admin_required"
-	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
-	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
-	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
-	ProblemCodeBlockSelf              ProblemCode = "block_self"
-	ProblemCodeBlocked                ProblemCode = "blocked"
-	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
-	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
-	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
-	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
-	ProblemCodeCommandUnsupported     ProblemCode = "command_unsupported"
-	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
-	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
-	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
-	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
-	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
-	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
-	ProblemCodeFrameTooLarge          ProblemCode = "frame_too_large"
-	ProblemCodeHasLeft                ProblemCode = "has_left"
-	ProblemCodeHookUnavailable        ProblemCode = "hook_unavailable"
-	ProblemCodeIDTaken                ProblemCode = "id_taken"
-	ProblemCodeInternal               ProblemCode = "internal"
-	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
-	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
-	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
-	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
-	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
-	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
-	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
-	ProblemCodeMalformedFrame         ProblemCode = "malformed_frame"
-	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
-	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
-	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
-	ProblemCodeMessageGone            ProblemCode = "message_gone"
-	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
-	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
-	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
-	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
-	ProblemCodeNotFound               ProblemCode = "not_found"
-	ProblemCodeNotJoined              ProblemCode = "not_joined"
-	ProblemCodeNotPublisher           ProblemCode = "not_publisher"
-	ProblemCodeNotReader              ProblemCode = "not_reader"
-	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
-	ProblemCodeNotSender              ProblemCode = "not_sender"
-	ProblemCodeNotStreamOwner         ProblemCode = "not_stream_owner"
-	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
-	ProblemCodeOneOwner               ProblemCode = "one_owner"
-	ProblemCodeOverloaded             ProblemCode = "overloaded"
-	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
-	ProblemCodePastRetention          ProblemCode = "past_retention"
-	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
-	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
-	ProblemCodeRateLimited            ProblemCode = "rate_limited"
-	ProblemCodeReadersUnsupported     ProblemCode = "readers_unsupported"
-	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
-	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
-	ProblemCodeRefusedByHook          ProblemCode = "refused_by_hook"
-	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
-	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
-	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
-	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
-	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
-	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
-	ProblemCodeSlowMode               ProblemCode = "slow_mode"
-	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
-	ProblemCodeStorageFull            ProblemCode = "storage_full"
-	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
-	ProblemCodeStreamEnded            ProblemCode = "stream_ended"
-	ProblemCodeStreamNotFound         ProblemCode = "stream_not_found"
-	ProblemCodeStreamsOff             ProblemCode = "streams_off"
-	ProblemCodeThreadExists           ProblemCode = "thread_exists"
-	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
-	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
-	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
-	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
-	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
-	ProblemCodeTokenExpired           ProblemCode = "token_expired"
-	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
-	ProblemCodeTokenIssuedInFuture    ProblemCode = "token_issued_in_future"
-	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
-	ProblemCodeTokenMissing           ProblemCode = "token_missing"
-	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
-	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
-	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
-	ProblemCodeTooManyListed          ProblemCode = "too_many_listed"
-	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
-	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
-	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
-	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
+	ProblemCodeAdminRequired           ProblemCode = "admin_required"
+	ProblemCodeAlreadyBurned           ProblemCode = "already_burned"
+	ProblemCodeAlreadyExpired          ProblemCode = "already_expired"
+	ProblemCodeAlreadyRevoked          ProblemCode = "already_revoked"
+	ProblemCodeAttachmentMismatch      ProblemCode = "attachment_mismatch"
+	ProblemCodeAttachmentNotFound      ProblemCode = "attachment_not_found"
+	ProblemCodeAttachmentOverused      ProblemCode = "attachment_overused"
+	ProblemCodeAttachmentQuotaExceeded ProblemCode = "attachment_quota_exceeded"
+	ProblemCodeAttachmentTooLarge      ProblemCode = "attachment_too_large"
+	ProblemCodeAttachmentUnusable      ProblemCode = "attachment_unusable"
+	ProblemCodeBlockSelf               ProblemCode = "block_self"
+	ProblemCodeBlocked                 ProblemCode = "blocked"
+	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
+	ProblemCodeBurnUnsupported         ProblemCode = "burn_unsupported"
+	ProblemCodeClientIDReused          ProblemCode = "client_id_reused"
+	ProblemCodeClockJumped             ProblemCode = "clock_jumped"
+	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
+	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
+	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
+	ProblemCodeDeviceMismatch          ProblemCode = "device_mismatch"
+	ProblemCodeDirectConversation      ProblemCode = "direct_conversation"
+	ProblemCodeDirectWithSelf          ProblemCode = "direct_with_self"
+	ProblemCodeEveryoneRole            ProblemCode = "everyone_role"
+	ProblemCodeFrameTooLarge           ProblemCode = "frame_too_large"
+	ProblemCodeHasLeft                 ProblemCode = "has_left"
+	ProblemCodeHookUnavailable         ProblemCode = "hook_unavailable"
+	ProblemCodeIDTaken                 ProblemCode = "id_taken"
+	ProblemCodeInternal                ProblemCode = "internal"
+	ProblemCodeInvalidCursor           ProblemCode = "invalid_cursor"
+	ProblemCodeInvalidPageToken        ProblemCode = "invalid_page_token"
+	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
+	ProblemCodeInvalidSubject          ProblemCode = "invalid_subject"
+	ProblemCodeInvitationNotFound      ProblemCode = "invitation_not_found"
+	ProblemCodeKeysUnavailable         ProblemCode = "keys_unavailable"
+	ProblemCodeListUnsupported         ProblemCode = "list_unsupported"
+	ProblemCodeMalformedFrame          ProblemCode = "malformed_frame"
+	ProblemCodeMalformedJSON           ProblemCode = "malformed_json"
+	ProblemCodeMemberNotFound          ProblemCode = "member_not_found"
+	ProblemCodeMembersUnsupported      ProblemCode = "members_unsupported"
+	ProblemCodeMessageGone             ProblemCode = "message_gone"
+	ProblemCodeMessageNotFound         ProblemCode = "message_not_found"
+	ProblemCodeMessageTooLarge         ProblemCode = "message_too_large"
+	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNotBurnable             ProblemCode = "not_burnable"
+	ProblemCodeNotFound                ProblemCode = "not_found"
+	ProblemCodeNotJoined               ProblemCode = "not_joined"
+	ProblemCodeNotPublisher            ProblemCode = "not_publisher"
+	ProblemCodeNotReader               ProblemCode = "not_reader"
+	ProblemCodeNotRecipient            ProblemCode = "not_recipient"
+	ProblemCodeNotSender               ProblemCode = "not_sender"
+	ProblemCodeNotStreamOwner          ProblemCode = "not_stream_owner"
+	ProblemCodeOnDenyList              ProblemCode = "on_deny_list"
+	ProblemCodeOneOwner                ProblemCode = "one_owner"
+	ProblemCodeOverloaded              ProblemCode = "overloaded"
+	ProblemCodeOwnerMustHandOver       ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention           ProblemCode = "past_retention"
+	ProblemCodePermissionDenied        ProblemCode = "permission_denied"
+	ProblemCodePermissionNotGrantable  ProblemCode = "permission_not_grantable"
+	ProblemCodeRangeNotSatisfiable     ProblemCode = "range_not_satisfiable"
+	ProblemCodeRateLimited             ProblemCode = "rate_limited"
+	ProblemCodeReadersUnsupported      ProblemCode = "readers_unsupported"
+	ProblemCodeReceiptNotAsked         ProblemCode = "receipt_not_asked"
+	ProblemCodeReceiptsUnsupported     ProblemCode = "receipts_unsupported"
+	ProblemCodeRefusedByHook           ProblemCode = "refused_by_hook"
+	ProblemCodeReplyToNotFound         ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong        ProblemCode = "retention_too_long"
+	ProblemCodeRevokeWindowExpired     ProblemCode = "revoke_window_expired"
+	ProblemCodeRoleNotFound            ProblemCode = "role_not_found"
+	ProblemCodeSettingUnsupported      ProblemCode = "setting_unsupported"
+	ProblemCodeShuttingDown            ProblemCode = "shutting_down"
+	ProblemCodeSlowMode                ProblemCode = "slow_mode"
+	ProblemCodeSpaceNotFound           ProblemCode = "space_not_found"
+	ProblemCodeStorageFull             ProblemCode = "storage_full"
+	ProblemCodeStorageUnavailable      ProblemCode = "storage_unavailable"
+	ProblemCodeStreamEnded             ProblemCode = "stream_ended"
+	ProblemCodeStreamNotFound          ProblemCode = "stream_not_found"
+	ProblemCodeStreamsOff              ProblemCode = "streams_off"
+	ProblemCodeThreadExists            ProblemCode = "thread_exists"
+	ProblemCodeThreadNotFound          ProblemCode = "thread_not_found"
+	ProblemCodeThreadUnsupported       ProblemCode = "thread_unsupported"
+	ProblemCodeTicketExpired           ProblemCode = "ticket_expired"
+	ProblemCodeTicketInvalid           ProblemCode = "ticket_invalid"
+	ProblemCodeTokenCutOff             ProblemCode = "token_cut_off"
+	ProblemCodeTokenExpired            ProblemCode = "token_expired"
+	ProblemCodeTokenInvalid            ProblemCode = "token_invalid"
+	ProblemCodeTokenIssuedInFuture     ProblemCode = "token_issued_in_future"
+	ProblemCodeTokenMalformed          ProblemCode = "token_malformed"
+	ProblemCodeTokenMissing            ProblemCode = "token_missing"
+	ProblemCodeTokenNotYetValid        ProblemCode = "token_not_yet_valid"
+	ProblemCodeTooManyChannels         ProblemCode = "too_many_channels"
+	ProblemCodeTooManyForReceipts      ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyListed           ProblemCode = "too_many_listed"
+	ProblemCodeTooManyMembers          ProblemCode = "too_many_members"
+	ProblemCodeTooManyRoles            ProblemCode = "too_many_roles"
+	ProblemCodeTooManyStreams          ProblemCode = "too_many_streams"
+	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
+	ProblemCodeUploadIncomplete        ProblemCode = "upload_incomplete"
 )
 
 // Defines values for ReceiptKind.
@@ -292,6 +307,11 @@ const (
 	RoleOwner  Role = "owner"
 )
 
+// Defines values for SendAudioType.
+const (
+	SendAudioTypeAudio SendAudioType = "audio"
+)
+
 // Defines values for SendCommandType.
 const (
 	SendCommandTypeCommand SendCommandType = "command"
@@ -302,6 +322,16 @@ const (
 	SendCustomTypeCustom SendCustomType = "custom"
 )
 
+// Defines values for SendFileType.
+const (
+	SendFileTypeFile SendFileType = "file"
+)
+
+// Defines values for SendImageType.
+const (
+	SendImageTypeImage SendImageType = "image"
+)
+
 // Defines values for SendLocationType.
 const (
 	SendLocationTypeLocation SendLocationType = "location"
@@ -310,6 +340,11 @@ const (
 // Defines values for SendTextType.
 const (
 	SendTextTypeText SendTextType = "text"
+)
+
+// Defines values for SendVideoType.
+const (
+	SendVideoTypeVideo SendVideoType = "video"
 )
 
 // Defines values for SpaceMemberRole.
@@ -385,6 +420,64 @@ type AddSpaceMembers struct {
 
 // AskReceipt Asks for receipts in a group.
 type AskReceipt = bool
+
+// Attachment An uploaded file.
+type Attachment struct {
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Height Its height.
+	Height *int32 `json:"height,omitempty"`
+
+	// ID For the body of a message and for downloads.
+	ID string `json:"id"`
+
+	// Name The name of the file; `attachment` if the upload had none.
+	Name string `json:"name"`
+
+	// Sha256 The SHA-256 of the bytes, in hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// Size In bytes.
+	Size int64 `json:"size"`
+
+	// Type The media type, found from the bytes; `application/octet-stream` if it is unknown.
+	Type string `json:"type"`
+
+	// Width The width of an image in pixels, if it is known.
+	Width *int32 `json:"width,omitempty"`
+}
+
+// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+// `height` are filled in from the attachment if they are left out. `type` and `size` must
+// be those of the attachment; the others may be chosen.
+type AttachmentBody struct {
+	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; a `file` may have any.
+	AttachmentID string `json:"attachment_id"`
+
+	// DurationMs How long it plays, in milliseconds.
+	DurationMs *int64 `json:"duration_ms,omitempty"`
+
+	// Height The height of an image or video, in pixels.
+	Height *int32 `json:"height,omitempty"`
+
+	// Name The name of the file, cleaned as that of an upload.
+	Name *string `json:"name,omitempty"`
+
+	// Size The size of the attachment in bytes.
+	Size *int64 `json:"size,omitempty"`
+
+	// ThumbnailID Another attachment, an image, to be shown in place of this one.
+	ThumbnailID *string `json:"thumbnail_id,omitempty"`
+
+	// Type The media type of the attachment.
+	Type *string `json:"type,omitempty"`
+
+	// Width The width of an image or video, in pixels.
+	Width *int32 `json:"width,omitempty"`
+}
 
 // Block A user that you block.
 type Block struct {
@@ -1243,7 +1336,7 @@ type ImportMessage struct {
 	// State The state of the message.
 	State *MessageState `json:"state,omitempty"`
 
-	// Type The type of a message: text, a location, or data of the application.
+	// Type The type of a message: text, a file, a location, or data of the application.
 	Type MessageType `json:"type"`
 
 	// VisibleTo The only member who can see it.
@@ -1257,6 +1350,7 @@ type ImportResult struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1289,6 +1383,7 @@ type ImportResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1306,8 +1401,10 @@ type ImportResult struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1330,6 +1427,10 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -1532,8 +1633,8 @@ type Mentions = []UserID
 
 // Message A message as you may read it now.
 type Message struct {
-	// Body A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
-	// null once the message was erased.
+	// Body A TextBody, AttachmentBody, LocationBody or CustomBody, depending on the `type` of
+	// the message; null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
 	// Burn How the message burns after reading; null if it does not.
@@ -1594,18 +1695,27 @@ type Message struct {
 	// State The state of the message.
 	State MessageState `json:"state"`
 
-	// Type The type of a message: text, a location, or data of the application.
+	// Type The type of a message: text, a file, a location, or data of the application.
 	Type MessageType `json:"type"`
 }
 
-// MessageBody A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
-// null once the message was erased.
+// MessageBody A TextBody, AttachmentBody, LocationBody or CustomBody, depending on the `type` of
+// the message; null once the message was erased.
 type MessageBody struct {
 	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
+	// AttachmentID In an `image`, `audio`, `video` or `file`; so are those that follow.
+	AttachmentID *string `json:"attachment_id,omitempty"`
+
 	// Data In a `custom`, if it has any: any JSON value, null included.
 	Data interface{} `json:"data,omitempty"`
+
+	// DurationMs In milliseconds, if the sender gave it.
+	DurationMs *int64 `json:"duration_ms,omitempty"`
+
+	// Height In pixels, if it is known.
+	Height *int32 `json:"height,omitempty"`
 
 	// Latitude In a `location`, in degrees; north is positive.
 	Latitude *float64 `json:"latitude,omitempty"`
@@ -1613,11 +1723,23 @@ type MessageBody struct {
 	// Longitude In a `location`, in degrees; east is positive.
 	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Name In a `custom`: the kind of data.
+	// Name In a `custom`: the kind of data. With an attachment: the name of the file.
 	Name *string `json:"name,omitempty"`
+
+	// Size In bytes.
+	Size *int64 `json:"size,omitempty"`
 
 	// Text In a `text`.
 	Text *string `json:"text,omitempty"`
+
+	// ThumbnailID An attachment, if the sender gave one.
+	ThumbnailID *string `json:"thumbnail_id,omitempty"`
+
+	// Type The media type.
+	Type *string `json:"type,omitempty"`
+
+	// Width In pixels, if it is known.
+	Width *int32 `json:"width,omitempty"`
 }
 
 // MessagePage A page of messages.
@@ -1632,7 +1754,7 @@ type MessagePage struct {
 // MessageState The state of the message.
 type MessageState string
 
-// MessageType The type of a message: text, a location, or data of the application.
+// MessageType The type of a message: text, a file, a location, or data of the application.
 type MessageType string
 
 // Mute The muted user, and when the mute ends.
@@ -1714,6 +1836,7 @@ type Problem struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1746,6 +1869,7 @@ type Problem struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1763,8 +1887,10 @@ type Problem struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1787,6 +1913,10 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -1829,6 +1959,7 @@ type Problem struct {
 // | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 // | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 // | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 // | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1861,6 +1992,7 @@ type Problem struct {
 // | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
+// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 // | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1878,8 +2010,10 @@ type Problem struct {
 // | `stream_ended` | 410 | the data stream has ended |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `attachment_too_large` | 413 | the file is larger than the server takes |
 // | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
 // | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1902,6 +2036,10 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 // | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 // | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 // | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2061,6 +2199,7 @@ type RevokeResult struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -2093,6 +2232,7 @@ type RevokeResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -2110,8 +2250,10 @@ type RevokeResult struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -2134,6 +2276,10 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2205,6 +2351,56 @@ type SendAsResults struct {
 	// Items In the order of `to`.
 	Items []SendAsResult `json:"items"`
 }
+
+// SendAudio A message with sound.
+type SendAudio struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `audio`.
+	Type SendAudioType `json:"type"`
+}
+
+// SendAudioType Always `audio`.
+type SendAudioType string
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
@@ -2283,6 +2479,106 @@ type SendCustom struct {
 
 // SendCustomType Always `custom`.
 type SendCustomType string
+
+// SendFile A message with a file of any type.
+type SendFile struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `file`.
+	Type SendFileType `json:"type"`
+}
+
+// SendFileType Always `file`.
+type SendFileType string
+
+// SendImage A message with an image.
+type SendImage struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `image`.
+	Type SendImageType `json:"type"`
+}
+
+// SendImageType Always `image`.
+type SendImageType string
 
 // SendLocation A location message.
 type SendLocation struct {
@@ -2403,6 +2699,56 @@ type SendText struct {
 
 // SendTextType Always `text`.
 type SendTextType string
+
+// SendVideo A message with a video.
+type SendVideo struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `video`.
+	Type SendVideoType `json:"type"`
+}
+
+// SendVideoType Always `video`.
+type SendVideoType string
 
 // SentAs A message that was sent, without its content, which the caller has.
 type SentAs struct {
@@ -2818,6 +3164,12 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
+// UploadForm A form with one file.
+type UploadForm struct {
+	// File The file.
+	File openapi_types.File `json:"file"`
+}
+
 // UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
 // which browsers remove from paths.
@@ -2838,6 +3190,9 @@ type Around = string
 // AsOf defines model for AsOf.
 type AsOf = time.Time
 
+// AttachmentID defines model for AttachmentId.
+type AttachmentID = string
+
 // BeforeSeq defines model for BeforeSeq.
 type BeforeSeq = int64
 
@@ -2855,6 +3210,9 @@ type DeleteScope string
 
 // ExportConversation defines model for ExportConversation.
 type ExportConversation = string
+
+// FileName defines model for FileName.
+type FileName = string
 
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
@@ -2875,11 +3233,17 @@ type FilterSender = UserID
 // FilterTo defines model for FilterTo.
 type FilterTo = time.Time
 
-// FilterType The type of a message: text, a location, or data of the application.
+// FilterType The type of a message: text, a file, a location, or data of the application.
 type FilterType = MessageType
 
 // FromFrame defines model for FromFrame.
 type FromFrame = string
+
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
+// IfRange defines model for IfRange.
+type IfRange = string
 
 // IncludeErased defines model for IncludeErased.
 type IncludeErased = bool
@@ -2933,6 +3297,9 @@ type PushAs = UserID
 
 // Query defines model for Query.
 type Query = string
+
+// Range defines model for Range.
+type Range = string
 
 // RoleID defines model for RoleId.
 type RoleID = string
@@ -2993,6 +3360,24 @@ type GetRetentionParams struct {
 type RunRetentionParams struct {
 	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// UploadAttachmentParams defines parameters for UploadAttachment.
+type UploadAttachmentParams struct {
+	// Name The name of the file.
+	Name *FileName `form:"name,omitempty" json:"name,omitempty"`
+}
+
+// GetAttachmentParams defines parameters for GetAttachment.
+type GetAttachmentParams struct {
+	// Range A range of bytes.
+	Range *Range `json:"Range,omitempty"`
+
+	// IfRange An ETag. If it is not that of the file, `Range` is ignored.
+	IfRange *IfRange `json:"If-Range,omitempty"`
+
+	// IfNoneMatch ETags of a file that the client has.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
 // ListBlocksParams defines parameters for ListBlocks.
@@ -3282,6 +3667,9 @@ type InsertMessageJSONRequestBody = ImportMessage
 // SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
 type SendMessagesAsJSONRequestBody = SendAs
 
+// UploadAttachmentMultipartRequestBody defines body for UploadAttachment for multipart/form-data ContentType.
+type UploadAttachmentMultipartRequestBody = UploadForm
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
@@ -3450,6 +3838,142 @@ func (t *SendMessage) MergeSendText(v SendText) error {
 	return err
 }
 
+// AsSendImage returns the union data inside the SendMessage as a SendImage
+func (t SendMessage) AsSendImage() (SendImage, error) {
+	var body SendImage
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendImage overwrites any union data inside the SendMessage as the provided SendImage
+func (t *SendMessage) FromSendImage(v SendImage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"image"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendImage performs a merge with any union data inside the SendMessage, using the provided SendImage
+func (t *SendMessage) MergeSendImage(v SendImage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"image"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendAudio returns the union data inside the SendMessage as a SendAudio
+func (t SendMessage) AsSendAudio() (SendAudio, error) {
+	var body SendAudio
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendAudio overwrites any union data inside the SendMessage as the provided SendAudio
+func (t *SendMessage) FromSendAudio(v SendAudio) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"audio"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendAudio performs a merge with any union data inside the SendMessage, using the provided SendAudio
+func (t *SendMessage) MergeSendAudio(v SendAudio) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"audio"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendVideo returns the union data inside the SendMessage as a SendVideo
+func (t SendMessage) AsSendVideo() (SendVideo, error) {
+	var body SendVideo
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendVideo overwrites any union data inside the SendMessage as the provided SendVideo
+func (t *SendMessage) FromSendVideo(v SendVideo) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"video"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendVideo performs a merge with any union data inside the SendMessage, using the provided SendVideo
+func (t *SendMessage) MergeSendVideo(v SendVideo) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"video"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendFile returns the union data inside the SendMessage as a SendFile
+func (t SendMessage) AsSendFile() (SendFile, error) {
+	var body SendFile
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendFile overwrites any union data inside the SendMessage as the provided SendFile
+func (t *SendMessage) FromSendFile(v SendFile) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"file"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendFile performs a merge with any union data inside the SendMessage, using the provided SendFile
+func (t *SendMessage) MergeSendFile(v SendFile) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"file"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 // AsSendLocation returns the union data inside the SendMessage as a SendLocation
 func (t SendMessage) AsSendLocation() (SendLocation, error) {
 	var body SendLocation
@@ -3566,14 +4090,22 @@ func (t SendMessage) ValueByDiscriminator() (interface{}, error) {
 		return nil, err
 	}
 	switch discriminator {
+	case "audio":
+		return t.AsSendAudio()
 	case "command":
 		return t.AsSendCommand()
 	case "custom":
 		return t.AsSendCustom()
+	case "file":
+		return t.AsSendFile()
+	case "image":
+		return t.AsSendImage()
 	case "location":
 		return t.AsSendLocation()
 	case "text":
 		return t.AsSendText()
+	case "video":
+		return t.AsSendVideo()
 	default:
 		return nil, errors.New("unknown discriminator value: " + discriminator)
 	}
@@ -3627,6 +4159,12 @@ type ServerInterface interface {
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath)
+	// UploadAttachment Upload a file
+	// (POST /v1/attachments)
+	UploadAttachment(w http.ResponseWriter, r *http.Request, params UploadAttachmentParams)
+	// GetAttachment Download a file
+	// (GET /v1/attachments/{attachment})
+	GetAttachment(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetAttachmentParams)
 	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams)
@@ -3972,6 +4510,18 @@ func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, para
 // CutTokens Cut off a user's tokens
 // (POST /v1/admin/users/{user}/tokens/cut)
 func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UploadAttachment Upload a file
+// (POST /v1/attachments)
+func (_ Unimplemented) UploadAttachment(w http.ResponseWriter, r *http.Request, params UploadAttachmentParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetAttachment Download a file
+// (GET /v1/attachments/{attachment})
+func (_ Unimplemented) GetAttachment(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetAttachmentParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4823,6 +5373,127 @@ func (siw *ServerInterfaceWrapper) CutTokens(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CutTokens(w, r, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UploadAttachment operation middleware
+func (siw *ServerInterfaceWrapper) UploadAttachment(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UploadAttachmentParams
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UploadAttachment(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetAttachment operation middleware
+func (siw *ServerInterfaceWrapper) GetAttachment(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "attachment" -------------
+	var attachment AttachmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "attachment", chi.URLParam(r, "attachment"), &attachment, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "attachment", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetAttachmentParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Range" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Range")]; found {
+		var Range Range
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Range", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Range", valueList[0], &Range, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Range", Err: err})
+			return
+		}
+
+		params.Range = &Range
+
+	}
+
+	// ------------- Optional header parameter "If-Range" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Range")]; found {
+		var IfRange IfRange
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Range", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Range", valueList[0], &IfRange, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Range", Err: err})
+			return
+		}
+
+		params.IfRange = &IfRange
+
+	}
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAttachment(w, r, attachment, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8412,6 +9083,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/admin/users/{user}/tokens/cut", wrapper.CutTokens)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/attachments", wrapper.UploadAttachment)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/attachments/{attachment}", wrapper.GetAttachment)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
 	})
 	r.Group(func(r chi.Router) {
@@ -9065,6 +9742,115 @@ func (response CutTokens200JSONResponse) VisitCutTokensResponse(w http.ResponseW
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
+}
+
+type UploadAttachmentRequestObject struct {
+	Params        UploadAttachmentParams
+	Body          io.Reader
+	MultipartBody *multipart.Reader
+}
+
+type UploadAttachmentResponseObject interface {
+	VisitUploadAttachmentResponse(w http.ResponseWriter) error
+}
+
+type UploadAttachment201JSONResponse Attachment
+
+func (response UploadAttachment201JSONResponse) VisitUploadAttachmentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAttachmentRequestObject struct {
+	Attachment AttachmentID `json:"attachment"`
+	Params     GetAttachmentParams
+}
+
+type GetAttachmentResponseObject interface {
+	VisitGetAttachmentResponse(w http.ResponseWriter) error
+}
+
+type GetAttachment200ResponseHeaders struct {
+	ContentDisposition *string
+	ETag               *string
+}
+
+type GetAttachment200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	Headers       GetAttachment200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetAttachment200ApplicationOctetStreamResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAttachment206ResponseHeaders struct {
+	ContentDisposition *string
+	ContentRange       *string
+	ETag               *string
+}
+
+type GetAttachment206ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	Headers       GetAttachment206ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetAttachment206ApplicationOctetStreamResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	if response.Headers.ContentRange != nil {
+		w.Header().Set("Content-Range", fmt.Sprint(*response.Headers.ContentRange))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(206)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetAttachment304Response struct {
+}
+
+func (response GetAttachment304Response) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
 }
 
 type ListBlocksRequestObject struct {
@@ -11122,6 +11908,12 @@ type StrictServerInterface interface {
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(ctx context.Context, request CutTokensRequestObject) (CutTokensResponseObject, error)
+	// UploadAttachment Upload a file
+	// (POST /v1/attachments)
+	UploadAttachment(ctx context.Context, request UploadAttachmentRequestObject) (UploadAttachmentResponseObject, error)
+	// GetAttachment Download a file
+	// (GET /v1/attachments/{attachment})
+	GetAttachment(ctx context.Context, request GetAttachmentRequestObject) (GetAttachmentResponseObject, error)
 	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(ctx context.Context, request ListBlocksRequestObject) (ListBlocksResponseObject, error)
@@ -11740,6 +12532,70 @@ func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CutTokensResponseObject); ok {
 		if err := validResponse.VisitCutTokensResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UploadAttachment operation middleware
+func (sh *strictHandler) UploadAttachment(w http.ResponseWriter, r *http.Request, params UploadAttachmentParams) {
+	var request UploadAttachmentRequestObject
+
+	request.Params = params
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") {
+		request.Body = r.Body
+	}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
+		if reader, err := r.MultipartReader(); err != nil {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode multipart body: %w", err))
+			return
+		} else {
+			request.MultipartBody = reader
+		}
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UploadAttachment(ctx, request.(UploadAttachmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UploadAttachment")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UploadAttachmentResponseObject); ok {
+		if err := validResponse.VisitUploadAttachmentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetAttachment operation middleware
+func (sh *strictHandler) GetAttachment(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetAttachmentParams) {
+	var request GetAttachmentRequestObject
+
+	request.Attachment = attachment
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAttachment(ctx, request.(GetAttachmentRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAttachment")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAttachmentResponseObject); ok {
+		if err := validResponse.VisitGetAttachmentResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

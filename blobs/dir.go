@@ -42,6 +42,9 @@ func OpenDir(path string) (*Dir, error) {
 	return d, d.make(unfinishedDir)
 }
 
+// ReadDir returns the engine for a directory that is only read, and may not exist.
+func ReadDir(path string) *Dir { return &Dir{path: path, made: map[string]bool{}} }
+
 // make creates a subdirectory durably.
 func (d *Dir) make(sub string) error {
 	d.mu.Lock()

@@ -7,6 +7,7 @@
 //
 //	store.go   Store: named streams of bytes; an engine implements it
 //	dir.go     Dir: the engine that uses a directory
+//	copy.go    copying blobs between directories, for backups
 //	format.go  the header of a file and its chunks
 //	sealed.go  Files: sealed blobs on an engine, as package im uses them
 //

@@ -32,6 +32,9 @@ const (
 const (
 	bodyExtension   = "x-max-body-bytes"
 	bodyOfExtension = "x-max-body-bytes-per-message-byte"
+	// streamedExtension says that the operation reads its body itself, whatever
+	// its media type is.
+	streamedExtension = "x-body-streamed"
 )
 
 const (
@@ -46,7 +49,7 @@ const (
 
 // bodyRule is what the OpenAPI document says about the body of an operation.
 type bodyRule struct {
-	mediaTypes []string
+	mediaTypes []string // nil for any
 	optional   bool
 	// unread is set if the operation reads its body itself, as it arrives.
 	unread bool
@@ -65,6 +68,9 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		return nil, nil
 	}
 	content := o.RequestBody.Value.Content
+	if o.Extensions[streamedExtension] == true {
+		return &bodyRule{unread: true}, nil
+	}
 	if content[ndjson] != nil {
 		return &bodyRule{mediaTypes: slices.Sorted(maps.Keys(content)), unread: true}, nil
 	}
@@ -106,7 +112,7 @@ func wholeNumber(v any) (int, bool) {
 // readBody reads a body. It returns nil if the operation has none, if the body is optional
 // and missing, or if the operation reads it itself.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule) ([]byte, *api.Problem) {
-	if rule == nil || rule.optional && r.ContentLength == 0 {
+	if rule == nil || rule.unread && rule.mediaTypes == nil || rule.optional && r.ContentLength == 0 {
 		return nil, nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(rule.mediaTypes, mediaType) {

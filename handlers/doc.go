@@ -12,7 +12,8 @@
 //   - the handler of the operation
 //   - answer.go: the response; problem.go: every refusal
 //
-// Handlers are in files by what they are about: messages.go, revoke.go, receipts.go, search.go,
+// Handlers are in files by what they are about: messages.go, attachments.go (which reads and
+// writes files as they arrive), revoke.go, receipts.go, search.go,
 // erasures.go, unread.go; conversations.go, threads.go, settings.go, members.go, mutes.go,
 // invitations.go, lists.go, blocks.go; spaces.go, space_members.go, channels.go, roles.go,
 // permissions.go; events.go (streams and pages of events; accept.go

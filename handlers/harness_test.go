@@ -17,10 +17,12 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/blobs"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sniff"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -73,6 +75,17 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	}
 	service := im.NewService(store, policy, nil)
 	w.service = service
+	files, err := blobs.OpenDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), func(head []byte) im.Sniffed {
+		found := im.Sniffed{Type: sniff.Type(head)}
+		if found.Type == sniff.PNG {
+			found.Width, found.Height = 3, 4
+		}
+		return found
+	})
 	verifier, err := auth.New(ctx, auth.Config{Secret: secret, TicketKey: store.Instance().TicketKey, TicketTTL: ticketTTL})
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +220,12 @@ func (w *world) say(user, conversation, text string) map[string]any {
 	w.t.Helper()
 	body, _ := json.Marshal(map[string]any{"type": "text", "body": map[string]string{"text": text}})
 	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", string(body))
+}
+
+// upload uploads a file.
+func (w *world) upload(user, content string) map[string]any {
+	w.t.Helper()
+	return w.must(http.StatusCreated, user, "POST", "/v1/attachments", content, "Content-Type", "application/octet-stream")
 }
 
 func (w *world) group(owner string, members ...string) string {

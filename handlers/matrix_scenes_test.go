@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -121,10 +122,23 @@ var hello = json.RawMessage(`{"text":"hello"}`)
 // say sends a message and gives it a name for its sender, or for everybody if user is "".
 func (s *matrixScene) say(c im.ID, sender, column, name string, d im.Draft) {
 	s.t.Helper()
+	if name == "message" {
+		s.sayFile(im.ConversationRef{ID: c}, sender, column)
+	}
 	d.Type, d.Body = im.Text, hello
 	sent, err := s.service.Send(s.ctx, s.as(sender), im.ConversationRef{ID: c}, d)
 	s.ok(err)
 	s.call(column, name, sent.Message.ID)
+}
+
+// sayFile sends a message with a file that is called attachment.
+func (s *matrixScene) sayFile(ref im.ConversationRef, sender, column string) {
+	s.t.Helper()
+	a, err := s.service.Upload(s.ctx, s.as(sender), im.Upload{Size: -1, Body: strings.NewReader("hello")})
+	s.ok(err)
+	_, err = s.service.Send(s.ctx, s.as(sender), ref, im.Draft{Type: im.File, Body: json.RawMessage(`{"attachment_id":"` + a.ID.String() + `"}`)})
+	s.ok(err)
+	s.call(column, "attachment", a.ID)
 }
 
 // theirs makes each user send a message named own, and one of an hour ago named stale.
@@ -156,6 +170,7 @@ func directScene(s *matrixScene) {
 		for _, column := range columns {
 			s.call(column, "conversation", c)
 			s.call(column, "message", sent.Message.ID)
+			s.sayFile(im.ConversationRef{ID: c}, pair[0], column)
 			s.say(c, pair[0], column, "plain", im.Draft{})
 			s.names[column]["author"], s.names[column]["user"] = string(s.user(pair[0])), string(s.user(pair[1]))
 		}

@@ -101,7 +101,7 @@ func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 		return "stream"
 	case names["space"] || names["space_id"]:
 		return "space"
-	case names["conversation"] || names["conversation_id"] || names["message"] || names["message_ids"] || names["ids"]:
+	case names["conversation"] || names["conversation_id"] || names["message"] || names["message_ids"] || names["ids"] || names["attachment"]:
 		return "conversation"
 	default:
 		return "nothing"
@@ -125,6 +125,8 @@ func (o operation) unknown() string {
 	switch {
 	case strings.Contains(o.path, "{message}") || o.id == "revokeMessages":
 		return "message_not_found"
+	case strings.Contains(o.path, "{attachment}"):
+		return "attachment_not_found"
 	case o.names == "space":
 		return "space_not_found"
 	case o.names == "stream":

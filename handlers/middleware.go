@@ -108,7 +108,7 @@ func crossOrigin(origins []string) func(http.Handler) http.Handler {
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders: []string{"*"},
-		ExposedHeaders: []string{"Retry-After", "ETag", "Location", "Date", firstFrameHeader},
+		ExposedHeaders: []string{"Retry-After", "ETag", "Location", "Date", "Content-Disposition", "Content-Range", firstFrameHeader},
 		MaxAge:         int(time.Hour.Seconds()),
 	}).Handler
 }

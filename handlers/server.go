@@ -53,6 +53,8 @@ type Options struct {
 	// SentAs is called for each message that an admin sends as another user, with "sent",
 	// "repeated" or "refused". It may be nil.
 	SentAs func(result string)
+	// Uploaded is called after each upload with its size, or why it failed. It may be nil.
+	Uploaded func(bytes int64, err error)
 	// Now is the clock of the rate limits; time.Now if nil.
 	Now func() time.Time
 	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
@@ -73,6 +75,9 @@ type Server struct {
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 	sentAs   func(result string)
+	// uploads and downloads bound the memory of attachments on their way.
+	uploads, downloads *budget
+	observeUpload      func(bytes int64, err error)
 
 	writeTimeout  time.Duration
 	maxFrameBytes int
@@ -108,6 +113,12 @@ func New(o Options) (*Server, http.Handler, error) {
 		users: newBuckets[im.UserID](o.Rate, o.Now), commands: newBuckets[im.UserID](o.CommandRate, o.Now),
 		addresses: newBuckets[netip.Addr](o.Rate, o.Now),
 		proxies:   o.TrustedProxies, observe: o.Limited,
+	}
+	s.uploads = newBudget(transfersAtOnce*transferBytes, transfersOfUser*transferBytes)
+	s.downloads = newBudget(transfersAtOnce*transferBytes, transfersOfUser*transferBytes)
+	s.observeUpload = o.Uploaded
+	if s.observeUpload == nil {
+		s.observeUpload = func(int64, error) {}
 	}
 	s.bodies = bodyBudgets{
 		reading:  share{free: readingBytes, perUser: readingBytesPerUser, takenBy: make(map[im.UserID]int)},

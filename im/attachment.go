@@ -157,7 +157,7 @@ type attachmentBody struct {
 // values.
 var (
 	numberNames  = [4]string{"duration_ms", "height", "size", "width"}
-	numberLimits = [4]int64{1 << 53, 1 << 20, 1 << 53, 1 << 20}
+	numberLimits = [4]int64{1_000_000_000_000, 1 << 20, 1 << 40, 1 << 20}
 )
 
 const (

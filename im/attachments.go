@@ -36,7 +36,7 @@ func (s *Service) MaxAttachmentBytes() int64 { return s.policy.MaxAttachmentByte
 var errNoBlobs = errors.New("the service has no storage for attachments")
 
 func errUnknownAttachment() error {
-	return Refuse(NotFound, "attachment_not_found", "there is no such attachment, or none that you can read")
+	return Refuse(NotFound, "attachment_not_found", "no such attachment")
 }
 
 // errAttachmentTooLarge refuses a file over the limit.
@@ -158,10 +158,7 @@ func (u *uploadReader) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if _, ok := AsError(err); !ok {
-		err = &Error{
-			Kind: Invalid, Code: "upload_incomplete", Field: "body",
-			Message: "ended before its length, or came too slowly: nothing of it was kept", Cause: err,
-		}
+		err = RefuseField(Invalid, "upload_incomplete", "body", "ended before its length, or arrived too slowly: nothing of it was kept")
 	}
 	u.err = err
 	return n, err

@@ -32,9 +32,10 @@ type Progress struct{ Done, Total int64 }
 // Backuper is a [Store] that can copy itself into a directory while it runs.
 type Backuper interface {
 	// Backup writes a copy of the current data, named by [BackupName], and a copy of the
-	// keys that replaces an older one. Both are durable when it returns. progress may be
-	// nil.
-	Backup(ctx context.Context, dir string, progress func(Progress)) (Backup, error)
+	// keys that replaces an older one. Both are durable when it returns. also is called
+	// once the data is copied, before the copy has its name; its error ends the backup.
+	// Both functions may be nil.
+	Backup(ctx context.Context, dir string, also func() error, progress func(Progress)) (Backup, error)
 }
 
 // Reindexer is a [Store] that can rebuild its search index.

@@ -20,6 +20,8 @@ type Metrics struct {
 	requestDuration *prometheus.HistogramVec
 	rateLimited     *prometheus.CounterVec
 	sentAs          *prometheus.CounterVec
+	uploads         *prometheus.CounterVec
+	uploadedBytes   prometheus.Counter
 
 	commitSize     prometheus.Histogram
 	commitDuration prometheus.Histogram
@@ -66,6 +68,12 @@ func New(version string) *Metrics {
 		sentAs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_messages_sent_as_total", Help: "Messages that admins sent as other users, by result: sent, repeated or refused.",
 		}, []string{"result"}),
+		uploads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_uploads_total", Help: "Uploads of attachments, by result: stored, or the code of the refusal.",
+		}, []string{"result"}),
+		uploadedBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_uploaded_bytes_total", Help: "Bytes of attachments that were stored.",
+		}),
 
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
@@ -145,7 +153,7 @@ func New(version string) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestDuration, m.rateLimited, m.sentAs,
+		m.requests, m.requestDuration, m.rateLimited, m.sentAs, m.uploads, m.uploadedBytes,
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
@@ -170,6 +178,7 @@ func New(version string) *Metrics {
 	for _, result := range []string{"sent", "repeated", "refused"} {
 		m.sentAs.WithLabelValues(result)
 	}
+	m.uploads.WithLabelValues(uploadStored)
 	return m
 }
 
@@ -191,6 +200,26 @@ func (m *Metrics) RateLimited(by string) { m.rateLimited.WithLabelValues(by).Inc
 // SentAs counts a message that an admin sent as another user; result is "sent", "repeated" or
 // "refused".
 func (m *Metrics) SentAs(result string) { m.sentAs.WithLabelValues(result).Inc() }
+
+// uploadStored is the result of an upload that was stored.
+const uploadStored = "stored"
+
+// Uploaded counts an upload. result is "stored" or the code of the refusal.
+func (m *Metrics) Uploaded(result string, bytes int64) {
+	m.uploads.WithLabelValues(result).Inc()
+	if result == uploadStored {
+		m.uploadedBytes.Add(float64(bytes))
+	}
+}
+
+// Attachments exports how many attachments there are, and how many bytes they
+// have. Each scrape calls use.
+func (m *Metrics) Attachments(use func() (files, bytes int64)) {
+	m.gauge("imapi_attachments", "Attachments that are stored.",
+		func() float64 { files, _ := use(); return float64(files) })
+	m.gauge("imapi_attachment_bytes", "Bytes of the attachments that are stored.",
+		func() float64 { _, bytes := use(); return float64(bytes) })
+}
 
 // Commit counts a commit of size writes.
 func (m *Metrics) Commit(size int, took time.Duration, failed bool) {

@@ -18,6 +18,7 @@ func full() *Metrics {
 	m.Shredded(3, time.Second, false)
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	m.ClockGuard(func() time.Duration { return 0 })
+	m.Attachments(func() (int64, int64) { return 0, 0 })
 	m.Unshredded(func() (int, time.Duration) { return 3, time.Second })
 	m.SearchIndex(func() SearchState { return SearchState{} })
 	m.DataStreams(func() DataStreams { return DataStreams{Ended: map[string]int64{"idle": 1}} })

@@ -38,7 +38,7 @@ func TestBackupWhileBusy(t *testing.T) {
 	type made struct{ file, keys string }
 	var list []made
 	for i := range 5 {
-		b, err := s.store.(im.Backuper).Backup(context.Background(), filepath.Join(s.backups, fmt.Sprint(i)), nil)
+		b, err := s.store.(im.Backuper).Backup(context.Background(), filepath.Join(s.backups, fmt.Sprint(i)), nil, nil)
 		s.must(err)
 		list = append(list, made{b.Path, filepath.Join(filepath.Dir(b.Path), "keys")})
 	}
@@ -77,7 +77,7 @@ func TestBackupDirectory(t *testing.T) {
 	s.backup()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.store.(im.Backuper).Backup(ctx, s.backups, nil); !errors.Is(err, context.Canceled) {
+	if _, err := s.store.(im.Backuper).Backup(ctx, s.backups, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted backup: %v, want context.Canceled", err)
 	}
 	entries, err := os.ReadDir(s.backups)
@@ -98,14 +98,14 @@ func TestBackupDirectory(t *testing.T) {
 	if dbs != 2 || len(entries) != 3 {
 		t.Errorf("the directory has %d files and %d backups, want 3 and 2", len(entries), dbs)
 	}
-	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil); err == nil {
+	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil, nil); err == nil {
 		t.Error("a backup into the data directory has replaced the keys")
 	}
 	s.close()
 	s.options.Keys = filepath.Join(t.TempDir(), "elsewhere")
 	s.must(os.Rename(filepath.Join(s.data, "keys"), s.options.Keys))
 	s.open()
-	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil); err == nil {
+	if _, err := s.store.(im.Backuper).Backup(t.Context(), s.data, nil, nil); err == nil {
 		t.Error("a backup into the data directory has put keys there")
 	}
 	s.checkState(s.send("two"), im.Active)

@@ -118,7 +118,7 @@ func (s *site) sendTo(to im.ConversationRef, text string) im.Message {
 
 func (s *site) backup() string {
 	s.Helper()
-	b, err := s.store.(im.Backuper).Backup(context.Background(), s.backups, nil)
+	b, err := s.store.(im.Backuper).Backup(context.Background(), s.backups, nil, nil)
 	s.must(err)
 	s.advance(time.Second)
 	return b.Path

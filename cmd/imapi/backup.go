@@ -15,7 +15,8 @@ import (
 
 const backupSummary = `Copy the data into DIR, with or without a running server, and print the path of the copy.
 DIR then holds imapi-TIME.db, which may be kept for ever, because what is erased later
-cannot be read in it, and keys, which replaces the previous copy of the keys.`
+cannot be read in it, and keys, which replaces the previous copy of the keys. The sealed
+files of attachments that DIR/blobs lacks are copied there.`
 
 // runBackup makes a backup.
 func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -39,6 +40,9 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 		bar := newCount(diag, "bytes")
 		if err := server.job(ctx, "backup", map[string]string{"dir": dir}, bar, nil, &done); err != nil {
 			return err
+		}
+		if done.Files > 0 {
+			bar.printf("%d files of attachments that were not there yet, %.1f MB\n", done.Files, float64(done.FileBytes)/1e6)
 		}
 		bar.printf("%.1f MB in %v\n", float64(done.Bytes)/1e6, time.Since(began).Round(time.Millisecond))
 		_, err := fmt.Fprintln(out, done.Path)
@@ -120,7 +124,8 @@ const acceptLostKeys = "continue although keys are missing because the key file 
 const restoreSummary = `Put the backup FILE in place of the data, under the present keys: what was erased since
 the backup was made stays erased. No server may run. The present database is kept beside
 it under another name. On a new machine, name the copy of the keys beside the backups
-with --keys-from.`
+with --keys-from. Files of attachments that are missing are copied from the directory blobs
+beside FILE.`
 
 // runRestore puts a backup in place.
 func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -128,6 +133,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	data := f.String("data", "./data", "`directory` of the server's data")
 	database := f.String("database", "", "`URL` of the database, as for serve")
 	keys := f.String("keys", "", "`file` of the keys, as for serve")
+	blobsDir := f.String("blobs", "", "`directory` of attachments, as for serve")
 	keysFrom := f.String("keys-from", "", "a `file` with a copy of the keys to install if there are none, or older ones")
 	accept := f.Bool("accept-lost-keys", false, acceptLostKeys)
 	files, err := f.parseWithFiles(args)
@@ -152,6 +158,13 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	}
 	if err != nil {
 		return err
+	}
+	copied, err := restoreBlobs(ctx, files[0], blobsIn(*blobsDir, *data))
+	if err != nil {
+		return fmt.Errorf("the backup is in place, but not all files of attachments are; repeat this command: %w", err)
+	}
+	if copied.Files > 0 {
+		bar.printf("%d files of attachments were missing and are back\n", copied.Files)
 	}
 	if replaced != "" {
 		bar.printf("the replaced database is now %s\n", replaced)

@@ -100,6 +100,7 @@ const serverWait = 5 * time.Second
 // adminFlags are the flags of commands that need a server.
 type adminFlags struct {
 	data, database, keys string
+	blobs                string
 	policy               im.Policy
 	// begins allows the command to create a data directory.
 	begins bool
@@ -110,6 +111,7 @@ func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a running server is found by it")
+	f.StringVar(&a.blobs, "blobs", "", "`directory` of attachments, as for serve; not used while a server runs")
 	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; ignored while a server runs")
 }
 
@@ -194,6 +196,10 @@ func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 		return nil, err
 	}
 	n.service = im.NewService(n.store, a.policy, nil)
+	if err := n.openBlobs(blobsIn(a.blobs, a.data)); err != nil {
+		n.close()
+		return nil, err
+	}
 	n.server, n.routes, err = handlers.New(handlers.Options{Service: n.service, Logger: log})
 	if err == nil {
 		n.control, err = newControl(ctx)

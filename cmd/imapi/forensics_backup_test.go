@@ -151,7 +151,7 @@ func TestForensicsBackups(t *testing.T) {
 		h.must(err)
 		h.must(h.Trim(t.Context(), time.Time{}, nil))
 		await.Until(t, "all keys are shredded", func() bool { n, _ := h.store.Unshredded(); return n == 0 })
-		backup, err := h.store.(im.Backuper).Backup(context.Background(), backups, nil)
+		backup, err := h.store.(im.Backuper).Backup(context.Background(), backups, nil, nil)
 		h.must(err)
 		files = append(files, backup.Path)
 		for text := range h.unsealed(backup.Path, filepath.Join(backups, "keys"), queries) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/blobs"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
@@ -36,6 +37,9 @@ type jobProblem struct {
 type backedUp struct {
 	Path  string `json:"path"`
 	Bytes int64  `json:"bytes"`
+	// Files and FileBytes are the files of attachments that were copied.
+	Files     int64 `json:"files"`
+	FileBytes int64 `json:"file_bytes"`
 }
 
 // job does long work, reports its progress, and returns its result.
@@ -59,8 +63,13 @@ func (n *node) backupJob(ctx context.Context, input json.RawMessage, out *jobWri
 	if !ok {
 		return nil, errors.New("imapi cannot back up this database: use the database's own tools")
 	}
-	b, err := store.Backup(ctx, in.Dir, func(p im.Progress) { out.progress(p.Done, p.Total) })
-	return backedUp{b.Path, b.Bytes}, err
+	var files blobs.Copied
+	also := func() (err error) {
+		files, err = n.backUpBlobs(ctx, in.Dir)
+		return err
+	}
+	b, err := store.Backup(ctx, in.Dir, also, func(p im.Progress) { out.progress(p.Done, p.Total) })
+	return backedUp{b.Path, b.Bytes, files.Files, files.Bytes}, err
 }
 
 func (n *node) verifyJob(ctx context.Context, _ json.RawMessage, out *jobWriter) (any, error) {

@@ -21,6 +21,7 @@ import (
 	"unicode"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/blobs"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
@@ -43,6 +44,7 @@ type config struct {
 	listen, metricsListen string
 	tlsCert, tlsKey       string
 	data, database, keys  string
+	blobs                 string
 	acceptLostKeys        bool
 	synchronous           string
 	readLimit             time.Duration
@@ -77,6 +79,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.data, "data", "./data", "the `directory` of all data of the server")
 	f.StringVar(&c.database, "database", "", "the `URL` of the database; SQLite in the data directory by default")
 	f.StringVar(&c.keys, "keys", "", "the `file` of the keys that content is sealed under; keys beside the database by default")
+	f.StringVar(&c.blobs, "blobs", "", "the `directory` of the sealed files of attachments; blobs in the data directory by default")
 	f.BoolVar(&c.acceptLostKeys, "accept-lost-keys", false, acceptLostKeys)
 	f.StringVar(&c.synchronous, "synchronous", "full", "the `mode` of durability: full (answered writes survive a power cut) or normal (only a crash of the process)")
 	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
@@ -102,6 +105,8 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.clockGuard(&c.policy)
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two runs of trimming messages past retention; they are unreadable before that")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the maximum size of a message's body and ext together, a `number` of bytes")
+	f.Int64Var(&c.policy.MaxAttachmentBytes, "max-attachment-bytes", c.policy.MaxAttachmentBytes, "the maximum size of an attachment, a `number` of bytes")
+	f.Int64Var(&c.policy.AttachmentQuota, "attachment-quota", c.policy.AttachmentQuota, "how much all attachments of a user may take, a `number` of bytes; each file takes 4,096 besides its own; 0 sets no limit")
 	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the maximum `number` of members of a group")
 	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "the maximum `number` of members of a room")
 	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "the maximum `number` of members of a space")
@@ -199,6 +204,9 @@ func parseWindows(list string) (map[im.Kind]time.Duration, error) {
 // maxMessageBytes keeps a message well below the limit of a request body.
 const maxMessageBytes = 256 << 10
 
+// maxAttachmentBytes is the largest attachment that can be allowed: 1 TiB.
+const maxAttachmentBytes = 1 << 40
+
 // maxChannels bounds the channels that the replay of a member checks, and maxRoles the
 // roles in each check of permissions.
 const (
@@ -226,6 +234,10 @@ func (c config) check() error {
 		return misuse("--retention-interval: must be more than 0")
 	case c.policy.MaxMessageBytes < im.MinMessageBytes || c.policy.MaxMessageBytes > maxMessageBytes:
 		return misuse("--max-message-bytes: must be %d to %d", im.MinMessageBytes, maxMessageBytes)
+	case c.policy.MaxAttachmentBytes < 1 || c.policy.MaxAttachmentBytes > maxAttachmentBytes:
+		return misuse("--max-attachment-bytes: must be 1 to %d", int64(maxAttachmentBytes))
+	case c.policy.AttachmentQuota < 0:
+		return misuse("--attachment-quota: must not be negative")
 	case c.policy.RevokeWindow < 0 || c.policy.RevokeOthersWindow < 0:
 		return misuse("--revoke-window, --revoke-others-window: must not be negative")
 	case c.burnPolicy != "flagged" && c.burnPolicy != "any":
@@ -301,6 +313,8 @@ type node struct {
 	cleanup *retention.Cleanup
 	hub     *events.Hub
 	streams *datastreams.Hub // nil with --streams=off
+	blobs   *blobs.Files
+	blobDir *blobs.Dir
 	server  *handlers.Server
 	routes  http.Handler
 	metrics *metrics.Metrics
@@ -375,6 +389,9 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 			return n, err
 		}
 	}
+	if err := n.openBlobs(blobsIn(c.blobs, c.data)); err != nil {
+		return n, err
+	}
 	n.timers = retention.NewTimers(log, n.service)
 	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Trimmed)
 	n.metrics.OldestMessage(func() (time.Time, bool) {
@@ -387,6 +404,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		s := n.service.SearchState()
 		return metrics.SearchState{Waiting: s.Waiting, Deletions: s.Removals, Complete: s.Complete, Failures: s.Failures}
 	})
+	n.metrics.Attachments(n.attachmentUse)
 	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
 
 	verify.TicketKey = n.store.Instance().TicketKey
@@ -439,6 +457,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
 		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited, SentAs: n.metrics.SentAs,
+		Uploaded: n.observeUpload,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()
@@ -518,9 +537,13 @@ func (n *node) run(ctx context.Context) error {
 		{Name: "trim event log", Do: n.service.TrimLog},
 		{Name: "delete old client ids", Do: n.service.Forget},
 		{Name: "delete old token cut-offs", Do: n.forgetCuts},
+		{Name: "erase orphans", Do: n.service.EraseOrphans},
+		{Name: "delete files of erased attachments", Do: n.service.DeleteBlobs},
 	} {
 		n.jobs.Go(func() { retention.Regularly(jobs, n.log, retention.Interval, job) })
 	}
+	sweep := retention.Job{Name: "sweep files", Do: n.service.SweepBlobs}
+	n.jobs.Go(func() { retention.Regularly(jobs, n.log, sweepInterval, sweep) })
 
 	failed := make(chan error, 3)
 	main := n.httpServer(n.routes)

@@ -42,7 +42,7 @@ var (
 // The copy is made in steps from one snapshot. Without a snapshot, SQLite would restart the
 // copy after each write. Pages written meanwhile stay in the write-ahead log until the copy
 // is done.
-func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progress)) (_ im.Backup, err error) {
+func (s *Store) Backup(ctx context.Context, dir string, also func() error, progress func(im.Progress)) (_ im.Backup, err error) {
 	keys, ok := s.sealer.keys.(im.KeysCopier)
 	if !ok {
 		return im.Backup{}, errors.New("this key store cannot be copied to a file")
@@ -82,6 +82,11 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(im.Progres
 	doomed, err := markBackup(unfinished, s.options)
 	if err != nil {
 		return b, fmt.Errorf("finish the copy of the database: %w", err)
+	}
+	if also != nil {
+		if err := also(); err != nil {
+			return b, err
+		}
 	}
 	// What is erased in the copy must not be readable with the keys beside it. Shred is
 	// called even for an empty list: it raises the epoch, by which the data are recognised

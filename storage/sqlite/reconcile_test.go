@@ -33,7 +33,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 		}
 		sent = append(sent, m.Message)
 	}
-	backup, err := s.Backup(ctx, filepath.Join(t.TempDir(), "backups"), nil)
+	backup, err := s.Backup(ctx, filepath.Join(t.TempDir(), "backups"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

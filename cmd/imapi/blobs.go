@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	_ "image/gif" // formats whose size is looked up
+	_ "image/jpeg"
+	_ "image/png"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/imapi/imapi/blobs"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sniff"
+)
+
+// blobsName is the directory of attachments in the data directory.
+const blobsName = "blobs"
+
+// sweepInterval is the time between two searches for files that a crash has left.
+const sweepInterval = time.Hour
+
+// blobsIn returns the directory of attachments, which a flag may name.
+func blobsIn(named, data string) string { return cmp.Or(named, filepath.Join(data, blobsName)) }
+
+// openBlobs opens the directory of attachments.
+func (n *node) openBlobs(path string) error {
+	dir, err := blobs.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	n.blobDir = dir
+	n.blobs = blobs.NewFiles(dir, n.store.Instance().Store)
+	n.service.UseBlobs(n.blobs, sniffed)
+	return nil
+}
+
+// sniffed finds the type of a file, and the size of an image.
+func sniffed(head []byte) im.Sniffed {
+	found := im.Sniffed{Type: sniff.Type(head)}
+	if strings.HasPrefix(found.Type, "image/") {
+		if c, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
+			found.Width, found.Height = c.Width, c.Height
+		}
+	}
+	return found
+}
+
+// observeUpload counts an upload.
+func (n *node) observeUpload(size int64, err error) {
+	result := "stored"
+	if refusal, ok := im.AsError(err); ok {
+		result = refusal.Code
+	} else if err != nil {
+		result = "failed"
+	}
+	n.metrics.Uploaded(result, size)
+}
+
+// attachmentUse returns the attachments of all users, for the metrics.
+func (n *node) attachmentUse() (files, bytes int64) {
+	use, err := n.service.AttachmentUse(context.Background())
+	if err != nil {
+		return 0, 0
+	}
+	return use.Files, use.Bytes
+}
+
+// backUpBlobs copies the sealed files of attachments that a directory of backups lacks, and
+// deletes those there whose keys are shredded.
+func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error) {
+	to, err := blobs.OpenDir(filepath.Join(dir, blobsName))
+	if err != nil {
+		return blobs.Copied{}, err
+	}
+	done, err := blobs.Copy(ctx, n.blobDir, to, nil)
+	if err != nil {
+		return done, fmt.Errorf("copy the files of attachments: %w", err)
+	}
+	there := blobs.NewFiles(to, n.store.Instance().Store)
+	err = there.List(ctx, func(f im.BlobFile) error {
+		_, err := n.store.BlobKey(f.Slot)
+		if !f.Unfinished && !errors.As(err, new(*im.ShreddedError)) {
+			return nil
+		}
+		return there.Delete(ctx, f.ID)
+	})
+	return done, err
+}
+
+// restoreBlobs copies the sealed files of attachments that are beside a backup and missing in
+// a directory. Those that the backup does not name, and those that were erased, are swept by
+// the next start.
+func restoreBlobs(ctx context.Context, backup, dir string) (blobs.Copied, error) {
+	beside := filepath.Join(filepath.Dir(backup), blobsName)
+	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
+		return blobs.Copied{}, nil
+	}
+	to, err := blobs.OpenDir(dir)
+	if err != nil {
+		return blobs.Copied{}, err
+	}
+	return blobs.Copy(ctx, blobs.ReadDir(beside), to, nil)
+}

@@ -1,0 +1,360 @@
+package handlers
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// transferBytes is what an upload or download takes of its budget: a chunk.
+	// transfersAtOnce of each kind run at once, transfersOfUser of one user. The others wait
+	// for up to transferWait.
+	transferBytes   = 64 << 10
+	transfersAtOnce = 256
+	transfersOfUser = 8
+	transferWait    = 10 * time.Second
+
+	// uploadGrace is how long an upload may take besides what it takes at uploadRate, in
+	// bytes per second.
+	uploadGrace = 30 * time.Second
+	uploadRate  = 16 << 10
+
+	// partHead is the most that may precede the file in a form, and formBytes what a form
+	// may have besides the file.
+	partHead  = 16 << 10
+	formBytes = 64 << 10
+	// filePart is the name of the part of a form that is the file.
+	filePart = "file"
+)
+
+// UploadAttachment passes the body on as it arrives. The generated code does not know when a
+// body of any media type is the file.
+func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params api.UploadAttachmentParams) {
+	if params.Name == nil {
+		params.Name = nameIn(r.Header.Get("Content-Disposition"))
+	}
+	body := &uploadBody{in: r.Body, rc: http.NewResponseController(w), left: -1, now: time.Now}
+	request := api.UploadAttachmentRequestObject{Params: params, Body: body}
+	mediaType, parts, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if strings.EqualFold(mediaType, "multipart/form-data") {
+		if boundary := parts["boundary"]; err == nil && boundary != "" {
+			body.left = partHead
+			request.MultipartBody = multipart.NewReader(body, boundary)
+		} else {
+			write(w, invalidField("Content-Type", "has no boundary"))
+			return
+		}
+	}
+	most := d.server.service.MaxAttachmentBytes()
+	body.size = r.ContentLength
+	if request.MultipartBody != nil {
+		body.size, most = -1, most+formBytes
+	}
+	if r.ContentLength > most {
+		w.Header().Set("Connection", "close") // the body stays unread
+		write(w, problem(http.StatusRequestEntityTooLarge, "attachment_too_large", fmt.Sprintf("the file is over the limit of %d bytes", d.server.service.MaxAttachmentBytes())))
+		return
+	}
+	body.begin()
+	response, err := d.server.UploadAttachment(r.Context(), request)
+	body.end(d.server.writeTimeout)
+	if err == nil {
+		err = response.VisitUploadAttachmentResponse(w)
+	}
+	if err != nil {
+		if !body.ended {
+			w.Header().Set("Connection", "close")
+		}
+		d.server.fail(w, r, err)
+	}
+}
+
+// nameIn returns the name of a file in a Content-Disposition header, nil if it has none.
+func nameIn(disposition string) *string {
+	_, params, err := mime.ParseMediaType(disposition)
+	if err != nil || params["filename"] == "" {
+		return nil
+	}
+	return new(params["filename"])
+}
+
+// uploadBody is the body of an upload. It must arrive at uploadRate on average, after
+// uploadGrace.
+type uploadBody struct {
+	in   io.Reader
+	rc   *http.ResponseController
+	size int64 // of the file; -1 if it is unknown
+	left int64 // how much may still be read; negative if that has no limit
+	now  func() time.Time
+
+	began    time.Time
+	got      int64
+	extended int64 // got when the deadline was last set
+	ended    bool  // it was read to its end
+}
+
+// begin replaces the deadlines of the server, which are for short requests.
+func (b *uploadBody) begin() {
+	b.began = b.now()
+	b.extend()
+	_ = b.rc.SetWriteDeadline(time.Time{})
+}
+
+// extend sets the deadline for what comes next.
+func (b *uploadBody) extend() {
+	b.extended = b.got
+	_ = b.rc.SetReadDeadline(b.began.Add(uploadGrace + time.Duration(b.got)*time.Second/uploadRate))
+}
+
+// end sets the deadlines for the answer. A read deadline that passed meanwhile would cancel
+// the request.
+func (b *uploadBody) end(write time.Duration) {
+	_ = b.rc.SetReadDeadline(time.Time{})
+	_ = b.rc.SetWriteDeadline(b.now().Add(write))
+}
+
+// Read reads the body.
+func (b *uploadBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, im.RefuseField(im.Invalid, "invalid_request", "body", "the form has more than a file")
+	}
+	if b.left > 0 {
+		p = p[:min(int64(len(p)), b.left)]
+	}
+	n, err := b.in.Read(p)
+	if b.got += int64(n); b.got-b.extended >= transferBytes {
+		b.extend()
+	}
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	b.ended = b.ended || errors.Is(err, io.EOF)
+	if b.ended {
+		// What follows may take longer, and a deadline that passes would cancel the request.
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// UploadAttachment implements POST /v1/attachments.
+func (s *Server) UploadAttachment(ctx context.Context, r api.UploadAttachmentRequestObject) (api.UploadAttachmentResponseObject, error) {
+	user := principal(ctx).User
+	if err := s.uploads.acquire(ctx, user, transferBytes, transferWait); err != nil {
+		return nil, err
+	}
+	defer s.uploads.release(user, transferBytes)
+	body, _ := r.Body.(*uploadBody) // direct sets it
+	body.begin()                    // waiting does not count
+	upload := im.Upload{Size: body.size, Body: body}
+	if r.Params.Name != nil {
+		upload.Name = *r.Params.Name
+	}
+	if r.MultipartBody != nil {
+		part, err := r.MultipartBody.NextPart()
+		if err != nil || part.FormName() != filePart {
+			return nil, im.RefuseField(im.Invalid, "invalid_request", "body", "the form must have one part, named %s", filePart)
+		}
+		body.left = s.service.MaxAttachmentBytes() + formBytes
+		if name := nameIn(part.Header.Get("Content-Disposition")); name != nil && r.Params.Name == nil {
+			upload.Name = *name
+		}
+		upload.Body = &onlyPart{part, r.MultipartBody}
+	}
+	a, err := s.service.Upload(ctx, actor(ctx), upload)
+	s.observeUpload(a.Size, err)
+	if err != nil {
+		return nil, err
+	}
+	return api.UploadAttachment201JSONResponse(attachment(a)), nil
+}
+
+// onlyPart reads a part of a form. It fails if another one follows, or the form does not end.
+type onlyPart struct {
+	*multipart.Part
+	form *multipart.Reader
+}
+
+// Read reads the part.
+func (p *onlyPart) Read(b []byte) (int, error) {
+	n, err := p.Part.Read(b)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	switch _, next := p.form.NextPart(); {
+	case errors.Is(next, io.EOF):
+		return n, io.EOF
+	case next == nil:
+		return n, im.RefuseField(im.Invalid, "invalid_request", "body", "the form has more than one part")
+	default:
+		return n, next
+	}
+}
+
+func attachment(a im.Attachment) api.Attachment {
+	out := api.Attachment{
+		ID: a.ID.String(), Size: a.Size, Type: a.Info.Type, Sha256: hex.EncodeToString(a.Info.SHA256[:]), Name: a.Info.Name,
+		CreatedAt: api.Time(a.CreatedAt),
+	}
+	if a.Info.Width > 0 && a.Info.Height > 0 {
+		out.Width, out.Height = new(int32(a.Info.Width)), new(int32(a.Info.Height))
+	}
+	return out
+}
+
+// GetAttachment implements GET /v1/attachments/{attachment}.
+func (s *Server) GetAttachment(ctx context.Context, r api.GetAttachmentRequestObject) (api.GetAttachmentResponseObject, error) {
+	id, ok := im.ParseID(r.Attachment)
+	if !ok {
+		return nil, im.Refuse(im.NotFound, "attachment_not_found", "no such attachment")
+	}
+	return answering(func(w http.ResponseWriter) error { return s.download(ctx, w, id, r.Params) }), nil
+}
+
+// VisitGetAttachmentResponse writes the response.
+func (a answering) VisitGetAttachmentResponse(w http.ResponseWriter) error { return a(w) }
+
+// download writes an attachment, or a range of it.
+func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, params api.GetAttachmentParams) error {
+	user := principal(ctx).User
+	if err := s.downloads.acquire(ctx, user, transferBytes, transferWait); err != nil {
+		return err
+	}
+	defer s.downloads.release(user, transferBytes)
+	d, err := s.service.Download(ctx, actor(ctx), id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }() // only read
+	etag := `"` + hex.EncodeToString(d.Info.SHA256[:]) + `"`
+	h := w.Header()
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", "private, no-store")
+	if matchesETag(deref(params.IfNoneMatch), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	status, from, length := http.StatusOK, int64(0), d.Size
+	match := deref(params.IfRange)
+	if start, n, one := oneRange(deref(params.Range), d.Size); one && (match == "" || match == etag) {
+		if n == 0 {
+			h.Set("Content-Range", fmt.Sprintf("bytes */%d", d.Size))
+			write(w, problem(http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable", fmt.Sprintf("the file has %d bytes", d.Size)))
+			return nil
+		}
+		status, from, length = http.StatusPartialContent, start, n
+		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+length-1, d.Size))
+	}
+	h.Set("Accept-Ranges", "bytes")
+	h.Set("Content-Type", d.Info.Type)
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	h.Set("Content-Disposition", disposition(d.Info.Name))
+	// The type is never one that browsers run. If one guesses another all the same, what it
+	// runs has no origin and no rights.
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Cross-Origin-Resource-Policy", "same-site")
+	w.WriteHeader(status)
+	if headersOnly(ctx) {
+		return nil
+	}
+	rc := http.NewResponseController(w)
+	_, err = d.Seek(from, io.SeekStart)
+	if err == nil {
+		_, err = io.CopyN(&patientWriter{w, rc, s.writeTimeout}, d, length)
+	}
+	if err != nil {
+		// The status is written, so the client must learn from the connection that the
+		// file is not complete.
+		if failed := d.Err(); failed != nil && ctx.Err() == nil {
+			_ = s.problemFor(ctx, failed) // logs it if it is a fault of the server
+		}
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// patientWriter sets a deadline for each write.
+type patientWriter struct {
+	w    io.Writer
+	rc   *http.ResponseController
+	wait time.Duration
+}
+
+// Write writes to the client.
+func (p *patientWriter) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(p.wait))
+	return p.w.Write(b)
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// disposition returns the header that offers a file for saving, as RFC 6266 has it.
+func disposition(name string) string {
+	if text := mime.FormatMediaType("attachment", map[string]string{"filename": name}); text != "" {
+		return text
+	}
+	return "attachment"
+}
+
+// matchesETag reports whether a list of ETags has this one, by weak comparison.
+func matchesETag(list, etag string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimPrefix(strings.TrimSpace(one), "W/"); one == etag || one == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// oneRange parses a header with one range of bytes, as "bytes=0-99", "bytes=100-" or
+// "bytes=-100". The length is 0 if the range begins after the end. It reports false for a
+// header that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore
+// these, and many small ranges of one file would cost much.
+func oneRange(header string, size int64) (from, length int64, ok bool) {
+	unit, text, found := strings.Cut(header, "=")
+	first, last, dash := strings.Cut(strings.TrimSpace(text), "-")
+	if !found || !dash || !strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+		return 0, 0, false
+	}
+	if first == "" {
+		n, ok := digits(last)
+		n = min(n, size)
+		return size - n, n, ok
+	}
+	from, ok = digits(first)
+	to := size - 1
+	if ok && last != "" {
+		to, ok = digits(last)
+	}
+	if !ok || last != "" && to < from {
+		return 0, 0, false
+	}
+	return from, max(min(to, size-1)-from+1, 0), true
+}
+
+// digits parses a number without a sign. One that is too large is the largest.
+func digits(text string) (int64, bool) {
+	for _, c := range []byte(text) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil || errors.Is(err, strconv.ErrRange)
+}
