@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/oapi-codegen/runtime"
+	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
 // Defines values for CreateConversationKind.
@@ -161,9 +162,13 @@ const (
 
 // Defines values for MessageType.
 const (
+	MessageTypeAudio    MessageType = "audio"
 	MessageTypeCustom   MessageType = "custom"
+	MessageTypeFile     MessageType = "file"
+	MessageTypeImage    MessageType = "image"
 	MessageTypeLocation MessageType = "location"
 	MessageTypeText     MessageType = "text"
+	MessageTypeVideo    MessageType = "video"
 )
 
 // Defines values for Permission.
@@ -189,95 +194,103 @@ const (
 
 // Defines values for ProblemCode.
 const (
-	ProblemCodeAdminRequired          ProblemCode = "admin_required"
-	ProblemCodeAlreadyBurned          ProblemCode = "already_burned"
-	ProblemCodeAlreadyExpired         ProblemCode = "already_expired"
-	ProblemCodeAlreadyRevoked         ProblemCode = "already_revoked"
-	ProblemCodeBlockSelf              ProblemCode = "block_self"
-	ProblemCodeBlocked                ProblemCode = "blocked"
-	ProblemCodeBodyTooLarge           ProblemCode = "body_too_large"
-	ProblemCodeBurnUnsupported        ProblemCode = "burn_unsupported"
-	ProblemCodeClientIDReused         ProblemCode = "client_id_reused"
-	ProblemCodeClockJumped            ProblemCode = "clock_jumped"
-	ProblemCodeCommandUnsupported     ProblemCode = "command_unsupported"
-	ProblemCodeConversationNotFound   ProblemCode = "conversation_not_found"
-	ProblemCodeConversationRequired   ProblemCode = "conversation_required"
-	ProblemCodeDeviceMismatch         ProblemCode = "device_mismatch"
-	ProblemCodeDirectConversation     ProblemCode = "direct_conversation"
-	ProblemCodeDirectWithSelf         ProblemCode = "direct_with_self"
-	ProblemCodeEveryoneRole           ProblemCode = "everyone_role"
-	ProblemCodeFrameTooLarge          ProblemCode = "frame_too_large"
-	ProblemCodeHasLeft                ProblemCode = "has_left"
-	ProblemCodeHookUnavailable        ProblemCode = "hook_unavailable"
-	ProblemCodeIDTaken                ProblemCode = "id_taken"
-	ProblemCodeInternal               ProblemCode = "internal"
-	ProblemCodeInvalidCursor          ProblemCode = "invalid_cursor"
-	ProblemCodeInvalidPageToken       ProblemCode = "invalid_page_token"
-	ProblemCodeInvalidRequest         ProblemCode = "invalid_request"
-	ProblemCodeInvalidSubject         ProblemCode = "invalid_subject"
-	ProblemCodeInvitationNotFound     ProblemCode = "invitation_not_found"
-	ProblemCodeKeysUnavailable        ProblemCode = "keys_unavailable"
-	ProblemCodeListUnsupported        ProblemCode = "list_unsupported"
-	ProblemCodeMalformedFrame         ProblemCode = "malformed_frame"
-	ProblemCodeMalformedJSON          ProblemCode = "malformed_json"
-	ProblemCodeMemberNotFound         ProblemCode = "member_not_found"
-	ProblemCodeMembersUnsupported     ProblemCode = "members_unsupported"
-	ProblemCodeMessageGone            ProblemCode = "message_gone"
-	ProblemCodeMessageNotFound        ProblemCode = "message_not_found"
-	ProblemCodeMessageTooLarge        ProblemCode = "message_too_large"
-	ProblemCodeMethodNotAllowed       ProblemCode = "method_not_allowed"
-	ProblemCodeNotBurnable            ProblemCode = "not_burnable"
-	ProblemCodeNotFound               ProblemCode = "not_found"
-	ProblemCodeNotJoined              ProblemCode = "not_joined"
-	ProblemCodeNotPublisher           ProblemCode = "not_publisher"
-	ProblemCodeNotReader              ProblemCode = "not_reader"
-	ProblemCodeNotRecipient           ProblemCode = "not_recipient"
-	ProblemCodeNotSender              ProblemCode = "not_sender"
-	ProblemCodeNotStreamOwner         ProblemCode = "not_stream_owner"
-	ProblemCodeOnDenyList             ProblemCode = "on_deny_list"
-	ProblemCodeOneOwner               ProblemCode = "one_owner"
-	ProblemCodeOverloaded             ProblemCode = "overloaded"
-	ProblemCodeOwnerMustHandOver      ProblemCode = "owner_must_hand_over"
-	ProblemCodePastRetention          ProblemCode = "past_retention"
-	ProblemCodePermissionDenied       ProblemCode = "permission_denied"
-	ProblemCodePermissionNotGrantable ProblemCode = "permission_not_grantable"
-	ProblemCodeRateLimited            ProblemCode = "rate_limited"
-	ProblemCodeReadersUnsupported     ProblemCode = "readers_unsupported"
-	ProblemCodeReceiptNotAsked        ProblemCode = "receipt_not_asked"
-	ProblemCodeReceiptsUnsupported    ProblemCode = "receipts_unsupported"
-	ProblemCodeRefusedByHook          ProblemCode = "refused_by_hook"
-	ProblemCodeReplyToNotFound        ProblemCode = "reply_to_not_found"
-	ProblemCodeRetentionTooLong       ProblemCode = "retention_too_long"
-	ProblemCodeRevokeWindowExpired    ProblemCode = "revoke_window_expired"
-	ProblemCodeRoleNotFound           ProblemCode = "role_not_found"
-	ProblemCodeSettingUnsupported     ProblemCode = "setting_unsupported"
-	ProblemCodeShuttingDown           ProblemCode = "shutting_down"
-	ProblemCodeSlowMode               ProblemCode = "slow_mode"
-	ProblemCodeSpaceNotFound          ProblemCode = "space_not_found"
-	ProblemCodeStorageFull            ProblemCode = "storage_full"
-	ProblemCodeStorageUnavailable     ProblemCode = "storage_unavailable"
-	ProblemCodeStreamEnded            ProblemCode = "stream_ended"
-	ProblemCodeStreamNotFound         ProblemCode = "stream_not_found"
-	ProblemCodeStreamsOff             ProblemCode = "streams_off"
-	ProblemCodeThreadExists           ProblemCode = "thread_exists"
-	ProblemCodeThreadNotFound         ProblemCode = "thread_not_found"
-	ProblemCodeThreadUnsupported      ProblemCode = "thread_unsupported"
-	ProblemCodeTicketExpired          ProblemCode = "ticket_expired"
-	ProblemCodeTicketInvalid          ProblemCode = "ticket_invalid"
-	ProblemCodeTokenCutOff            ProblemCode = "token_cut_off"
-	ProblemCodeTokenExpired           ProblemCode = "token_expired"
-	ProblemCodeTokenInvalid           ProblemCode = "token_invalid"
-	ProblemCodeTokenIssuedInFuture    ProblemCode = "token_issued_in_future"
-	ProblemCodeTokenMalformed         ProblemCode = "token_malformed"
-	ProblemCodeTokenMissing           ProblemCode = "token_missing"
-	ProblemCodeTokenNotYetValid       ProblemCode = "token_not_yet_valid"
-	ProblemCodeTooManyChannels        ProblemCode = "too_many_channels"
-	ProblemCodeTooManyForReceipts     ProblemCode = "too_many_for_receipts"
-	ProblemCodeTooManyListed          ProblemCode = "too_many_listed"
-	ProblemCodeTooManyMembers         ProblemCode = "too_many_members"
-	ProblemCodeTooManyRoles           ProblemCode = "too_many_roles"
-	ProblemCodeTooManyStreams         ProblemCode = "too_many_streams"
-	ProblemCodeUnsupportedMediaType   ProblemCode = "unsupported_media_type"
+	ProblemCodeAdminRequired           ProblemCode = "admin_required"
+	ProblemCodeAlreadyBurned           ProblemCode = "already_burned"
+	ProblemCodeAlreadyExpired          ProblemCode = "already_expired"
+	ProblemCodeAlreadyRevoked          ProblemCode = "already_revoked"
+	ProblemCodeAttachmentMismatch      ProblemCode = "attachment_mismatch"
+	ProblemCodeAttachmentNotFound      ProblemCode = "attachment_not_found"
+	ProblemCodeAttachmentOverused      ProblemCode = "attachment_overused"
+	ProblemCodeAttachmentQuotaExceeded ProblemCode = "attachment_quota_exceeded"
+	ProblemCodeAttachmentTooLarge      ProblemCode = "attachment_too_large"
+	ProblemCodeAttachmentUnusable      ProblemCode = "attachment_unusable"
+	ProblemCodeBlockSelf               ProblemCode = "block_self"
+	ProblemCodeBlocked                 ProblemCode = "blocked"
+	ProblemCodeBodyTooLarge            ProblemCode = "body_too_large"
+	ProblemCodeBurnUnsupported         ProblemCode = "burn_unsupported"
+	ProblemCodeClientIDReused          ProblemCode = "client_id_reused"
+	ProblemCodeClockJumped             ProblemCode = "clock_jumped"
+	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
+	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
+	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
+	ProblemCodeDeviceMismatch          ProblemCode = "device_mismatch"
+	ProblemCodeDirectConversation      ProblemCode = "direct_conversation"
+	ProblemCodeDirectWithSelf          ProblemCode = "direct_with_self"
+	ProblemCodeEveryoneRole            ProblemCode = "everyone_role"
+	ProblemCodeFrameTooLarge           ProblemCode = "frame_too_large"
+	ProblemCodeHasLeft                 ProblemCode = "has_left"
+	ProblemCodeHookUnavailable         ProblemCode = "hook_unavailable"
+	ProblemCodeIDTaken                 ProblemCode = "id_taken"
+	ProblemCodeInternal                ProblemCode = "internal"
+	ProblemCodeInvalidCursor           ProblemCode = "invalid_cursor"
+	ProblemCodeInvalidPageToken        ProblemCode = "invalid_page_token"
+	ProblemCodeInvalidRequest          ProblemCode = "invalid_request"
+	ProblemCodeInvalidSubject          ProblemCode = "invalid_subject"
+	ProblemCodeInvitationNotFound      ProblemCode = "invitation_not_found"
+	ProblemCodeKeysUnavailable         ProblemCode = "keys_unavailable"
+	ProblemCodeListUnsupported         ProblemCode = "list_unsupported"
+	ProblemCodeMalformedFrame          ProblemCode = "malformed_frame"
+	ProblemCodeMalformedJSON           ProblemCode = "malformed_json"
+	ProblemCodeMemberNotFound          ProblemCode = "member_not_found"
+	ProblemCodeMembersUnsupported      ProblemCode = "members_unsupported"
+	ProblemCodeMessageGone             ProblemCode = "message_gone"
+	ProblemCodeMessageNotFound         ProblemCode = "message_not_found"
+	ProblemCodeMessageTooLarge         ProblemCode = "message_too_large"
+	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNotBurnable             ProblemCode = "not_burnable"
+	ProblemCodeNotFound                ProblemCode = "not_found"
+	ProblemCodeNotJoined               ProblemCode = "not_joined"
+	ProblemCodeNotPublisher            ProblemCode = "not_publisher"
+	ProblemCodeNotReader               ProblemCode = "not_reader"
+	ProblemCodeNotRecipient            ProblemCode = "not_recipient"
+	ProblemCodeNotSender               ProblemCode = "not_sender"
+	ProblemCodeNotStreamOwner          ProblemCode = "not_stream_owner"
+	ProblemCodeOnDenyList              ProblemCode = "on_deny_list"
+	ProblemCodeOneOwner                ProblemCode = "one_owner"
+	ProblemCodeOverloaded              ProblemCode = "overloaded"
+	ProblemCodeOwnerMustHandOver       ProblemCode = "owner_must_hand_over"
+	ProblemCodePastRetention           ProblemCode = "past_retention"
+	ProblemCodePermissionDenied        ProblemCode = "permission_denied"
+	ProblemCodePermissionNotGrantable  ProblemCode = "permission_not_grantable"
+	ProblemCodeRangeNotSatisfiable     ProblemCode = "range_not_satisfiable"
+	ProblemCodeRateLimited             ProblemCode = "rate_limited"
+	ProblemCodeReadersUnsupported      ProblemCode = "readers_unsupported"
+	ProblemCodeReceiptNotAsked         ProblemCode = "receipt_not_asked"
+	ProblemCodeReceiptsUnsupported     ProblemCode = "receipts_unsupported"
+	ProblemCodeRefusedByHook           ProblemCode = "refused_by_hook"
+	ProblemCodeReplyToNotFound         ProblemCode = "reply_to_not_found"
+	ProblemCodeRetentionTooLong        ProblemCode = "retention_too_long"
+	ProblemCodeRevokeWindowExpired     ProblemCode = "revoke_window_expired"
+	ProblemCodeRoleNotFound            ProblemCode = "role_not_found"
+	ProblemCodeSettingUnsupported      ProblemCode = "setting_unsupported"
+	ProblemCodeShuttingDown            ProblemCode = "shutting_down"
+	ProblemCodeSlowMode                ProblemCode = "slow_mode"
+	ProblemCodeSpaceNotFound           ProblemCode = "space_not_found"
+	ProblemCodeStorageFull             ProblemCode = "storage_full"
+	ProblemCodeStorageUnavailable      ProblemCode = "storage_unavailable"
+	ProblemCodeStreamEnded             ProblemCode = "stream_ended"
+	ProblemCodeStreamNotFound          ProblemCode = "stream_not_found"
+	ProblemCodeStreamsOff              ProblemCode = "streams_off"
+	ProblemCodeThreadExists            ProblemCode = "thread_exists"
+	ProblemCodeThreadNotFound          ProblemCode = "thread_not_found"
+	ProblemCodeThreadUnsupported       ProblemCode = "thread_unsupported"
+	ProblemCodeTicketExpired           ProblemCode = "ticket_expired"
+	ProblemCodeTicketInvalid           ProblemCode = "ticket_invalid"
+	ProblemCodeTokenCutOff             ProblemCode = "token_cut_off"
+	ProblemCodeTokenExpired            ProblemCode = "token_expired"
+	ProblemCodeTokenInvalid            ProblemCode = "token_invalid"
+	ProblemCodeTokenIssuedInFuture     ProblemCode = "token_issued_in_future"
+	ProblemCodeTokenMalformed          ProblemCode = "token_malformed"
+	ProblemCodeTokenMissing            ProblemCode = "token_missing"
+	ProblemCodeTokenNotYetValid        ProblemCode = "token_not_yet_valid"
+	ProblemCodeTooManyChannels         ProblemCode = "too_many_channels"
+	ProblemCodeTooManyForReceipts      ProblemCode = "too_many_for_receipts"
+	ProblemCodeTooManyListed           ProblemCode = "too_many_listed"
+	ProblemCodeTooManyMembers          ProblemCode = "too_many_members"
+	ProblemCodeTooManyRoles            ProblemCode = "too_many_roles"
+	ProblemCodeTooManyStreams          ProblemCode = "too_many_streams"
+	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
+	ProblemCodeUploadIncomplete        ProblemCode = "upload_incomplete"
 )
 
 // Defines values for ReceiptKind.
@@ -293,6 +306,11 @@ const (
 	RoleOwner  Role = "owner"
 )
 
+// Defines values for SendAudioType.
+const (
+	SendAudioTypeAudio SendAudioType = "audio"
+)
+
 // Defines values for SendCommandType.
 const (
 	SendCommandTypeCommand SendCommandType = "command"
@@ -303,6 +321,16 @@ const (
 	SendCustomTypeCustom SendCustomType = "custom"
 )
 
+// Defines values for SendFileType.
+const (
+	SendFileTypeFile SendFileType = "file"
+)
+
+// Defines values for SendImageType.
+const (
+	SendImageTypeImage SendImageType = "image"
+)
+
 // Defines values for SendLocationType.
 const (
 	SendLocationTypeLocation SendLocationType = "location"
@@ -311,6 +339,11 @@ const (
 // Defines values for SendTextType.
 const (
 	SendTextTypeText SendTextType = "text"
+)
+
+// Defines values for SendVideoType.
+const (
+	SendVideoTypeVideo SendVideoType = "video"
 )
 
 // Defines values for SpaceMemberRole.
@@ -386,6 +419,64 @@ type AddSpaceMembers struct {
 
 // AskReceipt Asks for receipts in a group.
 type AskReceipt = bool
+
+// Attachment An uploaded file.
+type Attachment struct {
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Height Its height.
+	Height *int32 `json:"height,omitempty"`
+
+	// ID For the body of a message and for downloads.
+	ID string `json:"id"`
+
+	// Name The name of the file; `attachment` if the upload had none.
+	Name string `json:"name"`
+
+	// Sha256 The SHA-256 of the bytes, in hexadecimal.
+	Sha256 string `json:"sha256"`
+
+	// Size In bytes.
+	Size int64 `json:"size"`
+
+	// Type The media type, found from the bytes; `application/octet-stream` if it is unknown.
+	Type string `json:"type"`
+
+	// Width The width of an image in pixels, if it is known.
+	Width *int32 `json:"width,omitempty"`
+}
+
+// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+// `height` are filled in from the attachment if they are left out. `type` and `size` must
+// be those of the attachment; the others may be chosen.
+type AttachmentBody struct {
+	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; a `file` may have any.
+	AttachmentID string `json:"attachment_id"`
+
+	// DurationMs How long it plays, in milliseconds.
+	DurationMs *int64 `json:"duration_ms,omitempty"`
+
+	// Height The height of an image or video, in pixels.
+	Height *int32 `json:"height,omitempty"`
+
+	// Name The name of the file, cleaned as that of an upload.
+	Name *string `json:"name,omitempty"`
+
+	// Size The size of the attachment in bytes.
+	Size *int64 `json:"size,omitempty"`
+
+	// ThumbnailID Another attachment, an image, to be shown in place of this one.
+	ThumbnailID *string `json:"thumbnail_id,omitempty"`
+
+	// Type The media type of the attachment.
+	Type *string `json:"type,omitempty"`
+
+	// Width The width of an image or video, in pixels.
+	Width *int32 `json:"width,omitempty"`
+}
 
 // Block A user that you block.
 type Block struct {
@@ -1244,7 +1335,7 @@ type ImportMessage struct {
 	// State The state of the message.
 	State *MessageState `json:"state,omitempty"`
 
-	// Type The type of a message: text, a location, or data of the application.
+	// Type The type of a message: text, a file, a location, or data of the application.
 	Type MessageType `json:"type"`
 
 	// VisibleTo The only member who can see it.
@@ -1258,6 +1349,7 @@ type ImportResult struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1290,6 +1382,7 @@ type ImportResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1307,8 +1400,10 @@ type ImportResult struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1331,6 +1426,10 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -1533,8 +1632,8 @@ type Mentions = []UserID
 
 // Message A message as you may read it now.
 type Message struct {
-	// Body A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
-	// null once the message was erased.
+	// Body A TextBody, AttachmentBody, LocationBody or CustomBody, depending on the `type` of
+	// the message; null once the message was erased.
 	Body json.RawMessage `json:"body"`
 
 	// Burn How the message burns after reading; null if it does not.
@@ -1595,18 +1694,27 @@ type Message struct {
 	// State The state of the message.
 	State MessageState `json:"state"`
 
-	// Type The type of a message: text, a location, or data of the application.
+	// Type The type of a message: text, a file, a location, or data of the application.
 	Type MessageType `json:"type"`
 }
 
-// MessageBody A TextBody, LocationBody or CustomBody, depending on the `type` of the message;
-// null once the message was erased.
+// MessageBody A TextBody, AttachmentBody, LocationBody or CustomBody, depending on the `type` of
+// the message; null once the message was erased.
 type MessageBody struct {
 	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
+	// AttachmentID In an `image`, `audio`, `video` or `file`; so are those that follow.
+	AttachmentID *string `json:"attachment_id,omitempty"`
+
 	// Data In a `custom`, if it has any: any JSON value, null included.
 	Data interface{} `json:"data,omitempty"`
+
+	// DurationMs In milliseconds, if the sender gave it.
+	DurationMs *int64 `json:"duration_ms,omitempty"`
+
+	// Height In pixels, if it is known.
+	Height *int32 `json:"height,omitempty"`
 
 	// Latitude In a `location`, in degrees; north is positive.
 	Latitude *float64 `json:"latitude,omitempty"`
@@ -1614,11 +1722,23 @@ type MessageBody struct {
 	// Longitude In a `location`, in degrees; east is positive.
 	Longitude *float64 `json:"longitude,omitempty"`
 
-	// Name In a `custom`: the kind of data.
+	// Name In a `custom`: the kind of data. With an attachment: the name of the file.
 	Name *string `json:"name,omitempty"`
+
+	// Size In bytes.
+	Size *int64 `json:"size,omitempty"`
 
 	// Text In a `text`.
 	Text *string `json:"text,omitempty"`
+
+	// ThumbnailID An attachment, if the sender gave one.
+	ThumbnailID *string `json:"thumbnail_id,omitempty"`
+
+	// Type The media type.
+	Type *string `json:"type,omitempty"`
+
+	// Width In pixels, if it is known.
+	Width *int32 `json:"width,omitempty"`
 }
 
 // MessagePage A page of messages.
@@ -1633,7 +1753,7 @@ type MessagePage struct {
 // MessageState The state of the message.
 type MessageState string
 
-// MessageType The type of a message: text, a location, or data of the application.
+// MessageType The type of a message: text, a file, a location, or data of the application.
 type MessageType string
 
 // Mute The muted user, and when the mute ends.
@@ -1715,6 +1835,7 @@ type Problem struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1747,6 +1868,7 @@ type Problem struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1764,8 +1886,10 @@ type Problem struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1788,6 +1912,10 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -1830,6 +1958,7 @@ type Problem struct {
 // | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 // | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 // | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 // | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 // | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 // | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -1862,6 +1991,7 @@ type Problem struct {
 // | `space_not_found` | 404 | no such space, or not visible to you |
 // | `role_not_found` | 404 | no such role in this space |
 // | `invitation_not_found` | 404 | no such invitation |
+// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 // | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -1879,8 +2009,10 @@ type Problem struct {
 // | `stream_ended` | 410 | the data stream has ended |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
+// | `attachment_too_large` | 413 | the file is larger than the server takes |
 // | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 // | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
 // | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -1903,6 +2035,10 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 // | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 // | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 // | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2083,6 +2219,7 @@ type RevokeResult struct {
 	// | `invalid_request` | 400 | the request does not fit this document; `field` says where |
 	// | `malformed_json` | 400 | the body is not JSON: bad syntax, bad UTF-8, nested over 64 levels, or more than one value |
 	// | `invalid_cursor` | 400 | a page was requested with a malformed cursor; a stream gives `reset` instead |
+	// | `upload_incomplete` | 400 | the file ended before its length, or arrived too slowly |
 	// | `invalid_page_token` | 400 | the page token is not from this list with these parameters |
 	// | `malformed_frame` | 400 | a frame is cut off or malformed; `field` names it |
 	// | `token_missing` | 401 | no token, and no ticket where one is accepted |
@@ -2115,6 +2252,7 @@ type RevokeResult struct {
 	// | `space_not_found` | 404 | no such space, or not visible to you |
 	// | `role_not_found` | 404 | no such role in this space |
 	// | `invitation_not_found` | 404 | no such invitation |
+	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
@@ -2132,8 +2270,10 @@ type RevokeResult struct {
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
+	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
 	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
 	// | `reply_to_not_found` | 422 | `reply_to` is not a message of this conversation that you can read |
@@ -2156,6 +2296,10 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
+	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
+	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
+	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2227,6 +2371,56 @@ type SendAsResults struct {
 	// Items In the order of `to`.
 	Items []SendAsResult `json:"items"`
 }
+
+// SendAudio A message with sound.
+type SendAudio struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `audio`.
+	Type SendAudioType `json:"type"`
+}
+
+// SendAudioType Always `audio`.
+type SendAudioType string
 
 // SendBurn Destroys a direct message once its recipient has read it.
 type SendBurn struct {
@@ -2305,6 +2499,106 @@ type SendCustom struct {
 
 // SendCustomType Always `custom`.
 type SendCustomType string
+
+// SendFile A message with a file of any type.
+type SendFile struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `file`.
+	Type SendFileType `json:"type"`
+}
+
+// SendFileType Always `file`.
+type SendFileType string
+
+// SendImage A message with an image.
+type SendImage struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `image`.
+	Type SendImageType `json:"type"`
+}
+
+// SendImageType Always `image`.
+type SendImageType string
 
 // SendLocation A location message.
 type SendLocation struct {
@@ -2425,6 +2719,56 @@ type SendText struct {
 
 // SendTextType Always `text`.
 type SendTextType string
+
+// SendVideo A message with a video.
+type SendVideo struct {
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
+	// `height` are filled in from the attachment if they are left out. `type` and `size` must
+	// be those of the attachment; the others may be chosen.
+	Body AttachmentBody `json:"body"`
+
+	// Burn Destroys a direct message once its recipient has read it.
+	Burn *SendBurn `json:"burn,omitempty"`
+
+	// ClientID Chosen by the client; makes sending idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
+	// ExpireAfterSeconds When the message expires, in seconds from sending; by default as set for the
+	// conversation.
+	ExpireAfterSeconds *ExpireAfter `json:"expire_after_seconds,omitempty"`
+
+	// Ext A JSON object defined by the application.
+	Ext *FreeObject `json:"ext,omitempty"`
+
+	// MentionAll Mention everyone.
+	MentionAll *MentionAll `json:"mention_all,omitempty"`
+
+	// Mentions The mentioned users.
+	Mentions *Mentions `json:"mentions,omitempty"`
+
+	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
+	// may be. It is stored and erased with the content of the message, and a repetition
+	// under the same `client_id` must have the same value. It is intended for webhooks;
+	// until the server has them, nobody receives it: it is in no message, event or export,
+	// and imapi itself sends to no push service.
+	Push *SendPush `json:"push,omitempty"`
+
+	// Receipt Asks for receipts in a group.
+	Receipt *AskReceipt `json:"receipt,omitempty"`
+
+	// ReplyTo The id of the message that this is a reply to, in the same conversation.
+	//
+	// Example: 06d8n3v2k0g1q
+	ReplyTo *ReplyTo `json:"reply_to,omitempty"`
+
+	// Type Always `video`.
+	Type SendVideoType `json:"type"`
+}
+
+// SendVideoType Always `video`.
+type SendVideoType string
 
 // SentAs A message that was sent, without its content, which the caller has.
 type SentAs struct {
@@ -2840,6 +3184,12 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
+// UploadForm A form with one file.
+type UploadForm struct {
+	// File The file.
+	File openapi_types.File `json:"file"`
+}
+
 // UserID 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
 // letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
 // which browsers remove from paths.
@@ -2859,6 +3209,9 @@ type Around = string
 
 // AsOf defines model for AsOf.
 type AsOf = time.Time
+
+// AttachmentID defines model for AttachmentId.
+type AttachmentID = string
 
 // BeforeSeq defines model for BeforeSeq.
 type BeforeSeq = int64
@@ -2881,6 +3234,9 @@ type DeviceID = string
 // ExportConversation defines model for ExportConversation.
 type ExportConversation = string
 
+// FileName defines model for FileName.
+type FileName = string
+
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
 
@@ -2900,11 +3256,17 @@ type FilterSender = UserID
 // FilterTo defines model for FilterTo.
 type FilterTo = time.Time
 
-// FilterType The type of a message: text, a location, or data of the application.
+// FilterType The type of a message: text, a file, a location, or data of the application.
 type FilterType = MessageType
 
 // FromFrame defines model for FromFrame.
 type FromFrame = string
+
+// IfNoneMatch defines model for IfNoneMatch.
+type IfNoneMatch = string
+
+// IfRange defines model for IfRange.
+type IfRange = string
 
 // IncludeErased defines model for IncludeErased.
 type IncludeErased = bool
@@ -2958,6 +3320,9 @@ type PushAs = UserID
 
 // Query defines model for Query.
 type Query = string
+
+// Range defines model for Range.
+type Range = string
 
 // RoleID defines model for RoleId.
 type RoleID = string
@@ -3059,6 +3424,32 @@ type RunRetentionParams struct {
 
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UploadAttachmentParams defines parameters for UploadAttachment.
+type UploadAttachmentParams struct {
+	// Name The name of the file.
+	Name *FileName `form:"name,omitempty" json:"name,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetAttachmentParams defines parameters for GetAttachment.
+type GetAttachmentParams struct {
+	// Range A range of bytes.
+	Range *Range `json:"Range,omitempty"`
+
+	// IfRange An ETag. If it is not that of the file, `Range` is ignored.
+	IfRange *IfRange `json:"If-Range,omitempty"`
+
+	// IfNoneMatch ETags of a file that the client has.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
 	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
 	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -3912,6 +4303,9 @@ type InsertMessageJSONRequestBody = ImportMessage
 // SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
 type SendMessagesAsJSONRequestBody = SendAs
 
+// UploadAttachmentMultipartRequestBody defines body for UploadAttachment for multipart/form-data ContentType.
+type UploadAttachmentMultipartRequestBody = UploadForm
+
 // CreateConversationJSONRequestBody defines body for CreateConversation for application/json ContentType.
 type CreateConversationJSONRequestBody = CreateConversation
 
@@ -4083,6 +4477,142 @@ func (t *SendMessage) MergeSendText(v SendText) error {
 	return err
 }
 
+// AsSendImage returns the union data inside the SendMessage as a SendImage
+func (t SendMessage) AsSendImage() (SendImage, error) {
+	var body SendImage
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendImage overwrites any union data inside the SendMessage as the provided SendImage
+func (t *SendMessage) FromSendImage(v SendImage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"image"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendImage performs a merge with any union data inside the SendMessage, using the provided SendImage
+func (t *SendMessage) MergeSendImage(v SendImage) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"image"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendAudio returns the union data inside the SendMessage as a SendAudio
+func (t SendMessage) AsSendAudio() (SendAudio, error) {
+	var body SendAudio
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendAudio overwrites any union data inside the SendMessage as the provided SendAudio
+func (t *SendMessage) FromSendAudio(v SendAudio) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"audio"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendAudio performs a merge with any union data inside the SendMessage, using the provided SendAudio
+func (t *SendMessage) MergeSendAudio(v SendAudio) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"audio"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendVideo returns the union data inside the SendMessage as a SendVideo
+func (t SendMessage) AsSendVideo() (SendVideo, error) {
+	var body SendVideo
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendVideo overwrites any union data inside the SendMessage as the provided SendVideo
+func (t *SendMessage) FromSendVideo(v SendVideo) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"video"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendVideo performs a merge with any union data inside the SendMessage, using the provided SendVideo
+func (t *SendMessage) MergeSendVideo(v SendVideo) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"video"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsSendFile returns the union data inside the SendMessage as a SendFile
+func (t SendMessage) AsSendFile() (SendFile, error) {
+	var body SendFile
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromSendFile overwrites any union data inside the SendMessage as the provided SendFile
+func (t *SendMessage) FromSendFile(v SendFile) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"file"}`))
+	t.union = b
+	return err
+}
+
+// MergeSendFile performs a merge with any union data inside the SendMessage, using the provided SendFile
+func (t *SendMessage) MergeSendFile(v SendFile) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err = runtime.JSONMerge(b, []byte(`{"type":"file"}`))
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 // AsSendLocation returns the union data inside the SendMessage as a SendLocation
 func (t SendMessage) AsSendLocation() (SendLocation, error) {
 	var body SendLocation
@@ -4199,14 +4729,22 @@ func (t SendMessage) ValueByDiscriminator() (interface{}, error) {
 		return nil, err
 	}
 	switch discriminator {
+	case "audio":
+		return t.AsSendAudio()
 	case "command":
 		return t.AsSendCommand()
 	case "custom":
 		return t.AsSendCustom()
+	case "file":
+		return t.AsSendFile()
+	case "image":
+		return t.AsSendImage()
 	case "location":
 		return t.AsSendLocation()
 	case "text":
 		return t.AsSendText()
+	case "video":
+		return t.AsSendVideo()
 	default:
 		return nil, errors.New("unknown discriminator value: " + discriminator)
 	}
@@ -4462,6 +5000,45 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UploadAttachmentWithBody Upload a file
+	//
+	// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
+	// is read as a form, with exactly one part, named `file`. The type in the answer is
+	// found from the bytes. Images have their width and height if those are known.
+	//
+	// The name is that of the parameter `name`, else of `Content-Disposition` (of the
+	// request, or of the part). It is kept without directories, control characters and
+	// characters that change the direction of text, in at most 255 bytes.
+	//
+	// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
+	// each file besides its bytes; files in messages count until they are erased. A body
+	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
+	// wait for up to 10 seconds and are then 503 `overloaded`.
+	//
+	// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
+	// once is deleted after 24 hours.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/attachments (the `UploadAttachment` operationId).
+	UploadAttachmentWithBody(ctx context.Context, params *UploadAttachmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetAttachment Download a file
+	//
+	// For its uploader while no message has it, and for everyone who can read an active
+	// message that has it. For everyone else, and once it is erased, it is 404
+	// `attachment_not_found`. A download that is under way when the file is erased, or the
+	// caller loses access to it, is cut off within a second.
+	//
+	// `Range` takes one range of bytes; several are ignored, and the whole file is
+	// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
+	// never one that browsers run. The answer is for saving (`Content-Disposition:
+	// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+	//
+	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
+	GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListBlocks List the users you block
 	//
@@ -6124,6 +6701,65 @@ func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqE
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCutTokensRequest(c.Server, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UploadAttachmentWithBody Upload a file
+//
+// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
+// is read as a form, with exactly one part, named `file`. The type in the answer is
+// found from the bytes. Images have their width and height if those are known.
+//
+// The name is that of the parameter `name`, else of `Content-Disposition` (of the
+// request, or of the part). It is kept without directories, control characters and
+// characters that change the direction of text, in at most 255 bytes.
+//
+// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
+// each file besides its bytes; files in messages count until they are erased. A body
+// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
+// wait for up to 10 seconds and are then 503 `overloaded`.
+//
+// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
+// once is deleted after 24 hours.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/attachments (the `UploadAttachment` operationId).
+func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttachmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUploadAttachmentRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetAttachment Download a file
+//
+// For its uploader while no message has it, and for everyone who can read an active
+// message that has it. For everyone else, and once it is erased, it is 404
+// `attachment_not_found`. A download that is under way when the file is erased, or the
+// caller loses access to it, is cut off within a second.
+//
+// `Range` takes one range of bytes; several are ignored, and the whole file is
+// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
+// never one that browsers run. The answer is for saving (`Content-Disposition:
+// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+//
+// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
+func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAttachmentRequest(c.Server, attachment, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9241,6 +9877,159 @@ func NewCutTokensRequest(server string, user UserInPath, params *CutTokensParams
 			}
 
 			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUploadAttachmentRequestWithBody constructs an http.Request for the UploadAttachment method, with any body, and a specified content type
+func NewUploadAttachmentRequestWithBody(server string, params *UploadAttachmentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/attachments")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetAttachmentRequest constructs an http.Request for the GetAttachment method
+func NewGetAttachmentRequest(server string, attachment AttachmentID, params *GetAttachmentParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "attachment", attachment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/attachments/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.Range != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Range", *params.Range, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Range", headerParam0)
+		}
+
+		if params.IfRange != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Range", *params.IfRange, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Range", headerParam1)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam2)
+		}
+
+		if params.XDeviceID != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam3)
 		}
 
 	}
@@ -15473,6 +16262,47 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokensWithResponse(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error)
 
+	// UploadAttachmentWithBodyWithResponse Upload a file
+	//
+	// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
+	// is read as a form, with exactly one part, named `file`. The type in the answer is
+	// found from the bytes. Images have their width and height if those are known.
+	//
+	// The name is that of the parameter `name`, else of `Content-Disposition` (of the
+	// request, or of the part). It is kept without directories, control characters and
+	// characters that change the direction of text, in at most 255 bytes.
+	//
+	// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
+	// each file besides its bytes; files in messages count until they are erased. A body
+	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
+	// wait for up to 10 seconds and are then 503 `overloaded`.
+	//
+	// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
+	// once is deleted after 24 hours.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/attachments (the `UploadAttachment` operationId).
+	UploadAttachmentWithBodyWithResponse(ctx context.Context, params *UploadAttachmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadAttachmentResponse, error)
+
+	// GetAttachmentWithResponse Download a file
+	//
+	// For its uploader while no message has it, and for everyone who can read an active
+	// message that has it. For everyone else, and once it is erased, it is 404
+	// `attachment_not_found`. A download that is under way when the file is erased, or the
+	// caller loses access to it, is cut off within a second.
+	//
+	// `Range` takes one range of bytes; several are ignored, and the whole file is
+	// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
+	// never one that browsers run. The answer is for saving (`Content-Disposition:
+	// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
+	GetAttachmentWithResponse(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*GetAttachmentResponse, error)
+
 	// ListBlocksWithResponse List the users you block
 	//
 	// By user id.
@@ -17209,6 +18039,67 @@ func (r CutTokensResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r CutTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type UploadAttachmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Attachment
+}
+
+// Status returns HTTPResponse.Status
+func (r UploadAttachmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UploadAttachmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetAttachmentResponse200Headers the declared response headers of an HTTP 200 response for GetAttachment
+type GetAttachmentResponse200Headers struct {
+	ContentDisposition *string
+	ETag               *string
+}
+
+// GetAttachmentResponse206Headers the declared response headers of an HTTP 206 response for GetAttachment
+type GetAttachmentResponse206Headers struct {
+	ContentDisposition *string
+	ContentRange       *string
+	ETag               *string
+}
+
+type GetAttachmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetAttachmentResponse200Headers
+	// Headers206 the parsed response headers for an HTTP 206 response
+	Headers206 *GetAttachmentResponse206Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAttachmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAttachmentResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -19493,6 +20384,59 @@ func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user Us
 		return nil, err
 	}
 	return ParseCutTokensResponse(rsp)
+}
+
+// UploadAttachmentWithBodyWithResponse Upload a file
+//
+// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
+// is read as a form, with exactly one part, named `file`. The type in the answer is
+// found from the bytes. Images have their width and height if those are known.
+//
+// The name is that of the parameter `name`, else of `Content-Disposition` (of the
+// request, or of the part). It is kept without directories, control characters and
+// characters that change the direction of text, in at most 255 bytes.
+//
+// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
+// each file besides its bytes; files in messages count until they are erased. A body
+// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
+// wait for up to 10 seconds and are then 503 `overloaded`.
+//
+// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
+// once is deleted after 24 hours.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/attachments (the `UploadAttachment` operationId).
+func (c *ClientWithResponses) UploadAttachmentWithBodyWithResponse(ctx context.Context, params *UploadAttachmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UploadAttachmentResponse, error) {
+	rsp, err := c.UploadAttachmentWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUploadAttachmentResponse(rsp)
+}
+
+// GetAttachmentWithResponse Download a file
+//
+// For its uploader while no message has it, and for everyone who can read an active
+// message that has it. For everyone else, and once it is erased, it is 404
+// `attachment_not_found`. A download that is under way when the file is erased, or the
+// caller loses access to it, is cut off within a second.
+//
+// `Range` takes one range of bytes; several are ignored, and the whole file is
+// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
+// never one that browsers run. The answer is for saving (`Content-Disposition:
+// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
+func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*GetAttachmentResponse, error) {
+	rsp, err := c.GetAttachment(ctx, attachment, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAttachmentResponse(rsp)
 }
 
 // ListBlocksWithResponse List the users you block
@@ -21937,6 +22881,92 @@ func ParseCutTokensResponse(rsp *http.Response) (*CutTokensResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseUploadAttachmentResponse parses an HTTP response from a UploadAttachmentWithResponse call
+func ParseUploadAttachmentResponse(rsp *http.Response) (*UploadAttachmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UploadAttachmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Attachment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetAttachmentResponse parses an HTTP response from a GetAttachmentWithResponse call
+func ParseGetAttachmentResponse(rsp *http.Response) (*GetAttachmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAttachmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetAttachmentResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 206:
+		var headers GetAttachmentResponse206Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers206 = &headers
 	}
 
 	return response, nil
