@@ -278,7 +278,7 @@ func (a PresendAnswer) checkRefusal() error {
 	}
 	for i := range len(a.Code) {
 		if c := a.Code[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' {
-			return errors.New("the code has other characters than a-z, 0-9, _, - and .")
+			return errors.New("the code has characters that are not a-z, 0-9, _, a hyphen or a dot")
 		}
 	}
 	if !utf8.ValidString(a.Text) || utf8.RuneCountInString(a.Text) > MaxRefusalText {

@@ -110,3 +110,11 @@ func TestDecideByAnswer(t *testing.T) {
 		})
 	}
 }
+
+// TestNoHookAllocatesNothing: that there is no hook is found without memory.
+func TestNoHookAllocatesNothing(t *testing.T) {
+	s, asks := &Service{}, false
+	if n := testing.AllocsPerRun(100, func() { asks = asks || s.presend.mayAsk(Text) }); n != 0 || asks {
+		t.Errorf("%v allocations; it is asked: %t", n, asks)
+	}
+}

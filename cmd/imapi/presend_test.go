@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -28,16 +29,13 @@ type presendHook struct {
 	asked  atomic.Int64
 	// hold is closed when questions about "slow" may be answered.
 	hold chan struct{}
-
-	mu        sync.Mutex
-	questions []string
 }
 
 // newPresendHook starts a hook that answers by the first word of the text, and returns the
 // flags of a server that asks it.
 func newPresendHook(t *testing.T) (*presendHook, []string) {
 	t.Helper()
-	h := &presendHook{t: t, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", hold: make(chan struct{})}
+	h := &presendHook{t: t, secret: "whsec_" + strings.Repeat("MfKQ", 8), hold: make(chan struct{})}
 	h.Server = httptest.NewServer(http.HandlerFunc(h.answer))
 	t.Cleanup(func() {
 		close(h.hold)
@@ -50,6 +48,29 @@ func newPresendHook(t *testing.T) (*presendHook, []string) {
 	return h, []string{"--presend-url", h.URL + "/presend", "--presend-secret", file}
 }
 
+// say gives a good answer.
+func (h *presendHook) say(w io.Writer, answer string) {
+	h.fits("PresendAnswer", []byte(answer))
+	_, _ = io.WriteString(w, answer)
+}
+
+// fits checks that a text fits a schema of the document.
+func (h *presendHook) fits(schema string, text []byte) {
+	spec, err := document()
+	if err != nil {
+		h.t.Error(err)
+		return
+	}
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		h.t.Error(err)
+		return
+	}
+	if err := spec.Components.Schemas[schema].Value.VisitJSON(v); err != nil {
+		h.t.Errorf("%s does not fit %s: %v", text, schema, err)
+	}
+}
+
 func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
 	h.asked.Add(1)
 	body, err := io.ReadAll(r.Body)
@@ -57,9 +78,7 @@ func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
 	if err != nil || e != nil || verifier.Verify(body, r.Header) != nil {
 		h.t.Errorf("a question that is not signed: %v %v", err, e)
 	}
-	h.mu.Lock()
-	h.questions = append(h.questions, string(body))
-	h.mu.Unlock()
+	h.fits("PresendRequest", body)
 	var q struct {
 		Data struct {
 			Message struct{ Body struct{ Text string } }
@@ -71,11 +90,11 @@ func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
 	word, _, _ := strings.Cut(q.Data.Message.Body.Text, " ")
 	switch word {
 	case "refuse":
-		_, _ = io.WriteString(w, `{"action":"refuse","code":"no_links","text":"No links,\nplease."}`)
+		h.say(w, `{"action":"refuse","code":"no_links","text":"No links,\nplease."}`)
 	case "drop":
-		_, _ = io.WriteString(w, `{"action":"drop"}`)
+		h.say(w, `{"action":"drop"}`)
 	case "rewrite":
-		_, _ = io.WriteString(w, `{"action":"rewrite","body":{"text":"call me: ***"},"ext":{"checked":true}}`)
+		h.say(w, `{"action":"rewrite","body":{"text":"call me: ***"},"ext":{"checked":true}}`)
 	case "huge":
 		_, _ = io.WriteString(w, `{"action":"rewrite","body":{"text":"`+strings.Repeat("a", 6000)+`"}}`)
 	case "fault":
@@ -87,7 +106,7 @@ func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
 	case "slow":
 		<-h.hold
 	default:
-		_, _ = io.WriteString(w, `{"action":"allow"}`)
+		h.say(w, `{"action":"allow"}`)
 	}
 }
 
@@ -137,7 +156,7 @@ func TestPresendHook(t *testing.T) {
 	h, flags := newPresendHook(t)
 	for _, fail := range []string{"open", "closed"} {
 		t.Run(fail, func(t *testing.T) {
-			s := startServer(t, append(flags, "--presend-fail", fail, "--presend-timeout", "300ms")...)
+			s := startServer(t, append(flags, "--presend-fail", fail, "--presend-timeout", "10s")...)
 			alice := s.token("alice")
 			bob := s.client("bob", "phone")
 			var want []string // what bob reads
@@ -167,13 +186,13 @@ func TestPresendHook(t *testing.T) {
 			if refused.Code != "refused_by_hook" || refused.HookCode != "no_links" || refused.HookText != "No links,\nplease." {
 				t.Errorf("refused with %+v", refused)
 			}
-			rewritten := send("rewrite 555", http.StatusCreated)
+			rewritten := send("rewrite zqmarker", http.StatusCreated)
 			if rewritten.Body["text"] != "call me: ***" || rewritten.Ext["checked"] != true {
 				t.Errorf("rewritten to %v, %v", rewritten.Body, rewritten.Ext)
 			}
 			want = append(want, "call me: ***")
 			send("drop this", http.StatusCreated)
-			for _, text := range []string{"fault", "nonsense", "redirect", "huge", "slow"} {
+			for _, text := range []string{"fault", "nonsense", "redirect", "huge"} {
 				if fail == "open" {
 					if m := send(text, http.StatusCreated); m.Body["text"] != text {
 						t.Errorf("%s: sent as %v", text, m.Body)
@@ -201,18 +220,33 @@ func TestPresendHook(t *testing.T) {
 			for name, least := range map[string]int{
 				`imapi_presend_messages_total{outcome="allowed"}`: 1, `imapi_presend_messages_total{outcome="dropped"}`: 2,
 				`imapi_presend_messages_total{outcome="refused"}`: 2, `imapi_presend_messages_total{outcome="rewritten"}`: 1,
-				`imapi_presend_messages_total{outcome="failed_` + fail + `"}`: 5, `imapi_presend_failures_total{reason="timeout"}`: 1,
-				`imapi_presend_failures_total{reason="answer"}`: 1, `imapi_presend_failures_total{reason="status"}`: 2,
+				`imapi_presend_messages_total{outcome="failed_` + fail + `"}`: 4,
+				`imapi_presend_failures_total{reason="answer"}`:               1, `imapi_presend_failures_total{reason="status"}`: 2,
 				`imapi_presend_duration_seconds_count`: 8,
 			} {
 				if got := metrics[name]; got < float64(least) {
 					t.Errorf("%s is %v, want %d at least", name, got, least)
 				}
 			}
-			if log := s.log.String(); strings.Contains(log, h.secret) || strings.Contains(log, "555") || !strings.Contains(log, "pre-send hook failed") {
+			if log := s.log.String(); strings.Contains(log, h.secret) || strings.Contains(log, "zqmarker") || !strings.Contains(log, "pre-send hook failed") {
 				t.Errorf("log:\n%s", log)
 			}
 		})
+	}
+}
+
+// TestPresendHookThatIsSlow: a message waits for the answer as long as the timeout says.
+func TestPresendHookThatIsSlow(t *testing.T) {
+	t.Parallel()
+	_, flags := newPresendHook(t)
+	for fail, want := range map[string]int{"open": http.StatusCreated, "closed": http.StatusServiceUnavailable} {
+		s := startServer(t, append(flags, "--presend-fail", fail, "--presend-timeout", "50ms")...)
+		if m := s.trySend(s.token("alice"), "@bob", "c", "slow"); m.Status != want {
+			t.Errorf("fail %s: %d %s", fail, m.Status, m.Code)
+		}
+		if n := s.scrape()[`imapi_presend_failures_total{reason="timeout"}`]; n != 1 {
+			t.Errorf("fail %s: %v timeouts", fail, n)
+		}
 	}
 }
 
@@ -305,7 +339,7 @@ func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 	s := startServer(t, append(flags, "--presend-fail", "closed", "--presend-timeout", "200ms", "--presend-at-once", "8", "--presend-kinds", "direct")...)
 	secret := readSecret(t, s.data)
 	group := s.group(s.client("carol", "phone"), "dave")
-	var refused atomic.Int64
+	began := time.Now()
 	var all sync.WaitGroup
 	for n := range 40 {
 		token := mintFor(t, secret, fmt.Sprintf("u%d", n))
@@ -315,7 +349,6 @@ func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 				if m.Status != http.StatusServiceUnavailable || m.Code != "hook_unavailable" {
 					t.Errorf("answer %d %s", m.Status, m.Code)
 				}
-				refused.Add(1)
 			}
 		})
 	}
@@ -326,13 +359,13 @@ func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 		}
 	}
 	all.Wait()
-	// Without turns and pauses, 200 questions would take 200 ms each of 8.
 	metrics := s.scrape()
 	if metrics[`imapi_presend_failures_total{reason="paused"}`] == 0 {
 		t.Error("the hook was never paused")
 	}
-	if asked := metrics["imapi_presend_duration_seconds_count"]; asked > 100 {
-		t.Errorf("the dead hook was asked %v times for %d messages", asked, refused.Load())
+	most := 16 + 8*(time.Since(began).Seconds()+1) // until the pause, and the trials of each second
+	if asked := metrics["imapi_presend_duration_seconds_count"]; asked > most {
+		t.Errorf("the dead hook was asked %v times in %v", asked, time.Since(began))
 	}
 }
 

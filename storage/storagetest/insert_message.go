@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -89,6 +90,16 @@ func testMessageAt(w *world) {
 	} {
 		w.notFound(what, err)
 	}
+	rewritten := w.text(id, "alice", "rewritten")
+	stored := bytes.Replace(rewritten.Content.Sent, []byte(`,"type":`), []byte(`,"original":"x","type":`), 1)
+	rewritten.CreatedAt = at
+	rewritten.Content, err = im.ParseContent(stored)
+	w.must(err)
+	rewritten = w.send(rewritten)
+	got, err = find(id, "alice", at, "rewritten")
+	w.must(err)
+	w.sameMessage(got, rewritten)
+	w.equal("its fingerprint", got.Content.Original, "x")
 	w.erase(m.ID, im.Erasure{State: im.Revoked, At: at})
 	w.notFound("erased", second(find(id, "alice", at, "hi")))
 }
