@@ -23,6 +23,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -360,6 +361,48 @@ func TestRateByDefault(t *testing.T) {
 	}
 }
 
+// TestRateOfCommands checks that commands have a limit of their own, 20 a second by default,
+// which concerns neither messages nor admins.
+func TestRateOfCommands(t *testing.T) {
+	if c, err := parseConfig(nil, io.Discard); err != nil || c.commandRate != 20 {
+		t.Errorf("by default %v, %v", c.commandRate, err)
+	}
+	s := startServer(t, "--command-rate", "0.001/s")
+	send := func(token, body string) (int, string) {
+		t.Helper()
+		req, _ := http.NewRequest(http.MethodPost, "http://"+s.addr+"/v1/conversations/@bob/messages", strings.NewReader(body))
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res.StatusCode, res.Header.Get("Retry-After")
+	}
+	const message, command = `{"type":"text","body":{"text":"hi"}}`, `{"type":"command","body":{"action":"typing"}}`
+	alice, admin := s.token("alice"), s.token("alice", "--admin")
+	for i, c := range []struct {
+		token, body string
+		want        int
+	}{
+		{alice, message, http.StatusCreated},
+		{alice, command, http.StatusAccepted},
+		{alice, command, http.StatusTooManyRequests},
+		{alice, message, http.StatusCreated},
+		{admin, command, http.StatusAccepted},
+		{admin, command, http.StatusAccepted},
+	} {
+		status, wait := send(c.token, c.body)
+		if status != c.want {
+			t.Errorf("%d: got %d, want %d", i, status, c.want)
+		}
+		if seconds, _ := strconv.Atoi(wait); (status == http.StatusTooManyRequests) != (seconds > 0) {
+			t.Errorf("%d: Retry-After %q with %d", i, wait, status)
+		}
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	run := func(args ...string) (status int, out, diag string) {
@@ -384,6 +427,7 @@ func TestCommandLine(t *testing.T) {
 			{"serve --rate fast", "-rate"},
 			{"serve --rate -1/s", "-rate"},
 			{"serve --rate NaN", "-rate"},
+			{"serve --command-rate -1/s", "-command-rate"},
 			{"serve --trusted-proxies proxy.example", "-trusted-proxies"},
 			{"serve --trusted-proxies 10.0.0.0/40", "-trusted-proxies"},
 			{"serve --auth-algorithm RS256", "--auth-public-key"},
