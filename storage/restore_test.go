@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -121,7 +120,7 @@ func TestRestoreTwice(t *testing.T) {
 // repeated.
 func TestCrashInRestore(t *testing.T) {
 	for _, given := range []bool{false, true} {
-		t.Run(fmt.Sprint("keys given=", given), func(t *testing.T) {
+		t.Run(map[bool]string{false: "keys beside the backup", true: "keys given"}[given], func(t *testing.T) {
 			s := newSite(t)
 			e := s.sendBefore()
 			file := s.backup()

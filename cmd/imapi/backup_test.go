@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // eventsFrom returns the first page of events after a cursor, and the cursor after it.
@@ -31,6 +32,8 @@ func eventsFrom(t *testing.T, c *client.Client, cursor *string) ([]client.Event,
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("send, and back up")
 	alice, bob := s.client("alice", ""), s.client("bob", "")
 	group := s.group(alice, "bob")
 	ctx := t.Context()
@@ -58,6 +61,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("%s says what was said", name)
 		}
 	}
+	step("revoke a message and send another")
 	if _, err := alice.RevokeMessageWithResponse(ctx, secret.ID, nil, client.RevokeMessageJSONRequestBody{}); err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +71,14 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	_, after := eventsFrom(t, bob, nil)
 
+	step("verify; a restore while the server runs is refused")
 	if out, _ := s.mustCommand("", "verify"); !strings.Contains(out, "0 problems") {
 		t.Errorf("verify: %s", out)
 	}
 	if status, _, diag := s.command("", "restore", file); status != 1 || !strings.Contains(diag, "stop the server first") {
 		t.Errorf("restore while the server runs: exit %d, %s", status, diag)
 	}
+	step("restore while the server is stopped")
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +91,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	s.start()
 
+	step("the messages are as at the backup, the erased one is gone")
 	for id, want := range map[string]client.MessageState{kept.ID: client.MessageStateActive, secret.ID: client.MessageStateRevoked} {
 		res, err := bob.GetMessageWithResponse(ctx, id, nil)
 		if err != nil {
@@ -103,6 +110,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("a search for %s does not find %d: %v", word, want, err)
 		}
 	}
+	step("cursors of before and after the backup")
 	// A cursor from before the backup resumes and leads to the erasure. A later one gets
 	// reset.
 	types := func(cursor string) (list []string) {
@@ -118,6 +126,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := types(after); len(got) == 0 || got[0] != "reset" {
 		t.Errorf("after the cursor of after it come %v", got)
 	}
+	step("a cursor of after the backup, once the log is as long")
 	// Also once the log has grown beyond it again.
 	for i := range 10 {
 		if _, err := say(ctx, alice, group, "", fmt.Sprint("more ", i)); err != nil {
@@ -127,6 +136,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := types(after); len(got) == 0 || got[0] != "reset" {
 		t.Errorf("after the same cursor come %v, now that the log is as long", got)
 	}
+	step("a retry of the erased message")
 	if res, err := alice.SendMessageWithResponse(ctx, group, nil, textDraft("secret", "Quellwolke")); err != nil || res.JSON200 == nil || res.JSON200.State != client.MessageStateRevoked {
 		t.Errorf("a retry has answered %v, %v", res.StatusCode(), err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -26,6 +27,8 @@ func TestKilledUnderLoad(t *testing.T) {
 	kills := testsize.Pick(20, 5)
 	s := newRacedServer(t)
 	s.start()
+	step := steps.Begin(t)
+	step("the subscriber starts")
 	alice := s.client("alice", "phone")
 	group := s.group(alice, "bob")
 
@@ -58,6 +61,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	})
 	<-started
 
+	step("send, and kill the server")
 	// Senders repeat each message under its client_id until it is answered, until they are
 	// stopped.
 	var (
@@ -109,6 +113,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		s.kill()
 		s.start()
 	}
+	step("every answered message is stored once")
 	stopSending()
 	sending.Wait()
 
@@ -129,6 +134,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d kills, %d answered, %d kept", kills, len(answered), len(byClientID))
 
+	step("every message is in the log once")
 	logged := messageIDs(eventLog(t, bob))
 	for id, m := range byClientID {
 		if logged[m.ID] != 1 {
@@ -136,6 +142,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 	}
 
+	step("the subscriber has received every message once")
 	// The subscriber has received everything, or will soon.
 	receivedOf := make(map[string]int)
 	last := int64(0)
@@ -160,6 +167,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		t.Errorf("received %s once too often", e.ID)
 	}
 
+	step("the database is intact")
 	if err := s.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}

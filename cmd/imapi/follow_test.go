@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // TestSubscriberThatDisconnectsOften disconnects and resumes at random while four senders write
@@ -25,6 +26,8 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 		messages = 150 // of each sender
 	)
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("make groups")
 	names := []string{"s0", "s1", "s2", "s3"}
 	clients := make([]*client.Client, senders)
 	for i, name := range names {
@@ -44,6 +47,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	step("send, while the subscriber disconnects again and again")
 	var sending sync.WaitGroup
 	for n, c := range clients {
 		sending.Go(func() {
@@ -80,6 +84,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 	sending.Wait()
 	t.Logf("%d events over %d connections", len(received), connections)
 
+	step("each message was received once and in order")
 	next := make(map[string]int64)
 	for _, e := range received {
 		if e.Type != client.EventTypeMessageCreated {
@@ -91,6 +96,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 			t.Errorf("received seq %d of %s, want %d", *e.Seq, *e.ConversationID, next[*e.ConversationID])
 		}
 	}
+	step("the log is the same")
 	all := eventLog(t, bob)
 	all = all[len(all)-len(received):]
 	if !slices.EqualFunc(received, all, func(a, b client.Event) bool { return a.ID == b.ID }) {
@@ -128,6 +134,8 @@ func crawl(t *testing.T, s *server) {
 func TestEventsReachTheMembersAtTheTime(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("bob comes and goes while alice sends")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	alice, bob, carol := s.client("alice", "phone"), s.client("bob", ""), s.client("carol", "")
@@ -164,6 +172,7 @@ func TestEventsReachTheMembersAtTheTime(t *testing.T) {
 		client.EventTypeMemberAdded, client.EventTypeMessageCreated, client.EventTypeMemberRemoved,
 		client.EventTypeConversationCreated, client.EventTypeMessageCreated,
 	}
+	step("what bob receives live")
 	var got, texts []string
 	for range want {
 		e := <-live
@@ -180,6 +189,7 @@ func TestEventsReachTheMembersAtTheTime(t *testing.T) {
 	if wantTexts := []string{`{"text":"first stay"}`, `{"text":"second stay"}`, `{"text":"the end"}`}; !slices.Equal(texts, wantTexts) {
 		t.Errorf("received live %v, want %v", texts, wantTexts)
 	}
+	step("what is replayed to bob")
 	var replayed []string
 	for _, e := range eventLog(t, bob) {
 		replayed = append(replayed, string(e.Type))
@@ -229,6 +239,8 @@ func follow(ctx context.Context, t *testing.T, c *client.Client) <-chan client.E
 func TestThousandStreams(t *testing.T) {
 	const n = 1000
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("open the streams")
 	alice := s.client("alice", "phone")
 	names := make([]string, n)
 	for i := range names {
@@ -270,6 +282,7 @@ func TestThousandStreams(t *testing.T) {
 		})
 	}
 	ready.Wait()
+	step("send to all")
 	began := time.Now()
 	m, err := say(ctx, alice, group, "", "to all")
 	if err != nil {
@@ -287,6 +300,7 @@ func TestThousandStreams(t *testing.T) {
 		}
 	}
 	t.Logf("answered after %v, all %d received it after %v", answered, n, time.Since(began))
+	step("nobody receives it twice")
 	stop()
 	ended.Wait()
 	if len(received) > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -107,6 +108,8 @@ func (h *hours) speak() (takeBack map[string]func()) {
 func TestForensicsBackups(t *testing.T) {
 	t.Parallel()
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
+	step := steps.Begin(t)
+	step("open the store")
 	h := &hours{
 		T: t, run: newMarker(),
 		alice: im.Actor{User: "alice"}, bob: im.Actor{User: "bob"},
@@ -130,6 +133,7 @@ func TestForensicsBackups(t *testing.T) {
 	pending := map[int][]map[string]func(){}
 	seen := map[string]bool{} // unsealed from a backup with the keys of its time
 	var files []string
+	step("send, erase and back up each hour")
 	for hour := range 48 {
 		h.passed.Add(int64(time.Hour))
 		// What is sent is erased 1 to 7 hours later: before the next backup, or after
@@ -161,6 +165,7 @@ func TestForensicsBackups(t *testing.T) {
 			seen[text] = true
 		}
 	}
+	step("all backups are there")
 	entries, err := os.ReadDir(backups)
 	h.must(err)
 	if len(files) != 48 || len(entries) != 49 {
@@ -172,6 +177,7 @@ func TestForensicsBackups(t *testing.T) {
 			erased[text] = true
 		}
 	}
+	step("unseal all backups with the last keys")
 	for name, keys := range map[string]string{"in use": filepath.Join(data, "keys"), "beside the backups": filepath.Join(backups, "keys")} {
 		found := map[string]bool{}
 		for _, file := range files {
@@ -191,6 +197,7 @@ func TestForensicsBackups(t *testing.T) {
 		}
 		t.Logf("keys %s: of %d backups %d contents can be unsealed; %d were erased, %d kept", name, len(files), len(found), len(erased), len(kept))
 	}
+	step("no backup has content in the clear")
 	// Nor is anything there in the clear.
 	c := &crawler{t: t, server: &server{data: backups}}
 	c.inNoFile(h.run)

@@ -58,6 +58,7 @@ var house = map[string][]string{
 	"storage/sqlite/disktest":  {}, // for tests alone
 	"internal/testsize":        {}, // for tests alone
 	"internal/await":           {}, // for tests alone
+	"internal/steps":           {}, // for tests alone
 }
 
 // soleImporters are outside packages that only some of ours may import.

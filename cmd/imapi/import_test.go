@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -58,7 +59,7 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 	t.Parallel()
 	var exports [2]string
 	for i, running := range []bool{true, false} {
-		t.Run(fmt.Sprintf("running %v", running), func(t *testing.T) {
+		t.Run(map[bool]string{true: "with a server", false: "without a server"}[running], func(t *testing.T) {
 			s := newServer(t, "--auth-issuer", "nobody's")
 			s.start()
 			if !running {
@@ -178,31 +179,33 @@ func TestControlTakesItsKeyAlone(t *testing.T) {
 	if err := json.Unmarshal(b, &control); err != nil || len(control.Key) != 64 || !strings.HasPrefix(control.URL, "http://127.0.0.1:") {
 		t.Fatalf("%s: %v", b, err)
 	}
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		base, key, path string
 		status          int
 	}{
-		{control.URL, control.Key, "/v1/admin/erasures", 200},
-		{control.URL, "", "/v1/admin/erasures", 401},
-		{control.URL, control.Key[1:], "/v1/admin/erasures", 401},
-		{control.URL, s.token("root", "--admin"), "/v1/admin/erasures", 401},
-		{control.URL, control.Key, "/v1/conversations", 404},
-		{control.URL, control.Key, "/", 404},
-		{"http://" + s.addr, control.Key, "/v1/admin/erasures", 401},
+		"the key":                      {control.URL, control.Key, "/v1/admin/erasures", 200},
+		"no key":                       {control.URL, "", "/v1/admin/erasures", 401},
+		"a part of the key":            {control.URL, control.Key[1:], "/v1/admin/erasures", 401},
+		"an admin's token":             {control.URL, s.token("root", "--admin"), "/v1/admin/erasures", 401},
+		"an operation of users":        {control.URL, control.Key, "/v1/conversations", 404},
+		"the demo":                     {control.URL, control.Key, "/", 404},
+		"the key at the main listener": {"http://" + s.addr, control.Key, "/v1/admin/erasures", 401},
 	} {
-		req, err := http.NewRequest(http.MethodGet, c.base+c.path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+c.key)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		if res.StatusCode != c.status {
-			t.Errorf("%s with a key of %d bytes: %d, want %d", c.base+c.path, len(c.key), res.StatusCode, c.status)
-		}
+		t.Run(name, func(t *testing.T) {
+			req, err := http.NewRequest(http.MethodGet, c.base+c.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+c.key)
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != c.status {
+				t.Errorf("answered %d, want %d", res.StatusCode, c.status)
+			}
+		})
 	}
 	if strings.Contains(s.log.String(), control.Key) {
 		t.Error("the key is in the log")
@@ -236,8 +239,7 @@ func TestImportAfterAKill(t *testing.T) {
 			}
 			go func() { _, _ = io.WriteString(in, lines[:len(lines)/2]) }()
 			admin := s.token("root", "--admin")
-			for s.count(admin) == 0 {
-			}
+			await.Until(t, "a line is stored", func() bool { return s.count(admin) > 0 })
 			switch victim {
 			case "server":
 				s.kill()

@@ -27,6 +27,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -652,6 +653,8 @@ func TestNothingLeaksAfterACrash(t *testing.T) {
 // was not erased everywhere it should be.
 func TestTheCrawlerFinds(t *testing.T) {
 	sc := newScene(t)
+	step := steps.Begin(t)
+	step("a direct message")
 	m := newMarker()
 	id := sc.send(sc.direct, m, "")
 	found := strings.Join(sc.leaks(m), "\n")
@@ -675,6 +678,7 @@ func TestTheCrawlerFinds(t *testing.T) {
 		}
 	}
 	onlyTheirs(found)
+	step("messages in rooms, threads and channels")
 	for _, conversations := range [][]string{{sc.room, sc.thread, sc.channel}, {sc.den, sc.nested}} {
 		m := newMarker()
 		wanted := []string{"GET /v1/events as bob", "the stream of bob", "GET /v1/messages/search?q=" + m.text + " as bob"}
@@ -702,6 +706,7 @@ func TestTheCrawlerFinds(t *testing.T) {
 			}
 		}
 	}
+	step("a file")
 	// No file has it, as send has checked. It would be found there.
 	if err := os.WriteFile(filepath.Join(sc.server.data, "leak"), []byte("before "+m.text+" after"), 0o600); err != nil {
 		t.Fatal(err)

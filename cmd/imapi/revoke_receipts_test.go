@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // TestRevokeIsDeliveredOnce revokes a message on the phone that sent it: everybody else's
@@ -78,6 +80,8 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 	t.Parallel()
 	const count = 200
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("send while the recipients are away")
 	alice := s.device("alice", "phone")
 	bob, carol := s.device("bob", "phone"), s.device("carol", "phone")
 	direct := alice.send("@bob", "hello", "").ConversationID
@@ -98,13 +102,14 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		return about(toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && last(h) }), "receipt.delivered")
 	}
 
-	// A message received on resuming is delivered, a tombstone is not.
+	step("a message received on resuming is delivered, a tombstone is not")
 	bob.listen(before)
 	carol.listen("")
 	if received := delivered(func(heard) bool { return true }); !received[0].isFor(missed.ID) || received[0].isFor(erased.ID) || received[0].User != "bob" {
 		t.Errorf("received after being away: %s", received[0].raw)
 	}
 
+	step("a message to an open stream is delivered")
 	began := time.Now()
 	one := alice.send(direct, "one", "")
 	delivered(func(h heard) bool { return h.isFor(one.ID) })
@@ -130,6 +135,7 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		}
 	}
 
+	step("many direct messages take few receipts")
 	ids, stored := sendAll(direct, "")
 	received := delivered(func(h heard) bool { return h.isFor(ids[count-1]) })
 	writes, allowed := stored()
@@ -138,6 +144,7 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		t.Errorf("%d direct messages to an open stream took %d events and %d writes, want at most %d", count, len(received), writes, allowed)
 	}
 
+	step("many group messages with receipts take few receipts")
 	ids, stored = sendAll(group, `,"receipt":true`)
 	has := map[string][]string{}
 	received = delivered(func(h heard) bool {
@@ -161,6 +168,7 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		t.Errorf("receipts in the group are %+v", got)
 	}
 
+	step("group messages without receipts take none")
 	_, stored = sendAll(group, "")
 	writes, _ = stored()
 	asked := alice.send(group, "asked", `,"receipt":true`)
@@ -182,6 +190,8 @@ func TestReadUpTo(t *testing.T) {
 	t.Parallel()
 	const count, burning = 300, 10
 	s := startServer(t)
+	step := steps.Begin(t)
+	step("send")
 	alice := s.device("alice", "phone")
 	phone, tablet := s.device("bob", "phone"), s.device("bob", "tablet")
 	var last note
@@ -198,6 +208,7 @@ func TestReadUpTo(t *testing.T) {
 	}
 	toAlice, onPhone, onTablet := alice.listen(""), phone.listen(""), tablet.listen("")
 
+	step("read twice")
 	type answer struct {
 		Unread     int
 		UnreadMore bool `json:"unread_more"`
@@ -230,6 +241,7 @@ func TestReadUpTo(t *testing.T) {
 		t.Errorf("the same receipt again answers otherwise (-first +second):\n%s", diff)
 	}
 
+	step("the reader's devices receive it")
 	fence := alice.send("@bob", "fence", "")
 	for who, e := range map[string]*ear{"the reader's other device": onTablet, "the acting device": onPhone} {
 		received := e.untilMessage(fence.ID)
@@ -241,6 +253,7 @@ func TestReadUpTo(t *testing.T) {
 			t.Errorf("%s received %d reads and %d fires, want %d and %d", who, len(reads), len(started), want, wantStarted)
 		}
 	}
+	step("the sender receives it")
 	// The sending device does not receive the fence itself, but its delivery, after all
 	// else.
 	received := toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && h.isFor(fence.ID) })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // deafConn is a connection that can stop reading what the other end sends.
@@ -45,6 +46,8 @@ func TestClientThatStopsReading(t *testing.T) {
 	t.Parallel()
 	const streams = 8
 	s := startServer(t, "--max-message-bytes", "262144")
+	step := steps.Begin(t)
+	step("open the streams")
 	alice, bob := s.device("alice", "phone"), s.device("bob", "")
 
 	var conn *deafConn
@@ -84,12 +87,14 @@ func TestClientThatStopsReading(t *testing.T) {
 			ended <- struct{}{}
 		}()
 	}
+	step("the client stops reading")
 	goOn := conn.stop()
 	defer goOn()
 	if n := s.metric("imapi_streams"); n != streams {
 		t.Fatalf("%v streams", n)
 	}
 
+	step("send more than all buffers hold")
 	// More than all buffers on the way hold, for each stream.
 	text := strings.Repeat("x", 200<<10)
 	began := time.Now()
@@ -100,6 +105,7 @@ func TestClientThatStopsReading(t *testing.T) {
 	await.Until(t, "the streams have ended", func() bool { return s.metric("imapi_streams") == 0 })
 	t.Logf("the streams were ended %v after it began to send", time.Since(began).Round(time.Millisecond))
 
+	step("the client reads again")
 	// The client finds out as soon as it listens again.
 	goOn()
 	late := time.After(patience)

@@ -13,6 +13,7 @@ import (
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // TestKilledWhileErasing kills the server at random points while it erases 2,000 messages
@@ -28,6 +29,8 @@ func TestKilledWhileErasing(t *testing.T) {
 	direct, group, cursor := fillDue(t, s.data, count, m)
 
 	// A subscriber that resumes after each kill.
+	step := steps.Begin(t)
+	step("the subscriber starts")
 	ctx, cancel := context.WithCancel(context.Background())
 	var (
 		mu        sync.Mutex
@@ -59,6 +62,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	defer following.Wait()
 	defer cancel()
 
+	step("kill the server while it erases")
 	s.start()
 	var killed []time.Time
 	for range kills {
@@ -70,6 +74,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	}
 	await.Until(t, "all erasures are received", func() bool { return countReceived() == count })
 
+	step("the log has each erasure once")
 	// The log and the subscriber have each erasure once, with its time.
 	alice := s.device("alice", "phone")
 	logged := make(map[string]int)
@@ -88,6 +93,7 @@ func TestKilledWhileErasing(t *testing.T) {
 		lives[life]++
 	}
 	t.Logf("erased between the kills: %v", lives)
+	step("each message is erased and was received once")
 	if lives[0] == count {
 		t.Error("the first kill came too late to show anything")
 	}
@@ -103,8 +109,10 @@ func TestKilledWhileErasing(t *testing.T) {
 		}
 	}
 	mu.Unlock()
+	step("no file has the content")
 	(&crawler{t: t, server: s}).inNoFile(m)
 	await.Until(t, "all keys are shredded", func() bool { return s.metric("imapi_shredding_waiting") == 0 })
+	step("the database is intact")
 	if err := s.stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -161,6 +169,8 @@ func TestDueWhileDown(t *testing.T) {
 	t.Parallel()
 	s := newRacedServer(t, "--burn-policy", "any", "--revoke-window", "1h")
 	s.start()
+	step := steps.Begin(t)
+	step("send what comes due, and stop the server")
 	alice, bob := s.device("alice", "phone"), s.device("bob", "phone")
 	root := device{t: t, server: s, token: s.token("root", "--admin")}
 	m := newMarker()
@@ -183,6 +193,7 @@ func TestDueWhileDown(t *testing.T) {
 	s.kill()
 	<-time.After(time.Until(due))
 
+	step("all is erased as soon as the server is ready")
 	s.args = []string{"--burn-policy", "flagged", "--revoke-window", "1ns", "--revoke-others-window", "1ns", "--max-receipt-members", "0"}
 	s.start()
 	for id, want := range states {
@@ -192,6 +203,7 @@ func TestDueWhileDown(t *testing.T) {
 			t.Errorf("as soon as the server is ready, %s reads as %+v, want %s", id, n, want)
 		}
 	}
+	step("the list of erasures has all")
 	type erasure struct {
 		MessageID string `json:"message_id"`
 		How       string
@@ -207,8 +219,10 @@ func TestDueWhileDown(t *testing.T) {
 			t.Errorf("%+v, want %s", e, states[e.MessageID])
 		}
 	}
+	step("no file has the content")
 	(&crawler{t: t, server: s}).inNoFile(m)
 	await.Until(t, "all keys are shredded", func() bool { return s.metric("imapi_shredding_waiting") == 0 })
+	step("the log has each erasure once")
 	received := map[string]int{}
 	for _, h := range about(alice.log(), "message.burned", "message.expired") {
 		received[h.MessageID]++

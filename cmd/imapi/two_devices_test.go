@@ -239,7 +239,7 @@ func (w *twoDevices) catchUp(cursor string) string {
 func TestTwoDevices(t *testing.T) {
 	t.Parallel()
 	for _, away := range []bool{false, true} {
-		t.Run(fmt.Sprintf("away=%t", away), func(t *testing.T) {
+		t.Run(map[bool]string{false: "both connected", true: "one often away"}[away], func(t *testing.T) {
 			s := startServer(t)
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
 )
 
@@ -96,6 +97,8 @@ func TestErasedCannotBeUnsealed(t *testing.T) {
 	random := rand.New(rand.NewPCG(21, 22))
 	dir := t.TempDir()
 	s := openAt(t, filepath.Join(dir, "data", "imapi.db"), Options{Synchronous: "normal", ReadLimit: time.Minute})
+	step := steps.Begin(t)
+	step("send")
 	createConversation(t, s)
 	all := secrets(random, 6*each)
 	sendAll(t, s, all)
@@ -106,6 +109,7 @@ func TestErasedCannotBeUnsealed(t *testing.T) {
 	traces.checkAbsent(t, dir)
 	before := sealedOf(t, s)
 
+	step("erase under load")
 	shuffled := slices.Clone(all)
 	random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	byID := func(list []*secret) []*secret {
@@ -127,6 +131,7 @@ func TestErasedCannotBeUnsealed(t *testing.T) {
 			t.Fatal(phase.name)
 		}
 	}
+	step("erased content cannot be unsealed, other content can")
 	traces.checkAbsent(t, dir)
 	for _, m := range shuffled {
 		row := before[m.id]
@@ -139,6 +144,7 @@ func TestErasedCannotBeUnsealed(t *testing.T) {
 			t.Fatalf("the content of message %v cannot be unsealed: %v", m.id, err)
 		}
 	}
+	step("no file has a trace of it")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
@@ -21,6 +22,8 @@ import (
 // and keys of erased content must be shredded once the disk works.
 func TestFailingDisk(t *testing.T) {
 	dir := t.TempDir()
+	step := steps.Begin(t)
+	step("clients send and erase while the disk fails")
 	disk := disktest.New(t, dir)
 	s, err := Open(t.Context(), filepath.Join(dir, "imapi.db"), onDisk(disk, dir, Options{log: smallLog}))
 	if err != nil {
@@ -79,6 +82,7 @@ func TestFailingDisk(t *testing.T) {
 		disk.Fail(nil)
 		waitRounds(testsize.Pick[int64](4, 2))
 	}
+	step("requests were refused for both reasons")
 	close(enough)
 	clients.Wait()
 	refused := map[im.ErrorKind]int{}
@@ -90,10 +94,12 @@ func TestFailingDisk(t *testing.T) {
 	if refused[im.Full] == 0 || refused[im.Unavailable] == 0 {
 		t.Errorf("refused requests: %v, want some of both kinds", refused)
 	}
+	step("all keys are shredded")
 	waitShredded(t, s)
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+	step("what was acknowledged is there after a restart")
 	replay := disk.Replay()
 	replay.To(replay.Len())
 	counts := map[string]int{}

@@ -26,6 +26,9 @@ var driverErrors = []sqlite3.Error{
 	{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite},
 }
 
+// afterError says in the name of a case whether SQLite rolls back.
+var afterError = map[bool]string{false: ", transaction stays open", true: ", rolled back"}
+
 // rolledBack returns the error after rolling back the transaction, as SQLite may do.
 func rolledBack(s *session, err error) error {
 	if s.inTransaction() {
@@ -42,7 +45,7 @@ func TestFaultAtEveryStatement(t *testing.T) {
 	for i, driverError := range driverErrors {
 		for j, rollback := range []bool{false, true} {
 			first, step := testsize.Pick(0, 2*i+j), testsize.Pick(1, 2*len(driverErrors))
-			t.Run(fmt.Sprintf("%v/rolledBack=%v", driverError, rollback), func(t *testing.T) {
+			t.Run(fmt.Sprint(driverError, afterError[rollback]), func(t *testing.T) {
 				t.Parallel()
 				b := newBatchFixture(t)
 				for at := first; ; at += step {

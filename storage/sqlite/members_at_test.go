@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // rowsOf counts the rows of a table.
@@ -25,6 +26,8 @@ func rowsOf(t *testing.T, s *Store, table string) (n int) {
 // until their conversation is deleted.
 func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
+	step := steps.Begin(t)
+	step("change roles and access")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	const space, channel, changes = im.ID(1), im.ID(2), 20
 	write := func(fn func(im.Tx) error) {
@@ -84,6 +87,7 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 		})
 		return n
 	}
+	step("trim the log")
 	checkRows("at first", changes)
 	trim(2) // the event of the first change, and of the end of its stays
 	for _, table := range tables[2:] {
@@ -95,6 +99,7 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	}
 	checkRows("after trimming the log", 1)
 
+	step("delete the space, and trim")
 	write(func(tx im.Tx) error {
 		pos, err := event(tx)
 		if err != nil {

@@ -333,29 +333,29 @@ func TestMigrations(t *testing.T) {
 		return fmt.Sprintf("version %d, %d extra tables", version, tables)
 	}
 	for _, step := range []struct {
-		name, script string
-		fails        bool
-		want         string
+		does, name, script string
+		fails              bool
+		want               string
 	}{
-		{"", "", false, version(0, 0)},
-		{next(1, "broken"), "CREATE TABLE extra1 (x); SELECT nonsense;", true, version(0, 0)},
-		{next(1, "orphan"), "CREATE TABLE extra1 (x); PRAGMA defer_foreign_keys = ON; INSERT INTO members VALUES (1, 1, 1, 1, 2, NULL);", true, version(0, 0)},
-		{next(1, "good"), "CREATE TABLE extra1 (x);", false, version(1, 1)},
-		{next(2, "good"), "CREATE TABLE extra2 (x);", false, version(2, 2)},
-		{next(4, "gap"), "CREATE TABLE extra3 (x);", true, version(2, 2)},
+		{"nothing is new", "", "", false, version(0, 0)},
+		{"a broken script", next(1, "broken"), "CREATE TABLE extra1 (x); SELECT nonsense;", true, version(0, 0)},
+		{"rows without a parent", next(1, "orphan"), "CREATE TABLE extra1 (x); PRAGMA defer_foreign_keys = ON; INSERT INTO members VALUES (1, 1, 1, 1, 2, NULL);", true, version(0, 0)},
+		{"the next", next(1, "good"), "CREATE TABLE extra1 (x);", false, version(1, 1)},
+		{"the one after it", next(2, "good"), "CREATE TABLE extra2 (x);", false, version(2, 2)},
+		{"one after a gap", next(4, "gap"), "CREATE TABLE extra3 (x);", true, version(2, 2)},
 	} {
 		if step.name != "" {
 			files["migrations/"+step.name] = &fstest.MapFile{Data: []byte(step.script)}
 		}
 		s.reset()
 		if err := migrate(s, files); (err != nil) != step.fails {
-			t.Errorf("%s: %v", step.name, err)
+			t.Errorf("%s: %v", step.does, err)
 		}
 		if step.fails {
 			delete(files, "migrations/"+step.name)
 		}
 		if got := state(); got != step.want {
-			t.Errorf("%s: %s, want %s", step.name, got, step.want)
+			t.Errorf("%s: %s, want %s", step.does, got, step.want)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/keyring"
 	"github.com/imapi/imapi/storage/sqlite/disktest"
@@ -202,6 +203,8 @@ func (w *loadClient) trimOld() {
 func TestPowerCuts(t *testing.T) {
 	dir := t.TempDir()
 	disk := disktest.New(t, dir)
+	step := steps.Begin(t)
+	step("clients send and erase")
 	var batches atomic.Int64
 	s, err := Open(t.Context(), filepath.Join(dir, "imapi.db"), onDisk(disk, dir, Options{
 		log:          smallLog,
@@ -227,6 +230,7 @@ func TestPowerCuts(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	step("cut the power, and open what is left")
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	replay := disk.Replay()
 	counts := map[string]int{}
@@ -252,6 +256,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("after a cut at %d of %d", replay.Done(), replay.Len())
 		}
 	}
+	step("all kinds of messages were met")
 	t.Logf("%d operations, %v", replay.Len(), counts)
 	for _, what := range []string{"sent", "revoked", "burned", "deleted", "in doubt"} {
 		if counts[what] == 0 {

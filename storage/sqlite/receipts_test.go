@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/seqs"
 	"github.com/imapi/imapi/storage/record"
 )
@@ -32,6 +33,8 @@ func storedReceipts(t *testing.T, s *Store, user im.UserID) (list []record.Range
 func TestReceiptsAreRanges(t *testing.T) {
 	const n, keptTimes = 1000, 64
 	s := openNew(t, Options{Synchronous: "normal"})
+	step := steps.Begin(t)
+	step("send")
 	createConversation(t, s)
 	err := s.Write(t.Context(), func(w im.Tx) error {
 		for i := range n {
@@ -58,10 +61,12 @@ func TestReceiptsAreRanges(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	step("read all at once")
 	put("at once", 1, n, 5)
 	if got := storedReceipts(t, s, "at once"); !slices.Equal(got, []record.Range{{Range: seqs.Range{From: 1, To: n}, At: 5}}) {
 		t.Errorf("at once: %v", got)
 	}
+	step("read one by one, in several orders")
 	for seq := int64(1); seq <= n; seq++ {
 		put("one by one", seq, seq, int(seq))
 		put("at the same time", seq, seq, 7)
@@ -81,10 +86,12 @@ func TestReceiptsAreRanges(t *testing.T) {
 			t.Errorf("%s: %d rows, %v ...", user, len(got), got[:9])
 		}
 	}
+	step("a receipt for all closes the gaps")
 	put("some", 1, n, n+1)
 	if got := storedReceipts(t, s, "some"); len(got) > keptTimes+1 {
 		t.Errorf("after a receipt for all: %d rows", len(got))
 	}
+	step("the newest keep their times")
 	for _, seq := range []int64{1, 2, n - keptTimes + 1, n} {
 		var at int64
 		for _, r := range storedReceipts(t, s, "one by one") {

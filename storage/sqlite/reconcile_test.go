@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // TestReconcilingIsInterrupted lets the start after a restore fail at each statement. The
@@ -18,6 +19,8 @@ import (
 func TestReconcilingIsInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	s := openAt(t, path, Options{Synchronous: "normal"})
+	step := steps.Begin(t)
+	step("make a backup")
 	service := im.NewService(s, im.DefaultPolicy(), nil)
 	ctx, alice := t.Context(), im.Actor{User: "alice"}
 	g, err := service.CreateGroup(ctx, alice, im.GroupDraft{Name: "before", Members: []im.UserID{"bob"}})
@@ -37,6 +40,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	step("revoke and remove messages")
 	log, head := s.Instance().Log, s.Head()
 	for _, m := range sent[:2] {
 		if _, err := service.Revoke(ctx, alice, m.ID, im.RevokeNote{}); err != nil {
@@ -59,6 +63,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	step("restore, and interrupt the start at each statement")
 	broken := errors.New("interrupted")
 	for n := 1; ; n++ {
 		dir := t.TempDir()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // sealedColumns are all columns with sealed content, with the column of its slot. Rows are
@@ -318,10 +319,13 @@ func (h *textFixture) check(what string, before map[string]sealedRow) map[string
 // deleted.
 func TestTextsAreSealed(t *testing.T) {
 	h := newTextFixture(t, t.TempDir())
+	step := steps.Begin(t)
+	step("all texts are sealed")
 	first := h.check("at first", nil)
 	if len(first) != 6*3+2 {
 		t.Fatalf("the fixture has %d texts, want 20", len(first))
 	}
+	step("a change of something else seals nothing again")
 	// A change of something else seals nothing again.
 	h.write(func(tx im.Tx) error {
 		c, err := tx.Conversation(fixtureGroup)
@@ -336,6 +340,7 @@ func TestTextsAreSealed(t *testing.T) {
 			t.Errorf("%s was sealed again", of)
 		}
 	}
+	step("a change of one text does not seal the others again")
 	// Changing one text does not seal the others again.
 	h.write(func(tx im.Tx) error {
 		c, err := tx.Conversation(fixtureRoom)
@@ -351,6 +356,7 @@ func TestTextsAreSealed(t *testing.T) {
 			t.Errorf("%s is in the same slot: %v", of, same)
 		}
 	}
+	step("all are changed")
 	for _, id := range []im.ID{fixtureSpace, fixtureChannel, fixtureGroup, fixtureRoom, fixtureThread, fixtureChannelThread} {
 		h.update(id)
 	}
@@ -358,11 +364,13 @@ func TestTextsAreSealed(t *testing.T) {
 		h.renameRole(fixtureRole)
 	}
 	second := h.check("all changed", first)
+	step("a role is deleted")
 	h.write(func(tx im.Tx) error {
 		delete(h.texts, fmt.Sprintf("role_names.name of %v", fixtureOtherRole))
 		return tx.PutRoleName(fixtureSpace, fixtureOtherRole, "")
 	})
 	h.check("a role was deleted", second)
+	step("conversations are deleted")
 	h.delete(fixtureChannel, fixtureChannelThread)
 	h.check("a channel was deleted", second)
 	h.delete(fixtureSpace)
@@ -373,6 +381,7 @@ func TestTextsAreSealed(t *testing.T) {
 	}
 	h.check("all deleted", second)
 	h.check("all deleted, first texts", first)
+	step("no file has a trace of them")
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}

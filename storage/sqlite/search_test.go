@@ -37,38 +37,40 @@ func TestSearch(t *testing.T) {
 		q    im.SearchQuery
 		want []im.ID // in days
 	}{
-		{"word", im.SearchQuery{Words: "bund"}, []im.ID{8, 7, 5, 3, 2}},
-		{"longer", im.SearchQuery{Words: "bundle"}, []im.ID{2}},
-		{"letters", im.SearchQuery{Words: "bu"}, []im.ID{8, 7, 5, 3, 2}},
+		{"a word", im.SearchQuery{Words: "bund"}, []im.ID{8, 7, 5, 3, 2}},
+		{"a longer word", im.SearchQuery{Words: "bundle"}, []im.ID{2}},
+		{"first letters", im.SearchQuery{Words: "bu"}, []im.ID{8, 7, 5, 3, 2}},
 		{"one letter", im.SearchQuery{Words: "b"}, []im.ID{8, 7, 5, 3, 2}},
 		{"one letter and a word", im.SearchQuery{Words: "l ago"}, []im.ID{8}},
-		{"characters", im.SearchQuery{Words: "上海"}, []im.ID{7, 5, 1}},
-		{"one character", im.SearchQuery{Words: "东"}, []im.ID{1}},
-		{"both", im.SearchQuery{Words: "上海 BUND"}, []im.ID{7, 5}},
-		{"one conversation", im.SearchQuery{Words: "bund", Conversations: []im.ID{2}}, []im.ID{3, 2}},
-		{"no conversations", im.SearchQuery{Words: "bund", Conversations: []im.ID{}}, nil},
-		{"other conversations", im.SearchQuery{Words: "东", Conversations: []im.ID{2, 99}}, nil},
-		{"type", im.SearchQuery{Words: "bund", Type: im.Location}, []im.ID{5}},
-		{"texts", im.SearchQuery{Words: "bund", Type: im.Text}, []im.ID{8, 7, 3, 2}},
-		{"sender", im.SearchQuery{Words: "bund", Sender: "bob"}, []im.ID{7}},
-		{"unknown sender", im.SearchQuery{Words: "bund", Sender: "nobody"}, nil},
-		{"from", im.SearchQuery{Words: "bund", From: fromMillis(int64(3 * day >> 21))}, []im.ID{7, 5, 3}},
-		{"to", im.SearchQuery{Words: "bund", To: fromMillis(int64(3 * day >> 21))}, []im.ID{8, 2}},
-		{"past", im.SearchQuery{Words: "bund", Past: 5 * day}, []im.ID{3, 2}},
+		{"Han characters", im.SearchQuery{Words: "上海"}, []im.ID{7, 5, 1}},
+		{"one Han character", im.SearchQuery{Words: "东"}, []im.ID{1}},
+		{"Han characters and a word", im.SearchQuery{Words: "上海 BUND"}, []im.ID{7, 5}},
+		{"in one conversation", im.SearchQuery{Words: "bund", Conversations: []im.ID{2}}, []im.ID{3, 2}},
+		{"in no conversation", im.SearchQuery{Words: "bund", Conversations: []im.ID{}}, nil},
+		{"in other conversations", im.SearchQuery{Words: "东", Conversations: []im.ID{2, 99}}, nil},
+		{"of a type", im.SearchQuery{Words: "bund", Type: im.Location}, []im.ID{5}},
+		{"of texts", im.SearchQuery{Words: "bund", Type: im.Text}, []im.ID{8, 7, 3, 2}},
+		{"of a sender", im.SearchQuery{Words: "bund", Sender: "bob"}, []im.ID{7}},
+		{"of an unknown sender", im.SearchQuery{Words: "bund", Sender: "nobody"}, nil},
+		{"from a time", im.SearchQuery{Words: "bund", From: fromMillis(int64(3 * day >> 21))}, []im.ID{7, 5, 3}},
+		{"up to a time", im.SearchQuery{Words: "bund", To: fromMillis(int64(3 * day >> 21))}, []im.ID{8, 2}},
+		{"past a message", im.SearchQuery{Words: "bund", Past: 5 * day}, []im.ID{3, 2}},
 		{"no words", im.SearchQuery{Words: `"*" !`}, nil},
-		{"syntax", im.SearchQuery{Words: `bund" OR "上`}, nil},
+		{"syntax of SQLite", im.SearchQuery{Words: `bund" OR "上`}, nil},
 		{"syntax that is words", im.SearchQuery{Words: `bund*) AND (of`}, nil},
 	} {
-		if test.q.Conversations == nil {
-			test.q.Conversations = all
-		}
-		var got []im.ID
-		for _, h := range s.search(test.q) {
-			got = append(got, h.Message.ID/day)
-		}
-		if !slices.Equal(got, test.want) {
-			t.Errorf("%s: found %v, want %v", test.name, got, test.want)
-		}
+		t.Run(test.name, func(t *testing.T) {
+			if test.q.Conversations == nil {
+				test.q.Conversations = all
+			}
+			var got []im.ID
+			for _, h := range s.search(test.q) {
+				got = append(got, h.Message.ID/day)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("found %v, want %v", got, test.want)
+			}
+		})
 	}
 	hit := s.search(im.SearchQuery{Words: "上海", Conversations: []im.ID{1}, Type: im.Text})[0]
 	if want := []im.SnippetPart{{Text: "我家在"}, {Text: "上海", Match: true}, {Text: "东边"}}; !slices.Equal(hit.Snippet, want) {

@@ -21,7 +21,7 @@ func TestFaultWhileTrimming(t *testing.T) {
 	for i, driverError := range driverErrors {
 		for j, rollback := range []bool{false, true} {
 			first, step := testsize.Pick(0, 2*i+j), testsize.Pick(1, 2*len(driverErrors))
-			t.Run(fmt.Sprintf("%v/rolledBack=%v", driverError, rollback), func(t *testing.T) {
+			t.Run(fmt.Sprint(driverError, afterError[rollback]), func(t *testing.T) {
 				t.Parallel()
 				breakTrimming(t, driverError, rollback, 17*first, 17*step)
 			})
