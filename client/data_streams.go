@@ -13,13 +13,13 @@ import (
 	"sync"
 )
 
-// StreamItem is what a reader of a data stream gets: a frame, a gap or the end.
+// StreamItem is what a reader of a data stream receives: a frame, a gap or the end.
 type StreamItem struct {
-	// Frame is the frame, nil if it is none.
+	// Frame is the frame, nil if the item is not one.
 	Frame *Frame
-	// Lost is how many frames were lost here, 0 if it is no gap.
+	// Lost is how many frames were lost here, 0 if the item is not a gap.
 	Lost int64
-	// Ended is how the data stream ended, nil if it is not the end.
+	// Ended is how the data stream ended, nil if the item is not the end.
 	Ended *StreamEnd
 }
 
@@ -42,10 +42,10 @@ type StreamEnd struct {
 
 // Frames reads a data stream: from the oldest frame that the server has, or after the one
 // that o.Cursor names by its id. It reconnects by itself, and yields each frame once and in
-// order, gaps where frames were lost, and at last the end. Then the iteration ends.
+// order, a gap where frames were lost, and the end as the last item.
 //
-// It ends with an error as [Client.Events] does. If the data stream ended more than a minute
-// ago, that is a [*Problem] with the code stream_not_found.
+// The iteration ends with an error as that of [Client.Events] does. If the data stream ended
+// more than a minute ago, the error is a [*Problem] with the code stream_not_found.
 func (c *Client) Frames(ctx context.Context, stream string, o EventsOptions) iter.Seq2[StreamItem, error] {
 	return func(yield func(StreamItem, error) bool) {
 		s := newStream(c, "v1/streams/"+url.PathEscape(stream)+"/events", o)
@@ -114,8 +114,8 @@ type Pusher struct {
 	once   sync.Once
 }
 
-// Push opens a request that pushes frames; the caller must call [Pusher.Close]. as is the user
-// whom the frames are from; with "" that is the user of the token, and others require the
+// Push opens a request that pushes frames; the caller must call [Pusher.Close]. as is the
+// user whom the frames are from; "" stands for the user of the token, and others require the
 // scope admin. The request ends with ctx.
 func (c *Client) Push(ctx context.Context, stream, as string) (*Pusher, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -187,7 +187,7 @@ func (p *Pusher) push(dtype uint8, f PushFrame) error {
 	return p.write(f)
 }
 
-// write sends a frame. If the request has ended, the error is why.
+// write sends a frame. If the request has ended, it returns the reason.
 func (p *Pusher) write(frame any) error {
 	err := p.frames.Encode(frame)
 	if errors.Is(err, errPushEnded) {

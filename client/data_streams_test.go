@@ -56,7 +56,7 @@ func TestFramesResume(t *testing.T) {
 	}
 }
 
-// TestPushIsRefused while it is open: later frames and Close say why.
+// TestPushIsRefused: an open request is refused; later frames and Close return the reason.
 func TestPushIsRefused(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		buf := make([]byte, 1)

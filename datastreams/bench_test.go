@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// group is the log of a hub for events: one group, the users of which are members for ever.
+// group is the log of a hub for events: one group, whose members never change.
 type group struct{}
 
 func (group) Events(_ context.Context, _ im.Actor, _, upTo im.Position, _ int) (im.EventWindow, error) {
@@ -31,7 +31,7 @@ func (group) MembersAt(_ context.Context, id im.ID, _ im.Position, users []im.Us
 	return a, nil
 }
 
-// arrivals counts what arrived, and signals when that is as much as was waited for.
+// arrivals counts frames that arrived, and signals when there are as many as are waited for.
 type arrivals struct {
 	n, goal atomic.Int64
 	met     chan struct{}
@@ -46,7 +46,7 @@ func (a *arrivals) add(n int) {
 	}
 }
 
-// await has fn send so many frames to each reader, and waits until they have arrived.
+// await calls fn, which sends frames, and waits until a number of them have arrived.
 func (a *arrivals) await(frames int64, fn func()) {
 	a.goal.Store(a.n.Load() + frames)
 	fn()

@@ -25,7 +25,7 @@ func decodeAll(body io.Reader, form Encoding, most int) (frames []Payload, err e
 	}
 }
 
-// TestDecodingByteByByte gets the same from a body that arrives in any pieces.
+// TestDecodingByteByByte: a body gives the same frames, whatever pieces it arrives in.
 func TestDecodingByteByByte(t *testing.T) {
 	for name, c := range map[string]struct {
 		form Encoding
@@ -51,7 +51,8 @@ func TestDecodingByteByByte(t *testing.T) {
 	}
 }
 
-// TestDecoderTakesMemory asks before it grows, and a refusal ends it.
+// TestDecoderTakesMemory: the decoder asks before it takes more memory, and a refusal ends
+// it.
 func TestDecoderTakesMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		form Encoding
@@ -69,8 +70,8 @@ func TestDecoderTakesMemory(t *testing.T) {
 	}
 }
 
-// FuzzDecoder feeds any bytes to each form. No frame is larger than allowed, the refusal of
-// one is a refusal, and what was decoded is the same when it is encoded and decoded again.
+// FuzzDecoder feeds any bytes to each form. No frame is larger than allowed, every error is a
+// refusal, and decoded frames are the same after they are encoded and decoded again.
 func FuzzDecoder(f *testing.F) {
 	for _, body := range []string{
 		"", "\x00\x00\x00\x01\x02a", "\x00\x00\x00\x09\x02a", "\xff\xff\xff\xff\x00", `{"text":"a"}`, "{\"json\":{\"a\":\n1}}\n{\"dtype\":255,\"base64\":\"AA==\"}",

@@ -17,7 +17,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// domain is one conversation, the id of which is 7, with members.
+// domain is a domain with one conversation, whose id is 7.
 type domain struct {
 	mu      sync.Mutex
 	members map[im.UserID]bool
@@ -82,7 +82,7 @@ func newTestHub(t testing.TB, o Options) *Hub {
 	return h
 }
 
-// open starts a data stream of own for anyone, and a publisher.
+// open starts a data stream that anyone may read, and a publisher of its owner.
 func open(t testing.TB, h *Hub) (im.DataStreamID, *Publisher) {
 	t.Helper()
 	v, err := h.Create(context.Background(), im.Actor{User: "own"}, im.DataStreamDraft{Access: im.StreamForAnyone})
@@ -160,8 +160,8 @@ func (s *served) wait(t testing.TB) string {
 	return s.sink.got.String()
 }
 
-// follow checks what a reader got: ids that rise by one but for gaps, which say how many
-// frames are missing. It returns the number of frames, and of those that were lost.
+// follow checks what a reader got: ids rise by one, except at gaps, which say how many frames
+// are missing. It returns the number of frames, and of those that were lost.
 func follow(t testing.TB, got string) (frames, lost int64) {
 	t.Helper()
 	next := int64(1)
@@ -240,8 +240,8 @@ func TestManyFramesToManyReaders(t *testing.T) {
 	}
 }
 
-// TestBuffersAreBounded fills data streams: none takes more than its share, and all together
-// not more than theirs.
+// TestBuffersAreBounded fills data streams: no buffer exceeds its limit, and all together do
+// not exceed theirs.
 func TestBuffersAreBounded(t *testing.T) {
 	h := newTestHub(t, Options{StreamBytes: 100_000, Bytes: 250_000})
 	var ids []im.DataStreamID
@@ -266,7 +266,7 @@ func TestBuffersAreBounded(t *testing.T) {
 	}
 }
 
-// TestBinaryReaderIsDisconnectedByAGap never leaves out a frame without saying so.
+// TestBinaryReaderIsDisconnectedByAGap: the binary form never leaves out a frame silently.
 func TestBinaryReaderIsDisconnectedByAGap(t *testing.T) {
 	h := newTestHub(t, Options{StreamBytes: 20_000})
 	id, p := open(t, h)
@@ -283,7 +283,8 @@ func TestBinaryReaderIsDisconnectedByAGap(t *testing.T) {
 	}
 }
 
-// TestIdleDataStreamsEnd after their idle time, and are known for a minute.
+// TestIdleDataStreamsEnd: they end after their idle time, and their end is remembered for a
+// minute.
 func TestIdleDataStreamsEnd(t *testing.T) {
 	c := newClock()
 	h := newTestHub(t, Options{Now: c.now})
@@ -319,8 +320,9 @@ func TestIdleDataStreamsEnd(t *testing.T) {
 	}
 }
 
-// TestBufferIsDropped at the end: once its readers have read it, after a while if they do not,
-// and at once when the final message is erased or the data stream deleted.
+// TestBufferIsDropped: after the end of a data stream its buffer is dropped when its readers
+// have read it, after a while if they do not, and at once when the final message is erased or
+// the data stream deleted.
 func TestBufferIsDropped(t *testing.T) {
 	for name, drop := range map[string]func(h *Hub, c *clock, id im.DataStreamID){
 		"after a while": func(h *Hub, c *clock, _ im.DataStreamID) {
@@ -363,7 +365,7 @@ func TestBufferIsDropped(t *testing.T) {
 	}
 }
 
-// TestLimits refuses what one user, or all, have too many of.
+// TestLimits: data streams and requests beyond the limits of a user and of all are refused.
 func TestLimits(t *testing.T) {
 	ctx := context.Background()
 	h := newTestHub(t, Options{MaxStreams: 4, MaxStreamsPerUser: 2, MaxReaders: 2, MaxAttachedPerUser: 3, MaxAttached: 5})
@@ -413,8 +415,8 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestRateOfAUser lets a request for one frame fail rather than wait for long, and an admin
-// push as they like.
+// TestRateOfAUser: a request with one frame is refused rather than wait for long; an admin
+// has no rate.
 func TestRateOfAUser(t *testing.T) {
 	h := newTestHub(t, Options{Rate: 1000})
 	id, admin := open(t, h)
@@ -437,7 +439,7 @@ func TestRateOfAUser(t *testing.T) {
 	}
 }
 
-// TestFailureOfTheStoreIsTriedAgain ends the reader of a user who has lost the conversation,
+// TestFailureOfTheStoreIsTriedAgain: a user who has lost the conversation loses their reader,
 // although the first look-up fails.
 func TestFailureOfTheStoreIsTriedAgain(t *testing.T) {
 	d := &domain{members: map[im.UserID]bool{"own": true, "bob": true}}
@@ -462,8 +464,8 @@ func TestFailureOfTheStoreIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestEndingAtOnce has many requests end a data stream with the same message: it is sent under
-// one client_id.
+// TestEndingAtOnce: many requests end a data stream with the same message at once: it is sent
+// under one client_id.
 func TestEndingAtOnce(t *testing.T) {
 	d := &domain{members: map[im.UserID]bool{"own": true}}
 	h := newTestHub(t, Options{Domain: d})

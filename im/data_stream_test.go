@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// refused returns the code of a refusal, "" for none.
+// refusedAs returns the code of a refusal, "" for none.
 func refusedAs(err error) string {
 	if e, ok := im.AsError(err); ok {
 		return e.Code
@@ -121,7 +121,7 @@ func TestListsOfDataStreams(t *testing.T) {
 	}
 }
 
-// TestDraftsOfDataStreams checks what no state makes valid.
+// TestDraftsOfDataStreams: drafts that are invalid in every state are refused.
 func TestDraftsOfDataStreams(t *testing.T) {
 	in := &im.ConversationRef{ID: 7}
 	for _, c := range []struct {
@@ -143,7 +143,7 @@ func TestDraftsOfDataStreams(t *testing.T) {
 	}
 }
 
-// TestIDsOfDataStreams reads what it writes, and nothing else.
+// TestIDsOfDataStreams: an id can be read from its text, and from no other.
 func TestIDsOfDataStreams(t *testing.T) {
 	id := im.NewDataStreamID()
 	if got, ok := im.ParseDataStreamID(id.String()); !ok || got != id || len(id.String()) != 26 {

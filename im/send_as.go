@@ -6,7 +6,7 @@ import (
 	"encoding/base64"
 )
 
-// MaxSendAs is to how many users and conversations one request of an admin may send.
+// MaxSendAs is the most users and conversations to which one request of an admin may send.
 const MaxSendAs = 500
 
 // SentAs is the result for one target of [Service.SendAs].
@@ -18,19 +18,20 @@ type SentAs struct {
 	target string // its oneName
 }
 
-// SendAs sends a message as any user to users and conversations, each as [Service.Send] does,
-// and returns a result for each of them, even an invalid one. A conversation that is named
-// twice gets one message and has the same result twice.
+// SendAs sends a message as any user to users and conversations, to each as [Service.Send]
+// does, and returns a result for each of them, even an invalid one. A conversation that is
+// named twice gets one message and has the same result twice.
 //
-// The actor must be an admin, who acts for the application. Nothing that restrains users
-// restrains them: permissions, mutes, slow mode, blocks, not being a member, and the pre-send
-// hook. The rules for the message itself hold.
+// The actor must be an admin, who acts for the application. What restrains users does not
+// apply: permissions, mutes, slow mode, blocks, membership and the pre-send hook. The rules
+// for the message itself do.
 //
-// With a client_id, it is idempotent for each target: a repetition, also of a request that did
-// not finish or has other targets, sends what is missing.
+// With a client_id, it is idempotent for each target: a repetition sends what is missing,
+// even if the first request did not finish or the repetition has other targets.
 //
 // It takes several transactions. If one is refused, for example because the server is
-// overloaded, what was sent before stays sent and the rest have the refusal as their result.
+// overloaded, messages that were sent before stay sent, and the other targets have the
+// refusal as their result.
 func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []string, d Draft) ([]SentAs, error) {
 	if !actor.Admin {
 		return nil, errNotAdmin()
@@ -60,7 +61,7 @@ func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []strin
 		})
 		if err == nil {
 			results = append(results, step...)
-			// A client that hangs up now must not leave half of it done.
+			// A client that disconnects from here on must not leave half of it done.
 			ctx = finishing
 			continue
 		}
@@ -95,7 +96,8 @@ func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content
 	return results, nil
 }
 
-// sendTo sends a message to one target, unless by has its result. The error is none of a refusal.
+// sendTo sends a message to one target, unless by has its result. The error is never a
+// refusal.
 func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, by map[string]SentAs) (SentAs, error) {
 	result := SentAs{To: to}
 	ref, ok := ParseConversationRef(to)

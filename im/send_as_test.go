@@ -104,7 +104,7 @@ func mustID(t *testing.T, s string) im.ID {
 	return id
 }
 
-// What restrains users does not restrain an admin; the rules for the message itself do.
+// What restrains users does not apply to an admin; the rules for the message itself do.
 func TestSendAsIsNotRestrained(t *testing.T) {
 	w := newWorld(t)
 	asked(w, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
@@ -135,7 +135,7 @@ func TestSendAsIsNotRestrained(t *testing.T) {
 	quote.ReplyTo = w.firstIn("alice", group).String()
 	w.equal("reply", w.sendAs("bob", quote, group.String(), "@carol"), []string{group.String() + ": 5", "@carol: 422 reply_to_not_found message/reply_to"})
 	w.equal("reply of nobody", w.sendAs("support", quote, group.String()), []string{group.String() + ": 422 reply_to_not_found message/reply_to"})
-	// A direct conversation is one for its two users alone.
+	// Only its two users can send to a direct conversation.
 	dm := w.directOf("carol")
 	w.equal("another's direct conversation", w.sendAs("eve", text("hi"), dm.String()), []string{dm.String() + ": 404 conversation_not_found"})
 	w.must(w.DeleteConversation(w.ctx, as("alice"), byID(group)))
@@ -217,7 +217,7 @@ func TestSendAsIsIdempotentForEachTarget(t *testing.T) {
 	if err != nil || sent.Again {
 		t.Errorf("alice's own: %+v, %v", sent, err)
 	}
-	// What was revoked does not come back.
+	// A message that was revoked is not sent again.
 	w.must1(w.Revoke(w.ctx, server, w.firstIn("alice", group), im.RevokeNote{}))
 	results, err := w.SendAs(w.ctx, server, "alice", []string{group.String()}, d)
 	w.must(err)
