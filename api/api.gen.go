@@ -1414,7 +1414,7 @@ type ImportResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1900,7 +1900,7 @@ type Problem struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2023,7 +2023,7 @@ type Problem struct {
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
-// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+// | `command_unsupported` | 422 | commands cannot be sent as another user |
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2263,7 +2263,7 @@ type RevokeResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |

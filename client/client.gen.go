@@ -1413,7 +1413,7 @@ type ImportResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -1899,7 +1899,7 @@ type Problem struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2022,7 +2022,7 @@ type Problem struct {
 // | `not_joined` | 422 | join the thread first |
 // | `block_self` | 422 | you cannot block yourself |
 // | `burn_unsupported` | 422 | only direct messages burn |
-// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+// | `command_unsupported` | 422 | commands cannot be sent as another user |
 // | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 // | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 // | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -2283,7 +2283,7 @@ type RevokeResult struct {
 	// | `not_joined` | 422 | join the thread first |
 	// | `block_self` | 422 | you cannot block yourself |
 	// | `burn_unsupported` | 422 | only direct messages burn |
-	// | `command_unsupported` | 422 | an admin sends messages as other users, and no commands |
+	// | `command_unsupported` | 422 | commands cannot be sent as another user |
 	// | `too_many_for_receipts` | 422 | the group has too many members for receipts |
 	// | `receipt_not_asked` | 422 | the message was sent without `receipt` |
 	// | `past_retention` | 422 | the message is older than the conversation's retention |
@@ -4924,23 +4924,25 @@ type ClientInterface interface {
 
 	// SendMessagesAsWithBody Send a message as any user
 	//
-	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-	// published like any other, also to all devices of `as`, and has its own result. The
-	// targets are sent to in the order of the request, some at a time; other writes happen
-	// in between. If the server cannot finish, what was sent stays sent and the rest have the
-	// status 503 or 507; the request can be repeated.
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+	// is published like any other, to all devices of `as`, too, and each target has a
+	// result of its own. The messages are sent in the order of the request, some at a
+	// time; other writes happen in between. If the server cannot finish, messages that
+	// were sent stay sent, and the other targets have the status 503 or 507; the request
+	// can be repeated.
 	//
-	// An admin acts for the application. Nothing that restrains users applies: permissions,
-	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-	// conversation is created if there is none; its id is a target only for its two users.
-	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	// An admin acts for the application, so what restrains users does not apply:
+	// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+	// conversation is created if there is none; the id of one can be a target only if `as`
+	// is one of its two users. `reply_to` must be a message that `as` can read, and an
+	// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+	// cannot be sent this way.
 	//
-	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-	// request, whole or with some of its targets, and a target that has its message is
-	// answered 200 and gets no other. The messages have a `client_id` that is derived from
-	// it and from the conversation. A conversation that is named twice gets one message:
-	// both results are the same.
+	// With a `client_id` in `message`, sending is idempotent for each target: if the
+	// request is repeated, with all of its targets or some of them, a target that has its
+	// message already gets no other, and the status 200. The messages have a `client_id`
+	// that is derived from it and from the conversation. A conversation that is named
+	// twice gets one message, and both results are the same.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4949,23 +4951,25 @@ type ClientInterface interface {
 
 	// SendMessagesAs Send a message as any user
 	//
-	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-	// published like any other, also to all devices of `as`, and has its own result. The
-	// targets are sent to in the order of the request, some at a time; other writes happen
-	// in between. If the server cannot finish, what was sent stays sent and the rest have the
-	// status 503 or 507; the request can be repeated.
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+	// is published like any other, to all devices of `as`, too, and each target has a
+	// result of its own. The messages are sent in the order of the request, some at a
+	// time; other writes happen in between. If the server cannot finish, messages that
+	// were sent stay sent, and the other targets have the status 503 or 507; the request
+	// can be repeated.
 	//
-	// An admin acts for the application. Nothing that restrains users applies: permissions,
-	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-	// conversation is created if there is none; its id is a target only for its two users.
-	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	// An admin acts for the application, so what restrains users does not apply:
+	// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+	// conversation is created if there is none; the id of one can be a target only if `as`
+	// is one of its two users. `reply_to` must be a message that `as` can read, and an
+	// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+	// cannot be sent this way.
 	//
-	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-	// request, whole or with some of its targets, and a target that has its message is
-	// answered 200 and gets no other. The messages have a `client_id` that is derived from
-	// it and from the conversation. A conversation that is named twice gets one message:
-	// both results are the same.
+	// With a `client_id` in `message`, sending is idempotent for each target: if the
+	// request is repeated, with all of its targets or some of them, a target that has its
+	// message already gets no other, and the status 200. The messages have a `client_id`
+	// that is derived from it and from the conversation. A conversation that is named
+	// twice gets one message, and both results are the same.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6584,23 +6588,25 @@ func (c *API) InsertMessage(ctx context.Context, params *InsertMessageParams, bo
 
 // SendMessagesAsWithBody Send a message as any user
 //
-// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-// published like any other, also to all devices of `as`, and has its own result. The
-// targets are sent to in the order of the request, some at a time; other writes happen
-// in between. If the server cannot finish, what was sent stays sent and the rest have the
-// status 503 or 507; the request can be repeated.
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+// is published like any other, to all devices of `as`, too, and each target has a
+// result of its own. The messages are sent in the order of the request, some at a
+// time; other writes happen in between. If the server cannot finish, messages that
+// were sent stay sent, and the other targets have the status 503 or 507; the request
+// can be repeated.
 //
-// An admin acts for the application. Nothing that restrains users applies: permissions,
-// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-// conversation is created if there is none; its id is a target only for its two users.
-// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+// An admin acts for the application, so what restrains users does not apply:
+// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+// conversation is created if there is none; the id of one can be a target only if `as`
+// is one of its two users. `reply_to` must be a message that `as` can read, and an
+// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+// cannot be sent this way.
 //
-// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-// request, whole or with some of its targets, and a target that has its message is
-// answered 200 and gets no other. The messages have a `client_id` that is derived from
-// it and from the conversation. A conversation that is named twice gets one message:
-// both results are the same.
+// With a `client_id` in `message`, sending is idempotent for each target: if the
+// request is repeated, with all of its targets or some of them, a target that has its
+// message already gets no other, and the status 200. The messages have a `client_id`
+// that is derived from it and from the conversation. A conversation that is named
+// twice gets one message, and both results are the same.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6619,23 +6625,25 @@ func (c *API) SendMessagesAsWithBody(ctx context.Context, params *SendMessagesAs
 
 // SendMessagesAs Send a message as any user
 //
-// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-// published like any other, also to all devices of `as`, and has its own result. The
-// targets are sent to in the order of the request, some at a time; other writes happen
-// in between. If the server cannot finish, what was sent stays sent and the rest have the
-// status 503 or 507; the request can be repeated.
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+// is published like any other, to all devices of `as`, too, and each target has a
+// result of its own. The messages are sent in the order of the request, some at a
+// time; other writes happen in between. If the server cannot finish, messages that
+// were sent stay sent, and the other targets have the status 503 or 507; the request
+// can be repeated.
 //
-// An admin acts for the application. Nothing that restrains users applies: permissions,
-// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-// conversation is created if there is none; its id is a target only for its two users.
-// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+// An admin acts for the application, so what restrains users does not apply:
+// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+// conversation is created if there is none; the id of one can be a target only if `as`
+// is one of its two users. `reply_to` must be a message that `as` can read, and an
+// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+// cannot be sent this way.
 //
-// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-// request, whole or with some of its targets, and a target that has its message is
-// answered 200 and gets no other. The messages have a `client_id` that is derived from
-// it and from the conversation. A conversation that is named twice gets one message:
-// both results are the same.
+// With a `client_id` in `message`, sending is idempotent for each target: if the
+// request is repeated, with all of its targets or some of them, a target that has its
+// message already gets no other, and the status 200. The messages have a `client_id`
+// that is derived from it and from the conversation. A conversation that is named
+// twice gets one message, and both results are the same.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -16179,23 +16187,25 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessagesAsWithBodyWithResponse Send a message as any user
 	//
-	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-	// published like any other, also to all devices of `as`, and has its own result. The
-	// targets are sent to in the order of the request, some at a time; other writes happen
-	// in between. If the server cannot finish, what was sent stays sent and the rest have the
-	// status 503 or 507; the request can be repeated.
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+	// is published like any other, to all devices of `as`, too, and each target has a
+	// result of its own. The messages are sent in the order of the request, some at a
+	// time; other writes happen in between. If the server cannot finish, messages that
+	// were sent stay sent, and the other targets have the status 503 or 507; the request
+	// can be repeated.
 	//
-	// An admin acts for the application. Nothing that restrains users applies: permissions,
-	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-	// conversation is created if there is none; its id is a target only for its two users.
-	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	// An admin acts for the application, so what restrains users does not apply:
+	// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+	// conversation is created if there is none; the id of one can be a target only if `as`
+	// is one of its two users. `reply_to` must be a message that `as` can read, and an
+	// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+	// cannot be sent this way.
 	//
-	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-	// request, whole or with some of its targets, and a target that has its message is
-	// answered 200 and gets no other. The messages have a `client_id` that is derived from
-	// it and from the conversation. A conversation that is named twice gets one message:
-	// both results are the same.
+	// With a `client_id` in `message`, sending is idempotent for each target: if the
+	// request is repeated, with all of its targets or some of them, a target that has its
+	// message already gets no other, and the status 200. The messages have a `client_id`
+	// that is derived from it and from the conversation. A conversation that is named
+	// twice gets one message, and both results are the same.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16204,23 +16214,25 @@ type ClientWithResponsesInterface interface {
 
 	// SendMessagesAsWithResponse Send a message as any user
 	//
-	// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-	// published like any other, also to all devices of `as`, and has its own result. The
-	// targets are sent to in the order of the request, some at a time; other writes happen
-	// in between. If the server cannot finish, what was sent stays sent and the rest have the
-	// status 503 or 507; the request can be repeated.
+	// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+	// is published like any other, to all devices of `as`, too, and each target has a
+	// result of its own. The messages are sent in the order of the request, some at a
+	// time; other writes happen in between. If the server cannot finish, messages that
+	// were sent stay sent, and the other targets have the status 503 or 507; the request
+	// can be repeated.
 	//
-	// An admin acts for the application. Nothing that restrains users applies: permissions,
-	// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-	// conversation is created if there is none; its id is a target only for its two users.
-	// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-	// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+	// An admin acts for the application, so what restrains users does not apply:
+	// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+	// conversation is created if there is none; the id of one can be a target only if `as`
+	// is one of its two users. `reply_to` must be a message that `as` can read, and an
+	// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+	// cannot be sent this way.
 	//
-	// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-	// request, whole or with some of its targets, and a target that has its message is
-	// answered 200 and gets no other. The messages have a `client_id` that is derived from
-	// it and from the conversation. A conversation that is named twice gets one message:
-	// both results are the same.
+	// With a `client_id` in `message`, sending is idempotent for each target: if the
+	// request is repeated, with all of its targets or some of them, a target that has its
+	// message already gets no other, and the status 200. The messages have a `client_id`
+	// that is derived from it and from the conversation. A conversation that is named
+	// twice gets one message, and both results are the same.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20273,23 +20285,25 @@ func (c *ClientWithResponses) InsertMessageWithResponse(ctx context.Context, par
 
 // SendMessagesAsWithBodyWithResponse Send a message as any user
 //
-// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-// published like any other, also to all devices of `as`, and has its own result. The
-// targets are sent to in the order of the request, some at a time; other writes happen
-// in between. If the server cannot finish, what was sent stays sent and the rest have the
-// status 503 or 507; the request can be repeated.
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+// is published like any other, to all devices of `as`, too, and each target has a
+// result of its own. The messages are sent in the order of the request, some at a
+// time; other writes happen in between. If the server cannot finish, messages that
+// were sent stay sent, and the other targets have the status 503 or 507; the request
+// can be repeated.
 //
-// An admin acts for the application. Nothing that restrains users applies: permissions,
-// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-// conversation is created if there is none; its id is a target only for its two users.
-// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+// An admin acts for the application, so what restrains users does not apply:
+// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+// conversation is created if there is none; the id of one can be a target only if `as`
+// is one of its two users. `reply_to` must be a message that `as` can read, and an
+// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+// cannot be sent this way.
 //
-// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-// request, whole or with some of its targets, and a target that has its message is
-// answered 200 and gets no other. The messages have a `client_id` that is derived from
-// it and from the conversation. A conversation that is named twice gets one message:
-// both results are the same.
+// With a `client_id` in `message`, sending is idempotent for each target: if the
+// request is repeated, with all of its targets or some of them, a target that has its
+// message already gets no other, and the status 200. The messages have a `client_id`
+// that is derived from it and from the conversation. A conversation that is named
+// twice gets one message, and both results are the same.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20304,23 +20318,25 @@ func (c *ClientWithResponses) SendMessagesAsWithBodyWithResponse(ctx context.Con
 
 // SendMessagesAsWithResponse Send a message as any user
 //
-// Sends `message` as the user `as` to up to 500 users and conversations. Each message is
-// published like any other, also to all devices of `as`, and has its own result. The
-// targets are sent to in the order of the request, some at a time; other writes happen
-// in between. If the server cannot finish, what was sent stays sent and the rest have the
-// status 503 or 507; the request can be repeated.
+// Sends `message` as the user `as` to up to 500 users and conversations. Each message
+// is published like any other, to all devices of `as`, too, and each target has a
+// result of its own. The messages are sent in the order of the request, some at a
+// time; other writes happen in between. If the server cannot finish, messages that
+// were sent stay sent, and the other targets have the status 503 or 507; the request
+// can be repeated.
 //
-// An admin acts for the application. Nothing that restrains users applies: permissions,
-// mutes, slow mode, blocks, not being a member, and the pre-send hook. A direct
-// conversation is created if there is none; its id is a target only for its two users.
-// `reply_to` must be a message that `as` can read, and an attachment one that `as` or
-// the admin has uploaded, or that `as` can read. Commands are not sent this way.
+// An admin acts for the application, so what restrains users does not apply:
+// permissions, mutes, slow mode, blocks, membership and the pre-send hook. A direct
+// conversation is created if there is none; the id of one can be a target only if `as`
+// is one of its two users. `reply_to` must be a message that `as` can read, and an
+// attachment one that `as` or the admin has uploaded, or that `as` can read. Commands
+// cannot be sent this way.
 //
-// With a `client_id` in `message`, sending is idempotent for each target: repeat the
-// request, whole or with some of its targets, and a target that has its message is
-// answered 200 and gets no other. The messages have a `client_id` that is derived from
-// it and from the conversation. A conversation that is named twice gets one message:
-// both results are the same.
+// With a `client_id` in `message`, sending is idempotent for each target: if the
+// request is repeated, with all of its targets or some of them, a target that has its
+// message already gets no other, and the status 200. The messages have a `client_id`
+// that is derived from it and from the conversation. A conversation that is named
+// twice gets one message, and both results are the same.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
