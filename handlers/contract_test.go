@@ -301,6 +301,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"deleteBlock", 204, "DELETE", "/v1/blocks/eve", "", "", ""},
 		{"uploadAttachment", 201, "POST", "/v1/attachments?name=x.txt", "hello", "", ""},
 		{"getAttachment", 200, "GET", "/v1/attachments/" + w.upload("alice", "hello")["id"].(string), "", "", ""},
+		{"getThumbnail", 404, "GET", "/v1/attachments/" + w.upload("alice", "hello")["id"].(string) + "/thumbnail", "", "", ""},
+		{"getThumbnail", 200, "GET", "/v1/attachments/" + w.uploadPicture("alice") + "/thumbnail", "", "", ""},
 		{"getAttachment", 206, "GET", "/v1/attachments/" + w.upload("alice", "hello")["id"].(string), "", "Range", "bytes=1-2"},
 		{"getEvents", 200, "GET", "/v1/events?limit=1000", "", "Accept", "application/json"},
 		{"sendReceipts", 200, "POST", "/v1/conversations/@alice/receipts", `{"kind":"read","message_ids":["` + burning + `"]}`, "Authorization", bob},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/blobs"
+	"github.com/imapi/imapi/blobs/thumbnail"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
@@ -79,13 +81,17 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), func(head []byte) im.Sniffed {
-		found := im.Sniffed{Type: sniff.Type(head)}
-		if found.Type == sniff.PNG {
-			found.Width, found.Height = 3, 4
-		}
-		return found
+	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), im.FileTypes{
+		Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) },
+		Measure: func(file io.ReadSeeker) (int, int) {
+			// Tests upload pictures that are cut off behind their header.
+			if w, h := thumbnail.Size(file); w > 0 {
+				return w, h
+			}
+			return 3, 4
+		},
 	})
+	service.UseThumbnails(directThumbnails{})
 	verifier, err := auth.New(ctx, auth.Config{Secret: secret, TicketKey: store.Instance().TicketKey, TicketTTL: ticketTTL})
 	if err != nil {
 		t.Fatal(err)
@@ -375,4 +381,20 @@ func (r *reader) expect(kind string) (frame, map[string]any) {
 		r.t.Fatalf("got %s %v, want %s", f.event, v, kind)
 	}
 	return f, v
+}
+
+// directThumbnails makes thumbnails in this process.
+type directThumbnails struct{}
+
+// Thumbnail makes a thumbnail.
+func (directThumbnails) Thumbnail(ctx context.Context, file io.Reader, size int64) (im.MadeThumbnail, error) {
+	b, err := io.ReadAll(io.LimitReader(file, size))
+	if err != nil {
+		return im.MadeThumbnail{}, err
+	}
+	made, err := thumbnail.Make(ctx, b)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", im.ErrNoThumbnail, err)
+	}
+	return im.MadeThumbnail(made), err
 }

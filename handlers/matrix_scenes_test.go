@@ -1,8 +1,8 @@
 package handlers_test
 
 import (
+	"bytes"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -131,11 +131,12 @@ func (s *matrixScene) say(c im.ID, sender, column, name string, d im.Draft) {
 	s.call(column, name, sent.Message.ID)
 }
 
-// sayFile sends a message with a file that is called attachment.
+// sayFile sends a message with a picture that is called attachment, and has a thumbnail.
 func (s *matrixScene) sayFile(ref im.ConversationRef, sender, column string) {
 	s.t.Helper()
-	a, err := s.service.Upload(s.ctx, s.as(sender), im.Upload{Size: -1, Body: strings.NewReader("hello")})
+	a, err := s.service.Upload(s.ctx, s.as(sender), im.Upload{Size: -1, Body: bytes.NewReader(picture(s.t, 9, 9))})
 	s.ok(err)
+	s.ok(s.service.MakeThumbnails(s.ctx, func(im.ThumbnailState, time.Duration) {}))
 	_, err = s.service.Send(s.ctx, s.as(sender), ref, im.Draft{Type: im.File, Body: json.RawMessage(`{"attachment_id":"` + a.ID.String() + `"}`)})
 	s.ok(err)
 	s.call(column, "attachment", a.ID)

@@ -3,6 +3,7 @@ package im
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -38,14 +39,19 @@ type AttachmentInfo struct {
 	Width, Height int
 }
 
-// Sniffer finds the media type of a file, and the size of an image, from its first 64 KiB.
-// It may be called by many goroutines.
-type Sniffer func(head []byte) Sniffed
+// FileTypes finds out what files are. Its functions may be called by many goroutines.
+type FileTypes struct {
+	// Sniff returns a new writer that is given a whole file and then knows its media type.
+	Sniff func() TypeSniffer
+	// Measure returns the width and height of an image as it is to be shown, 0 if they are
+	// unknown. It reads a bounded part of the file.
+	Measure func(file io.ReadSeeker) (width, height int)
+}
 
-// Sniffed is the result of a [Sniffer]. Width and Height are 0 if they are unknown.
-type Sniffed struct {
-	Type          string
-	Width, Height int
+// TypeSniffer finds the media type of what is written to it. Write never fails.
+type TypeSniffer interface {
+	io.Writer
+	Type() string
 }
 
 // AttachmentUse is how many files and bytes a user has uploaded that still exist.

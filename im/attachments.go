@@ -13,7 +13,7 @@ import (
 // attachments is what the use cases of attachments need besides the store.
 type attachments struct {
 	blobs Blobs
-	sniff Sniffer
+	types FileTypes
 	maker ThumbnailMaker
 	wake  chan struct{}
 
@@ -25,8 +25,8 @@ type attachments struct {
 
 // UseBlobs sets where the bytes of attachments are, and how their type is found. It must be
 // called before the first upload or download.
-func (s *Service) UseBlobs(b Blobs, sniff Sniffer) {
-	s.attachments.blobs, s.attachments.sniff = b, sniff
+func (s *Service) UseBlobs(b Blobs, types FileTypes) {
+	s.attachments.blobs, s.attachments.types = b, types
 	s.attachments.uploading = make(map[ID]bool)
 }
 
@@ -111,13 +111,11 @@ func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment
 
 // receive writes the blob of an attachment and completes what is known of it.
 func (s *Service) receive(ctx context.Context, a *Attachment, key Key, body io.Reader) error {
-	hash, sniffed := sha256.New(), false
-	w, err := s.attachments.blobs.Create(ctx, Blob{ID: a.ID, Slot: a.Slot, Key: key}, func(part []byte) {
-		if !sniffed {
-			found := s.attachments.sniff(part)
-			a.Info.Type, a.Info.Width, a.Info.Height, sniffed = found.Type, found.Width, found.Height, true
-		}
-		_, _ = hash.Write(part) // never fails
+	hash, sniffer := sha256.New(), s.attachments.types.Sniff()
+	blob := Blob{ID: a.ID, Slot: a.Slot, Key: key}
+	w, err := s.attachments.blobs.Create(ctx, blob, func(part []byte) {
+		_, _ = hash.Write(part) // neither ever fails
+		_, _ = sniffer.Write(part)
 	})
 	if err != nil {
 		return err
@@ -142,7 +140,20 @@ func (s *Service) receive(ctx context.Context, a *Attachment, key Key, body io.R
 		return errors.Join(err, s.attachments.blobs.Delete(context.WithoutCancel(ctx), a.ID))
 	}
 	hash.Sum(a.Info.SHA256[:0])
+	if a.Info.Type = sniffer.Type(); Image.holds(a.Info.Type) {
+		a.Info.Width, a.Info.Height = s.measure(ctx, blob, a.Size)
+	}
 	return nil
+}
+
+// measure returns the size of an image, 0 if it is unknown.
+func (s *Service) measure(ctx context.Context, b Blob, size int64) (width, height int) {
+	file, err := s.attachments.blobs.Open(ctx, b, size)
+	if err != nil {
+		return 0, 0
+	}
+	defer func() { _ = file.Close() }() // only read
+	return s.attachments.types.Measure(file)
 }
 
 // uploadReader tells errors of reading the body from those of writing the blob.

@@ -231,7 +231,9 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 }
 
 func errThumbnailPending() error {
-	return Refuse(NotFound, "thumbnail_pending", "the thumbnail is not made yet: ask again")
+	err := Refuse(NotFound, "thumbnail_pending", "the thumbnail is not made yet: ask again")
+	err.RetryAfter = time.Second
+	return err
 }
 
 func (s *Service) readThumbnail(ctx context.Context, t Thumbnail) ([]byte, error) {

@@ -67,7 +67,7 @@ func (g *gallery) use(s *im.Service) {
 	dir, err := blobs.OpenDir(g.dir)
 	g.must(err)
 	g.files = blobs.NewFiles(dir, g.store.Instance().Store)
-	s.UseBlobs(g.files, func(head []byte) im.Sniffed { return im.Sniffed{Type: sniff.Type(head)} })
+	s.UseBlobs(g.files, im.FileTypes{Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) }, Measure: thumbnail.Size})
 	s.UseThumbnails(g.maker)
 }
 

@@ -22,6 +22,8 @@ type Metrics struct {
 	sentAs          *prometheus.CounterVec
 	uploads         *prometheus.CounterVec
 	uploadedBytes   prometheus.Counter
+	thumbnails      *prometheus.CounterVec
+	thumbnailTime   prometheus.Histogram
 
 	commitSize     prometheus.Histogram
 	commitDuration prometheus.Histogram
@@ -73,6 +75,13 @@ func New(version string) *Metrics {
 		}, []string{"result"}),
 		uploadedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_uploaded_bytes_total", Help: "Bytes of attachments that were stored.",
+		}),
+		thumbnails: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_thumbnails_total", Help: "Thumbnails, by result: made, failed (there will be none), or retried (making it has ended before its end).",
+		}, []string{"result"}),
+		thumbnailTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "imapi_thumbnail_duration_seconds", Help: "Time of making and storing a thumbnail, also if that failed.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
 		}),
 
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -153,7 +162,7 @@ func New(version string) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestDuration, m.rateLimited, m.sentAs, m.uploads, m.uploadedBytes,
+		m.requests, m.requestDuration, m.rateLimited, m.sentAs, m.uploads, m.uploadedBytes, m.thumbnails, m.thumbnailTime,
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
@@ -179,6 +188,9 @@ func New(version string) *Metrics {
 		m.sentAs.WithLabelValues(result)
 	}
 	m.uploads.WithLabelValues(uploadStored)
+	for _, result := range []string{"made", "failed", "retried"} {
+		m.thumbnails.WithLabelValues(result)
+	}
 	return m
 }
 
@@ -219,6 +231,17 @@ func (m *Metrics) Attachments(use func() (files, bytes int64)) {
 		func() float64 { files, _ := use(); return float64(files) })
 	m.gauge("imapi_attachment_bytes", "Bytes of the attachments that are stored.",
 		func() float64 { _, bytes := use(); return float64(bytes) })
+}
+
+// Thumbnail counts a thumbnail that was made or not. result is "made", "failed" or "retried".
+func (m *Metrics) Thumbnail(result string, took time.Duration) {
+	m.thumbnails.WithLabelValues(result).Inc()
+	m.thumbnailTime.Observe(took.Seconds())
+}
+
+// ThumbnailsWaiting exports how many thumbnails are to be made. Each scrape calls waiting.
+func (m *Metrics) ThumbnailsWaiting(waiting func() float64) {
+	m.gauge("imapi_thumbnails_waiting", "Thumbnails that are to be made, counted up to 10,000.", waiting)
 }
 
 // Commit counts a commit of size writes.

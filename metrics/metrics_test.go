@@ -19,6 +19,8 @@ func full() *Metrics {
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	m.ClockGuard(func() time.Duration { return 0 })
 	m.Attachments(func() (int64, int64) { return 0, 0 })
+	m.ThumbnailsWaiting(func() float64 { return 0 })
+	m.Thumbnail("made", time.Second)
 	m.Unshredded(func() (int, time.Duration) { return 3, time.Second })
 	m.SearchIndex(func() SearchState { return SearchState{} })
 	m.DataStreams(func() DataStreams { return DataStreams{Ended: map[string]int64{"idle": 1}} })

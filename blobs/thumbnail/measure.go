@@ -67,6 +67,15 @@ func Measure(r io.ReadSeeker) (Picture, error) {
 	return p, nil
 }
 
+// Size returns the width and height of a picture as [Measure] does, 0 if they are unknown.
+func Size(r io.ReadSeeker) (width, height int) {
+	p, err := Measure(r)
+	if err != nil {
+		return 0, 0
+	}
+	return p.Width, p.Height
+}
+
 func cutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

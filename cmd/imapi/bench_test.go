@@ -32,6 +32,12 @@ type benchNode struct {
 // startNode runs a node on data of its own; args are flags of serve.
 func startNode(b testing.TB, args ...string) *benchNode {
 	b.Helper()
+	return startPreparedNode(b, func(*node) {}, args...)
+}
+
+// startPreparedNode is startNode with a function that prepares the node before it runs.
+func startPreparedNode(b testing.TB, prepare func(*node), args ...string) *benchNode {
+	b.Helper()
 	args = append([]string{"--listen", "127.0.0.1:0", "--data", b.TempDir(), "--rate", "0"}, args...)
 	c, err := parseConfig(args, io.Discard)
 	if err != nil {
@@ -43,6 +49,7 @@ func startNode(b testing.TB, args ...string) *benchNode {
 	if err != nil {
 		b.Fatal(err)
 	}
+	prepare(n)
 	ended := make(chan error, 1)
 	go func() { ended <- n.run(ctx) }()
 	return &benchNode{

@@ -1,22 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"image"
-	_ "image/gif" // formats whose size is looked up
-	_ "image/jpeg"
-	_ "image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/imapi/imapi/blobs"
+	"github.com/imapi/imapi/blobs/thumbnail"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/sniff"
 )
@@ -38,19 +33,13 @@ func (n *node) openBlobs(path string) error {
 	}
 	n.blobDir = dir
 	n.blobs = blobs.NewFiles(dir, n.store.Instance().Store)
-	n.service.UseBlobs(n.blobs, sniffed)
+	n.service.UseBlobs(n.blobs, fileTypes())
 	return nil
 }
 
-// sniffed finds the type of a file, and the size of an image.
-func sniffed(head []byte) im.Sniffed {
-	found := im.Sniffed{Type: sniff.Type(head)}
-	if strings.HasPrefix(found.Type, "image/") {
-		if c, _, err := image.DecodeConfig(bytes.NewReader(head)); err == nil {
-			found.Width, found.Height = c.Width, c.Height
-		}
-	}
-	return found
+// fileTypes finds out what files are.
+func fileTypes() im.FileTypes {
+	return im.FileTypes{Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) }, Measure: thumbnail.Size}
 }
 
 // observeUpload counts an upload.

@@ -8,6 +8,8 @@
 //	control.go           how a command reaches the running server, or else opens the data itself
 //	jobs.go              the server's side of backup, verify and reindex
 //	backup.go            backup, verify, reindex and restore
+//	blobs.go             the files of attachments
+//	thumbnails.go        the process that makes thumbnails
 //	import.go, export.go
 //	retention.go         previewing and running retention
 //	token.go             printing a token

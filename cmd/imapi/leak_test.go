@@ -354,6 +354,8 @@ func newScene(t *testing.T, args ...string) *scene {
 	sc.ids["conversation"] = []string{sc.direct, "@alice", "@bob"}
 	sc.found()
 	sc.build()
+	stays := marker{text: "stays"}
+	sc.sendPicture(sc.group, &stays)
 	return sc
 }
 
@@ -581,6 +583,13 @@ var ways = map[string]func(sc *scene, m marker){
 	"past retention in every conversation": func(sc *scene, m marker) {
 		sc.age(m, []string{sc.room, sc.thread}, sc.room, sc.group)
 		sc.age(m, []string{sc.channel, sc.den, sc.nested}, sc.channel, sc.den)
+	},
+	"a picture, revoked": func(sc *scene, m marker) {
+		sc.post("alice", "/v1/messages/"+sc.sendPicture(sc.direct, &m)+"/revoke", "")
+	},
+	"a picture, deleted with its conversation": func(sc *scene, m marker) {
+		sc.sendPicture(sc.room, &m)
+		sc.destroy(sc.room)
 	},
 	"deleted with their parent": func(sc *scene, m marker) {
 		send := func(conversations ...string) {

@@ -52,6 +52,11 @@ func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 	case "help", "--help", "-h":
 		usage(out)
 		return 0
+	case thumbnailsCommand:
+		if err := makeThumbnails(ctx, args, out, diag); err != nil {
+			return 1
+		}
+		return 0
 	case "--version", "-version":
 		args = append([]string{"version"}, args[1:]...)
 	}

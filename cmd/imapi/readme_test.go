@@ -467,6 +467,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.OldestMessage(func() (time.Time, bool) { return time.Time{}, false })
 	m.ClockGuard(func() time.Duration { return 0 })
 	m.Attachments(func() (int64, int64) { return 0, 0 })
+	m.ThumbnailsWaiting(func() float64 { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
 	m.DataStreams(func() metrics.DataStreams { return metrics.DataStreams{Ended: map[string]int64{"idle": 0}} })

@@ -22,6 +22,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/blobs"
+	"github.com/imapi/imapi/blobs/thumbnail"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
@@ -315,9 +316,11 @@ type node struct {
 	streams *datastreams.Hub // nil with --streams=off
 	blobs   *blobs.Files
 	blobDir *blobs.Dir
-	server  *handlers.Server
-	routes  http.Handler
-	metrics *metrics.Metrics
+	// thumbnails makes thumbnails; nil in a node that only runs a command.
+	thumbnails *thumbnail.Process
+	server     *handlers.Server
+	routes     http.Handler
+	metrics    *metrics.Metrics
 	// forgetCuts is a job: it forgets cut-offs, in the store and in the verifier.
 	forgetCuts func(context.Context) (int, error)
 
@@ -392,6 +395,9 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	if err := n.openBlobs(blobsIn(c.blobs, c.data)); err != nil {
 		return n, err
 	}
+	if err := n.useThumbnails(); err != nil {
+		return n, err
+	}
 	n.timers = retention.NewTimers(log, n.service)
 	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Trimmed)
 	n.metrics.OldestMessage(func() (time.Time, bool) {
@@ -405,6 +411,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return metrics.SearchState{Waiting: s.Waiting, Deletions: s.Removals, Complete: s.Complete, Failures: s.Failures}
 	})
 	n.metrics.Attachments(n.attachmentUse)
+	n.metrics.ThumbnailsWaiting(n.waitingThumbnails)
 	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
 
 	verify.TicketKey = n.store.Instance().TicketKey
@@ -542,6 +549,11 @@ func (n *node) run(ctx context.Context) error {
 	} {
 		n.jobs.Go(func() { retention.Regularly(jobs, n.log, retention.Interval, job) })
 	}
+	thumbnails := retention.NewThumbnails(n.log, n.service, n.observeThumbnail)
+	n.jobs.Go(func() {
+		thumbnails.Run(jobs)
+		_ = n.thumbnails.Close() // it has nothing to do
+	})
 	sweep := retention.Job{Name: "sweep files", Do: n.service.SweepBlobs}
 	n.jobs.Go(func() { retention.Regularly(jobs, n.log, sweepInterval, sweep) })
 

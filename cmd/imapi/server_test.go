@@ -71,6 +71,9 @@ func binary() (string, error) {
 }
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == thumbnailsCommand { // a node in this process has started it
+		os.Exit(dispatch(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
 	status := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

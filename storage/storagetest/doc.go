@@ -17,7 +17,7 @@
 //	messages.go             reading messages; messages_by_time.go
 //	insert_message.go       storing messages
 //	attachments.go          rows of attachments, and who has them
-//	thumbnails.go   thumbnails: turns, and erasing with their attachments
+//	thumbnails.go           thumbnails: turns, and erasing with their attachments
 //	receipts.go, hidden.go  ranges of received, read and hidden messages
 //	unread.go               unread counts against a model
 //	erase.go                erasing; erasures.go lists of erasures

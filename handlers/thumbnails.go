@@ -1,0 +1,48 @@
+package handlers
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+
+	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/im"
+)
+
+// GetThumbnail implements GET /v1/attachments/{attachment}/thumbnail.
+func (s *Server) GetThumbnail(ctx context.Context, r api.GetThumbnailRequestObject) (api.GetThumbnailResponseObject, error) {
+	id, ok := im.ParseID(r.Attachment)
+	if !ok {
+		return nil, im.Refuse(im.NotFound, "attachment_not_found", "no such attachment")
+	}
+	t, err := s.service.Thumbnail(ctx, actor(ctx), id)
+	if err != nil {
+		return nil, err
+	}
+	return answering(func(w http.ResponseWriter) error {
+		etag := `"` + hex.EncodeToString(t.Info.SHA256[:]) + `"`
+		h := w.Header()
+		h.Set("ETag", etag)
+		h.Set("Cache-Control", "private, no-store")
+		if matchesETag(deref(r.Params.IfNoneMatch), etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+		h.Set("Content-Type", t.Info.Type)
+		h.Set("Content-Length", strconv.Itoa(len(t.Bytes)))
+		// The server has encoded these pixels itself, so a browser may show them.
+		h.Set("Content-Disposition", "inline")
+		h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+		h.Set("Cross-Origin-Resource-Policy", "same-site")
+		w.WriteHeader(http.StatusOK)
+		if headersOnly(ctx) {
+			return nil
+		}
+		_, err := w.Write(t.Bytes)
+		return err
+	}), nil
+}
+
+// VisitGetThumbnailResponse writes the response.
+func (a answering) VisitGetThumbnailResponse(w http.ResponseWriter) error { return a(w) }
