@@ -238,6 +238,7 @@ const (
 	ProblemCodeMessageNotFound         ProblemCode = "message_not_found"
 	ProblemCodeMessageTooLarge         ProblemCode = "message_too_large"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNoThumbnail             ProblemCode = "no_thumbnail"
 	ProblemCodeNotBurnable             ProblemCode = "not_burnable"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotJoined               ProblemCode = "not_joined"
@@ -275,6 +276,7 @@ const (
 	ProblemCodeThreadExists            ProblemCode = "thread_exists"
 	ProblemCodeThreadNotFound          ProblemCode = "thread_not_found"
 	ProblemCodeThreadUnsupported       ProblemCode = "thread_unsupported"
+	ProblemCodeThumbnailPending        ProblemCode = "thumbnail_pending"
 	ProblemCodeTicketExpired           ProblemCode = "ticket_expired"
 	ProblemCodeTicketInvalid           ProblemCode = "ticket_invalid"
 	ProblemCodeTokenCutOff             ProblemCode = "token_cut_off"
@@ -1385,6 +1387,8 @@ type ImportResult struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1871,6 +1875,8 @@ type Problem struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1994,6 +2000,8 @@ type Problem struct {
 // | `invitation_not_found` | 404 | no such invitation |
 // | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 // | `stream_not_found` | 404 | no such data stream, or not for you |
+// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2234,6 +2242,8 @@ type RevokeResult struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -3380,6 +3390,12 @@ type GetAttachmentParams struct {
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 }
 
+// GetThumbnailParams defines parameters for GetThumbnail.
+type GetThumbnailParams struct {
+	// IfNoneMatch ETags of a file that the client has.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+}
+
 // ListBlocksParams defines parameters for ListBlocks.
 type ListBlocksParams struct {
 	// PageToken The `next_page_token` of the previous page.
@@ -4165,6 +4181,9 @@ type ServerInterface interface {
 	// GetAttachment Download a file
 	// (GET /v1/attachments/{attachment})
 	GetAttachment(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetAttachmentParams)
+	// GetThumbnail Show a thumbnail
+	// (GET /v1/attachments/{attachment}/thumbnail)
+	GetThumbnail(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetThumbnailParams)
 	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(w http.ResponseWriter, r *http.Request, params ListBlocksParams)
@@ -4522,6 +4541,12 @@ func (_ Unimplemented) UploadAttachment(w http.ResponseWriter, r *http.Request, 
 // GetAttachment Download a file
 // (GET /v1/attachments/{attachment})
 func (_ Unimplemented) GetAttachment(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetAttachmentParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetThumbnail Show a thumbnail
+// (GET /v1/attachments/{attachment}/thumbnail)
+func (_ Unimplemented) GetThumbnail(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetThumbnailParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5494,6 +5519,56 @@ func (siw *ServerInterfaceWrapper) GetAttachment(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetAttachment(w, r, attachment, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetThumbnail operation middleware
+func (siw *ServerInterfaceWrapper) GetThumbnail(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "attachment" -------------
+	var attachment AttachmentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "attachment", chi.URLParam(r, "attachment"), &attachment, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "attachment", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetThumbnailParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch IfNoneMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-None-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-None-Match", Err: err})
+			return
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetThumbnail(w, r, attachment, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9089,6 +9164,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/attachments/{attachment}", wrapper.GetAttachment)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/attachments/{attachment}/thumbnail", wrapper.GetThumbnail)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/blocks", wrapper.ListBlocks)
 	})
 	r.Group(func(r chi.Router) {
@@ -9849,6 +9927,75 @@ type GetAttachment304Response struct {
 }
 
 func (response GetAttachment304Response) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+	w.WriteHeader(304)
+	return nil
+}
+
+type GetThumbnailRequestObject struct {
+	Attachment AttachmentID `json:"attachment"`
+	Params     GetThumbnailParams
+}
+
+type GetThumbnailResponseObject interface {
+	VisitGetThumbnailResponse(w http.ResponseWriter) error
+}
+
+type GetThumbnail200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetThumbnail200ImageJpegResponse struct {
+	Body          io.Reader
+	Headers       GetThumbnail200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetThumbnail200ImageJpegResponse) VisitGetThumbnailResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "image/jpeg")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetThumbnail200ImagePngResponse struct {
+	Body          io.Reader
+	Headers       GetThumbnail200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetThumbnail200ImagePngResponse) VisitGetThumbnailResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "image/png")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetThumbnail304Response struct {
+}
+
+func (response GetThumbnail304Response) VisitGetThumbnailResponse(w http.ResponseWriter) error {
 	w.WriteHeader(304)
 	return nil
 }
@@ -11914,6 +12061,9 @@ type StrictServerInterface interface {
 	// GetAttachment Download a file
 	// (GET /v1/attachments/{attachment})
 	GetAttachment(ctx context.Context, request GetAttachmentRequestObject) (GetAttachmentResponseObject, error)
+	// GetThumbnail Show a thumbnail
+	// (GET /v1/attachments/{attachment}/thumbnail)
+	GetThumbnail(ctx context.Context, request GetThumbnailRequestObject) (GetThumbnailResponseObject, error)
 	// ListBlocks List the users you block
 	// (GET /v1/blocks)
 	ListBlocks(ctx context.Context, request ListBlocksRequestObject) (ListBlocksResponseObject, error)
@@ -12596,6 +12746,33 @@ func (sh *strictHandler) GetAttachment(w http.ResponseWriter, r *http.Request, a
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetAttachmentResponseObject); ok {
 		if err := validResponse.VisitGetAttachmentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetThumbnail operation middleware
+func (sh *strictHandler) GetThumbnail(w http.ResponseWriter, r *http.Request, attachment AttachmentID, params GetThumbnailParams) {
+	var request GetThumbnailRequestObject
+
+	request.Attachment = attachment
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetThumbnail(ctx, request.(GetThumbnailRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetThumbnail")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetThumbnailResponseObject); ok {
+		if err := validResponse.VisitGetThumbnailResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

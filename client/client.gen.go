@@ -237,6 +237,7 @@ const (
 	ProblemCodeMessageNotFound         ProblemCode = "message_not_found"
 	ProblemCodeMessageTooLarge         ProblemCode = "message_too_large"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
+	ProblemCodeNoThumbnail             ProblemCode = "no_thumbnail"
 	ProblemCodeNotBurnable             ProblemCode = "not_burnable"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotJoined               ProblemCode = "not_joined"
@@ -274,6 +275,7 @@ const (
 	ProblemCodeThreadExists            ProblemCode = "thread_exists"
 	ProblemCodeThreadNotFound          ProblemCode = "thread_not_found"
 	ProblemCodeThreadUnsupported       ProblemCode = "thread_unsupported"
+	ProblemCodeThumbnailPending        ProblemCode = "thumbnail_pending"
 	ProblemCodeTicketExpired           ProblemCode = "ticket_expired"
 	ProblemCodeTicketInvalid           ProblemCode = "ticket_invalid"
 	ProblemCodeTokenCutOff             ProblemCode = "token_cut_off"
@@ -1384,6 +1386,8 @@ type ImportResult struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1870,6 +1874,8 @@ type Problem struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1993,6 +1999,8 @@ type Problem struct {
 // | `invitation_not_found` | 404 | no such invitation |
 // | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 // | `stream_not_found` | 404 | no such data stream, or not for you |
+// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2254,6 +2262,8 @@ type RevokeResult struct {
 	// | `invitation_not_found` | 404 | no such invitation |
 	// | `attachment_not_found` | 404 | no such attachment, or not one that you can read |
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
+	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
+	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -3447,6 +3457,16 @@ type GetAttachmentParams struct {
 	// IfRange An ETag. If it is not that of the file, `Range` is ignored.
 	IfRange *IfRange `json:"If-Range,omitempty"`
 
+	// IfNoneMatch ETags of a file that the client has.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetThumbnailParams defines parameters for GetThumbnail.
+type GetThumbnailParams struct {
 	// IfNoneMatch ETags of a file that the client has.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 
@@ -5043,6 +5063,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 	GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetThumbnail Show a thumbnail
+	//
+	// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
+	// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
+	// attachment, and is erased with it. It consists of pixels that the server has encoded,
+	// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+	//
+	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
+	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
+	// types, over 32 MiB or 67 megapixels, or damaged.
+	//
+	// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
+	// message.
+	//
+	// Corresponds with GET /v1/attachments/{attachment}/thumbnail (the `GetThumbnail` operationId).
+	GetThumbnail(ctx context.Context, attachment AttachmentID, params *GetThumbnailParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListBlocks List the users you block
 	//
@@ -6768,6 +6805,33 @@ func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttach
 // Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetAttachmentRequest(c.Server, attachment, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetThumbnail Show a thumbnail
+//
+// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
+// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
+// attachment, and is erased with it. It consists of pixels that the server has encoded,
+// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+//
+// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
+// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
+// types, over 32 MiB or 67 megapixels, or damaged.
+//
+// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
+// message.
+//
+// Corresponds with GET /v1/attachments/{attachment}/thumbnail (the `GetThumbnail` operationId).
+func (c *API) GetThumbnail(ctx context.Context, attachment AttachmentID, params *GetThumbnailParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetThumbnailRequest(c.Server, attachment, params)
 	if err != nil {
 		return nil, err
 	}
@@ -10038,6 +10102,66 @@ func NewGetAttachmentRequest(server string, attachment AttachmentID, params *Get
 			}
 
 			req.Header.Set("X-Device-Id", headerParam3)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetThumbnailRequest constructs an http.Request for the GetThumbnail method
+func NewGetThumbnailRequest(server string, attachment AttachmentID, params *GetThumbnailParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "attachment", attachment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/attachments/%s/thumbnail", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.XDeviceID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam1)
 		}
 
 	}
@@ -16315,6 +16439,25 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 	GetAttachmentWithResponse(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*GetAttachmentResponse, error)
 
+	// GetThumbnailWithResponse Show a thumbnail
+	//
+	// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
+	// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
+	// attachment, and is erased with it. It consists of pixels that the server has encoded,
+	// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+	//
+	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
+	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
+	// types, over 32 MiB or 67 megapixels, or damaged.
+	//
+	// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
+	// message.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/attachments/{attachment}/thumbnail (the `GetThumbnail` operationId).
+	GetThumbnailWithResponse(ctx context.Context, attachment AttachmentID, params *GetThumbnailParams, reqEditors ...RequestEditorFn) (*GetThumbnailResponse, error)
+
 	// ListBlocksWithResponse List the users you block
 	//
 	// By user id.
@@ -18112,6 +18255,34 @@ func (r GetAttachmentResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r GetAttachmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetThumbnailResponse200Headers the declared response headers of an HTTP 200 response for GetThumbnail
+type GetThumbnailResponse200Headers struct {
+	ETag *string
+}
+
+type GetThumbnailResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetThumbnailResponse200Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r GetThumbnailResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetThumbnailResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -20453,6 +20624,31 @@ func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, att
 		return nil, err
 	}
 	return ParseGetAttachmentResponse(rsp)
+}
+
+// GetThumbnailWithResponse Show a thumbnail
+//
+// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
+// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
+// attachment, and is erased with it. It consists of pixels that the server has encoded,
+// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+//
+// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
+// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
+// types, over 32 MiB or 67 megapixels, or damaged.
+//
+// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
+// message.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/attachments/{attachment}/thumbnail (the `GetThumbnail` operationId).
+func (c *ClientWithResponses) GetThumbnailWithResponse(ctx context.Context, attachment AttachmentID, params *GetThumbnailParams, reqEditors ...RequestEditorFn) (*GetThumbnailResponse, error) {
+	rsp, err := c.GetThumbnail(ctx, attachment, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetThumbnailResponse(rsp)
 }
 
 // ListBlocksWithResponse List the users you block
@@ -22983,6 +23179,35 @@ func ParseGetAttachmentResponse(rsp *http.Response) (*GetAttachmentResponse, err
 			headers.ETag = &value
 		}
 		response.Headers206 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetThumbnailResponse parses an HTTP response from a GetThumbnailWithResponse call
+func ParseGetThumbnailResponse(rsp *http.Response) (*GetThumbnailResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetThumbnailResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetThumbnailResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
