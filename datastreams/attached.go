@@ -61,6 +61,7 @@ func (h *Hub) attach(s *stream, c *attached) error {
 			return errTooManyStreams("the data stream has %d readers", s.readers)
 		}
 		s.readers++
+		h.readers++
 	}
 	c.stream, c.gone = s, make(chan struct{})
 	s.clients[c] = struct{}{}
@@ -88,6 +89,7 @@ func (h *Hub) detach(c *attached) {
 		return
 	}
 	s.readers--
+	h.readers--
 	if s.end != nil && s.readers == 0 {
 		s.drop() // nobody is left to read the rest
 	}

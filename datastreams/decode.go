@@ -90,7 +90,7 @@ func (d *Decoder) nextBinary() (Payload, error) {
 		return Payload{}, d.cutOff(err, "%d of the %d bytes of its header", n, headerSize)
 	}
 	size := binary.BigEndian.Uint32(header[:])
-	if uint64(size) > uint64(d.most) { //nolint:gosec // positive
+	if uint64(size) > uint64(d.most) {
 		return Payload{}, d.tooLarge("has %d bytes", size)
 	}
 	if size > decoderBuffer {

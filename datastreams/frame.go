@@ -43,7 +43,7 @@ func NewPayload(dtype byte, form Form, body []byte) Payload {
 
 func newPayload(dtype byte, form Form, size int) Payload {
 	b := make([]byte, headerSize+size)
-	binary.BigEndian.PutUint32(b, uint32(size)) //nolint:gosec // bounded by MaxFrameBytes
+	binary.BigEndian.PutUint32(b, uint32(size)) // bounded by MaxFrameBytes
 	b[4] = dtype
 	return Payload{DType: dtype, Form: form, binary: b}
 }

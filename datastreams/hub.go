@@ -38,6 +38,7 @@ type Hub struct {
 	endedBy     [len(reasons)]int64
 	remembered  []*stream // in the order of their ends
 	attachments int
+	readers     int // of the attachments
 	attachedBy  map[im.UserID]int
 	paces       map[im.UserID]*rate.Limiter
 }
@@ -77,12 +78,7 @@ func (h *Hub) Stats() Stats {
 		Streams: h.running, Bytes: h.bytes.Load(), Pushed: h.pushed.Load(), Delivered: h.delivered.Load(), Lost: h.lost.Load(),
 		Ended: make(map[im.StreamEndReason]int64, len(reasons)),
 	}
-	for _, s := range h.streams {
-		s.mu.Lock()
-		st.Readers += s.readers
-		s.mu.Unlock()
-	}
-	st.Publishers = h.attachments - st.Readers
+	st.Readers, st.Publishers = h.readers, h.attachments-h.readers
 	for i, r := range reasons {
 		st.Ended[r] = h.endedBy[i]
 	}

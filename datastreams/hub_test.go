@@ -62,8 +62,9 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time          { return time.UnixMilli(c.at.Load()) }
 func (c *clock) advance(d time.Duration) { c.at.Add(d.Milliseconds()) }
 func newClock() *clock                   { c := &clock{}; c.at.Store(time.Now().UnixMilli()); return c }
-func as(user im.UserID) Client           { return Client{Actor: im.Actor{User: user}, IssuedAt: time.Now()} }
-func text(s string) Payload              { return NewPayload(0, Text, []byte(s)) }
+
+func as(user im.UserID) Client { return Client{Actor: im.Actor{User: user}, IssuedAt: time.Now()} }
+func text(s string) Payload    { return NewPayload(0, Text, []byte(s)) }
 func code(err error) string {
 	e, _ := im.AsError(err)
 	if e == nil {

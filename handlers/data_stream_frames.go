@@ -204,7 +204,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	p.ended.Store(true)
 	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))
 	if !finished {
-		<-read
+		_ = <-read
 	}
 	_, _ = io.CopyN(io.Discard, p.body, answerTimeMost)
 	return nil

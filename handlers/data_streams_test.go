@@ -373,7 +373,7 @@ func TestLosingAConversation(t *testing.T) {
 	ok, none := http.StatusOK, http.StatusNoContent
 	group := func() string { return w.group("owner", "bob", "carol") }
 	space := func() (string, string) { return w.newSpace("owner", "bob", "carol") }
-	for name, make := range map[string]func() scene{
+	for name, build := range map[string]func() scene{
 		"left a group": func() scene {
 			g := group()
 			return scene{g, must(none, "bob", "POST", "/v1/conversations/"+g+"/leave", ""), false}
@@ -442,7 +442,7 @@ func TestLosingAConversation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := w.in(t)
-			sc := make()
+			sc := build()
 			s := inner.startStream("owner", `{"conversation_id":"`+sc.conversation+`","access":"members","publishers":["bob","carol"]}`)
 			lost := inner.readStream("bob", s+"/events")
 			kept := lost

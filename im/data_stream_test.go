@@ -29,15 +29,15 @@ func TestRulesOfDataStreams(t *testing.T) {
 	silent := im.StreamUser{Sees: true, Speak: muted}
 	blocked := im.StreamUser{Sees: true, Blocked: true, Speak: im.Refuse(im.Forbidden, "blocked", "blocked")}
 	place := im.Conversation{ID: 7}
-	make := func(access im.StreamAccess, in im.Conversation) im.DataStream {
+	build := func(access im.StreamAccess, in im.Conversation) im.DataStream {
 		d := im.DataStreamDraft{Access: access, Publishers: []im.UserID{"pat"}}
 		if access == im.StreamForListed {
 			d.Readers = []im.UserID{"lee"}
 		}
 		return im.NewDataStream(d, "own", in, time.Now())
 	}
-	members, listed, anyone := make(im.StreamForMembers, place), make(im.StreamForListed, place), make(im.StreamForAnyone, place)
-	free, open := make(im.StreamForListed, im.Conversation{}), make(im.StreamForAnyone, im.Conversation{})
+	members, listed, anyone := build(im.StreamForMembers, place), build(im.StreamForListed, place), build(im.StreamForAnyone, place)
+	free, open := build(im.StreamForListed, im.Conversation{}), build(im.StreamForAnyone, im.Conversation{})
 	for _, c := range []struct {
 		name                     string
 		stream                   im.DataStream

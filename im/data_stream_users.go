@@ -1,6 +1,9 @@
 package im
 
-import "context"
+import (
+	"context"
+	"maps"
+)
 
 // streamUsersAtATime limits the users of one read, which holds a reader.
 const streamUsersAtATime = 100
@@ -42,9 +45,7 @@ func (s *Service) StreamUsers(ctx context.Context, conversation ID, users []User
 		if err != nil {
 			return nil, err
 		}
-		for user, u := range found {
-			all[user] = u
-		}
+		maps.Copy(all, found)
 	}
 	return all, nil
 }

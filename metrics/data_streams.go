@@ -10,50 +10,27 @@ type DataStreams struct {
 	Ended                        map[string]int64 // by reason
 }
 
-// DataStreams exports the figures of data streams. Each scrape calls state.
-func (m *Metrics) DataStreams(state func() DataStreams) {
-	m.registry.MustRegister(&dataStreams{state: state, descs: []*prometheus.Desc{
-		desc("imapi_data_streams", "Running data streams."),
-		desc("imapi_data_stream_readers", "Requests that read a data stream."),
-		desc("imapi_data_stream_publishers", "Requests that push frames to a data stream."),
-		desc("imapi_data_stream_buffer_bytes", "Memory of the buffers of all data streams."),
-		desc("imapi_data_stream_frames_pushed_total", "Frames pushed to data streams."),
-		desc("imapi_data_stream_frames_delivered_total", "Frames written to readers of data streams."),
-		desc("imapi_data_stream_frames_lost_total", "Frames that readers of data streams lost because they were too slow or came too late."),
-	}, ended: prometheus.NewDesc("imapi_data_streams_ended_total", "Data streams that ended, by reason: owner, idle, message, deleted or server.", []string{"reason"}, nil)})
-}
-
-func desc(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
-
-// dataStreams collects all figures at once, so that they are of the same time.
-type dataStreams struct {
-	state func() DataStreams
-	descs []*prometheus.Desc
-	ended *prometheus.Desc
-}
-
-// Describe implements [prometheus.Collector].
-func (d *dataStreams) Describe(out chan<- *prometheus.Desc) {
-	for _, one := range d.descs {
-		out <- one
-	}
-	out <- d.ended
-}
-
-// Collect implements [prometheus.Collector].
-func (d *dataStreams) Collect(out chan<- prometheus.Metric) {
-	s := d.state()
-	for i, v := range []float64{
-		float64(s.Running), float64(s.Readers), float64(s.Publishers), float64(s.BufferBytes),
-		float64(s.Pushed), float64(s.Delivered), float64(s.Lost),
-	} {
-		kind := prometheus.GaugeValue
-		if i >= 4 { // from there on they are counts
-			kind = prometheus.CounterValue
-		}
-		out <- prometheus.MustNewConstMetric(d.descs[i], kind, v)
-	}
-	for reason, n := range s.Ended {
-		out <- prometheus.MustNewConstMetric(d.ended, prometheus.CounterValue, float64(n), reason)
+// DataStreams exports the figures of data streams, which end for one of the reasons. Each
+// scrape calls state several times.
+func (m *Metrics) DataStreams(reasons []string, state func() DataStreams) {
+	m.gauge("imapi_data_streams", "Running data streams.", func() float64 { return float64(state().Running) })
+	m.gauge("imapi_data_stream_readers", "Requests that read a data stream.", func() float64 { return float64(state().Readers) })
+	m.gauge("imapi_data_stream_publishers", "Requests that push frames to a data stream.", func() float64 { return float64(state().Publishers) })
+	m.gauge("imapi_data_stream_buffer_bytes", "Memory of the buffers of all data streams.", func() float64 { return float64(state().BufferBytes) })
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "imapi_data_stream_frames_pushed_total", Help: "Frames pushed to data streams.",
+		}, func() float64 { return float64(state().Pushed) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "imapi_data_stream_frames_delivered_total", Help: "Frames written to readers of data streams.",
+		}, func() float64 { return float64(state().Delivered) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "imapi_data_stream_frames_lost_total", Help: "Frames that readers of data streams lost because they were too slow or came too late.",
+		}, func() float64 { return float64(state().Lost) }),
+	)
+	for _, reason := range reasons {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "imapi_data_streams_ended_total", Help: "Data streams that ended, by reason.", ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(state().Ended[reason]) }))
 	}
 }

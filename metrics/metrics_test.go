@@ -23,7 +23,7 @@ func full() *Metrics {
 	m.Thumbnail("made", time.Second)
 	m.Unshredded(func() (int, time.Duration) { return 3, time.Second })
 	m.SearchIndex(func() SearchState { return SearchState{} })
-	m.DataStreams(func() DataStreams { return DataStreams{Ended: map[string]int64{"idle": 1}} })
+	m.DataStreams([]string{"idle", "owner"}, func() DataStreams { return DataStreams{} })
 	return m
 }
 

@@ -66,7 +66,11 @@ func (n *node) openDataStreams() {
 		MaxFrameBytes: c.maxFrameBytes, MaxStreams: c.max, MaxStreamsPerUser: c.maxPerUser, MaxReaders: c.maxReaders,
 		StreamBytes: c.buffer, Bytes: c.bufferBytes, Rate: c.rate,
 	})
-	n.metrics.DataStreams(func() metrics.DataStreams {
+	var reasons []string
+	for reason := range n.streams.Stats().Ended {
+		reasons = append(reasons, reason.String())
+	}
+	n.metrics.DataStreams(reasons, func() metrics.DataStreams {
 		s := n.streams.Stats()
 		out := metrics.DataStreams{
 			Running: s.Streams, Readers: s.Readers, Publishers: s.Publishers, BufferBytes: s.Bytes,

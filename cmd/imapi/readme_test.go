@@ -470,7 +470,7 @@ func TestReadmeMetrics(t *testing.T) {
 	m.ThumbnailsWaiting(func() float64 { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
-	m.DataStreams(func() metrics.DataStreams { return metrics.DataStreams{Ended: map[string]int64{"idle": 0}} })
+	m.DataStreams([]string{"idle"}, func() metrics.DataStreams { return metrics.DataStreams{} })
 	response := httptest.NewRecorder()
 	m.Handler().ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	rows := table(t, readDoc(t, "docs/operations.md"), "metrics")
