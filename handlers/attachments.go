@@ -26,8 +26,8 @@ const (
 	transfersOfUser = 8
 	transferWait    = 10 * time.Second
 
-	// uploadGrace is how long an upload may take besides what it takes at uploadRate, in
-	// bytes per second.
+	// uploadGrace is how long an upload may take in addition to its time at uploadRate, which
+	// is in bytes per second.
 	uploadGrace = 30 * time.Second
 	uploadRate  = 16 << 10
 

@@ -130,7 +130,7 @@ func TestImportRecognisesMessages(t *testing.T) {
 			t.Errorf("repeated line %d: %+v, was %+v", i, r, first[i])
 		}
 	}
-	// Two messages with the same content in one millisecond are two if they have ids.
+	// With ids, two messages of one millisecond with the same content stay two messages.
 	for i := range 2 {
 		id := im.ID(w.clock().UnixMilli()<<21 + int64(100*i+7))
 		twin := w.old(time.Minute, func(m *im.ImportMessage) { m.ID, m.Conversation = id.String(), "@carol" })

@@ -73,8 +73,8 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openFile opens a key file, locks it for this process and takes the permissions of other
-// users from it.
+// openFile opens a key file, locks it for this process and removes the permissions of other
+// users on it.
 func openFile(path string) (osFile, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
