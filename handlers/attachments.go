@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// transferBytes is what an upload or download takes of its budget: a chunk.
-	// transfersAtOnce of each kind run at once, transfersOfUser of one user. The others wait
-	// for up to transferWait.
+	// transferBytes is what an upload or download takes of its budget: a chunk. Up to
+	// transfersAtOnce of each kind run at once, and up to transfersOfUser of one user. The
+	// others wait for up to transferWait.
 	transferBytes   = 64 << 10
 	transfersAtOnce = 256
 	transfersOfUser = 8
@@ -31,16 +31,16 @@ const (
 	uploadGrace = 30 * time.Second
 	uploadRate  = 16 << 10
 
-	// partHead is the most that may precede the file in a form, and formBytes what a form
-	// may have besides the file.
+	// partHead is the most bytes before the file in a form, and formBytes the most in the
+	// whole form besides the file.
 	partHead  = 16 << 10
 	formBytes = 64 << 10
 	// filePart is the name of the part of a form that is the file.
 	filePart = "file"
 )
 
-// UploadAttachment passes the body on as it arrives. The generated code does not know when a
-// body of any media type is the file.
+// UploadAttachment passes the body on as it arrives. The generated code cannot accept a file
+// of any media type.
 func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params api.UploadAttachmentParams) {
 	if params.Name == nil {
 		params.Name = nameIn(r.Header.Get("Content-Disposition"))
@@ -260,8 +260,8 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	h.Set("Content-Type", d.Info.Type)
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	h.Set("Content-Disposition", disposition(d.Info.Name))
-	// The type is never one that browsers run. If one guesses another all the same, what it
-	// runs has no origin and no rights.
+	// The type is never one that browsers run. If a browser guesses another type all the
+	// same, the file runs without an origin and without rights.
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "same-site")
 	w.WriteHeader(status)
@@ -322,10 +322,10 @@ func matchesETag(list, etag string) bool {
 	return false
 }
 
-// oneRange parses a header with one range of bytes, as "bytes=0-99", "bytes=100-" or
+// oneRange parses a header with one range of bytes, such as "bytes=0-99", "bytes=100-" or
 // "bytes=-100". The length is 0 if the range begins after the end. It reports false for a
 // header that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore
-// these, and many small ranges of one file would cost much.
+// such a header, and many small ranges of one file would be expensive.
 func oneRange(header string, size int64) (from, length int64, ok bool) {
 	unit, text, found := strings.Cut(header, "=")
 	first, last, dash := strings.Cut(strings.TrimSpace(text), "-")
@@ -348,7 +348,7 @@ func oneRange(header string, size int64) (from, length int64, ok bool) {
 	return from, max(min(to, size-1)-from+1, 0), true
 }
 
-// digits parses a number without a sign. One that is too large is the largest.
+// digits parses a number without a sign. It returns the largest int64 for larger numbers.
 func digits(text string) (int64, bool) {
 	for _, c := range []byte(text) {
 		if c < '0' || c > '9' {

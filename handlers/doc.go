@@ -12,14 +12,21 @@
 //   - the handler of the operation
 //   - answer.go: the response; problem.go: every refusal
 //
-// Handlers are in files by what they are about: messages.go, attachments.go (which reads and
-// writes files as they arrive), revoke.go, receipts.go, search.go,
-// erasures.go, unread.go; conversations.go, threads.go, settings.go, members.go, mutes.go,
-// invitations.go, lists.go, blocks.go; spaces.go, space_members.go, channels.go, roles.go,
-// permissions.go; events.go (streams and pages of events; accept.go
-// which of the two a client wants); import.go, import_lines.go,
-// export.go, retention.go and line_writer.go (lines of JSON); admin.go and health.go. server.go
-// has the options and the routes, control.go the listener for commands on the same machine.
+// The handlers, by what they are about:
+//
+//   - messages.go, revoke.go, receipts.go, search.go, erasures.go, unread.go; commands.go and
+//     send_as.go, two other ways of sending
+//   - attachments.go, which reads and writes files as they arrive
+//   - conversations.go, threads.go, settings.go, members.go, mutes.go, invitations.go, lists.go,
+//     blocks.go
+//   - spaces.go, space_members.go, channels.go, roles.go, permissions.go
+//   - events.go: streams and pages of events; accept.go: which of the two a client wants
+//   - data_streams.go; data_stream_frames.go: pushing and reading their frames
+//   - import.go, import_lines.go, export.go, retention.go; line_writer.go: lines of JSON
+//   - admin.go, health.go
+//
+// server.go has the options and the routes, control.go the listener for commands on the same
+// machine.
 //
 // Answers are encoded in two ways. Messages, conversations and events are appended member by
 // member (message_json.go, conversation_json.go, event_json.go, all with json_object.go), so

@@ -5,6 +5,7 @@
 //	                     presend_flags.go some of them
 //	serve.go             the server: its flags, start and shutdown
 //	data_streams.go      the hub of data streams and its flags
+//	blobs.go             the directory of attachments, its backup and restore
 //	control.go           how a command reaches the running server, or else opens the data itself
 //	jobs.go              the server's side of backup, verify and reindex
 //	backup.go            backup, verify, reindex and restore
