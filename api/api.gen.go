@@ -445,18 +445,18 @@ type Attachment struct {
 	// Size In bytes.
 	Size int64 `json:"size"`
 
-	// Type The media type, found from the bytes; `application/octet-stream` if it is unknown.
+	// Type The media type, determined from the bytes; `application/octet-stream` if it is unknown.
 	Type string `json:"type"`
 
 	// Width The width of an image in pixels, if it is known.
 	Width *int32 `json:"width,omitempty"`
 }
 
-// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-// `height` are filled in from the attachment if they are left out. `type` and `size` must
-// be those of the attachment; the others may be chosen.
+// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+// and `height` are filled in from the attachment if they are left out. `type` and
+// `size` must be those of the attachment; the others may differ.
 type AttachmentBody struct {
-	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; a `file` may have any.
+	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; to a `file` any fits.
 	AttachmentID string `json:"attachment_id"`
 
 	// DurationMs How long it plays, in milliseconds.
@@ -1431,7 +1431,7 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -1709,7 +1709,7 @@ type MessageBody struct {
 	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
-	// AttachmentID In an `image`, `audio`, `video` or `file`; so are those that follow.
+	// AttachmentID In an `image`, `audio`, `video` or `file`, as the members that follow.
 	AttachmentID *string `json:"attachment_id,omitempty"`
 
 	// Data In a `custom`, if it has any: any JSON value, null included.
@@ -1919,7 +1919,7 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2044,7 +2044,7 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 // | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 // | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 // | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2286,7 +2286,7 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2364,9 +2364,9 @@ type SendAsResults struct {
 
 // SendAudio A message with sound.
 type SendAudio struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2492,9 +2492,9 @@ type SendCustomType string
 
 // SendFile A message with a file of any type.
 type SendFile struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2542,9 +2542,9 @@ type SendFileType string
 
 // SendImage A message with an image.
 type SendImage struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2712,9 +2712,9 @@ type SendTextType string
 
 // SendVideo A message with a video.
 type SendVideo struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.

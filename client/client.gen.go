@@ -444,18 +444,18 @@ type Attachment struct {
 	// Size In bytes.
 	Size int64 `json:"size"`
 
-	// Type The media type, found from the bytes; `application/octet-stream` if it is unknown.
+	// Type The media type, determined from the bytes; `application/octet-stream` if it is unknown.
 	Type string `json:"type"`
 
 	// Width The width of an image in pixels, if it is known.
 	Width *int32 `json:"width,omitempty"`
 }
 
-// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-// `height` are filled in from the attachment if they are left out. `type` and `size` must
-// be those of the attachment; the others may be chosen.
+// AttachmentBody The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+// and `height` are filled in from the attachment if they are left out. `type` and
+// `size` must be those of the attachment; the others may differ.
 type AttachmentBody struct {
-	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; a `file` may have any.
+	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; to a `file` any fits.
 	AttachmentID string `json:"attachment_id"`
 
 	// DurationMs How long it plays, in milliseconds.
@@ -1430,7 +1430,7 @@ type ImportResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -1708,7 +1708,7 @@ type MessageBody struct {
 	// Address In a `location`, if it has one.
 	Address *string `json:"address,omitempty"`
 
-	// AttachmentID In an `image`, `audio`, `video` or `file`; so are those that follow.
+	// AttachmentID In an `image`, `audio`, `video` or `file`, as the members that follow.
 	AttachmentID *string `json:"attachment_id,omitempty"`
 
 	// Data In a `custom`, if it has any: any JSON value, null included.
@@ -1918,7 +1918,7 @@ type Problem struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2043,7 +2043,7 @@ type Problem struct {
 // | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 // | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 // | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 // | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 // | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 // | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2306,7 +2306,7 @@ type RevokeResult struct {
 	// | `too_many_roles` | 422 | the space would have too many roles, or the channel too many overrides |
 	// | `permission_not_grantable` | 422 | roles cannot have this permission: it stays with the owner |
 	// | `everyone_role` | 422 | the role `everyone` cannot be renamed, moved, granted or deleted |
-	// | `attachment_quota_exceeded` | 422 | your attachments take as much as they may |
+	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
 	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
@@ -2384,9 +2384,9 @@ type SendAsResults struct {
 
 // SendAudio A message with sound.
 type SendAudio struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2512,9 +2512,9 @@ type SendCustomType string
 
 // SendFile A message with a file of any type.
 type SendFile struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2562,9 +2562,9 @@ type SendFileType string
 
 // SendImage A message with an image.
 type SendImage struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -2732,9 +2732,9 @@ type SendTextType string
 
 // SendVideo A message with a video.
 type SendVideo struct {
-	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width` and
-	// `height` are filled in from the attachment if they are left out. `type` and `size` must
-	// be those of the attachment; the others may be chosen.
+	// Body The body of an `image`, `audio`, `video` or `file`. `name`, `type`, `size`, `width`
+	// and `height` are filled in from the attachment if they are left out. `type` and
+	// `size` must be those of the attachment; the others may differ.
 	Body AttachmentBody `json:"body"`
 
 	// Burn Destroys a direct message once its recipient has read it.
@@ -5027,22 +5027,22 @@ type ClientInterface interface {
 
 	// UploadAttachmentWithBody Upload a file
 	//
-	// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
-	// is read as a form, with exactly one part, named `file`. The type in the answer is
-	// found from the bytes. Images have their width and height if those are known.
+	// The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
+	// is read as a form with exactly one part, named `file`. The type in the answer is
+	// determined from the bytes. Images have their width and height if those are known.
 	//
-	// The name is that of the parameter `name`, else of `Content-Disposition` (of the
-	// request, or of the part). It is kept without directories, control characters and
-	// characters that change the direction of text, in at most 255 bytes.
+	// The name comes from the parameter `name`, else from `Content-Disposition` (of the
+	// request, or of the part). Directories, control characters and characters that change
+	// the direction of text are removed from it, and it is cut to 255 bytes.
 	//
-	// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
-	// each file besides its bytes; files in messages count until they are erased. A body
-	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
-	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
-	// wait for up to 10 seconds and are then 503 `overloaded`.
+	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
+	// counts 4 KiB more than its bytes; files in messages count until they are erased. A
+	// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
+	// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
+	// wait for up to 10 seconds and are then refused with 503 `overloaded`.
 	//
-	// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
-	// once is deleted after 24 hours.
+	// An upload is not idempotent and need not be: if a file is uploaded twice and sent
+	// once, the unused one is deleted after 24 hours.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5052,14 +5052,14 @@ type ClientInterface interface {
 	// GetAttachment Download a file
 	//
 	// For its uploader while no message has it, and for everyone who can read an active
-	// message that has it. For everyone else, and once it is erased, it is 404
-	// `attachment_not_found`. A download that is under way when the file is erased, or the
-	// caller loses access to it, is cut off within a second.
+	// message that has it. For everyone else, and once it is erased, the answer is 404
+	// `attachment_not_found`. A running download is cut off within a second when the file
+	// is erased or the caller loses access to it.
 	//
-	// `Range` takes one range of bytes; several are ignored, and the whole file is
-	// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
-	// never one that browsers run. The answer is for saving (`Content-Disposition:
-	// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+	// `Range` takes one range of bytes; if there are several, the whole file is returned.
+	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
+	// never one that browsers run. Browsers save the file (`Content-Disposition:
+	// attachment`), sandbox it if they show it anyway, and caches must not store it.
 	//
 	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 	GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6758,22 +6758,22 @@ func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensP
 
 // UploadAttachmentWithBody Upload a file
 //
-// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
-// is read as a form, with exactly one part, named `file`. The type in the answer is
-// found from the bytes. Images have their width and height if those are known.
+// The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
+// is read as a form with exactly one part, named `file`. The type in the answer is
+// determined from the bytes. Images have their width and height if those are known.
 //
-// The name is that of the parameter `name`, else of `Content-Disposition` (of the
-// request, or of the part). It is kept without directories, control characters and
-// characters that change the direction of text, in at most 255 bytes.
+// The name comes from the parameter `name`, else from `Content-Disposition` (of the
+// request, or of the part). Directories, control characters and characters that change
+// the direction of text are removed from it, and it is cut to 255 bytes.
 //
-// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
-// each file besides its bytes; files in messages count until they are erased. A body
-// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
-// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
-// wait for up to 10 seconds and are then 503 `overloaded`.
+// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
+// counts 4 KiB more than its bytes; files in messages count until they are erased. A
+// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
+// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
+// wait for up to 10 seconds and are then refused with 503 `overloaded`.
 //
-// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
-// once is deleted after 24 hours.
+// An upload is not idempotent and need not be: if a file is uploaded twice and sent
+// once, the unused one is deleted after 24 hours.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6793,14 +6793,14 @@ func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttach
 // GetAttachment Download a file
 //
 // For its uploader while no message has it, and for everyone who can read an active
-// message that has it. For everyone else, and once it is erased, it is 404
-// `attachment_not_found`. A download that is under way when the file is erased, or the
-// caller loses access to it, is cut off within a second.
+// message that has it. For everyone else, and once it is erased, the answer is 404
+// `attachment_not_found`. A running download is cut off within a second when the file
+// is erased or the caller loses access to it.
 //
-// `Range` takes one range of bytes; several are ignored, and the whole file is
-// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
-// never one that browsers run. The answer is for saving (`Content-Disposition:
-// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+// `Range` takes one range of bytes; if there are several, the whole file is returned.
+// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
+// never one that browsers run. Browsers save the file (`Content-Disposition:
+// attachment`), sandbox it if they show it anyway, and caches must not store it.
 //
 // Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -16400,22 +16400,22 @@ type ClientWithResponsesInterface interface {
 
 	// UploadAttachmentWithBodyWithResponse Upload a file
 	//
-	// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
-	// is read as a form, with exactly one part, named `file`. The type in the answer is
-	// found from the bytes. Images have their width and height if those are known.
+	// The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
+	// is read as a form with exactly one part, named `file`. The type in the answer is
+	// determined from the bytes. Images have their width and height if those are known.
 	//
-	// The name is that of the parameter `name`, else of `Content-Disposition` (of the
-	// request, or of the part). It is kept without directories, control characters and
-	// characters that change the direction of text, in at most 255 bytes.
+	// The name comes from the parameter `name`, else from `Content-Disposition` (of the
+	// request, or of the part). Directories, control characters and characters that change
+	// the direction of text are removed from it, and it is cut to 255 bytes.
 	//
-	// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
-	// each file besides its bytes; files in messages count until they are erased. A body
-	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
-	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
-	// wait for up to 10 seconds and are then 503 `overloaded`.
+	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
+	// counts 4 KiB more than its bytes; files in messages count until they are erased. A
+	// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
+	// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
+	// wait for up to 10 seconds and are then refused with 503 `overloaded`.
 	//
-	// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
-	// once is deleted after 24 hours.
+	// An upload is not idempotent and need not be: if a file is uploaded twice and sent
+	// once, the unused one is deleted after 24 hours.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -16425,14 +16425,14 @@ type ClientWithResponsesInterface interface {
 	// GetAttachmentWithResponse Download a file
 	//
 	// For its uploader while no message has it, and for everyone who can read an active
-	// message that has it. For everyone else, and once it is erased, it is 404
-	// `attachment_not_found`. A download that is under way when the file is erased, or the
-	// caller loses access to it, is cut off within a second.
+	// message that has it. For everyone else, and once it is erased, the answer is 404
+	// `attachment_not_found`. A running download is cut off within a second when the file
+	// is erased or the caller loses access to it.
 	//
-	// `Range` takes one range of bytes; several are ignored, and the whole file is
-	// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
-	// never one that browsers run. The answer is for saving (`Content-Disposition:
-	// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+	// `Range` takes one range of bytes; if there are several, the whole file is returned.
+	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
+	// never one that browsers run. Browsers save the file (`Content-Disposition:
+	// attachment`), sandbox it if they show it anyway, and caches must not store it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20575,22 +20575,22 @@ func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user Us
 
 // UploadAttachmentWithBodyWithResponse Upload a file
 //
-// The body is the file, whatever its `Content-Type` says; only `multipart/form-data`
-// is read as a form, with exactly one part, named `file`. The type in the answer is
-// found from the bytes. Images have their width and height if those are known.
+// The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
+// is read as a form with exactly one part, named `file`. The type in the answer is
+// determined from the bytes. Images have their width and height if those are known.
 //
-// The name is that of the parameter `name`, else of `Content-Disposition` (of the
-// request, or of the part). It is kept without directories, control characters and
-// characters that change the direction of text, in at most 255 bytes.
+// The name comes from the parameter `name`, else from `Content-Disposition` (of the
+// request, or of the part). Directories, control characters and characters that change
+// the direction of text are removed from it, and it is cut to 255 bytes.
 //
-// A file may have 10 MiB by default, and all files of a user 10 GiB, with 4 KiB for
-// each file besides its bytes; files in messages count until they are erased. A body
-// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
-// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; others
-// wait for up to 10 seconds and are then 503 `overloaded`.
+// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
+// counts 4 KiB more than its bytes; files in messages count until they are erased. A
+// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
+// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
+// wait for up to 10 seconds and are then refused with 503 `overloaded`.
 //
-// An upload is not idempotent, and need not be: a file that is uploaded twice and sent
-// once is deleted after 24 hours.
+// An upload is not idempotent and need not be: if a file is uploaded twice and sent
+// once, the unused one is deleted after 24 hours.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -20606,14 +20606,14 @@ func (c *ClientWithResponses) UploadAttachmentWithBodyWithResponse(ctx context.C
 // GetAttachmentWithResponse Download a file
 //
 // For its uploader while no message has it, and for everyone who can read an active
-// message that has it. For everyone else, and once it is erased, it is 404
-// `attachment_not_found`. A download that is under way when the file is erased, or the
-// caller loses access to it, is cut off within a second.
+// message that has it. For everyone else, and once it is erased, the answer is 404
+// `attachment_not_found`. A running download is cut off within a second when the file
+// is erased or the caller loses access to it.
 //
-// `Range` takes one range of bytes; several are ignored, and the whole file is
-// returned. `ETag` is the SHA-256. `Content-Type` is the type found from the bytes,
-// never one that browsers run. The answer is for saving (`Content-Disposition:
-// attachment`), must not be stored by caches, and is sandboxed if it is shown anyway.
+// `Range` takes one range of bytes; if there are several, the whole file is returned.
+// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
+// never one that browsers run. Browsers save the file (`Content-Disposition:
+// attachment`), sandbox it if they show it anyway, and caches must not store it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
