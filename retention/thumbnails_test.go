@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,13 +15,13 @@ import (
 
 // maker counts its calls and returns an error if one is set.
 type maker struct {
-	calls int
+	calls atomic.Int64
 	fails error
 	wake  chan struct{}
 }
 
 func (m *maker) MakeThumbnails(_ context.Context, done func(im.ThumbnailState, time.Duration)) error {
-	m.calls++
+	m.calls.Add(1)
 	done(im.ThumbnailMade, time.Second)
 	return m.fails
 }
@@ -32,16 +33,16 @@ func TestThumbnailsAreMadeAtOnceAndWhenTheyAreWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := &maker{fails: failure, wake: make(chan struct{}, 1)}
-				made := 0
-				job := retention.NewThumbnails(slog.New(slog.DiscardHandler), m, func(im.ThumbnailState, time.Duration) { made++ })
+				var made atomic.Int64
+				job := retention.NewThumbnails(slog.New(slog.DiscardHandler), m, func(im.ThumbnailState, time.Duration) { made.Add(1) })
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan struct{})
 				go func() { job.Run(ctx); close(ended) }()
-				want := func(what string, calls int) {
+				want := func(what string, calls int64) {
 					t.Helper()
 					synctest.Wait()
-					if m.calls != calls || made != calls {
-						t.Errorf("%s: %d calls, %d thumbnails, want %d", what, m.calls, made, calls)
+					if called, made := m.calls.Load(), made.Load(); called != calls || made != calls {
+						t.Errorf("%s: %d calls, %d thumbnails, want %d", what, called, made, calls)
 					}
 				}
 				want("at the start", 1)
