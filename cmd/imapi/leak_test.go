@@ -553,6 +553,21 @@ var ways = map[string]func(sc *scene, m marker){
 		id := sc.insert(m, sc.group, `,"visible_to":"bob"`, time.Now().Add(-time.Hour))
 		sc.post("root", "/v1/messages/"+id+"/revoke", "")
 	},
+	"a command, and revoked after an admin sent it": func(sc *scene, m marker) {
+		for _, conversation := range append(sc.conversations(), sc.direct, sc.group) {
+			sc.post("alice", "/v1/conversations/"+conversation+"/messages",
+				fmt.Sprintf(`{"type":"command","client_id":"%[1]s","body":{"action":"%[1]s","params":{"%[1]s":["%[1]s"]}}}`, m.text))
+		}
+		sc.inNoFile(m)
+		sent := sc.post("root", "/v1/admin/messages", fmt.Sprintf(`{"as":"carol","to":["@alice",%q],"message":`+
+			`{"type":"text","body":{"text":"%[2]s"},"ext":{"%[2]s":["%[2]s"]},"push":{"title":"%[2]s"}}}`, sc.group, m.text))
+		sc.inNoFile(m)
+		for _, item := range sent["items"].([]any) {
+			id := item.(map[string]any)["message"].(map[string]any)["id"].(string)
+			sc.ids["message"] = append(sc.ids["message"], id)
+			sc.post("root", "/v1/messages/"+id+"/revoke", "")
+		}
+	},
 	"expired": func(sc *scene, m marker) {
 		sc.waitState(sc.send(sc.group, m, `,"expire_after_seconds":1`), "expired")
 	},
