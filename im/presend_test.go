@@ -577,3 +577,19 @@ func TestSendWithoutAHookReadsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestPresendIsNotAskedByAdmins: what an admin sends as a user, inserts or imports is not asked
+// about: the application does that itself.
+func TestPresendIsNotAskedByAdmins(t *testing.T) {
+	w := newWorld(t)
+	asks := asked(w, im.Presend{}, byText)
+	results, err := w.SendAs(w.ctx, root, "alice", []string{"@bob"}, text("refuse"))
+	w.must(err)
+	w.must(results[0].Err)
+	w.imports(w.old(time.Hour))
+	_, _, err = w.Insert(w.ctx, root, w.old(0))
+	w.must(err)
+	if n := asks.Load(); n != 0 {
+		t.Errorf("the hook was asked %d times", n)
+	}
+}
