@@ -110,7 +110,7 @@ func TestTransientKeepsTheCursor(t *testing.T) {
 		s.hub.PublishTransient(transientIn(1, "x"))
 		synctest.Wait()
 		b.pipe.mu.Lock()
-		raw := string(b.pipe.parser.idBuf)
+		raw := b.pipe.parser.idBuf
 		b.pipe.mu.Unlock()
 		b.read()
 		if want := []string{cursor}; !slices.Equal(b.transientIDs, want) || raw != cursor {

@@ -157,8 +157,11 @@ func TestCommandsAreNowhere(t *testing.T) {
 		t.Errorf("the state has changed (-before +after):\n%s", diff)
 	}
 	for _, request := range [][2]string{
-		{http.MethodGet, "/v1/messages/" + id}, {http.MethodDelete, "/v1/messages/" + id}, {http.MethodPost, "/v1/messages/" + id + "/revoke"},
-		{http.MethodPost, "/v1/messages/" + id + "/burn"}, {http.MethodGet, "/v1/messages/" + id + "/receipts"},
+		{http.MethodGet, "/v1/messages/" + id},
+		{http.MethodDelete, "/v1/messages/" + id},
+		{http.MethodPost, "/v1/messages/" + id + "/revoke"},
+		{http.MethodPost, "/v1/messages/" + id + "/burn"},
+		{http.MethodGet, "/v1/messages/" + id + "/receipts"},
 	} {
 		body := ""
 		if strings.HasSuffix(request[1], "/revoke") {
