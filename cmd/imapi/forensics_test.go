@@ -259,6 +259,14 @@ var slowErasings = map[string]func(st *stage, way string){
 		st.call(st.bob, http.MethodPost, "/v1/conversations/@"+st.alice+"/receipts", fmt.Sprintf(`{"kind":"read","up_to":%q}`, id))
 		st.erased(text, began)
 	},
+	"a picture revoked": func(st *stage, way string) {
+		text := st.secret(way)
+		id := st.sendPicture(text)
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "")
+		st.erased(text, began)
+	},
 	"burned unread": func(st *stage, way string) {
 		st.timed(way, st.direct(), `,"burn":{"after_seconds":9,"unread_ttl_seconds":%d}`)
 	},

@@ -354,18 +354,17 @@ func newScene(t *testing.T, args ...string) *scene {
 	sc.ids["conversation"] = []string{sc.direct, "@alice", "@bob"}
 	sc.found()
 	sc.build()
-	stays := marker{text: "stays"}
-	sc.sendPicture(sc.group, &stays)
 	return sc
 }
 
-// found makes a group with a message and gives the crawler its ids.
+// found makes a group with a message and a picture, and gives the crawler its ids.
 func (sc *scene) found() {
 	sc.t.Helper()
 	sc.group = sc.post("alice", "/v1/conversations", `{"kind":"group","name":"g","members":["bob","carol"]}`)["id"].(string)
 	sc.ids["conversation"] = append(sc.ids["conversation"], sc.group)
 	sc.ids["message"] = append(sc.ids["message"], sc.post("alice", "/v1/conversations/"+sc.group+"/messages",
 		`{"type":"text","body":{"text":"stays"},"receipt":true}`)["id"].(string))
+	sc.sendPicture(sc.group, &marker{text: "stays"})
 }
 
 // build makes a town and gives the crawler its ids.
