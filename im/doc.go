@@ -52,7 +52,7 @@
 //	counts.go            what a stored message changes in its conversation
 //	history.go           pages of history
 //	search.go, search_messages.go
-//	attachment.go        Attachment, and bodies of messages that have one
+//	attachment.go        Attachment; attachment_body.go bodies of messages that have one
 //	attachments.go       uploads, downloads, sweeping; blobs.go the files under them
 //	thumbnail.go         Thumbnail and its states; thumbnails.go making and reading them
 //	receipts.go          storing receipts; deliver.go those of streams
