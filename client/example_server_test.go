@@ -5,15 +5,18 @@ import (
 	"log"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/blobs"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sniff"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -39,6 +42,9 @@ func startServer() *exampleServer {
 	policy := im.DefaultPolicy()
 	policy.ReadWait = time.Minute // a busy machine must not fail an example
 	service := im.NewService(store, policy, nil)
+	files, err := blobs.OpenDir(filepath.Join(dir, "blobs"))
+	check(err)
+	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), func(head []byte) im.Sniffed { return im.Sniffed{Type: sniff.Type(head)} })
 	s := &exampleServer{secret: []byte(strings.Repeat("s", auth.MinSecret))}
 	verifier, err := auth.New(ctx, auth.Config{Secret: s.secret, TicketKey: store.Instance().TicketKey})
 	check(err)

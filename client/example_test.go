@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"strings"
 	"sync"
 	"time"
 
@@ -179,6 +181,44 @@ func ExampleClient_revoke() {
 }
 
 // A refusal of the server is a *Problem with a code.
+func ExampleClient_Upload() {
+	server := startServer()
+	defer server.close()
+	ctx := context.Background()
+
+	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	file, err := alice.Upload(ctx, "notes.txt", strings.NewReader("milk, bread"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	message, err := alice.Send(ctx, "@bob", client.SendFile{Body: client.AttachmentBody{AttachmentID: file.ID}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(message.Type, file.Name, file.Type, file.Size)
+
+	body, err := bob.Download(ctx, file.ID)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(text))
+	// Output:
+	// file notes.txt text/plain 11
+	// milk, bread
+}
+
 func ExampleProblem() {
 	server := startServer()
 	defer server.close()

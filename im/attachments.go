@@ -392,7 +392,7 @@ func (out *attached) load(r Reader, field string, id ID, allow func(Attachment) 
 		return nil, err
 	case out.refusal != nil:
 	case !allowed:
-		out.refusal = RefuseField(Rule, "attachment_not_found", "body/"+field, "is not an attachment that you uploaded or can read")
+		out.refusal = RefuseField(Rule, "attachment_unusable", "body/"+field, "is not an attachment that you uploaded or can read")
 	case a.References >= MaxReferences:
 		out.refusal = RefuseField(Rule, "attachment_overused", "body/"+field, "is in %d messages already: upload the file again", MaxReferences)
 	}

@@ -78,6 +78,8 @@ const (
 	FoundDamaged
 	// FoundKey: it was erased and its key still exists.
 	FoundKey
+	// FoundNoFile: it is an attachment whose file is missing.
+	FoundNoFile
 )
 
 // Find returns what is wrong with the content.

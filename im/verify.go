@@ -20,12 +20,12 @@ type Verified struct {
 }
 
 // Verify checks that each content that was not erased can be unsealed and that each erased
-// one cannot, and calls problem with the others. It changes nothing. Contents that are
+// one cannot, and calls problem with the others. It reads the files of attachments. It changes nothing. Contents that are
 // erased meanwhile are not reported. Both functions may be nil. It returns an error of the
 // store or of problem, or the context's cause.
-func Verify(ctx context.Context, store Store, progress func(Progress), problem func(Problem) error) (Verified, error) {
+func Verify(ctx context.Context, store Store, blobs Blobs, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
-	v := verifier{store: store, problem: problem}
+	v := verifier{store: store, blobs: blobs, problem: problem}
 	var total int64
 	err := store.View(ctx, func(r Reader) (err error) {
 		total, err = r.CountMessages()
@@ -50,6 +50,7 @@ func Verify(ctx context.Context, store Store, progress func(Progress), problem f
 type verifier struct {
 	Verified
 	store   Store
+	blobs   Blobs
 	problem func(Problem) error
 }
 
@@ -63,6 +64,13 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 			return err
 		}
 		found = s.Find()
+	}
+	if found == Fine && s.Kind == SealedAttachment && s.Erased == 0 {
+		var there bool
+		var err error
+		if found, there, err = v.file(ctx, s.ID); err != nil || !there {
+			return err
+		}
 	}
 	switch {
 	case found != Fine:
@@ -78,6 +86,38 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 		v.Erased++
 	}
 	return nil
+}
+
+// file reads the file of an attachment; false if that was erased meanwhile.
+func (v *verifier) file(ctx context.Context, id ID) (found Finding, there bool, err error) {
+	load := func() (a Attachment, there bool, err error) {
+		err = v.store.View(ctx, func(r Reader) (err error) {
+			a, there, err = maybe(r.Attachment(id))
+			return err
+		})
+		return a, there, err
+	}
+	a, there, err := load()
+	if err != nil || !there {
+		return Fine, there, err
+	}
+	key, err := v.store.BlobKey(a.Slot)
+	if err == nil {
+		err = v.blobs.Check(ctx, Blob{ID: a.ID, Slot: a.Slot, Key: key}, a.Size)
+	}
+	if err == nil || ctx.Err() != nil {
+		return Fine, true, err
+	}
+	if _, there, failed := load(); failed != nil || !there {
+		return Fine, there, failed
+	}
+	if errors.Is(err, ErrNotFound) {
+		return FoundNoFile, true, nil
+	}
+	if refusal, ok := AsError(err); ok {
+		return Fine, true, refusal
+	}
+	return FoundDamaged, true, nil
 }
 
 // again reads the content in a new snapshot; false if it is no longer there.
@@ -108,6 +148,8 @@ func (p Problem) String() string {
 		return "is not erased, but there is no key for it"
 	case FoundDamaged:
 		return "cannot be unsealed: it or its key is damaged"
+	case FoundNoFile:
+		return "is not erased, but its file is missing: put the file back, from blobs beside a backup"
 	case FoundKey:
 		return "is erased, and can still be unsealed in a copy of the data"
 	default:

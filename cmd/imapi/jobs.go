@@ -73,7 +73,7 @@ func (n *node) backupJob(ctx context.Context, input json.RawMessage, out *jobWri
 }
 
 func (n *node) verifyJob(ctx context.Context, _ json.RawMessage, out *jobWriter) (any, error) {
-	return im.Verify(ctx, n.store, func(p im.Progress) { out.progress(p.Done, p.Total) }, func(p im.Problem) error {
+	return im.Verify(ctx, n.store, n.blobs, func(p im.Progress) { out.progress(p.Done, p.Total) }, func(p im.Problem) error {
 		return out.line(jobLine{Problem: &jobProblem{Kind: p.Kind.String(), ID: p.ID.String(), Text: p.String()}})
 	})
 }
