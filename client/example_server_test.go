@@ -11,6 +11,7 @@ import (
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/blobs"
+	"github.com/imapi/imapi/blobs/thumbnail"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/datastreams"
 	"github.com/imapi/imapi/events"
@@ -44,7 +45,9 @@ func startServer() *exampleServer {
 	service := im.NewService(store, policy, nil)
 	files, err := blobs.OpenDir(filepath.Join(dir, "blobs"))
 	check(err)
-	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), func(head []byte) im.Sniffed { return im.Sniffed{Type: sniff.Type(head)} })
+	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), im.FileTypes{
+		Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) }, Measure: thumbnail.Size,
+	})
 	s := &exampleServer{secret: []byte(strings.Repeat("s", auth.MinSecret))}
 	verifier, err := auth.New(ctx, auth.Config{Secret: s.secret, TicketKey: store.Instance().TicketKey})
 	check(err)
