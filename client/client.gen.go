@@ -5066,10 +5066,11 @@ type ClientInterface interface {
 
 	// GetThumbnail Show a thumbnail
 	//
-	// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
-	// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
-	// attachment, and is erased with it. It consists of pixels that the server has encoded,
-	// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+	// A picture of at most 320 × 320 pixels, made of a JPEG, PNG, GIF (its first frame) or
+	// WebP. It is a JPEG, or a PNG if it has transparent pixels. Those who can download
+	// the attachment can get it, and it is erased with the attachment. The server has
+	// turned it upright, encoded it anew and left out all metadata, so it may be shown in
+	// a page (`inline`).
 	//
 	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
 	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
@@ -6817,10 +6818,11 @@ func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params
 
 // GetThumbnail Show a thumbnail
 //
-// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
-// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
-// attachment, and is erased with it. It consists of pixels that the server has encoded,
-// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+// A picture of at most 320 × 320 pixels, made of a JPEG, PNG, GIF (its first frame) or
+// WebP. It is a JPEG, or a PNG if it has transparent pixels. Those who can download
+// the attachment can get it, and it is erased with the attachment. The server has
+// turned it upright, encoded it anew and left out all metadata, so it may be shown in
+// a page (`inline`).
 //
 // It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
 // `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
@@ -16441,10 +16443,11 @@ type ClientWithResponsesInterface interface {
 
 	// GetThumbnailWithResponse Show a thumbnail
 	//
-	// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
-	// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
-	// attachment, and is erased with it. It consists of pixels that the server has encoded,
-	// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+	// A picture of at most 320 × 320 pixels, made of a JPEG, PNG, GIF (its first frame) or
+	// WebP. It is a JPEG, or a PNG if it has transparent pixels. Those who can download
+	// the attachment can get it, and it is erased with the attachment. The server has
+	// turned it upright, encoded it anew and left out all metadata, so it may be shown in
+	// a page (`inline`).
 	//
 	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
 	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
@@ -20628,10 +20631,11 @@ func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, att
 
 // GetThumbnailWithResponse Show a thumbnail
 //
-// A small picture of at most 320 × 320 pixels of a JPEG, PNG, GIF (its first frame) or
-// WebP: a JPEG, or a PNG if it is transparent somewhere. It is for who can download the
-// attachment, and is erased with it. It consists of pixels that the server has encoded,
-// turned upright, and has no metadata, so it may be shown in a page (`inline`).
+// A picture of at most 320 × 320 pixels, made of a JPEG, PNG, GIF (its first frame) or
+// WebP. It is a JPEG, or a PNG if it has transparent pixels. Those who can download
+// the attachment can get it, and it is erased with the attachment. The server has
+// turned it upright, encoded it anew and left out all metadata, so it may be shown in
+// a page (`inline`).
 //
 // It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
 // `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
