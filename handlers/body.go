@@ -28,6 +28,9 @@ const (
 	octets = "application/octet-stream"
 )
 
+// moreTypesExtension lists media types of a body besides those of its content.
+const moreTypesExtension = "x-more-media-types"
+
 // Extensions of an operation that set the largest size of its body, in bytes.
 const (
 	bodyExtension   = "x-max-body-bytes"
@@ -72,7 +75,14 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		return &bodyRule{unread: true}, nil
 	}
 	if content[ndjson] != nil {
-		return &bodyRule{mediaTypes: slices.Sorted(maps.Keys(content)), unread: true}, nil
+		rule := &bodyRule{mediaTypes: slices.Sorted(maps.Keys(content)), unread: true}
+		more, _ := o.Extensions[moreTypesExtension].([]any)
+		for _, mediaType := range more {
+			if text, ok := mediaType.(string); ok {
+				rule.mediaTypes = append(rule.mediaTypes, text)
+			}
+		}
+		return rule, nil
 	}
 	const mediaType = "application/json"
 	if content[mediaType] == nil {
