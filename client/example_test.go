@@ -283,6 +283,8 @@ func ExampleClient_Frames() {
 	}
 	stream := started.JSON201.ID
 
+	words := []string{"She", "wrote", "the", "first", "program."}
+	read := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
 		for item, err := range alice.Frames(ctx, stream, client.EventsOptions{}) {
@@ -291,6 +293,9 @@ func ExampleClient_Frames() {
 				log.Fatal(err)
 			case item.Frame != nil:
 				fmt.Print(*item.Frame.Text, " ")
+				if *item.Frame.Text == words[len(words)-1] {
+					close(read)
+				}
 			case item.Ended != nil:
 				fmt.Printf("(%s)\n", item.Ended.Reason)
 			}
@@ -301,7 +306,7 @@ func ExampleClient_Frames() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, word := range []string{"She", "wrote", "the", "first", "program."} {
+	for _, word := range words {
 		if err := pusher.Text(0, word); err != nil {
 			log.Fatal(err)
 		}
@@ -309,6 +314,7 @@ func ExampleClient_Frames() {
 	if _, err := pusher.Close(); err != nil {
 		log.Fatal(err)
 	}
+	<-read // frames are dropped with the end of a data stream that nobody reads
 	var message client.SendMessage
 	if err := message.FromSendText(client.SendText{Body: client.TextBody{Text: "She wrote the first program."}}); err != nil {
 		log.Fatal(err)
