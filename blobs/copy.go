@@ -18,7 +18,8 @@ type Copied struct {
 // Copy copies the blobs that a directory lacks from another one, as they are: sealed. Where
 // the file system allows it, it makes a link, which is safe since blobs never change. A copy
 // gets its name once it is durable, so an interrupted Copy leaves no incomplete blob, and can
-// be repeated. Blobs that are deleted from the source meanwhile are skipped. progress, which
+// be repeated. A blob that is there is replaced only by a longer one: the shorter of the two
+// was truncated. Blobs that are deleted from the source meanwhile are skipped. progress, which
 // may be nil, is called with the number of bytes that were copied or linked.
 func Copy(ctx context.Context, from, to *Dir, progress func(bytes int64)) (done Copied, err error) {
 	changed := map[string]bool{}
@@ -55,7 +56,7 @@ func copyBlob(from, to *Dir, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if there, err := os.Stat(to.file(name)); err == nil && there.Size() == source.Size() {
+	if there, err := os.Stat(to.file(name)); err == nil && there.Size() >= source.Size() {
 		return -1, nil
 	}
 	if err := to.make(sub(name)); err != nil {
@@ -64,7 +65,7 @@ func copyBlob(from, to *Dir, name string) (int64, error) {
 	if os.Link(from.file(name), to.file(name)) == nil {
 		return source.Size(), nil
 	}
-	// Another file system, or one without links, or there is a file of another length.
+	// Another file system, or one without links, or there is a truncated file.
 	in, err := os.Open(from.file(name))
 	if err != nil {
 		return 0, err

@@ -45,6 +45,13 @@ func OpenDir(path string) (*Dir, error) {
 // ReadDir returns the engine for a directory that is only read, and may not exist.
 func ReadDir(path string) *Dir { return &Dir{path: path, made: map[string]bool{}} }
 
+// Is reports whether two engines use the same directory, whatever its paths are.
+func (d *Dir) Is(other *Dir) bool {
+	a, errA := os.Stat(d.path)
+	b, errB := os.Stat(other.path)
+	return errA == nil && errB == nil && os.SameFile(a, b)
+}
+
 // make creates a subdirectory durably.
 func (d *Dir) make(sub string) error {
 	d.mu.Lock()

@@ -20,9 +20,10 @@ type Verified struct {
 }
 
 // Verify checks that each content that was not erased can be unsealed and that each erased
-// one cannot, and calls problem with the others. It reads the files of attachments. It changes nothing. Contents that are
-// erased meanwhile are not reported. Both functions may be nil. It returns an error of the
-// store or of problem, or the context's cause.
+// one cannot, and calls problem with the others. It reads the files of attachments and
+// thumbnails. It changes nothing. Contents that are erased meanwhile are not reported. Both
+// functions may be nil. It returns an error of the store or of problem, or the context's
+// cause.
 func Verify(ctx context.Context, store Store, blobs Blobs, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
 	v := verifier{store: store, blobs: blobs, problem: problem}
@@ -65,10 +66,10 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 		}
 		found = s.Find()
 	}
-	if found == Fine && s.Kind == SealedAttachment && s.Erased == 0 {
+	if found == Fine && s.Erased == 0 && (s.Kind == SealedAttachment || s.Kind == SealedThumbnail) {
 		var there bool
 		var err error
-		if found, there, err = v.file(ctx, s.ID); err != nil || !there {
+		if found, there, err = v.file(ctx, s); err != nil || !there {
 			return err
 		}
 	}
@@ -88,28 +89,29 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 	return nil
 }
 
-// file reads the file of an attachment; false if that was erased meanwhile.
-func (v *verifier) file(ctx context.Context, id ID) (found Finding, there bool, err error) {
-	load := func() (a Attachment, there bool, err error) {
+// file reads the file of an attachment or thumbnail; false if that was erased meanwhile.
+func (v *verifier) file(ctx context.Context, s Sealed) (found Finding, there bool, err error) {
+	load := func() (b Blob, size int64, there bool, err error) {
 		err = v.store.View(ctx, func(r Reader) (err error) {
-			a, there, err = maybe(r.Attachment(id))
+			b, size, there, err = blobOf(r, s)
 			return err
 		})
-		return a, there, err
+		return b, size, there, err
 	}
-	a, there, err := load()
+	b, size, there, err := load()
 	if err != nil || !there {
 		return Fine, there, err
 	}
-	key, err := v.store.BlobKey(a.Slot)
+	b.Key, err = v.store.BlobKey(b.Slot)
 	if err == nil {
-		err = v.blobs.Check(ctx, Blob{ID: a.ID, Slot: a.Slot, Key: key}, a.Size)
+		err = v.blobs.Check(ctx, b, size)
 	}
 	if err == nil || ctx.Err() != nil {
 		return Fine, true, err
 	}
-	if _, there, failed := load(); failed != nil || !there {
-		return Fine, there, failed
+	// A thumbnail that is made again gets another file.
+	if now, _, there, failed := load(); failed != nil || !there || now.ID != b.ID {
+		return Fine, false, failed
 	}
 	if errors.Is(err, ErrNotFound) {
 		return FoundNoFile, true, nil
@@ -118,6 +120,17 @@ func (v *verifier) file(ctx context.Context, id ID) (found Finding, there bool, 
 		return Fine, true, refusal
 	}
 	return FoundDamaged, true, nil
+}
+
+// blobOf returns the blob that an attachment or thumbnail has, without its key, and the size
+// of its content; false if it has none.
+func blobOf(r Reader, s Sealed) (b Blob, size int64, there bool, err error) {
+	if s.Kind == SealedThumbnail {
+		t, found, err := maybe(r.Thumbnail(s.ID))
+		return Blob{ID: t.ID, Slot: t.Slot}, t.Size, found && t.ID != 0, err
+	}
+	a, found, err := maybe(r.Attachment(s.ID))
+	return Blob{ID: a.ID, Slot: a.Slot}, a.Size, found, err
 }
 
 // again reads the content in a new snapshot; false if it is no longer there.

@@ -63,9 +63,9 @@ func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
 	return fn(server)
 }
 
-const verifySummary = `Check that every message, postscript and name that was not erased can be unsealed, and
-that what was erased cannot, with or without a running server. Nothing is repaired.
-Print one line for each problem, and a total. With problems the exit status is 1.`
+const verifySummary = `Check that every message, postscript, name, attachment and thumbnail that was not erased
+can be unsealed, and that what was erased cannot, with or without a running server.
+Nothing is repaired. Print one line for each problem, and a total. With problems the exit status is 1.`
 
 // runVerify checks all sealed content.
 func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -124,8 +124,8 @@ const acceptLostKeys = "continue although keys are missing because the key file 
 const restoreSummary = `Put the backup FILE in place of the data, under the present keys: what was erased since
 the backup was made stays erased. No server may run. The present database is kept beside
 it under another name. On a new machine, name the copy of the keys beside the backups
-with --keys-from. Files of attachments that are missing are copied from the directory blobs
-beside FILE.`
+with --keys-from. Files of attachments that are missing or truncated are copied from the
+directory blobs beside FILE.`
 
 // runRestore puts a backup in place.
 func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {

@@ -69,6 +69,9 @@ func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error
 	if err != nil {
 		return blobs.Copied{}, err
 	}
+	if to.Is(n.blobDir) {
+		return blobs.Copied{}, errors.New("the files of attachments are in this directory: use another one for backups")
+	}
 	done, err := blobs.Copy(ctx, n.blobDir, to, nil)
 	if err != nil {
 		return done, fmt.Errorf("copy the files of attachments: %w", err)

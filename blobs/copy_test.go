@@ -1,0 +1,80 @@
+package blobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A copy replaces a truncated blob by a whole one, never a whole one by a truncated one.
+func TestCopyKeepsTheWholeBlob(t *testing.T) {
+	const size = 2*chunkSize + 9
+	for name, truncated := range map[string]bool{"the source is truncated": true, "the copy is truncated": false} {
+		t.Run(name, func(t *testing.T) {
+			f, from := newFiles(t)
+			g, to := newFiles(t)
+			b, data := blobNamed(1), content(size)
+			put(t, f, b, data)
+			put(t, g, b, data) // a file of its own, not a link
+			short := to
+			if truncated {
+				short = from
+			}
+			if err := os.Truncate(short.file(b.ID.String()), fileSize(chunkSize)); err != nil {
+				t.Fatal(err)
+			}
+			done, err := Copy(t.Context(), from, to, nil)
+			if err != nil || truncated && done.There != 1 || !truncated && done.Files != 1 {
+				t.Errorf("copied %+v, %v", done, err)
+			}
+			if got, err := get(g, b, size); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("the copy has %d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
+// A copy that is interrupted has whole blobs only, and is completed by the next one.
+func TestCopyIsInterrupted(t *testing.T) {
+	f, from := newFiles(t)
+	g, to := newFiles(t)
+	const blobsThere = 20
+	for n := range byte(blobsThere) {
+		put(t, f, blobNamed(n), content(100+int(n)))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done, err := Copy(ctx, from, to, func(int64) { cancel() })
+	if !errors.Is(err, context.Canceled) || done.Files != 1 {
+		t.Errorf("interrupted after %+v, %v", done, err)
+	}
+	// What a crash leaves of a copy between file systems.
+	if err := os.WriteFile(to.unfinished(blobNamed(3).ID.String()), []byte("imapblob"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Copy(t.Context(), from, to, nil); err != nil {
+		t.Fatal(err)
+	}
+	for n := range byte(blobsThere) {
+		if got, err := get(g, blobNamed(n), 100+int(n)); err != nil || !bytes.Equal(got, content(100+int(n))) {
+			t.Errorf("blob %d: %d bytes, %v", n, len(got), err)
+		}
+	}
+	if done, err := Copy(t.Context(), from, to, nil); err != nil || done.Files != 0 || done.There != blobsThere {
+		t.Errorf("copied again: %+v, %v", done, err)
+	}
+}
+
+func TestOneDirectoryByTwoPaths(t *testing.T) {
+	_, d := newFiles(t)
+	_, other := newFiles(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(d.path, link); err != nil {
+		t.Fatal(err)
+	}
+	if !d.Is(ReadDir(link)) || d.Is(other) || d.Is(ReadDir(filepath.Join(d.path, "none"))) {
+		t.Error("two paths of one directory are not told from two directories")
+	}
+}
