@@ -172,6 +172,9 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	defer p.publisher.Close()
 	p.rc = http.NewResponseController(w)
 	_ = p.rc.EnableFullDuplex() // HTTP/2 always is
+	// The server's write timeout began with the request and is for short ones. Once it has
+	// passed, the answer would be lost; HTTP/2 would reset the stream.
+	_ = p.rc.SetWriteDeadline(time.Time{})
 	read := make(chan error, 1)
 	go func() { read <- p.push() }()
 
@@ -185,21 +188,27 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	}
 	// Close comes first: no frame may be taken after the answer says how many were.
 	p.publisher.Close()
+	_ = p.rc.SetWriteDeadline(time.Now().Add(p.server.writeTimeout))
 	frames, last := p.publisher.Pushed()
 	if err == nil {
 		_ = p.rc.SetReadDeadline(time.Time{}) // passing it would cancel the request
-		return api.PushFrames200JSONResponse(pushed(frames, last)).VisitPushFramesResponse(w)
+		err = api.PushFrames200JSONResponse(pushed(frames, last)).VisitPushFramesResponse(w)
+		_ = p.rc.Flush()
+		_ = p.rc.SetWriteDeadline(time.Time{}) // the connection may have more requests
+		return err
 	}
 	retryAfterOf(w, err)
 	problem := p.server.problemFor(p.ctx, err)
-	if frames > 0 {
-		problem.Detail += ": " + strconv.FormatInt(frames, 10) + " frames were pushed, the last one has the id " + strconv.FormatInt(last, 10)
-	} else {
+	switch frames {
+	case 0:
 		problem.Detail += ": no frame was pushed"
+	case 1:
+		problem.Detail += ": 1 frame was pushed, it has the id " + strconv.FormatInt(last, 10)
+	default:
+		problem.Detail += ": " + strconv.FormatInt(frames, 10) + " frames were pushed, the last one has the id " + strconv.FormatInt(last, 10)
 	}
 	w.Header().Set("Connection", "close")
 	write(w, problem)
-	_ = p.rc.SetWriteDeadline(time.Now().Add(p.server.writeTimeout))
 	_ = p.rc.Flush() // fails if the client has disconnected
 	p.ended.Store(true)
 	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))

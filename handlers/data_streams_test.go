@@ -685,12 +685,58 @@ func TestDrainEndsDataStreams(t *testing.T) {
 	p.send(`{"text":"x"}` + "\n")
 	r.wantFrames("x")
 	w.streams.Drain()
-	if a := p.wait(); a.code(t) != "shutting_down" || !strings.Contains(string(a.body), "1 frames were pushed") {
+	if a := p.wait(); a.code(t) != "shutting_down" || !strings.Contains(string(a.body), "1 frame was pushed, it has the id 1") {
 		t.Errorf("the publisher was answered %d %s", a.status, a.body)
 	}
 	r.wantEnded("server")
 	if a := w.do("alice", http.MethodPost, "/v1/streams", `{"access":"anyone"}`); a.code(t) != "shutting_down" {
 		t.Errorf("a new one: %d %s", a.status, a.body)
+	}
+}
+
+// TestLongPushIsAnswered checks that a request that pushes for longer than the server's
+// timeouts is answered, over HTTP/1.1 and HTTP/2, when its client ends it and when it is
+// refused.
+func TestLongPushIsAnswered(t *testing.T) {
+	const deadline = 2 * time.Second // in which a busy machine begins both requests
+	for name, protocol := range map[string]func(*http.Protocols){
+		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			s := w.startStream("alice", `{"access":"anyone"}`)
+			r := w.readStream("bob", s+"/events")
+			protocols := new(http.Protocols)
+			protocol(protocols)
+			srv := httptest.NewUnstartedServer(w.routes)
+			srv.Config.Protocols = protocols
+			srv.Config.ReadTimeout, srv.Config.WriteTimeout = deadline, deadline
+			srv.Start()
+			t.Cleanup(srv.Close)
+			transport := &http.Transport{Protocols: protocols}
+			t.Cleanup(transport.CloseIdleConnections)
+			client := &http.Client{Transport: transport}
+
+			w.url = srv.URL
+			ended := w.openPushAs(client, tokenOf(t, "alice"), s+"/frames", "application/x-ndjson")
+			refused := w.openPushAs(client, tokenOf(t, "alice"), s+"/frames", "application/x-ndjson")
+			ended.send(`{"text":"1"}` + "\n")
+			r.wantFrames("1")
+			refused.send(`{"text":"2"}` + "\n")
+			r.wantFrames("2")
+			<-time.After(deadline * 3 / 2) // the sockets' deadlines know no other clock
+			ended.send(`{"text":"3"}` + "\n")
+			r.wantFrames("3")
+			if a := ended.close(); a.status != http.StatusOK || a.json(t)["last_id"] != 3.0 {
+				t.Errorf("at its end it is answered %d %s", a.status, a.body)
+			}
+			refused.send("{}\n")
+			if a := refused.wait(); a.code(t) != "malformed_frame" {
+				t.Errorf("refused, it is answered %d %s", a.status, a.body)
+			}
+		})
 	}
 }
 
