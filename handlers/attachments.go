@@ -51,7 +51,7 @@ func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params 
 	if strings.EqualFold(mediaType, "multipart/form-data") {
 		if boundary := parts["boundary"]; err == nil && boundary != "" {
 			body.left = partHead
-			request.MultipartBody = multipart.NewReader(body, boundary)
+			request.MultipartBody = multipart.NewReader(io.MultiReader(body, strings.NewReader("\r\n"), cutOff{}), boundary)
 		} else {
 			write(w, invalidField("Content-Type", "has no boundary"))
 			return
@@ -179,6 +179,14 @@ func (s *Server) UploadAttachment(ctx context.Context, r api.UploadAttachmentReq
 	}
 	return api.UploadAttachment201JSONResponse(attachment(a)), nil
 }
+
+// cutOff follows the body of a form and a line break. [multipart.Reader.NextPart] reads no
+// further than the last boundary, so it gets here only if there is none. An [io.EOF] would look
+// to it like the end of a complete form.
+type cutOff struct{}
+
+// Read fails.
+func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // onlyPart reads a part of a form. It fails if another one follows, or the form does not end.
 type onlyPart struct {

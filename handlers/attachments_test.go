@@ -64,13 +64,14 @@ func TestUpload(t *testing.T) {
 	sum := sha256.Sum256([]byte(content))
 	oneFile, oneType := form(t, [3]string{"file", "a/../naïve.pdf", content})
 	for name, tt := range map[string]struct{ query, body, mediaType, disposition, want string }{
-		"raw":                        {"", content, "image/png", "", "attachment"},
-		"raw with a name":            {"?name=..%2F..%2Fx.pdf", content, "application/octet-stream", "", "x.pdf"},
-		"raw with a disposition":     {"", content, "text/html", `attachment; filename*=utf-8''na%C3%AFve.pdf`, "naïve.pdf"},
-		"the parameter comes first":  {"?name=x.pdf", content, "text/html", `attachment; filename="y.pdf"`, "x.pdf"},
-		"a form":                     {"", oneFile, oneType, "", "naïve.pdf"},
-		"a form and a parameter":     {"?name=x.pdf", oneFile, oneType, "", "x.pdf"},
-		"bidirectional and controls": {"?name=a%E2%80%AEfdp.exe%00%0A", content, "x/y", "", "afdp.exe"},
+		"raw":                         {"", content, "image/png", "", "attachment"},
+		"raw with a name":             {"?name=..%2F..%2Fx.pdf", content, "application/octet-stream", "", "x.pdf"},
+		"raw with a disposition":      {"", content, "text/html", `attachment; filename*=utf-8''na%C3%AFve.pdf`, "naïve.pdf"},
+		"the parameter comes first":   {"?name=x.pdf", content, "text/html", `attachment; filename="y.pdf"`, "x.pdf"},
+		"a form":                      {"", oneFile, oneType, "", "naïve.pdf"},
+		"a form without a line break": {"", strings.TrimSuffix(oneFile, "\r\n"), oneType, "", "naïve.pdf"},
+		"a form and a parameter":      {"?name=x.pdf", oneFile, oneType, "", "x.pdf"},
+		"bidirectional and controls":  {"?name=a%E2%80%AEfdp.exe%00%0A", content, "x/y", "", "afdp.exe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header := []string{"Content-Type", tt.mediaType}
@@ -107,6 +108,8 @@ func TestUploadRefusals(t *testing.T) {
 		"two files":          {two, twoType, 400, "invalid_request"},
 		"another part":       {other, otherType, 400, "invalid_request"},
 		"a form cut off":     {cut[:len(cut)-12], cutType, 400, "upload_incomplete"},
+		"a form without end": {strings.TrimSuffix(cut, "--\r\n"), cutType, 400, "upload_incomplete"},
+		"a part just begun":  {strings.TrimSuffix(cut, "--\r\n") + "\r\n", cutType, 400, "invalid_request"},
 		"no boundary":        {cut, "multipart/form-data", 400, "invalid_request"},
 		"another boundary":   {cut, "multipart/form-data; boundary=x", 400, "invalid_request"},
 		"a huge head":        {"--b\r\nX: " + strings.Repeat("x", 20_000), "multipart/form-data; boundary=b", 400, "invalid_request"},
