@@ -1434,7 +1434,7 @@ type ImportResult struct {
 	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
-	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
+	// | `attachment_overused` | 422 | 1,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -1922,7 +1922,7 @@ type Problem struct {
 	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
-	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
+	// | `attachment_overused` | 422 | 1,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2047,7 +2047,7 @@ type Problem struct {
 // | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 // | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 // | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
-// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
+// | `attachment_overused` | 422 | 1,000 messages have the attachment: upload the file again |
 // | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 // | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 // | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
@@ -2289,7 +2289,7 @@ type RevokeResult struct {
 	// | `attachment_quota_exceeded` | 422 | your attachments have reached the quota |
 	// | `attachment_unusable` | 422 | it is not an attachment that you uploaded or can read |
 	// | `attachment_mismatch` | 422 | the attachment does not fit the type or the body of the message |
-	// | `attachment_overused` | 422 | 10,000 messages have the attachment: upload the file again |
+	// | `attachment_overused` | 422 | 1,000 messages have the attachment: upload the file again |
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |

@@ -192,6 +192,32 @@ func TestAttachmentQuota(t *testing.T) {
 	w.left(4)
 }
 
+// Those who can read none of the messages with an attachment have all of them looked at.
+func TestMessagesWithAnAttachmentAreLimited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id, _ := w.upload("alice", "hello")["id"].(string)
+	body := `"type":"file","body":{"attachment_id":"` + id + `"}}`
+	const most = 500 // of a request
+	for first := 0; first < im.MaxReferences; first += most {
+		to := make([]string, most)
+		for i := range to {
+			to[i] = fmt.Sprint("@user", first+i)
+		}
+		for _, r := range w.sendAs("alice", fmt.Sprintf(`{"client_id":"c-%d",%s`, first, body), to...) {
+			if r["status"] != 201.0 {
+				t.Fatal(r)
+			}
+		}
+	}
+	if a := w.do("alice", "POST", "/v1/conversations/@bob/messages", "{"+body); a.status != 422 || a.code(t) != "attachment_overused" {
+		t.Errorf("one message more: %d %s", a.status, a.body)
+	}
+	if a := w.download("user999", id); a.status != 200 {
+		t.Errorf("the last recipient: %d %s", a.status, a.body)
+	}
+}
+
 func TestManyUploadsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	var group sync.WaitGroup

@@ -72,7 +72,7 @@ const (
 	OrphanRetention = 24 * time.Hour
 	// MaxReferences is how many active messages can have one attachment. To find out whether
 	// a user may read it, all of them may have to be looked at.
-	MaxReferences = 10_000
+	MaxReferences = 1_000
 	// MaxFileName is the longest name of an attachment, in bytes.
 	MaxFileName = 255
 	// DefaultFileName is the name of an attachment without one.
