@@ -89,6 +89,19 @@ func (h *Hub) Streams() int {
 	return h.streams
 }
 
+// Offline returns those of the users who have no open stream.
+func (h *Hub) Offline(users []im.UserID) []im.UserID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	offline := make([]im.UserID, 0, len(users))
+	for _, u := range users {
+		if h.audience.users[u] == nil {
+			offline = append(offline, u)
+		}
+	}
+	return offline
+}
+
 // Lost returns a cursor that is not in the log: a stream that resumes from it begins with
 // [Reset].
 func (h *Hub) Lost() Cursor { return Cursor{Log: h.opts.LogID + 1} }
@@ -183,7 +196,7 @@ func (h *Hub) enqueue(e *im.Event) {
 	h.processed = e.Position
 	var unchecked []im.UserID
 	var last uint64
-	online := len(h.audience.users) > 0
+	online := len(h.audience.users) > 0 && !e.Type.OfWebhooks() // no stream gets those
 	if online && e.To == "" {
 		unchecked, last = h.audience.unchecked(e)
 	}

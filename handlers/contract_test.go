@@ -232,6 +232,10 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	doomed, _ := w.newSpace("alice")
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	stream := w.startStream("alice", `{"conversation_id":"`+group+`","access":"listed"}`)
+	as := []string{"Authorization", admin}
+	made := w.do("", http.MethodPost, "/v1/admin/webhooks", `{"url":"https://app.example/","events":["message.created"]}`, as...)
+	hook := "/v1/admin/webhooks/" + made.json(t)["id"].(string)
+	event := w.do("", http.MethodPost, hook+"/test", "", as...).json(t)["id"].(string)
 	calls := []struct {
 		operation            string
 		status               int
@@ -387,6 +391,24 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"getEventLog", 200, "GET", "/v1/events/log?limit=1000", "", "", ""},
 		{"createTicket", 201, "POST", "/v1/events/tickets", "", "", ""},
 		{"cutTokens", 200, "POST", "/v1/admin/users/eve/tokens/cut", "", "Authorization", admin},
+		{"createWebhook", 201, "POST", "/v1/admin/webhooks", `{"url":"https://app.example/b","kinds":["direct"],"secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`, "Authorization", admin},
+		{"createWebhook", 400, "POST", "/v1/admin/webhooks", `{"url":"https://app.example/","events":["message.read"]}`, "Authorization", admin},
+		{"createWebhook", 400, "POST", "/v1/admin/webhooks", `{"url":"https://app.example/","secret":"whsec_short"}`, "Authorization", admin},
+		{"listWebhooks", 200, "GET", "/v1/admin/webhooks", "", "Authorization", admin},
+		{"getWebhook", 200, "GET", hook, "", "Authorization", admin},
+		{"getWebhook", 404, "GET", "/v1/admin/webhooks/x", "", "Authorization", admin},
+		{"rotateWebhookSecret", 200, "POST", hook + "/secret", `{}`, "Authorization", admin},
+		{"testWebhook", 202, "POST", hook + "/test", "", "Authorization", admin},
+		{"listDeliveries", 200, "GET", hook + "/deliveries?state=queued", "", "Authorization", admin},
+		{"redeliver", 404, "POST", hook + "/redeliver", `{"id":"` + event + `"}`, "Authorization", admin},
+		{"redeliver", 200, "POST", hook + "/redeliver", `{"from":"` + event + `"}`, "Authorization", admin},
+		{"redeliver", 400, "POST", hook + "/redeliver", `{"from":"` + event + `","id":"` + event + `"}`, "Authorization", admin},
+		{"redeliver", 400, "POST", hook + "/redeliver", `{"from":"x"}`, "Authorization", admin},
+		{"redeliver", 410, "POST", hook + "/redeliver", `{"from":"` + events.Cursor{Log: 1, Position: 1}.String() + `"}`, "Authorization", admin},
+		{"updateWebhook", 200, "PATCH", hook, `{"state":"paused","events":["webhook.disabled"]}`, "Authorization", admin},
+		{"testWebhook", 409, "POST", hook + "/test", "", "Authorization", admin},
+		{"updateWebhook", 400, "PATCH", hook, `{"state":"off"}`, "Authorization", admin},
+		{"deleteWebhook", 204, "DELETE", hook, "", "Authorization", admin},
 		{"getHealth", 200, "GET", "/healthz", "", "", ""},
 		{"getReady", 200, "GET", "/readyz", "", "", ""},
 		{"getMetrics", 404, "GET", "/metrics", "", "", ""},

@@ -23,7 +23,7 @@
 //   - events.go: streams and pages of events; accept.go: which of the two a client wants
 //   - data_streams.go; data_stream_frames.go: pushing and reading their frames
 //   - import.go, import_lines.go, export.go, retention.go; line_writer.go: lines of JSON
-//   - admin.go, health.go
+//   - admin.go, webhooks.go, health.go
 //
 // server.go has the options and the routes, control.go the listener for commands on the same
 // machine.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 )
 
@@ -13,7 +14,7 @@ import (
 // peer-moderator, who have the same roles as admin and moderator; and new, who is not a
 // member yet.
 var scenes = map[string]func(*matrixScene){
-	"nothing": func(*matrixScene) {},
+	"nothing": webhookScene,
 	"direct":  directScene,
 	"group":   func(s *matrixScene) { s.groupScene(im.Group) },
 	"room":    func(s *matrixScene) { s.groupScene(im.Room) },
@@ -115,6 +116,23 @@ func (s *matrixScene) dataStreams(d im.DataStreamDraft) {
 func (s *matrixScene) delete(ref im.ConversationRef) {
 	s.t.Helper()
 	s.ok(s.service.DeleteConversation(s.ctx, s.as("owner"), ref))
+}
+
+// webhookScene has a webhook and an event. Scenes share it, because a server has few.
+func webhookScene(s *matrixScene) {
+	root := im.Actor{User: "root", Admin: true}
+	all, err := s.service.Webhooks(s.ctx, root)
+	s.ok(err)
+	if len(all) == 0 {
+		url := "https://app.example/imapi"
+		w, err := s.service.CreateWebhook(s.ctx, root, im.WebhookDraft{URL: &url})
+		s.ok(err)
+		all = append(all, w)
+	}
+	at, err := s.service.TestWebhook(s.ctx, root, all[0].ID)
+	s.ok(err)
+	s.call("", "webhook", all[0].ID)
+	s.names[""]["event"] = handlers.EventID(s.service, at)
 }
 
 var hello = json.RawMessage(`{"text":"hello"}`)

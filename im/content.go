@@ -260,6 +260,18 @@ func (c *Content) SentAs(sent []byte) bool {
 	return err == nil && bytes.Equal(append(plain, '}'), sent)
 }
 
+// push returns the push data of stored content, nil without any.
+func (c *Content) push() (push json.RawMessage) {
+	// ParseContent has found that the content is well-formed.
+	_ = eachStored(c.Sent, func(name, value []byte) error {
+		if string(name) == "push" {
+			push = value
+		}
+		return nil
+	})
+	return push
+}
+
 var errStoredForm = errors.New("is not a canonical JSON object")
 
 // eachStored calls fn for each member of a canonical JSON object that has a plain name.

@@ -80,6 +80,8 @@
 //	event.go             Event and its types
 //	event_log.go         what a user receives of the log
 //	token_cuts.go        cut-offs of tokens
+//	webhook.go           webhooks: types and rules; webhooks.go what admins do
+//	webhook_delivery.go  what delivering to webhooks reads and stores
 //
 // Retention:
 //

@@ -174,11 +174,16 @@ type Event struct {
 	RoleID ID
 	// MutedUntil is the time until which the member that it is about may not send.
 	MutedUntil time.Time
+	// Webhook is the webhook that it is about, Reason why it is off or lost events, and
+	// After the last event before a gap.
+	Webhook ID
+	Reason  WebhookReason
+	After   Position
 
 	// What follows is never stored with the event.
 
-	// Push is the push notification of the user who revoked a message. Only open streams
-	// receive it.
+	// Push is the push notification of the user who revoked a message. Only open streams and
+	// webhooks receive it.
 	Push Push
 	// Mentioned are the users whom an erased message mentioned, and MentionedAll is set if
 	// it mentioned all members. Clients with open streams adapt their counts by them.
@@ -211,7 +216,8 @@ type Activity struct {
 // OwnSettings are the settings of a conversation that each member has for themselves.
 type OwnSettings struct{ Pinned, Muted bool }
 
-// Push is a notification for the application's push service: a text and any JSON value.
+// Push is a notification for the application's push service about a revoke: a text and any
+// JSON value.
 type Push struct {
 	Content string
 	Payload json.RawMessage
@@ -270,6 +276,9 @@ type Commit struct {
 	Due time.Time
 	// Head is the greatest position of the log after the commit.
 	Head Position
+	// Webhooks is set if the transaction has changed webhooks, or their deliveries on behalf
+	// of an admin.
+	Webhooks bool
 	// Gap is set after a commit of unknown outcome: events up to Head may be missing from
 	// Events, and a listener must read the log.
 	Gap bool

@@ -11,6 +11,17 @@ func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
 	return bounds, err
 }
 
+// LogOf returns which log an event was published in: this one, or one that it continues.
+func (s *Service) LogOf(at Position) uint32 {
+	instance := s.store.Instance()
+	for _, past := range instance.PastLogs { // by their heads
+		if at <= past.Head {
+			return past.Log
+		}
+	}
+	return instance.Log
+}
+
 // enoughContent is the number of bytes of messages after which a page of history or a
 // window of the log ends. More would occupy readers, and the memory of slow streams, for
 // too long.

@@ -124,6 +124,8 @@ type Erasure struct {
 	// Postscript and Extension are left in its place by the user who revoked it.
 	Postscript string
 	Extension  json.RawMessage
+	// Push is the push notification about the revoke. Only webhooks read it again.
+	Push Push
 }
 
 // Due returns when a message is due to be erased and the state that it then gets; false if

@@ -17,10 +17,12 @@ const (
 	SealedName                             // a text of a conversation, or the name of a role
 	SealedAttachment                       // an attachment: what is known of it, and its blob
 	SealedThumbnail                        // the thumbnail of an attachment; its id is that of the attachment
+	SealedSecret                           // the secrets of a webhook
 )
 
 var sealedNames = names[SealedKind]{
 	SealedMessage: "message", SealedNote: "postscript", SealedName: "name", SealedAttachment: "attachment", SealedThumbnail: "thumbnail",
+	SealedSecret: "webhook secret",
 }
 
 // String returns the name of the kind.

@@ -197,7 +197,7 @@ func (s *Service) revoke(tx Tx, actor Actor, id ID, note RevokeNote) (Message, e
 			note = RevokeNote{}
 		}
 	}
-	e := Erasure{State: Revoked, At: now, By: actor.User, Postscript: note.Postscript, Extension: note.Extension}
+	e := Erasure{State: Revoked, At: now, By: actor.User, Postscript: note.Postscript, Extension: note.Extension, Push: note.Push}
 	return s.erase(tx, m, e, Event{Actor: actor.User, ActorDevice: actor.Device, Push: note.Push})
 }
 

@@ -49,6 +49,9 @@ type Policy struct {
 	// BurnAny lets a recipient burn a direct message that was not sent for
 	// burning.
 	BurnAny bool
+	// CheckWebhookURL returns why the server would not call a URL, nil if it would. It does
+	// not quote the URL. A nil function allows any.
+	CheckWebhookURL func(url string) error
 	// MaxReceiptMembers bounds the members of a group in which messages may be
 	// sent with receipt.
 	MaxReceiptMembers int

@@ -123,6 +123,7 @@ type Reader interface {
 	ThumbnailReader
 	RetentionReader
 	LogReader
+	WebhookReader
 }
 
 // Tx is a transaction. It reads its own writes. Rules must be checked before the first
@@ -142,4 +143,5 @@ type Tx interface {
 	ThumbnailWriter
 	RetentionWriter
 	LogWriter
+	WebhookWriter
 }

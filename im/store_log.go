@@ -12,6 +12,12 @@ type LogReader interface {
 	// Through says how much, and is greater than after unless after >= upTo. The window
 	// has no Cut.
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
+	// AllEvents returns the events of all users with after < position <= upTo, of these types
+	// or of all types if there are none, without their messages. It examines up to limit
+	// events; the window's Through says how far it has come. The window has no Cut.
+	AllEvents(after, upTo Position, types []EventType, limit int) (EventWindow, error)
+	// EventAt returns the event at a position, without its message, or ErrNotFound.
+	EventAt(at Position) (Event, error)
 	// TokenCuts returns up to limit cut-offs by At and user, those greater than after; nil
 	// starts at the beginning.
 	TokenCuts(after *TokenCut, limit int) ([]TokenCut, error)

@@ -26,6 +26,8 @@ type MemberReader interface {
 	// EveryMembership returns up to limit memberships of current and former members,
 	// without their marks, by user, those greater than after.
 	EveryMembership(conversation ID, after UserID, limit int) ([]Membership, error)
+	// Muting returns those of the users who have muted the conversation for themselves.
+	Muting(conversation ID, users []UserID) ([]UserID, error)
 	// OwnerOf returns the owner of a conversation or space, or ErrNotFound if it has none.
 	OwnerOf(conversation ID) (UserID, error)
 

@@ -44,6 +44,9 @@ type Metrics struct {
 	presendFailures *prometheus.CounterVec
 	presendDuration prometheus.Histogram
 
+	webhooks          *prometheus.GaugeVec
+	webhookDeliveries *prometheus.CounterVec
+
 	erased          *prometheus.CounterVec
 	erasureLateness prometheus.Histogram
 	trimmed         prometheus.Counter
@@ -139,6 +142,12 @@ func New(version string) *Metrics {
 			Name: "imapi_presend_duration_seconds", Help: "Time of a question to the pre-send hook, answered or not.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}),
+		webhooks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "imapi_webhooks", Help: "Webhooks, by state: active, paused by an admin, or turned off by the server.",
+		}, []string{"state"}),
+		webhookDeliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "imapi_webhook_deliveries_total", Help: "Requests to webhooks, by result: delivered, failed (it is repeated) or skipped (it is not).",
+		}, []string{"result"}),
 
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_messages_erased_total", Help: "Messages erased, by reason: revoked, burned or expired.",
@@ -167,6 +176,7 @@ func New(version string) *Metrics {
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
 		m.presendOutcomes, m.presendFailures, m.presendDuration,
+		m.webhooks, m.webhookDeliveries,
 		m.erased, m.erasureLateness, m.trimmed, m.shredded, m.shredsFailed, m.shredDuration,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -190,6 +200,9 @@ func New(version string) *Metrics {
 	m.uploads.WithLabelValues(uploadStored)
 	for _, result := range []string{"made", "failed", "retried"} {
 		m.thumbnails.WithLabelValues(result)
+	}
+	for _, result := range []string{"delivered", "failed", "skipped"} {
+		m.webhookDeliveries.WithLabelValues(result)
 	}
 	return m
 }
@@ -316,6 +329,23 @@ func (m *Metrics) Shredded(keys int, delay time.Duration, failed bool) {
 	}
 	m.shredded.Add(float64(keys))
 	m.shredDuration.Observe(delay.Seconds())
+}
+
+// WebhookStates sets the number of webhooks in each state.
+func (m *Metrics) WebhookStates(active, paused, off int) {
+	m.webhooks.WithLabelValues("active").Set(float64(active))
+	m.webhooks.WithLabelValues("paused").Set(float64(paused))
+	m.webhooks.WithLabelValues("off").Set(float64(off))
+}
+
+// WebhookAttempted counts a request to a webhook; result is "delivered",
+// "failed" or "skipped".
+func (m *Metrics) WebhookAttempted(result string) { m.webhookDeliveries.WithLabelValues(result).Inc() }
+
+// WebhookLag exports how far webhooks are behind. Each scrape calls lag.
+func (m *Metrics) WebhookLag(lag func() time.Duration) {
+	m.gauge("imapi_webhook_lag_seconds", "Age of the oldest event that an active webhook is to get next; 0 if all have got all.",
+		func() float64 { return lag().Seconds() })
 }
 
 // OldestMessage exports the age of the oldest message that is kept. Each scrape

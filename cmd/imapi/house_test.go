@@ -51,6 +51,7 @@ var house = map[string][]string{
 	"outgoing":            {},
 	"presend":             {"im", "jsonscan", "outgoing"},
 	"web":                 {},
+	"webhooks":            {"faults", "im", "outgoing"},
 	"client":              {},
 	"cmd/imapi":           {anything},
 
@@ -203,6 +204,8 @@ func TestHouseRules(t *testing.T) {
 		{"events", ourModule + "storage", false},
 		{"auth", ourModule + "handlers", false},
 		{"retention", ourModule + "storage", false},
+		{"webhooks", ourModule + "storage", false},
+		{"webhooks", ourModule + "handlers", false},
 		{"blobs", ourModule + "storage", false},
 		{"api", ourModule + "im", false},
 		{"metrics", ourModule + "im", false},

@@ -26,6 +26,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/steps"
 	"github.com/imapi/imapi/internal/testsize"
@@ -92,6 +93,9 @@ type crawler struct {
 	t      *testing.T
 	server *server
 	tokens map[string]string
+	// hook is a webhook with all events, and receives gets them.
+	hook     *client.Webhook
+	receives *receiver
 	// ids are the values of path parameters, and queries those of required query
 	// parameters.
 	ids, queries map[string][]string
@@ -136,6 +140,7 @@ func (c *crawler) leaks(markers ...marker) []string {
 	for user := range c.tokens {
 		look("the stream of "+user, c.stream(user))
 	}
+	look("what a webhook gets again", c.redelivered())
 	look("the server's log", []byte(c.server.log.String()))
 	look("the server's output", []byte(c.server.out.String()))
 	found = append(found, c.inFiles(markers...)...)
@@ -154,6 +159,30 @@ func (c *crawler) dataStream(markers []marker) {
 	}
 	c.post("alice", stream+"/end", "")
 	c.ids["stream"] = []string{id}
+}
+
+// redelivered returns what the webhook gets if everything is delivered again.
+func (c *crawler) redelivered() []byte {
+	c.t.Helper()
+	caughtUp := func() bool { return c.server.hookNow(c.hook.ID).Behind == 0 }
+	eventually(c.t, "the webhook has everything", caughtUp)
+	before := c.receives.all()
+	if len(before) == 0 {
+		c.t.Fatal("the webhook got nothing")
+	}
+	from := client.Redeliver{From: &before[0].id}
+	if _, err := c.server.admin().RedeliverWithResponse(context.Background(), c.hook.ID, &client.RedeliverParams{}, from); err != nil {
+		c.t.Fatal(err)
+	}
+	eventually(c.t, "the webhook has everything again", caughtUp)
+	var all []byte
+	for _, got := range c.receives.all()[len(before):] {
+		all = append(append(all, got.body...), '\n')
+	}
+	if len(all) == 0 {
+		c.t.Error("the webhook got nothing again")
+	}
+	return all
 }
 
 // fill returns a path with every combination of ids for its parameters and of values for
@@ -338,7 +367,7 @@ type town struct {
 func (t town) conversations() []string { return []string{t.room, t.thread, t.channel, t.den, t.nested} }
 
 func newScene(t *testing.T, args ...string) *scene {
-	s := startServer(t, args...)
+	s := startServer(t, append(args, "--webhooks-allow-private")...)
 	c := &crawler{
 		t: t, server: s, tokens: map[string]string{"nobody": ""},
 		ids:     map[string][]string{"user": {"alice", "bob"}, "list": {"allow", "deny"}},
@@ -349,6 +378,9 @@ func newScene(t *testing.T, args ...string) *scene {
 		c.tokens[user] = mintFor(t, secret, user)
 	}
 	c.tokens["root"] = s.token("root", "--admin")
+	c.receives = newReceiver(t)
+	c.hook = s.hook(c.receives)
+	c.ids["webhook"] = []string{c.hook.ID}
 	sc := &scene{crawler: c}
 	sc.direct = sc.post("alice", "/v1/conversations/@bob/messages", `{"type":"text","body":{"text":"stays"}}`)["conversation_id"].(string)
 	sc.ids["conversation"] = []string{sc.direct, "@alice", "@bob"}
@@ -685,7 +717,7 @@ func TestTheCrawlerFinds(t *testing.T) {
 		"GET /v1/messages/" + id + " as bob", "GET /v1/conversations/" + sc.direct + "/messages as alice",
 		"GET /v1/conversations as bob", "GET /v1/conversations/@bob as alice",
 		"GET /v1/events as bob", "the stream of alice",
-		"GET /v1/messages/search?q=" + m.text + " as bob", "GET /v1/admin/export as root",
+		"GET /v1/messages/search?q=" + m.text + " as bob", "GET /v1/admin/export as root", "what a webhook gets again",
 	} {
 		if !strings.Contains(found, where) {
 			t.Errorf("a message that is there was not found in %s; found in:\n%s", where, found)

@@ -469,6 +469,8 @@ func TestReadmeMetrics(t *testing.T) {
 	m.Attachments(func() (int64, int64) { return 0, 0 })
 	m.ThumbnailsWaiting(func() float64 { return 0 })
 	m.Unshredded(func() (int, time.Duration) { return 0, 0 })
+	m.WebhookStates(0, 0, 0)
+	m.WebhookLag(func() time.Duration { return 0 })
 	m.SearchIndex(func() metrics.SearchState { return metrics.SearchState{} })
 	m.DataStreams([]string{"idle"}, func() metrics.DataStreams { return metrics.DataStreams{} })
 	response := httptest.NewRecorder()

@@ -29,16 +29,21 @@ import (
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/metrics"
+	"github.com/imapi/imapi/outgoing"
 	"github.com/imapi/imapi/presend"
 	"github.com/imapi/imapi/retention"
 	"github.com/imapi/imapi/storage"
 	"github.com/imapi/imapi/web"
+	"github.com/imapi/imapi/webhooks"
 )
 
 // drainTime is how long running requests may take to finish after SIGTERM. Streams end at
 // its beginning, and clients resume them elsewhere. The process ends within five seconds;
 // the rest is for closing the store.
 const drainTime = 3 * time.Second
+
+// webhookTimeout bounds a request to a webhook.
+const webhookTimeout = 15 * time.Second
 
 // config is the configuration of serve.
 type config struct {
@@ -64,6 +69,7 @@ type config struct {
 	revokeByKind, burnPolicy string
 
 	retentionInterval time.Duration
+	privateWebhooks   bool
 	maxStreams        int
 	maxStreamsPerUser int
 	dataStreams       dataStreamConfig
@@ -123,6 +129,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
 	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
+	f.BoolVar(&c.privateWebhooks, "webhooks-allow-private", false, "allow webhooks at private addresses, also with http://")
 	if err := f.parse(args); err != nil {
 		return c, err
 	}
@@ -139,6 +146,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 		c.policy.CutRetention = c.maxTokenAge + 2*c.leeway
 	}
 	c.policy.BurnAny = c.burnPolicy == "any"
+	c.policy.CheckWebhookURL = func(url string) error { return outgoing.CheckURL(url, c.privateWebhooks) }
 	c.policy.RevokeWindowByKind, err = parseWindows(c.revokeByKind)
 	return c, err
 }
@@ -316,6 +324,7 @@ type node struct {
 	streams *datastreams.Hub // nil with --streams=off
 	blobs   *blobs.Files
 	blobDir *blobs.Dir
+	hooks   *webhooks.Deliverer
 	// thumbnails makes thumbnails; nil in a node that only runs a command.
 	thumbnails *thumbnail.Process
 	server     *handlers.Server
@@ -327,7 +336,7 @@ type node struct {
 	certificate               *tls.Certificate // nil without TLS
 	listener, metricsListener net.Listener
 	control                   *control
-	stopJobs                  context.CancelFunc
+	stopHooks, stopJobs       context.CancelFunc
 	presend                   *presend.Client // nil without a pre-send hook
 	jobs                      sync.WaitGroup
 }
@@ -439,6 +448,13 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return n, err
 	}
 	n.openDataStreams()
+	n.hooks = webhooks.New(webhooks.Options{
+		Source: n.service, Client: outgoing.New(outgoing.Options{AllowPrivate: c.privateWebhooks, Timeout: webhookTimeout}),
+		Encode:  func(content im.WebhookContent) []byte { return handlers.EncodeWebhook(content, n.eventID) },
+		ID:      n.eventID,
+		Offline: n.hub.Offline, Logger: log, Observer: n.metrics,
+	})
+	n.metrics.WebhookLag(n.hooks.Lag)
 	n.store.OnCommit(func(commit im.Commit) {
 		for _, cut := range commit.Cuts {
 			verifier.Cut(cut)
@@ -456,6 +472,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		if n.streams != nil {
 			n.streams.Committed(commit)
 		}
+		n.hooks.Committed(commit)
 		n.timers.Due(commit.Due)
 		n.cleanup.Committed(commit)
 	})
@@ -474,6 +491,8 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	return n, n.listenControl(ctx)
 }
+
+func (n *node) eventID(at im.Position) string { return handlers.EventID(n.service, at) }
 
 // slowly returns a function that logs the progress of a slow start every 5 s.
 func slowly(log *slog.Logger) func(im.Progress) {
@@ -535,11 +554,14 @@ func reachable(a net.Addr) string {
 // run answers requests and runs the jobs until ctx ends or a listener fails, and then
 // drains.
 func (n *node) run(ctx context.Context) error {
-	jobs, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.stopJobs = stop
+	jobs, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
+	n.stopJobs = stopJobs
 	n.jobs.Go(func() { retention.WatchClock(jobs, n.log, n.service) })
 	n.jobs.Go(func() { n.timers.Run(jobs) })
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
+	hooks, stop := context.WithCancel(jobs)
+	n.stopHooks = stop
+	n.jobs.Go(func() { n.hooks.Run(hooks) })
 	for _, job := range []retention.Job{
 		{Name: "trim event log", Do: n.service.TrimLog},
 		{Name: "delete old client ids", Do: n.service.Forget},
@@ -586,6 +608,7 @@ func (n *node) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	n.server.Drain()
+	n.stopHooks() // what is under way ends while requests drain
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	// Closing the hub ends the streams, which Shutdown waits for.

@@ -27,6 +27,10 @@ type event struct {
 	Activity   *activity `json:"activity,omitempty"`
 	Role       im.ID     `json:"role,omitempty"`
 	MutedUntil int64     `json:"muted_until,omitempty"`
+
+	Webhook im.ID            `json:"webhook,omitempty"`
+	Reason  im.WebhookReason `json:"reason,omitempty"`
+	After   im.Position      `json:"after,omitempty"`
 }
 
 type activity struct {
@@ -50,7 +54,8 @@ type own struct {
 func (d event) empty() bool {
 	return len(d.MessageIDs) == 0 && d.UpTo == 0 && d.BurnAt == 0 && d.UpToSeq == 0 && d.Before == 0 &&
 		d.FirstSeq == 0 && d.Unread == nil && d.Own == nil &&
-		d.Space == 0 && d.Thread == 0 && d.Root == 0 && d.Activity == nil && d.Role == 0 && d.MutedUntil == 0
+		d.Space == 0 && d.Thread == 0 && d.Root == 0 && d.Activity == nil && d.Role == 0 && d.MutedUntil == 0 &&
+		d.Webhook == 0 && d.Reason == 0 && d.After == 0
 }
 
 // Event encodes the fields of an event that have no column of their own as JSON. It returns
@@ -62,6 +67,7 @@ func Event(e im.Event) ([]byte, error) {
 		BurnAt: optionalMillis(e.BurnAt), Before: optionalMillis(e.Before), MutedUntil: optionalMillis(e.MutedUntil),
 		Unread: (*unread)(e.Unread), Own: (*own)(e.Own),
 		Space: e.Space, Thread: e.Thread, Root: e.Root, Role: e.RoleID,
+		Webhook: e.Webhook, Reason: e.Reason, After: e.After,
 	}
 	if e.Activity != nil {
 		d.Activity = &activity{Messages: e.Activity.Messages, At: e.Activity.At.UnixMilli(), Since: e.Activity.Since.UnixMilli()}
@@ -86,6 +92,7 @@ func ReadEvent(data []byte, e *im.Event) error {
 	e.BurnAt, e.Before, e.MutedUntil = optionalTime(d.BurnAt), optionalTime(d.Before), optionalTime(d.MutedUntil)
 	e.Unread, e.Own = (*im.UnreadCount)(d.Unread), (*im.OwnSettings)(d.Own)
 	e.Space, e.Thread, e.Root, e.RoleID = d.Space, d.Thread, d.Root, d.Role
+	e.Webhook, e.Reason, e.After = d.Webhook, d.Reason, d.After
 	if d.Activity != nil {
 		e.Activity = &im.Activity{Messages: d.Activity.Messages, At: fromMillis(d.Activity.At), Since: fromMillis(d.Activity.Since)}
 	}

@@ -49,7 +49,7 @@ func TestEventRoundTrip(t *testing.T) {
 		MessageIDs: []im.ID{1, 1 << 62}, UpTo: 2, BurnAt: at(3), UpToSeq: 4, Before: at(-5), FirstSeq: 6,
 		Unread: &im.UnreadCount{Messages: 7, More: true, Mentions: 8}, Own: &im.OwnSettings{Pinned: true, Muted: true},
 		Space: 9, Thread: 10, Root: 11, Activity: &im.Activity{Messages: 12, At: at(13), Since: at(14)},
-		RoleID: 15, MutedUntil: im.MutedForGood,
+		RoleID: 15, MutedUntil: im.MutedForGood, Webhook: 16, Reason: im.WebhookRestored, After: 17,
 	}
 	encoded := func(name string, e im.Event) {
 		t.Run(name, func(t *testing.T) {

@@ -58,6 +58,7 @@
 // The event log and retention:
 //
 //	events.go        appending events, reading a user's events, trimming the log
+//	webhooks.go      webhooks, their deliveries, and the log for them
 //	event_index.go   adding events to the index, many at a time
 //	retention.go     conversations with messages past retention
 //	trim.go          trimming messages; trim_related.go their events and receipts

@@ -26,7 +26,7 @@ var migrations embed.FS
 const applicationID = 0x696d7033
 
 // formerIDs are the ids of previous schemas: "imap" without sealed content, "impi" with
-// hides stored as receipts, and "imp2" without attachments.
+// hides stored as receipts, and "imp2" without attachments and webhooks.
 var formerIDs = []int{0x696d6170, 0x696d7069, 0x696d7032}
 
 // migration is one step of the schema. There are only forward steps, and a released step

@@ -42,6 +42,7 @@ var mayScan = []string{
 	"SCAN gap",     // the gaps, in bounded parts
 	"SCAN p",       // the rows of a page
 	"SCAN d",       // all members, for an export
+	"SCAN w",       // the webhooks, of which there are few
 }
 
 // maySort are the statements that sort rows from several places: the user's conversations,

@@ -265,11 +265,12 @@ const (
 	sealedAttachments
 	sealedThumbnails
 	sealedDeadBlobs
+	sealedSecrets
 	sealedEnd
 )
 
 // Sealed lists everything that is sealed, in pages: messages and their notes, texts of
-// conversations, and names of roles; see [im.Reader].
+// conversations, names of roles, and secrets of webhooks; see [im.Reader].
 func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (page im.SealedPage, err error) {
 	l := sealedScan{reader: r, scope: scope, page: &page, last: after}
 	query, scan := selectSealed, l.message
@@ -288,6 +289,8 @@ func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (pag
 		query, scan = selectSealedThumbnails, l.thumbnail
 	case sealedDeadBlobs:
 		query, scan = selectSealedDeadBlobs, l.deadBlob
+	case sealedSecrets:
+		query, scan = selectSealedSecrets, l.secrets
 	}
 	n := 0
 	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows *sql.Rows) (bool, error) {
@@ -428,6 +431,8 @@ func (t *tx) Empty(s im.Sealed) error {
 	switch {
 	case s.Kind == im.SealedNote:
 		return t.must(emptyNote, int64(s.ID))
+	case s.Kind == im.SealedSecret:
+		return t.must(emptySecrets, int64(s.ID))
 	case s.Kind != im.SealedName:
 		return fmt.Errorf("cannot empty a %v", s.Kind)
 	case s.Key.Part == sealedRoleNames:

@@ -33,6 +33,7 @@ var sealedColumns = []struct{ table, slot, sealed string }{
 	{"role_names", "slot", "name"},
 	{"attachments", "slot", "info"},
 	{"thumbnails", "slot", "info"},
+	{"webhooks", "slot", "sealed"},
 }
 
 // TestSealedColumns checks that each column that could hold content is sealed, has a slot,
@@ -49,7 +50,8 @@ func TestSealedColumns(t *testing.T) {
 		"users.name": userID, "blocks.name": userID, "list_stays.name": userID, "invitations.name": userID,
 		"space_roles.roles": ids, "channel_access.access": ids, "events.data": ids,
 		"messages.sender_device": client, "messages.client_id": client, "events.actor_device": client, "remembered_messages.client_id": client,
-		"events.type": "the name of an event type",
+		"events.type": "the name of an event type", "webhook_deliveries.type": "the name of an event type",
+		"webhooks.url": "set by an admin", "webhooks.events": "names of event types", "webhooks.kinds": ids,
 	}
 	columns := map[string]string{}
 	err := s.View(t.Context(), func(r im.Reader) error {
@@ -124,6 +126,12 @@ func TestSealedListsAll(t *testing.T) {
 			if _, err := tx.InsertMessage(im.Message{ID: id, Conversation: fixtureGroup, Sender: "alice", Type: im.Text, State: im.Active, Content: content}); err != nil {
 				return err
 			}
+		}
+		if err := tx.PutWebhook(im.Webhook{ID: 1, State: im.WebhookActive}); err != nil {
+			return err
+		}
+		if err := tx.PutWebhookSecrets(1, im.WebhookSecrets{Current: h.newText(40)}); err != nil {
+			return err
 		}
 		slot, _, err := h.NextBlobKey()
 		if err != nil {

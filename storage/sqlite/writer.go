@@ -185,7 +185,7 @@ func (w *writer) transact(next func() *call) {
 	}
 	w.store.shredder.add(t.doomed)
 	w.store.index.Add(t.searchAdded, t.searchRemoved)
-	published := im.Commit{Events: t.events, Cuts: t.cuts, Blocks: t.blocks, Due: t.due, Head: max(w.head, t.head())}
+	published := im.Commit{Events: t.events, Cuts: t.cuts, Blocks: t.blocks, Due: t.due, Webhooks: t.webhooks, Head: max(w.head, t.head())}
 	w.store.committed.Store(int64(published.Head))
 	w.indexed = t.indexed
 	report(nil)
@@ -338,7 +338,7 @@ func (w *writer) publishCuts(r *reader) error {
 // publish calls the listeners with a commit.
 func (w *writer) publish(c im.Commit) {
 	w.head = c.Head
-	if len(c.Events) == 0 && len(c.Cuts) == 0 && len(c.Blocks) == 0 && c.Due.IsZero() && !c.Gap {
+	if len(c.Events) == 0 && len(c.Cuts) == 0 && len(c.Blocks) == 0 && c.Due.IsZero() && !c.Webhooks && !c.Gap {
 		return
 	}
 	w.mu.RLock()

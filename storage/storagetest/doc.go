@@ -22,7 +22,7 @@
 //	unread.go               unread counts against a model
 //	erase.go                erasing; erasures.go lists of erasures
 //	sealed.go               what a restored store repairs; restore.go
-//	events.go               the event log
+//	events.go               the event log; webhooks.go its readers by HTTP
 //	retention.go, purge.go  trimming and purging; remembered.go
 //
 //	erase_bench.go, import_bench.go, spaces_bench.go, views_bench.go

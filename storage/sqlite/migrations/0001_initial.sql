@@ -489,3 +489,49 @@ CREATE TABLE trim_progress (
     kind            INTEGER NOT NULL DEFAULT 0,
     user_id         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+
+-- Webhooks: readers of the event log that receive events by HTTP. pos is the last event that is
+-- delivered or skipped, in the log with this id. The url is no content; the secrets are sealed
+-- together, with the key in the slot, and NULL if they are lost.
+CREATE TABLE webhooks (
+    id              INTEGER PRIMARY KEY,
+    url             TEXT    NOT NULL,
+    events          TEXT    NOT NULL, -- JSON: names of event types; none is all
+    kinds           TEXT    NOT NULL, -- JSON: numbers of kinds; none is all
+    state           INTEGER NOT NULL,
+    reason          INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    updated_at      INTEGER NOT NULL,
+    previous_until  INTEGER,
+    slot            INTEGER,
+    sealed          BLOB,
+    log             INTEGER NOT NULL,
+    pos             INTEGER NOT NULL,
+    moves           INTEGER NOT NULL,
+    attempts        INTEGER NOT NULL,
+    refusals        INTEGER NOT NULL,
+    next_attempt    INTEGER,
+    failures        INTEGER NOT NULL,
+    failing_since   INTEGER,
+    delivered_at    INTEGER
+) STRICT;
+
+-- What is kept of deliveries: ids, times and numbers, never content. pos is the event.
+CREATE TABLE webhook_deliveries (
+    webhook_id      INTEGER NOT NULL REFERENCES webhooks (id),
+    pos             INTEGER NOT NULL,
+    type            TEXT    NOT NULL,
+    at              INTEGER NOT NULL,
+    conversation_id INTEGER NOT NULL,
+    message_id      INTEGER NOT NULL,
+    state           INTEGER NOT NULL,
+    attempts        INTEGER NOT NULL,
+    first_at        INTEGER,
+    last_at         INTEGER,
+    status          INTEGER NOT NULL,
+    fault           INTEGER NOT NULL,
+    took            INTEGER NOT NULL,
+    PRIMARY KEY (webhook_id, pos)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (webhook_id, state, pos);

@@ -1,0 +1,45 @@
+package im
+
+// DeliveryQuery asks for a page of the deliveries of a webhook, the newest event first.
+type DeliveryQuery struct {
+	Webhook ID
+	// State leaves out deliveries in other states; 0 is all.
+	State DeliveryState
+	// Before leaves out the events from this position on; [Latest] is the first page.
+	Before Position
+	Limit  int
+}
+
+// WebhookReader reads webhooks and their deliveries.
+type WebhookReader interface {
+	// Webhooks returns all webhooks by id, without their secrets.
+	Webhooks() ([]Webhook, error)
+	// Webhook returns a webhook without its secrets, or ErrNotFound.
+	Webhook(id ID) (Webhook, error)
+	// WebhookSecrets returns the secrets of a webhook; they are zero if they cannot be
+	// unsealed any more, or if there is no such webhook.
+	WebhookSecrets(id ID) (WebhookSecrets, error)
+	// Deliveries returns a page of deliveries.
+	Deliveries(q DeliveryQuery) ([]WebhookDelivery, error)
+	// WebhookDelivery returns the delivery of the event at a position, or ErrNotFound.
+	WebhookDelivery(webhook ID, at Position) (WebhookDelivery, error)
+}
+
+// WebhookWriter changes webhooks and their deliveries.
+type WebhookWriter interface {
+	// PutWebhook stores a webhook, new or changed, without its secrets.
+	PutWebhook(w Webhook) error
+	// PutWebhookProgress stores the progress of a webhook, or returns ErrNotFound.
+	PutWebhookProgress(id ID, p WebhookProgress) error
+	// PutWebhookSecrets seals the secrets of a webhook in place of those before, whose key
+	// is shredded after the commit. Zero secrets are none. It returns ErrNotFound if there
+	// is no such webhook.
+	PutWebhookSecrets(id ID, secrets WebhookSecrets) error
+	// DeleteWebhook deletes a webhook with its deliveries, and shreds the key of its
+	// secrets. It returns ErrNotFound if there is no such webhook.
+	DeleteWebhook(id ID) error
+	// PutDeliveries stores deliveries of a webhook, each in place of one of the same event.
+	// Of all it keeps the newest delivered ones and the newest skipped ones, up to these
+	// numbers.
+	PutDeliveries(webhook ID, list []WebhookDelivery, delivered, skipped int) error
+}

@@ -1,0 +1,371 @@
+package im
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// This file is the server's side of webhooks: what the package webhooks reads of the log and
+// stores about it.
+
+// webhookJob is the name of the job that delivers to webhooks.
+const webhookJob = "webhooks"
+
+// asWebhook returns a context for the work of one webhook. Webhooks share their time fairly,
+// as other callers do.
+func asWebhook(ctx context.Context, id ID) context.Context {
+	return WithCaller(ctx, Caller{Job: webhookJob + " " + id.String()})
+}
+
+// ActiveWebhook is a webhook to which events are delivered, with the secrets that sign them.
+type ActiveWebhook struct {
+	Webhook
+	Secrets []string
+}
+
+// ActiveWebhooks returns the active webhooks and how many others there are, by state. The
+// error is that of the store.
+func (s *Service) ActiveWebhooks(ctx context.Context) (list []ActiveWebhook, others map[WebhookState]int, err error) {
+	ctx = WithCaller(ctx, Caller{Job: webhookJob})
+	err = s.read(ctx, func(r Reader) error {
+		list, others = nil, map[WebhookState]int{}
+		all, err := r.Webhooks()
+		if err != nil {
+			return err
+		}
+		for _, w := range all {
+			if w.State != WebhookActive {
+				others[w.State]++
+				continue
+			}
+			secrets, err := r.WebhookSecrets(w.ID)
+			if err != nil {
+				return err
+			}
+			a := ActiveWebhook{Webhook: w, Secrets: []string{secrets.Current}}
+			if w.PreviousUntil.After(s.time()) && secrets.Previous != "" {
+				a.Secrets = append(a.Secrets, secrets.Previous)
+			}
+			list = append(list, a)
+		}
+		return nil
+	})
+	return list, others, err
+}
+
+// ContinueWebhooks is called at a start. A webhook whose log ended with a restored backup
+// gets an event that says so; one without a secret is turned off. The error is that of the
+// store.
+func (s *Service) ContinueWebhooks(ctx context.Context) error {
+	instance := s.store.Instance()
+	return s.store.Write(WithCaller(ctx, Caller{Job: webhookJob}), func(tx Tx) error {
+		all, err := tx.Webhooks()
+		if err != nil {
+			return err
+		}
+		for _, w := range all {
+			secrets, err := tx.WebhookSecrets(w.ID)
+			if err != nil {
+				return err
+			}
+			lost := secrets.Current == "" && w.State != WebhookOff
+			if w.Log == instance.Log && !lost {
+				continue
+			}
+			if w.Log != instance.Log {
+				if _, err := tx.Append(s.restoredGap(w, instance.PastLogs)); err != nil {
+					return err
+				}
+				w.Log = instance.Log
+			}
+			if lost {
+				if w, err = s.turnOff(tx, w, WebhookSecretLost); err != nil {
+					return err
+				}
+			}
+			if err := tx.PutWebhook(w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// restoredGap returns the event that says that a backup was restored: events after the end
+// of the webhook's log are not in it.
+func (s *Service) restoredGap(w Webhook, past []PastLog) Event {
+	e := Event{Type: WebhookGap, At: s.time(), Webhook: w.ID, Reason: WebhookRestored, After: w.Position}
+	for _, log := range past {
+		if log.Log == w.Log {
+			e.After = log.Head
+		}
+	}
+	return e
+}
+
+// turnOff returns the webhook as off and publishes that.
+func (s *Service) turnOff(tx Tx, w Webhook, why WebhookReason) (Webhook, error) {
+	w.State, w.Reason = WebhookOff, why
+	_, err := tx.Append(Event{Type: WebhookDisabled, At: s.time(), Webhook: w.ID, Reason: why})
+	return w, err
+}
+
+// ForgetPreviousSecrets erases the previous secrets whose time is over. The error is that of
+// the store.
+func (s *Service) ForgetPreviousSecrets(ctx context.Context) (n int, err error) {
+	ctx = WithCaller(ctx, Caller{Job: webhookJob})
+	over := func(w Webhook) bool { return !w.PreviousUntil.IsZero() && !w.PreviousUntil.After(s.time()) }
+	all, err := view(ctx, s, Reader.Webhooks)
+	if err != nil || !slices.ContainsFunc(all, over) {
+		return 0, err
+	}
+	return write(ctx, s, func(tx Tx) (int, error) {
+		n := 0
+		all, err := tx.Webhooks()
+		if err != nil {
+			return 0, err
+		}
+		for _, w := range all {
+			if !over(w) {
+				continue
+			}
+			secrets, err := tx.WebhookSecrets(w.ID)
+			if err != nil {
+				return 0, err
+			}
+			w.PreviousUntil = time.Time{}
+			if err := tx.PutWebhook(w); err != nil {
+				return 0, err
+			}
+			if err := tx.PutWebhookSecrets(w.ID, WebhookSecrets{Current: secrets.Current}); err != nil {
+				return 0, err
+			}
+			n++
+		}
+		return n, nil
+	})
+}
+
+// webhookScan bounds the events of the log that one read for a webhook examines. An event
+// that it does not want costs a few microseconds.
+const webhookScan = 1000
+
+// WebhookWindow is a part of the log as a webhook gets it.
+type WebhookWindow struct {
+	// Events are in the order of the log, without their messages.
+	Events []Event
+	// Through is the position up to which the log was examined.
+	Through Position
+}
+
+// WebhookEvents returns the events after a position that the webhook gets. The window may end
+// early. If the log was trimmed past the position, the window is an event that says so. The
+// error is that of the store.
+func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) (WebhookWindow, error) {
+	return view(asWebhook(ctx, w.ID), s, func(r Reader) (WebhookWindow, error) {
+		bounds, err := r.LogBounds()
+		if err != nil {
+			return WebhookWindow{}, err
+		}
+		if after < bounds.Cut {
+			gap := Event{Type: WebhookGap, Position: bounds.Cut, At: s.time(), Webhook: w.ID, Reason: WebhookTrimmed, After: after}
+			return WebhookWindow{Events: []Event{gap}, Through: bounds.Cut}, nil
+		}
+		types := w.Events
+		if len(types) > 0 {
+			types = append(slices.Clip(types), WebhookTest, WebhookGap)
+		}
+		found, err := r.AllEvents(after, bounds.Head, types, webhookScan)
+		if err != nil {
+			return WebhookWindow{}, err
+		}
+		out := WebhookWindow{Through: found.Through}
+		for _, e := range found.Events {
+			kind := Kind(0)
+			if len(w.Kinds) > 0 && e.Conversation != 0 {
+				c, err := r.Conversation(e.Conversation)
+				if err != nil {
+					return out, err
+				}
+				kind = c.Kind
+			}
+			if w.Wants(e, kind) {
+				out.Events = append(out.Events, e)
+			}
+		}
+		return out, nil
+	})
+}
+
+// WebhookEvent returns the event at a position; false if the log does not have it any more.
+// The error is that of the store.
+func (s *Service) WebhookEvent(ctx context.Context, webhook ID, at Position) (Event, bool, error) {
+	e, err := view(asWebhook(ctx, webhook), s, func(r Reader) (Event, error) { return r.EventAt(at) })
+	return maybe(e, err)
+}
+
+// WebhookContent is what a webhook gets of an event.
+type WebhookContent struct {
+	// Event has its message as it can be read now.
+	Event
+	// Data is the push data of a message that was sent, nil without one.
+	Data json.RawMessage
+	// Offline says who of the recipients of a new message is offline, nil for other events.
+	Offline *Offline
+}
+
+// Offline are the recipients of a message without an open stream who have not muted its
+// conversation.
+type Offline struct {
+	// Users are the first of them, Count is how many there are.
+	Users []UserID
+	Count int
+	// Members is set if all members were considered, and not only those mentioned.
+	Members bool
+}
+
+const (
+	// mostRecipients is up to how many members all are considered recipients. In larger
+	// conversations only users who are mentioned are.
+	mostRecipients = 2000
+	// mostOffline is how many offline users an event names.
+	mostOffline = 500
+)
+
+// WebhookContent looks up what a webhook gets of an event now: a message that was erased
+// since is a tombstone. It returns false if the event is not delivered because its message or
+// conversation was deleted. offline returns those of some users who have no open stream; it
+// must not block. The error is that of the store.
+func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
+	if e.MessageID == 0 {
+		return WebhookContent{Event: e}, true, nil
+	}
+	err = s.read(asWebhook(ctx, webhook), func(r Reader) error {
+		out, found = WebhookContent{Event: e}, false
+		c, err := r.Conversation(e.Conversation)
+		if err != nil || !c.DeletedAt.IsZero() {
+			return err
+		}
+		m, there, err := maybe(r.Message(e.MessageID))
+		if err != nil || !there || s.past(c, m) {
+			return err
+		}
+		found = true
+		if e.Type != MessageCreated && !e.Type.Erases() {
+			return nil
+		}
+		m = m.AsOf(s.time())
+		out.Message = &m
+		if m.Erased != nil && e.Type == MessageRevoked {
+			out.Push = m.Erased.Push
+		}
+		if e.Type == MessageCreated && m.Content != nil {
+			out.Data = m.Content.push()
+			if m.VisibleTo == "" { // else its sender alone can see it
+				out.Offline, err = s.offline(r, c, e, m, offline)
+			}
+		}
+		return err
+	})
+	return out, found, err
+}
+
+// offline returns the recipients of a message who are offline.
+func (s *Service) offline(r Reader, c Conversation, e Event, m Message, offline func([]UserID) []UserID) (*Offline, error) {
+	out := &Offline{Members: c.MemberCount <= mostRecipients && (c.Kind == Direct || c.Kind == Group || c.Kind == Thread)}
+	users := slices.Clone(m.Content.Mentions)
+	if out.Members {
+		members, err := r.Members(c.ID, Page{Limit: mostRecipients})
+		if err != nil {
+			return nil, err
+		}
+		users = make([]UserID, len(members))
+		for i, member := range members {
+			users[i] = member.User
+		}
+	}
+	users = offline(slices.DeleteFunc(users, func(u UserID) bool { return u == m.Sender }))
+	users, err := s.present(r, c, e, users)
+	if err != nil || len(users) == 0 {
+		return out, err
+	}
+	muting, err := r.Muting(c.ID, users)
+	if err != nil {
+		return nil, err
+	}
+	users = slices.DeleteFunc(users, func(u UserID) bool { return slices.Contains(muting, u) })
+	out.Count, out.Users = len(users), users[:min(len(users), mostOffline)]
+	return out, nil
+}
+
+// present returns those of the users who could see a message when it was sent, and are
+// members now.
+func (s *Service) present(r Reader, c Conversation, e Event, users []UserID) ([]UserID, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	var found []AudienceMember
+	if c.Space != 0 {
+		in, err := s.membersAt(r, c.ID, e.Position, users)
+		if err != nil {
+			return nil, err
+		}
+		found = in.Members
+	} else {
+		members, err := r.MembersAt(c.ID, e.Position, users)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			found = append(found, AudienceMember{User: m.User, Intervals: m.Intervals})
+		}
+	}
+	out := make([]UserID, 0, len(found))
+	for _, m := range found {
+		if m.Intervals.Active() {
+			out = append(out, m.User)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// QueuedDeliveries returns up to limit deliveries of a webhook that an admin asked for,
+// the oldest events first. The error is that of the store.
+func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) ([]WebhookDelivery, error) {
+	list, err := view(asWebhook(ctx, webhook), s, func(r Reader) ([]WebhookDelivery, error) {
+		return r.Deliveries(DeliveryQuery{Webhook: webhook, State: DeliveryQueued, Before: Latest, Limit: limit})
+	})
+	slices.Reverse(list)
+	return list, err
+}
+
+// SaveWebhook stores the progress of a webhook and deliveries since the last call. Its
+// progress is ignored if an admin has moved the webhook meanwhile. If the webhook is off, that
+// is stored and published. It reports false if the webhook was deleted. The error is that of
+// the store.
+func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDelivery) (found bool, err error) {
+	ctx = withSize(asWebhook(ctx, w.ID), len(list))
+	return write(ctx, s, func(tx Tx) (bool, error) {
+		now, found, err := maybe(tx.Webhook(w.ID))
+		if err != nil || !found {
+			return false, err
+		}
+		switch {
+		case now.Moves != w.Moves:
+		case w.State == WebhookOff && now.State == WebhookActive:
+			now.WebhookProgress = w.WebhookProgress
+			if now, err = s.turnOff(tx, now, w.Reason); err == nil {
+				err = tx.PutWebhook(now)
+			}
+		default:
+			err = tx.PutWebhookProgress(w.ID, w.WebhookProgress)
+		}
+		if err != nil || len(list) == 0 {
+			return true, err
+		}
+		return true, tx.PutDeliveries(w.ID, list, keptDelivered, keptSkipped)
+	})
+}

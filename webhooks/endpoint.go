@@ -1,0 +1,360 @@
+package webhooks
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/imapi/imapi/faults"
+	"github.com/imapi/imapi/im"
+)
+
+const (
+	// What was delivered is stored together: after mostUnsaved deliveries or saveAfter, if
+	// only the position has moved after moveAfter, and before each wait. A crash has as much
+	// delivered again.
+	mostUnsaved = 256
+	saveAfter   = 500 * time.Millisecond
+	moveAfter   = 5 * time.Second
+	// queuedAtOnce is how many redeliveries are read at once.
+	queuedAtOnce = 100
+)
+
+// endpoint is an active webhook with its goroutine.
+type endpoint struct {
+	*Deliverer
+	// ctx ends a request under way, and cut ends ctx. The last write outlives it.
+	ctx context.Context
+	cut context.CancelFunc
+	// wake holds a token if there may be new events, changed if next or stopping is set.
+	wake, changed chan struct{}
+	done          chan struct{} // closed when the goroutine ends
+	// pending is when the next event happened, in milliseconds, 0 if there is none.
+	pending atomic.Int64
+
+	mu       sync.Mutex
+	next     *im.ActiveWebhook
+	stopping bool
+
+	// The rest belongs to the goroutine. w has the position of the last event that is done.
+	w im.ActiveWebhook
+	// window are the next events. The log was read up to through, which is the position if
+	// the window is empty.
+	window  []im.Event
+	through im.Position
+	// delivery is that of the next event, zero before its first attempt.
+	delivery im.WebhookDelivery
+	// queued are redeliveries that an admin asked for. askQueued says that there may be more.
+	queued    []im.WebhookDelivery
+	askQueued bool
+	// records are deliveries that are not stored yet. unsavedSince is when something was first
+	// done that is not stored, zero if nothing was.
+	records      []im.WebhookDelivery
+	unsavedSince time.Time
+	gone         bool // deleted, or off
+}
+
+func newEndpoint(ctx context.Context, d *Deliverer, w im.ActiveWebhook) *endpoint {
+	e := &endpoint{
+		Deliverer: d, wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), done: make(chan struct{}),
+		w: w, through: w.Position, askQueued: true,
+	}
+	e.ctx, e.cut = context.WithCancel(ctx)
+	return e
+}
+
+// change has the goroutine use what was stored of the webhook.
+func (e *endpoint) change(w im.ActiveWebhook) {
+	e.mu.Lock()
+	e.next, e.stopping = &w, false
+	e.mu.Unlock()
+	signal(e.changed)
+}
+
+// stop has the goroutine end after the request under way.
+func (e *endpoint) stop() {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	signal(e.changed)
+}
+
+func (e *endpoint) ended() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// run delivers events until the webhook is stopped, off or deleted.
+func (e *endpoint) run() {
+	defer e.cut()
+	// A webhook that was resumed meanwhile needs a new goroutine.
+	defer signal(e.reload)
+	defer close(e.done)
+	defer e.pending.Store(0)
+	for e.adopt() {
+		if err := e.step(); err != nil {
+			e.drop()
+			e.pause(err)
+		}
+		if e.gone {
+			return
+		}
+	}
+	if err := e.save(); err != nil {
+		e.log(err)
+	}
+}
+
+// pause logs a failure of the store and waits.
+func (e *endpoint) pause(err error) {
+	if e.ctx.Err() == nil {
+		e.log(err)
+		e.wait(failurePause)
+	}
+}
+
+func (e *endpoint) log(err error) {
+	e.opts.Logger.Error("webhook not read or stored", "webhook", e.w.ID.String(), "error", faults.Text(err))
+}
+
+// drop forgets what was read and not delivered.
+func (e *endpoint) drop() {
+	e.window, e.through, e.queued, e.askQueued = nil, e.w.Position, nil, true
+}
+
+// adopt takes over what an admin has changed. It reports false if the goroutine is to end.
+func (e *endpoint) adopt() bool {
+	e.mu.Lock()
+	next, stopping := e.next, e.stopping
+	e.next = nil
+	e.mu.Unlock()
+	if stopping || e.ctx.Err() != nil {
+		return false
+	}
+	if next == nil {
+		return true
+	}
+	if next.Moves == e.w.Moves {
+		next.WebhookProgress = e.w.WebhookProgress
+	} else {
+		e.delivery = im.WebhookDelivery{}
+	}
+	e.w = *next
+	e.drop()
+	return true
+}
+
+// step does the next thing: a redelivery, an attempt, a read of the log, or a wait. Its error
+// is that of the store.
+func (e *endpoint) step() error {
+	if e.isSaveDue() || e.w.State == im.WebhookOff {
+		if err := e.save(); err != nil || e.gone {
+			return err
+		}
+	}
+	if e.askQueued {
+		var err error
+		if e.queued, err = e.opts.Source.QueuedDeliveries(e.ctx, e.w.ID, queuedAtOnce); err != nil {
+			return err
+		}
+		e.askQueued = false
+	}
+	if len(e.queued) > 0 {
+		return e.redeliver()
+	}
+	if len(e.window) > 0 {
+		if wait := e.w.NextAttempt.Sub(e.opts.Now()); wait > 0 {
+			if err := e.save(); err != nil || e.gone {
+				return err
+			}
+			e.wait(wait)
+			return nil
+		}
+		return e.deliver()
+	}
+	return e.read()
+}
+
+// read reads the log, or waits if there is nothing new.
+func (e *endpoint) read() error {
+	select {
+	case <-e.wake: // what comes from now on wakes it again
+	default:
+	}
+	e.w.Position = max(e.w.Position, e.through) // the window is done
+	w, err := e.opts.Source.WebhookEvents(e.ctx, e.w.Webhook, e.through)
+	if err != nil {
+		return err
+	}
+	moved := w.Through > e.through
+	e.window, e.through = w.Events, w.Through
+	if len(w.Events) > 0 {
+		e.pending.Store(w.Events[0].At.UnixMilli())
+		return nil
+	}
+	e.pending.Store(0)
+	if moved {
+		e.touch()
+		return nil
+	}
+	if e.unsavedSince.IsZero() {
+		e.wait(0)
+	} else {
+		e.wait(max(e.unsavedSince.Add(e.saveTime()).Sub(e.opts.Now()), time.Millisecond))
+	}
+	return nil
+}
+
+// touch notes that there is something to save.
+func (e *endpoint) touch() {
+	if e.unsavedSince.IsZero() {
+		e.unsavedSince = e.opts.Now()
+	}
+}
+
+// wait waits for a duration, 0 for any, or until there is something new: of an idle webhook
+// also an event.
+func (e *endpoint) wait(d time.Duration) {
+	var after <-chan time.Time
+	if d > 0 {
+		after = e.opts.After(d)
+	}
+	wake := e.wake
+	if len(e.window) > 0 {
+		wake = nil // it waits for the next attempt, not for events
+	}
+	select {
+	case <-e.ctx.Done():
+	case <-e.changed:
+	case <-wake:
+		signal(e.wake)
+	case <-after:
+	}
+}
+
+// deliver makes an attempt to deliver the next event.
+func (e *endpoint) deliver() error {
+	event := e.window[0]
+	e.pending.Store(event.At.UnixMilli())
+	if e.delivery.Position != event.Position {
+		e.delivery = im.DeliveryOf(event)
+		e.delivery.Attempts = e.w.Attempts // also those of an earlier process
+	}
+	attempt, made, err := e.attempt(event)
+	switch {
+	case err != nil:
+		return err
+	case !made && e.ctx.Err() != nil: // it was cut off, and is repeated by the next process
+		return nil
+	case !made:
+		e.shift()
+		e.w.Position = event.Position
+		e.touch()
+		return nil
+	}
+	e.w.Webhook, e.delivery = e.w.After(e.delivery, attempt, rand.Float64())
+	e.record(e.delivery)
+	if e.delivery.State != im.DeliveryRetrying {
+		e.shift()
+	}
+	if e.w.State != im.WebhookOff {
+		return nil
+	}
+	e.opts.Logger.ErrorContext(e.ctx, "webhook turned off", "webhook", e.w.ID.String(), "reason", e.w.Reason.String(), "failing_since", e.w.FailingSince)
+	return e.save()
+}
+
+func (e *endpoint) shift() {
+	if e.window = e.window[1:]; len(e.window) == 0 {
+		e.window = nil // of which the rest would stay in memory
+	}
+}
+
+// redeliver makes the one attempt of a redelivery that an admin asked for.
+func (e *endpoint) redeliver() error {
+	d := e.queued[0]
+	event, found, err := e.opts.Source.WebhookEvent(e.ctx, e.w.ID, d.Position)
+	if err != nil {
+		return err
+	}
+	made := false
+	var attempt im.Attempt
+	if found {
+		if attempt, made, err = e.attempt(event); err != nil || e.ctx.Err() != nil {
+			return err
+		}
+	}
+	if made {
+		d = d.Redelivered(attempt)
+	} else {
+		d.State = im.DeliverySkipped // it was deleted
+	}
+	e.queued = e.queued[1:]
+	e.record(d)
+	if len(e.queued) == 0 {
+		e.askQueued = true
+		return e.save() // or they would be found again
+	}
+	return nil
+}
+
+// attempt looks up an event and makes a request. It reports false if there is nothing to
+// deliver, or if ctx ended. The error is that of the store.
+func (e *endpoint) attempt(event im.Event) (im.Attempt, bool, error) {
+	content, found, err := e.opts.Source.WebhookContent(e.ctx, e.w.ID, event, e.opts.Offline)
+	if err != nil || !found {
+		return im.Attempt{}, false, err
+	}
+	return e.post(e.ctx, e.w, e.opts.ID(event.Position), e.opts.Encode(content))
+}
+
+// record notes the delivery of an event, in place of one that is not stored yet.
+func (e *endpoint) record(d im.WebhookDelivery) {
+	switch d.State {
+	case im.DeliveryDone:
+		e.opts.Observer.WebhookAttempted("delivered")
+	case im.DeliverySkipped:
+		e.opts.Observer.WebhookAttempted("skipped")
+	default:
+		e.opts.Observer.WebhookAttempted("failed")
+	}
+	e.touch()
+	if n := len(e.records); n > 0 && e.records[n-1].Position == d.Position {
+		e.records[n-1] = d
+		return
+	}
+	e.records = append(e.records, d)
+}
+
+func (e *endpoint) saveTime() time.Duration {
+	if len(e.records) > 0 {
+		return saveAfter
+	}
+	return moveAfter
+}
+
+func (e *endpoint) isSaveDue() bool {
+	return len(e.records) >= mostUnsaved || !e.unsavedSince.IsZero() && e.opts.Now().Sub(e.unsavedSince) >= e.saveTime()
+}
+
+// save stores the progress and the deliveries since the last call. It sets gone if the
+// webhook is off or deleted.
+func (e *endpoint) save() error {
+	if e.unsavedSince.IsZero() {
+		return nil
+	}
+	// What was delivered is stored although the deliverer stops.
+	found, err := e.opts.Source.SaveWebhook(context.WithoutCancel(e.ctx), e.w.Webhook, e.records)
+	if err != nil {
+		return err
+	}
+	e.records, e.unsavedSince = e.records[:0], time.Time{}
+	e.gone = !found || e.w.State == im.WebhookOff
+	return nil
+}
