@@ -210,7 +210,6 @@ func (d *Deliverer) load(ctx context.Context, all *sync.WaitGroup, known map[im.
 	if err != nil {
 		return err
 	}
-	d.opts.Observer.WebhookStates(len(active), others[im.WebhookPaused], others[im.WebhookOff])
 	there := make(map[im.ID]bool, len(active))
 	for _, w := range active {
 		there[w.ID] = true
@@ -238,5 +237,6 @@ func (d *Deliverer) load(ctx context.Context, all *sync.WaitGroup, known map[im.
 		list = append(list, e)
 	}
 	d.endpoints.Store(&list)
+	d.opts.Observer.WebhookStates(len(active), others[im.WebhookPaused], others[im.WebhookOff])
 	return nil
 }
