@@ -250,15 +250,15 @@ func (e *endpoint) deliver() error {
 	switch {
 	case err != nil:
 		return err
-	case !made && e.ctx.Err() != nil: // it was cut off, and is repeated by the next process
-		return nil
+	case !made && e.ctx.Err() != nil:
+		return nil //nolint:nilerr // it was cut off, and is repeated by the next process
 	case !made:
 		e.shift()
 		e.w.Position = event.Position
 		e.touch()
 		return nil
 	}
-	e.w.Webhook, e.delivery = e.w.After(e.delivery, attempt, rand.Float64())
+	e.w.Webhook, e.delivery = e.w.After(e.delivery, attempt, rand.Float64()) //nolint:gosec // spreads requests, hides nothing
 	e.record(e.delivery)
 	if e.delivery.State != im.DeliveryRetrying {
 		e.shift()

@@ -47,7 +47,7 @@ func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, bod
 	answer, err := d.opts.Client.Post(ctx, w.URL, h, body)
 	a.Took = time.Since(began)
 	if ctx.Err() != nil {
-		return a, false, nil
+		return a, false, nil //nolint:nilerr // it says by false that ctx ended
 	}
 	if err != nil {
 		a.Fault = faultOf(err)

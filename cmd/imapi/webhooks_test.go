@@ -275,3 +275,51 @@ func TestWebhooks(t *testing.T) {
 		t.Error("the log has the secret or the URL")
 	}
 }
+
+// TestWebhookAfterACrash kills the server while it delivers, again and again: every message
+// arrives, in order, and only under ids that it had before.
+func TestWebhookAfterACrash(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, "--webhooks-allow-private")
+	alice := s.client("alice", "")
+	r := newReceiver(t)
+	s.hook(r, "message.created")
+	const rounds, each = 3, 20
+	for round := range rounds {
+		for range each {
+			if _, err := say(context.Background(), alice, "@bob", "", "hello"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := len(r.all())
+		r.until("some of them", func(got []hookRequest) bool { return len(got) > before })
+		if round%2 == 0 {
+			s.kill()
+		} else if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		s.start()
+	}
+	last := func(got []hookRequest) bool {
+		m := got[len(got)-1].payload.Data.Message
+		return m != nil && m.Seq == rounds*each
+	}
+	got := r.until("all of them", last)
+	ids, seqs := make(map[string]int64), int64(0)
+	for _, one := range got {
+		seq := one.payload.Data.Message.Seq
+		if known, again := ids[one.id]; again {
+			if known != seq {
+				t.Errorf("%s is message %d, and was %d", one.id, seq, known)
+			}
+			continue
+		}
+		if seq != seqs+1 {
+			t.Errorf("message %d came after %d", seq, seqs)
+		}
+		ids[one.id], seqs = seq, seq
+	}
+	if len(ids) != rounds*each {
+		t.Errorf("%d messages arrived, want %d", len(ids), rounds*each)
+	}
+}
