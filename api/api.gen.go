@@ -26,6 +26,14 @@ const (
 	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDelivered DeliveryState = "delivered"
+	DeliveryStateQueued    DeliveryState = "queued"
+	DeliveryStateRetrying  DeliveryState = "retrying"
+	DeliveryStateSkipped   DeliveryState = "skipped"
+)
+
 // Defines values for ErasureHow.
 const (
 	ErasureHowBurned  ErasureHow = "burned"
@@ -214,9 +222,11 @@ const (
 	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
 	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
+	ProblemCodeDeliveryNotFound        ProblemCode = "delivery_not_found"
 	ProblemCodeDeviceMismatch          ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation      ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf          ProblemCode = "direct_with_self"
+	ProblemCodeEventGone               ProblemCode = "event_gone"
 	ProblemCodeEveryoneRole            ProblemCode = "everyone_role"
 	ProblemCodeFrameTooLarge           ProblemCode = "frame_too_large"
 	ProblemCodeHasLeft                 ProblemCode = "has_left"
@@ -292,14 +302,19 @@ const (
 	ProblemCodeTooManyMembers          ProblemCode = "too_many_members"
 	ProblemCodeTooManyRoles            ProblemCode = "too_many_roles"
 	ProblemCodeTooManyStreams          ProblemCode = "too_many_streams"
+	ProblemCodeTooManyWebhooks         ProblemCode = "too_many_webhooks"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeUploadIncomplete        ProblemCode = "upload_incomplete"
+	ProblemCodeWebhookInactive         ProblemCode = "webhook_inactive"
+	ProblemCodeWebhookNotFound         ProblemCode = "webhook_not_found"
+	ProblemCodeWebhookSecretLost       ProblemCode = "webhook_secret_lost"
+	ProblemCodeWebhookURLRefused       ProblemCode = "webhook_url_refused"
 )
 
 // Defines values for ReceiptKind.
 const (
-	Delivered ReceiptKind = "delivered"
-	Read      ReceiptKind = "read"
+	ReceiptKindDelivered ReceiptKind = "delivered"
+	ReceiptKindRead      ReceiptKind = "read"
 )
 
 // Defines values for Role.
@@ -376,10 +391,23 @@ const (
 	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
 )
 
+// Defines values for UpdateWebhookState.
+const (
+	UpdateWebhookStateActive UpdateWebhookState = "active"
+	UpdateWebhookStatePaused UpdateWebhookState = "paused"
+)
+
 // Defines values for Visibility.
 const (
 	Private Visibility = "private"
 	Public  Visibility = "public"
+)
+
+// Defines values for WebhookState.
+const (
+	WebhookStateActive WebhookState = "active"
+	WebhookStateOff    WebhookState = "off"
+	WebhookStatePaused WebhookState = "paused"
 )
 
 // Defines values for DeleteScope.
@@ -737,6 +765,32 @@ type CreateThread struct {
 	Name string `json:"name"`
 }
 
+// CreateWebhook A new webhook.
+type CreateWebhook struct {
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events *WebhookEvents `json:"events,omitempty"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds *WebhookKinds `json:"kinds,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+	// the server makes one.
+	//
+	//
+	// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL WebhookURL `json:"url"`
+}
+
 // CustomBody The body of a `custom`.
 type CustomBody struct {
 	// Data Any JSON value, null included.
@@ -818,6 +872,66 @@ type DataStreamPage struct {
 	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
+
+// Delivery The delivery of an event, without any content.
+type Delivery struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// Attempts How many requests were made.
+	Attempts int `json:"attempts"`
+
+	// ConversationID Its conversation or space, if it has one.
+	ConversationID *string `json:"conversation_id"`
+
+	// DurationMs How long the last attempt took.
+	DurationMs int64 `json:"duration_ms"`
+
+	// Error What was wrong with the last attempt, null if nothing: `refused` or `failed`, by
+	// the status; `redirected`, which is not followed; `timeout`; `unreachable`;
+	// `address_refused`, the address is private; `bad_response`, the answer was not
+	// HTTP or too long.
+	Error *string `json:"error"`
+
+	// FirstAttemptAt When the first one was made.
+	FirstAttemptAt *Time `json:"first_attempt_at"`
+
+	// ID The id of the event, and the `webhook-id` of its requests.
+	ID string `json:"id"`
+
+	// LastAttemptAt When the last one was made.
+	LastAttemptAt *Time `json:"last_attempt_at"`
+
+	// MessageID Its message, if it has one.
+	MessageID *string `json:"message_id"`
+
+	// State `delivered`; `retrying`, its last attempt failed and it is attempted again;
+	// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+	// be redelivered.
+	State DeliveryState `json:"state"`
+
+	// Status The HTTP status of the last answer; null without one.
+	Status *int `json:"status"`
+
+	// Type The type of the event.
+	Type string `json:"type"`
+}
+
+// DeliveryPage A page of deliveries.
+type DeliveryPage struct {
+	// Items The deliveries of this page.
+	Items []Delivery `json:"items"`
+
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// DeliveryState `delivered`; `retrying`, its last attempt failed and it is attempted again;
+// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+// be redelivered.
+type DeliveryState string
 
 // EndDataStream How to end a data stream.
 type EndDataStream struct {
@@ -1389,6 +1503,8 @@ type ImportResult struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1401,8 +1517,11 @@ type ImportResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -1438,6 +1557,8 @@ type ImportResult struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -1877,6 +1998,8 @@ type Problem struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1889,8 +2012,11 @@ type Problem struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -1926,6 +2052,8 @@ type Problem struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2002,6 +2130,8 @@ type Problem struct {
 // | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 // | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+// | `webhook_not_found` | 404 | no such webhook |
+// | `delivery_not_found` | 404 | the webhook has no such delivery |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2014,8 +2144,11 @@ type Problem struct {
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
+// | `webhook_inactive` | 409 | the webhook is paused or off |
+// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 // | `stream_ended` | 410 | the data stream has ended |
+// | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -2051,6 +2184,8 @@ type Problem struct {
 // | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 // | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 // | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 // | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2126,6 +2261,15 @@ type Receipts struct {
 
 	// UnreadCount How many users have not read it.
 	UnreadCount int `json:"unread_count"`
+}
+
+// Redeliver What to deliver again, either `id` or `from`.
+type Redeliver struct {
+	// From The id of a delivery, or of any event.
+	From *string `json:"from,omitempty"`
+
+	// ID The id of a delivery.
+	ID *string `json:"id,omitempty"`
 }
 
 // ReplyTo The id of the message that this is a reply to, in the same conversation.
@@ -2244,6 +2388,8 @@ type RevokeResult struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2256,8 +2402,11 @@ type RevokeResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -2293,6 +2442,8 @@ type RevokeResult struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2323,6 +2474,16 @@ type Role string
 
 // RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
+
+// RotateWebhookSecret The new secret, if the server is not to make one.
+type RotateWebhookSecret struct {
+	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+	// the server makes one.
+	//
+	//
+	// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+	Secret *WebhookSecret `json:"secret,omitempty"`
+}
 
 // SendAs A message, its sender, and where to send it.
 type SendAs struct {
@@ -2392,9 +2553,8 @@ type SendAudio struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2470,9 +2630,8 @@ type SendCustom struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2520,9 +2679,8 @@ type SendFile struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2570,9 +2728,8 @@ type SendImage struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2618,9 +2775,8 @@ type SendLocation struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2645,9 +2801,8 @@ type SendMessage struct {
 
 // SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
 // may be. It is stored and erased with the content of the message, and a repetition
-// under the same `client_id` must have the same value. It is intended for webhooks;
-// until the server has them, nobody receives it: it is in no message, event or export,
-// and imapi itself sends to no push service.
+// under the same `client_id` must have the same value. Only webhooks receive it: it is
+// in no message, event or export, and imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
@@ -2690,9 +2845,8 @@ type SendText struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2740,9 +2894,8 @@ type SendVideo struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -3174,6 +3327,31 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
+// UpdateWebhook What changes.
+type UpdateWebhook struct {
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events *WebhookEvents `json:"events,omitempty"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds *WebhookKinds `json:"kinds,omitempty"`
+
+	// State `paused` or `active`.
+	State *UpdateWebhookState `json:"state,omitempty"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// UpdateWebhookState `paused` or `active`.
+type UpdateWebhookState string
+
 // UploadForm A form with one file.
 type UploadForm struct {
 	// File The file.
@@ -3190,6 +3368,106 @@ type UserID = string
 // Visibility Public: visible to all members of the space except those on the deny list.
 // Private: visible only to those who are allowed.
 type Visibility string
+
+// Webhook A webhook, which receives events by HTTP.
+type Webhook struct {
+	// Attempts How often the next event was attempted.
+	Attempts int `json:"attempts"`
+
+	// Behind How many events the log has after `cursor`, wanted or not.
+	Behind int64 `json:"behind"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Cursor The id of the last event that is delivered or skipped.
+	Cursor string `json:"cursor"`
+
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events WebhookEvents `json:"events"`
+
+	// FailingSince The first attempt that failed since the last delivery. 3 days later it is off.
+	FailingSince *Time `json:"failing_since"`
+
+	// ID Its id.
+	ID string `json:"id"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds WebhookKinds `json:"kinds"`
+
+	// LastDeliveredAt When an event was last delivered.
+	LastDeliveredAt *Time `json:"last_delivered_at"`
+
+	// NextAttemptAt When it is attempted again.
+	NextAttemptAt *Time `json:"next_attempt_at"`
+
+	// PreviousSecretUntil Until when requests are signed with the previous secret, too.
+	PreviousSecretUntil *Time `json:"previous_secret_until"`
+
+	// Reason Why it is off: `failing`, nothing was delivered for 3 days; `gone`, it answered
+	// 410; `secret_lost`, its secret is not in the restored keys: replace it, then
+	// resume. Null otherwise.
+	Reason *string `json:"reason"`
+
+	// Secret Its secret, when it is created or replaced; null otherwise.
+	Secret *string `json:"secret"`
+
+	// State `active`; `paused` by an admin; `off` by the server, see `reason`.
+	State WebhookState `json:"state"`
+
+	// UpdatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	UpdatedAt Timestamp `json:"updated_at"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL WebhookURL `json:"url"`
+}
+
+// WebhookEvents The types of events that it gets; none means all, also types that later versions
+// add.
+type WebhookEvents = []string
+
+// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of no
+// conversation pass, and those of spaces.
+type WebhookKinds = []Kind
+
+// WebhookSecret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+// the server makes one.
+//
+// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+type WebhookSecret = string
+
+// WebhookState `active`; `paused` by an admin; `off` by the server, see `reason`.
+type WebhookState string
+
+// WebhookTest A test event.
+type WebhookTest struct {
+	// ID The id of the event and of its delivery.
+	ID string `json:"id"`
+}
+
+// WebhookURL Where events are posted: an `https` URL, without a fragment, a user or a password.
+// It is stored in the clear. Its address must be public, which is checked whenever it
+// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+//
+// Example: https://app.example/imapi
+type WebhookURL = string
+
+// Webhooks All webhooks.
+type Webhooks struct {
+	// Items The webhooks, the oldest first.
+	Items []Webhook `json:"items"`
+}
 
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
@@ -3223,6 +3501,11 @@ type ExportConversation = string
 
 // FileName defines model for FileName.
 type FileName = string
+
+// FilterDelivery `delivered`; `retrying`, its last attempt failed and it is attempted again;
+// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+// be redelivered.
+type FilterDelivery = DeliveryState
 
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
@@ -3269,6 +3552,9 @@ type LastFrameID = string
 
 // LimitConversations defines model for LimitConversations.
 type LimitConversations = int32
+
+// LimitDeliveries defines model for LimitDeliveries.
+type LimitDeliveries = int32
 
 // LimitEvents defines model for LimitEvents.
 type LimitEvents = int32
@@ -3333,8 +3619,14 @@ type UpdatedSince = time.Time
 // Example: alice
 type UserInPath = UserID
 
+// WebhookID defines model for WebhookId.
+type WebhookID = string
+
 // BadRequest A problem as defined by RFC 9457.
 type BadRequest = Problem
+
+// WebhookNow A webhook, which receives events by HTTP.
+type WebhookNow = Webhook
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
@@ -3370,6 +3662,18 @@ type GetRetentionParams struct {
 type RunRetentionParams struct {
 	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// State Only deliveries in this state.
+	State *FilterDelivery `form:"state,omitempty" json:"state,omitempty"`
+
+	// PageToken The `next_page_token` of the previous page.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit The most items of a page.
+	Limit *LimitDeliveries `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // UploadAttachmentParams defines parameters for UploadAttachment.
@@ -3682,6 +3986,18 @@ type InsertMessageJSONRequestBody = ImportMessage
 
 // SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
 type SendMessagesAsJSONRequestBody = SendAs
+
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody = CreateWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = UpdateWebhook
+
+// RedeliverJSONRequestBody defines body for Redeliver for application/json ContentType.
+type RedeliverJSONRequestBody = Redeliver
+
+// RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
+type RotateWebhookSecretJSONRequestBody = RotateWebhookSecret
 
 // UploadAttachmentMultipartRequestBody defines body for UploadAttachment for multipart/form-data ContentType.
 type UploadAttachmentMultipartRequestBody = UploadForm
@@ -4175,6 +4491,33 @@ type ServerInterface interface {
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath)
+	// ListWebhooks List webhooks
+	// (GET /v1/admin/webhooks)
+	ListWebhooks(w http.ResponseWriter, r *http.Request)
+	// CreateWebhook Create a webhook
+	// (POST /v1/admin/webhooks)
+	CreateWebhook(w http.ResponseWriter, r *http.Request)
+	// DeleteWebhook Delete a webhook
+	// (DELETE /v1/admin/webhooks/{webhook})
+	DeleteWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID)
+	// GetWebhook Get a webhook
+	// (GET /v1/admin/webhooks/{webhook})
+	GetWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID)
+	// UpdateWebhook Change, pause or resume a webhook
+	// (PATCH /v1/admin/webhooks/{webhook})
+	UpdateWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID)
+	// ListDeliveries List deliveries of a webhook
+	// (GET /v1/admin/webhooks/{webhook}/deliveries)
+	ListDeliveries(w http.ResponseWriter, r *http.Request, webhook WebhookID, params ListDeliveriesParams)
+	// Redeliver Deliver events again
+	// (POST /v1/admin/webhooks/{webhook}/redeliver)
+	Redeliver(w http.ResponseWriter, r *http.Request, webhook WebhookID)
+	// RotateWebhookSecret Replace a webhook's secret
+	// (POST /v1/admin/webhooks/{webhook}/secret)
+	RotateWebhookSecret(w http.ResponseWriter, r *http.Request, webhook WebhookID)
+	// TestWebhook Send a test event
+	// (POST /v1/admin/webhooks/{webhook}/test)
+	TestWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID)
 	// UploadAttachment Upload a file
 	// (POST /v1/attachments)
 	UploadAttachment(w http.ResponseWriter, r *http.Request, params UploadAttachmentParams)
@@ -4529,6 +4872,60 @@ func (_ Unimplemented) RunRetention(w http.ResponseWriter, r *http.Request, para
 // CutTokens Cut off a user's tokens
 // (POST /v1/admin/users/{user}/tokens/cut)
 func (_ Unimplemented) CutTokens(w http.ResponseWriter, r *http.Request, user UserInPath) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListWebhooks List webhooks
+// (GET /v1/admin/webhooks)
+func (_ Unimplemented) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateWebhook Create a webhook
+// (POST /v1/admin/webhooks)
+func (_ Unimplemented) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteWebhook Delete a webhook
+// (DELETE /v1/admin/webhooks/{webhook})
+func (_ Unimplemented) DeleteWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetWebhook Get a webhook
+// (GET /v1/admin/webhooks/{webhook})
+func (_ Unimplemented) GetWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateWebhook Change, pause or resume a webhook
+// (PATCH /v1/admin/webhooks/{webhook})
+func (_ Unimplemented) UpdateWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListDeliveries List deliveries of a webhook
+// (GET /v1/admin/webhooks/{webhook}/deliveries)
+func (_ Unimplemented) ListDeliveries(w http.ResponseWriter, r *http.Request, webhook WebhookID, params ListDeliveriesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// Redeliver Deliver events again
+// (POST /v1/admin/webhooks/{webhook}/redeliver)
+func (_ Unimplemented) Redeliver(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// RotateWebhookSecret Replace a webhook's secret
+// (POST /v1/admin/webhooks/{webhook}/secret)
+func (_ Unimplemented) RotateWebhookSecret(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// TestWebhook Send a test event
+// (POST /v1/admin/webhooks/{webhook}/test)
+func (_ Unimplemented) TestWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5398,6 +5795,258 @@ func (siw *ServerInterfaceWrapper) CutTokens(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CutTokens(w, r, user)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListWebhooks operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListWebhooks(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateWebhook(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteWebhook operation middleware
+func (siw *ServerInterfaceWrapper) DeleteWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteWebhook(w, r, webhook)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetWebhook operation middleware
+func (siw *ServerInterfaceWrapper) GetWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetWebhook(w, r, webhook)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateWebhook operation middleware
+func (siw *ServerInterfaceWrapper) UpdateWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateWebhook(w, r, webhook)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListDeliveries operation middleware
+func (siw *ServerInterfaceWrapper) ListDeliveries(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListDeliveriesParams
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", r.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "state"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "state", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "page_token" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "page_token", r.URL.Query(), &params.PageToken, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "page_token"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "page_token", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: "int32"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListDeliveries(w, r, webhook, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// Redeliver operation middleware
+func (siw *ServerInterfaceWrapper) Redeliver(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.Redeliver(w, r, webhook)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// RotateWebhookSecret operation middleware
+func (siw *ServerInterfaceWrapper) RotateWebhookSecret(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RotateWebhookSecret(w, r, webhook)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// TestWebhook operation middleware
+func (siw *ServerInterfaceWrapper) TestWebhook(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "webhook" -------------
+	var webhook WebhookID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "webhook", chi.URLParam(r, "webhook"), &webhook, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "webhook", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.TestWebhook(w, r, webhook)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -9158,6 +9807,33 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/admin/users/{user}/tokens/cut", wrapper.CutTokens)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/webhooks", wrapper.ListWebhooks)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/webhooks", wrapper.CreateWebhook)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/webhooks/{webhook}", wrapper.DeleteWebhook)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/webhooks/{webhook}", wrapper.GetWebhook)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/admin/webhooks/{webhook}", wrapper.UpdateWebhook)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/webhooks/{webhook}/deliveries", wrapper.ListDeliveries)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/webhooks/{webhook}/redeliver", wrapper.Redeliver)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/webhooks/{webhook}/secret", wrapper.RotateWebhookSecret)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/admin/webhooks/{webhook}/test", wrapper.TestWebhook)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/attachments", wrapper.UploadAttachment)
 	})
 	r.Group(func(r chi.Router) {
@@ -9441,6 +10117,8 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 }
 
 type BadRequestApplicationProblemPlusJSONResponse Problem
+
+type WebhookNowJSONResponse Webhook
 
 type GetHealthRequestObject struct {
 }
@@ -9818,6 +10496,201 @@ func (response CutTokens200JSONResponse) VisitCutTokensResponse(w http.ResponseW
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListWebhooksRequestObject struct {
+}
+
+type ListWebhooksResponseObject interface {
+	VisitListWebhooksResponse(w http.ResponseWriter) error
+}
+
+type ListWebhooks200JSONResponse Webhooks
+
+func (response ListWebhooks200JSONResponse) VisitListWebhooksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateWebhookRequestObject struct {
+	Body *CreateWebhookJSONRequestBody
+}
+
+type CreateWebhookResponseObject interface {
+	VisitCreateWebhookResponse(w http.ResponseWriter) error
+}
+
+type CreateWebhook201JSONResponse Webhook
+
+func (response CreateWebhook201JSONResponse) VisitCreateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteWebhookRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+}
+
+type DeleteWebhookResponseObject interface {
+	VisitDeleteWebhookResponse(w http.ResponseWriter) error
+}
+
+type DeleteWebhook204Response struct {
+}
+
+func (response DeleteWebhook204Response) VisitDeleteWebhookResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type GetWebhookRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+}
+
+type GetWebhookResponseObject interface {
+	VisitGetWebhookResponse(w http.ResponseWriter) error
+}
+
+type GetWebhook200JSONResponse struct{ WebhookNowJSONResponse }
+
+func (response GetWebhook200JSONResponse) VisitGetWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateWebhookRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+	Body    *UpdateWebhookJSONRequestBody
+}
+
+type UpdateWebhookResponseObject interface {
+	VisitUpdateWebhookResponse(w http.ResponseWriter) error
+}
+
+type UpdateWebhook200JSONResponse struct{ WebhookNowJSONResponse }
+
+func (response UpdateWebhook200JSONResponse) VisitUpdateWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListDeliveriesRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+	Params  ListDeliveriesParams
+}
+
+type ListDeliveriesResponseObject interface {
+	VisitListDeliveriesResponse(w http.ResponseWriter) error
+}
+
+type ListDeliveries200JSONResponse DeliveryPage
+
+func (response ListDeliveries200JSONResponse) VisitListDeliveriesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RedeliverRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+	Body    *RedeliverJSONRequestBody
+}
+
+type RedeliverResponseObject interface {
+	VisitRedeliverResponse(w http.ResponseWriter) error
+}
+
+type Redeliver200JSONResponse struct{ WebhookNowJSONResponse }
+
+func (response Redeliver200JSONResponse) VisitRedeliverResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RotateWebhookSecretRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+	Body    *RotateWebhookSecretJSONRequestBody
+}
+
+type RotateWebhookSecretResponseObject interface {
+	VisitRotateWebhookSecretResponse(w http.ResponseWriter) error
+}
+
+type RotateWebhookSecret200JSONResponse Webhook
+
+func (response RotateWebhookSecret200JSONResponse) VisitRotateWebhookSecretResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type TestWebhookRequestObject struct {
+	Webhook WebhookID `json:"webhook"`
+}
+
+type TestWebhookResponseObject interface {
+	VisitTestWebhookResponse(w http.ResponseWriter) error
+}
+
+type TestWebhook202JSONResponse WebhookTest
+
+func (response TestWebhook202JSONResponse) VisitTestWebhookResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
 	_, err := buf.WriteTo(w)
 	return err
 }
@@ -12055,6 +12928,33 @@ type StrictServerInterface interface {
 	// CutTokens Cut off a user's tokens
 	// (POST /v1/admin/users/{user}/tokens/cut)
 	CutTokens(ctx context.Context, request CutTokensRequestObject) (CutTokensResponseObject, error)
+	// ListWebhooks List webhooks
+	// (GET /v1/admin/webhooks)
+	ListWebhooks(ctx context.Context, request ListWebhooksRequestObject) (ListWebhooksResponseObject, error)
+	// CreateWebhook Create a webhook
+	// (POST /v1/admin/webhooks)
+	CreateWebhook(ctx context.Context, request CreateWebhookRequestObject) (CreateWebhookResponseObject, error)
+	// DeleteWebhook Delete a webhook
+	// (DELETE /v1/admin/webhooks/{webhook})
+	DeleteWebhook(ctx context.Context, request DeleteWebhookRequestObject) (DeleteWebhookResponseObject, error)
+	// GetWebhook Get a webhook
+	// (GET /v1/admin/webhooks/{webhook})
+	GetWebhook(ctx context.Context, request GetWebhookRequestObject) (GetWebhookResponseObject, error)
+	// UpdateWebhook Change, pause or resume a webhook
+	// (PATCH /v1/admin/webhooks/{webhook})
+	UpdateWebhook(ctx context.Context, request UpdateWebhookRequestObject) (UpdateWebhookResponseObject, error)
+	// ListDeliveries List deliveries of a webhook
+	// (GET /v1/admin/webhooks/{webhook}/deliveries)
+	ListDeliveries(ctx context.Context, request ListDeliveriesRequestObject) (ListDeliveriesResponseObject, error)
+	// Redeliver Deliver events again
+	// (POST /v1/admin/webhooks/{webhook}/redeliver)
+	Redeliver(ctx context.Context, request RedeliverRequestObject) (RedeliverResponseObject, error)
+	// RotateWebhookSecret Replace a webhook's secret
+	// (POST /v1/admin/webhooks/{webhook}/secret)
+	RotateWebhookSecret(ctx context.Context, request RotateWebhookSecretRequestObject) (RotateWebhookSecretResponseObject, error)
+	// TestWebhook Send a test event
+	// (POST /v1/admin/webhooks/{webhook}/test)
+	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
 	// UploadAttachment Upload a file
 	// (POST /v1/attachments)
 	UploadAttachment(ctx context.Context, request UploadAttachmentRequestObject) (UploadAttachmentResponseObject, error)
@@ -12682,6 +13582,265 @@ func (sh *strictHandler) CutTokens(w http.ResponseWriter, r *http.Request, user 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(CutTokensResponseObject); ok {
 		if err := validResponse.VisitCutTokensResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListWebhooks operation middleware
+func (sh *strictHandler) ListWebhooks(w http.ResponseWriter, r *http.Request) {
+	var request ListWebhooksRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListWebhooks(ctx, request.(ListWebhooksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListWebhooks")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListWebhooksResponseObject); ok {
+		if err := validResponse.VisitListWebhooksResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateWebhook operation middleware
+func (sh *strictHandler) CreateWebhook(w http.ResponseWriter, r *http.Request) {
+	var request CreateWebhookRequestObject
+
+	var body CreateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateWebhook(ctx, request.(CreateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateWebhookResponseObject); ok {
+		if err := validResponse.VisitCreateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteWebhook operation middleware
+func (sh *strictHandler) DeleteWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request DeleteWebhookRequestObject
+
+	request.Webhook = webhook
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteWebhook(ctx, request.(DeleteWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteWebhookResponseObject); ok {
+		if err := validResponse.VisitDeleteWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetWebhook operation middleware
+func (sh *strictHandler) GetWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request GetWebhookRequestObject
+
+	request.Webhook = webhook
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetWebhook(ctx, request.(GetWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetWebhookResponseObject); ok {
+		if err := validResponse.VisitGetWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateWebhook operation middleware
+func (sh *strictHandler) UpdateWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request UpdateWebhookRequestObject
+
+	request.Webhook = webhook
+
+	var body UpdateWebhookJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateWebhook(ctx, request.(UpdateWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateWebhookResponseObject); ok {
+		if err := validResponse.VisitUpdateWebhookResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListDeliveries operation middleware
+func (sh *strictHandler) ListDeliveries(w http.ResponseWriter, r *http.Request, webhook WebhookID, params ListDeliveriesParams) {
+	var request ListDeliveriesRequestObject
+
+	request.Webhook = webhook
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListDeliveries(ctx, request.(ListDeliveriesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListDeliveries")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListDeliveriesResponseObject); ok {
+		if err := validResponse.VisitListDeliveriesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Redeliver operation middleware
+func (sh *strictHandler) Redeliver(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request RedeliverRequestObject
+
+	request.Webhook = webhook
+
+	var body RedeliverJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.Redeliver(ctx, request.(RedeliverRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Redeliver")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RedeliverResponseObject); ok {
+		if err := validResponse.VisitRedeliverResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RotateWebhookSecret operation middleware
+func (sh *strictHandler) RotateWebhookSecret(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request RotateWebhookSecretRequestObject
+
+	request.Webhook = webhook
+
+	var body RotateWebhookSecretJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RotateWebhookSecret(ctx, request.(RotateWebhookSecretRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RotateWebhookSecret")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RotateWebhookSecretResponseObject); ok {
+		if err := validResponse.VisitRotateWebhookSecretResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// TestWebhook operation middleware
+func (sh *strictHandler) TestWebhook(w http.ResponseWriter, r *http.Request, webhook WebhookID) {
+	var request TestWebhookRequestObject
+
+	request.Webhook = webhook
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.TestWebhook(ctx, request.(TestWebhookRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "TestWebhook")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
+		if err := validResponse.VisitTestWebhookResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

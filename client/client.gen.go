@@ -25,6 +25,14 @@ const (
 	CreateConversationKindRoom  CreateConversationKind = "room"
 )
 
+// Defines values for DeliveryState.
+const (
+	DeliveryStateDelivered DeliveryState = "delivered"
+	DeliveryStateQueued    DeliveryState = "queued"
+	DeliveryStateRetrying  DeliveryState = "retrying"
+	DeliveryStateSkipped   DeliveryState = "skipped"
+)
+
 // Defines values for ErasureHow.
 const (
 	ErasureHowBurned  ErasureHow = "burned"
@@ -213,9 +221,11 @@ const (
 	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
 	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
+	ProblemCodeDeliveryNotFound        ProblemCode = "delivery_not_found"
 	ProblemCodeDeviceMismatch          ProblemCode = "device_mismatch"
 	ProblemCodeDirectConversation      ProblemCode = "direct_conversation"
 	ProblemCodeDirectWithSelf          ProblemCode = "direct_with_self"
+	ProblemCodeEventGone               ProblemCode = "event_gone"
 	ProblemCodeEveryoneRole            ProblemCode = "everyone_role"
 	ProblemCodeFrameTooLarge           ProblemCode = "frame_too_large"
 	ProblemCodeHasLeft                 ProblemCode = "has_left"
@@ -291,8 +301,13 @@ const (
 	ProblemCodeTooManyMembers          ProblemCode = "too_many_members"
 	ProblemCodeTooManyRoles            ProblemCode = "too_many_roles"
 	ProblemCodeTooManyStreams          ProblemCode = "too_many_streams"
+	ProblemCodeTooManyWebhooks         ProblemCode = "too_many_webhooks"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeUploadIncomplete        ProblemCode = "upload_incomplete"
+	ProblemCodeWebhookInactive         ProblemCode = "webhook_inactive"
+	ProblemCodeWebhookNotFound         ProblemCode = "webhook_not_found"
+	ProblemCodeWebhookSecretLost       ProblemCode = "webhook_secret_lost"
+	ProblemCodeWebhookURLRefused       ProblemCode = "webhook_url_refused"
 )
 
 // Defines values for ReceiptKind.
@@ -375,10 +390,23 @@ const (
 	UpdateSpaceMemberRoleOwner UpdateSpaceMemberRole = "owner"
 )
 
+// Defines values for UpdateWebhookState.
+const (
+	UpdateWebhookStateActive UpdateWebhookState = "active"
+	UpdateWebhookStatePaused UpdateWebhookState = "paused"
+)
+
 // Defines values for Visibility.
 const (
 	VisibilityPrivate Visibility = "private"
 	VisibilityPublic  Visibility = "public"
+)
+
+// Defines values for WebhookState.
+const (
+	WebhookStateActive WebhookState = "active"
+	WebhookStateOff    WebhookState = "off"
+	WebhookStatePaused WebhookState = "paused"
 )
 
 // Defines values for DeleteScope.
@@ -736,6 +764,32 @@ type CreateThread struct {
 	Name string `json:"name"`
 }
 
+// CreateWebhook A new webhook.
+type CreateWebhook struct {
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events *WebhookEvents `json:"events,omitempty"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds *WebhookKinds `json:"kinds,omitempty"`
+
+	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+	// the server makes one.
+	//
+	//
+	// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+	Secret *WebhookSecret `json:"secret,omitempty"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL WebhookURL `json:"url"`
+}
+
 // CustomBody The body of a `custom`.
 type CustomBody struct {
 	// Data Any JSON value, null included.
@@ -817,6 +871,66 @@ type DataStreamPage struct {
 	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
 	NextPageToken *string `json:"next_page_token"`
 }
+
+// Delivery The delivery of an event, without any content.
+type Delivery struct {
+	// At RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	At Timestamp `json:"at"`
+
+	// Attempts How many requests were made.
+	Attempts int `json:"attempts"`
+
+	// ConversationID Its conversation or space, if it has one.
+	ConversationID *string `json:"conversation_id"`
+
+	// DurationMs How long the last attempt took.
+	DurationMs int64 `json:"duration_ms"`
+
+	// Error What was wrong with the last attempt, null if nothing: `refused` or `failed`, by
+	// the status; `redirected`, which is not followed; `timeout`; `unreachable`;
+	// `address_refused`, the address is private; `bad_response`, the answer was not
+	// HTTP or too long.
+	Error *string `json:"error"`
+
+	// FirstAttemptAt When the first one was made.
+	FirstAttemptAt *Time `json:"first_attempt_at"`
+
+	// ID The id of the event, and the `webhook-id` of its requests.
+	ID string `json:"id"`
+
+	// LastAttemptAt When the last one was made.
+	LastAttemptAt *Time `json:"last_attempt_at"`
+
+	// MessageID Its message, if it has one.
+	MessageID *string `json:"message_id"`
+
+	// State `delivered`; `retrying`, its last attempt failed and it is attempted again;
+	// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+	// be redelivered.
+	State DeliveryState `json:"state"`
+
+	// Status The HTTP status of the last answer; null without one.
+	Status *int `json:"status"`
+
+	// Type The type of the event.
+	Type string `json:"type"`
+}
+
+// DeliveryPage A page of deliveries.
+type DeliveryPage struct {
+	// Items The deliveries of this page.
+	Items []Delivery `json:"items"`
+
+	// NextPageToken Pass it as `page_token` for the next page; null on the last one.
+	NextPageToken *string `json:"next_page_token"`
+}
+
+// DeliveryState `delivered`; `retrying`, its last attempt failed and it is attempted again;
+// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+// be redelivered.
+type DeliveryState string
 
 // EndDataStream How to end a data stream.
 type EndDataStream struct {
@@ -1388,6 +1502,8 @@ type ImportResult struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1400,8 +1516,11 @@ type ImportResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -1437,6 +1556,8 @@ type ImportResult struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -1876,6 +1997,8 @@ type Problem struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -1888,8 +2011,11 @@ type Problem struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -1925,6 +2051,8 @@ type Problem struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2001,6 +2129,8 @@ type Problem struct {
 // | `stream_not_found` | 404 | no such data stream, or not for you |
 // | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 // | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+// | `webhook_not_found` | 404 | no such webhook |
+// | `delivery_not_found` | 404 | the webhook has no such delivery |
 // | `method_not_allowed` | 405 | the path does not have this method |
 // | `client_id_reused` | 409 | the `client_id` was used for another message |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2013,8 +2143,11 @@ type Problem struct {
 // | `on_deny_list` | 409 | the user is on the deny list |
 // | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 // | `thread_exists` | 409 | the message has a thread |
+// | `webhook_inactive` | 409 | the webhook is paused or off |
+// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 // | `stream_ended` | 410 | the data stream has ended |
+// | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -2050,6 +2183,8 @@ type Problem struct {
 // | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 // | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 // | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 // | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2146,6 +2281,15 @@ type Receipts struct {
 
 	// UnreadCount How many users have not read it.
 	UnreadCount int `json:"unread_count"`
+}
+
+// Redeliver What to deliver again, either `id` or `from`.
+type Redeliver struct {
+	// From The id of a delivery, or of any event.
+	From *string `json:"from,omitempty"`
+
+	// ID The id of a delivery.
+	ID *string `json:"id,omitempty"`
 }
 
 // ReplyTo The id of the message that this is a reply to, in the same conversation.
@@ -2264,6 +2408,8 @@ type RevokeResult struct {
 	// | `stream_not_found` | 404 | no such data stream, or not for you |
 	// | `thumbnail_pending` | 404 | the thumbnail is not made yet: ask again after `Retry-After` |
 	// | `no_thumbnail` | 404 | the attachment has no thumbnail, and will have none |
+	// | `webhook_not_found` | 404 | no such webhook |
+	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
 	// | `client_id_reused` | 409 | the `client_id` was used for another message |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
@@ -2276,8 +2422,11 @@ type RevokeResult struct {
 	// | `on_deny_list` | 409 | the user is on the deny list |
 	// | `has_left` | 409 | the user left by themselves: invite them, or let them join |
 	// | `thread_exists` | 409 | the message has a thread |
+	// | `webhook_inactive` | 409 | the webhook is paused or off |
+	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
 	// | `stream_ended` | 410 | the data stream has ended |
+	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
@@ -2313,6 +2462,8 @@ type RevokeResult struct {
 	// | `conversation_required` | 422 | a data stream without a conversation has no members and no final message |
 	// | `readers_unsupported` | 422 | only a data stream whose `access` is `listed` has a list of readers |
 	// | `too_many_listed` | 422 | the data stream would have too many readers or publishers |
+	// | `webhook_url_refused` | 422 | the server would not call this URL; `detail` says why |
+	// | `too_many_webhooks` | 422 | the server has 32 webhooks |
 	// | `too_many_streams` | 429 | the user has 32 event streams, 32 data streams, or 32 requests that read or push one; or the data stream has its maximum of readers |
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
@@ -2343,6 +2494,16 @@ type Role string
 
 // RolePosition The position among the roles of the space; 1 is the highest.
 type RolePosition = int32
+
+// RotateWebhookSecret The new secret, if the server is not to make one.
+type RotateWebhookSecret struct {
+	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+	// the server makes one.
+	//
+	//
+	// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+	Secret *WebhookSecret `json:"secret,omitempty"`
+}
 
 // SendAs A message, its sender, and where to send it.
 type SendAs struct {
@@ -2412,9 +2573,8 @@ type SendAudio struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2490,9 +2650,8 @@ type SendCustom struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2540,9 +2699,8 @@ type SendFile struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2590,9 +2748,8 @@ type SendImage struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2638,9 +2795,8 @@ type SendLocation struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2665,9 +2821,8 @@ type SendMessage struct {
 
 // SendPush Data for your push service: any JSON object, as large as `body` and `ext` together
 // may be. It is stored and erased with the content of the message, and a repetition
-// under the same `client_id` must have the same value. It is intended for webhooks;
-// until the server has them, nobody receives it: it is in no message, event or export,
-// and imapi itself sends to no push service.
+// under the same `client_id` must have the same value. Only webhooks receive it: it is
+// in no message, event or export, and imapi itself sends to no push service.
 type SendPush = json.RawMessage
 
 // SendReceipts A kind, and either `message_ids` or `up_to`.
@@ -2710,9 +2865,8 @@ type SendText struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -2760,9 +2914,8 @@ type SendVideo struct {
 
 	// Push Data for your push service: any JSON object, as large as `body` and `ext` together
 	// may be. It is stored and erased with the content of the message, and a repetition
-	// under the same `client_id` must have the same value. It is intended for webhooks;
-	// until the server has them, nobody receives it: it is in no message, event or export,
-	// and imapi itself sends to no push service.
+	// under the same `client_id` must have the same value. Only webhooks receive it: it is
+	// in no message, event or export, and imapi itself sends to no push service.
 	Push *SendPush `json:"push,omitempty"`
 
 	// Receipt Asks for receipts in a group.
@@ -3194,6 +3347,31 @@ type UpdateSpaceMember struct {
 // UpdateSpaceMemberRole `owner` hands the space over to the member.
 type UpdateSpaceMemberRole string
 
+// UpdateWebhook What changes.
+type UpdateWebhook struct {
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events *WebhookEvents `json:"events,omitempty"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds *WebhookKinds `json:"kinds,omitempty"`
+
+	// State `paused` or `active`.
+	State *UpdateWebhookState `json:"state,omitempty"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL *WebhookURL `json:"url,omitempty"`
+}
+
+// UpdateWebhookState `paused` or `active`.
+type UpdateWebhookState string
+
 // UploadForm A form with one file.
 type UploadForm struct {
 	// File The file.
@@ -3210,6 +3388,106 @@ type UserID = string
 // Visibility Public: visible to all members of the space except those on the deny list.
 // Private: visible only to those who are allowed.
 type Visibility string
+
+// Webhook A webhook, which receives events by HTTP.
+type Webhook struct {
+	// Attempts How often the next event was attempted.
+	Attempts int `json:"attempts"`
+
+	// Behind How many events the log has after `cursor`, wanted or not.
+	Behind int64 `json:"behind"`
+
+	// CreatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	CreatedAt Timestamp `json:"created_at"`
+
+	// Cursor The id of the last event that is delivered or skipped.
+	Cursor string `json:"cursor"`
+
+	// Events The types of events that it gets; none means all, also types that later versions
+	// add.
+	Events WebhookEvents `json:"events"`
+
+	// FailingSince The first attempt that failed since the last delivery. 3 days later it is off.
+	FailingSince *Time `json:"failing_since"`
+
+	// ID Its id.
+	ID string `json:"id"`
+
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
+	// conversation pass, and those of spaces.
+	Kinds WebhookKinds `json:"kinds"`
+
+	// LastDeliveredAt When an event was last delivered.
+	LastDeliveredAt *Time `json:"last_delivered_at"`
+
+	// NextAttemptAt When it is attempted again.
+	NextAttemptAt *Time `json:"next_attempt_at"`
+
+	// PreviousSecretUntil Until when requests are signed with the previous secret, too.
+	PreviousSecretUntil *Time `json:"previous_secret_until"`
+
+	// Reason Why it is off: `failing`, nothing was delivered for 3 days; `gone`, it answered
+	// 410; `secret_lost`, its secret is not in the restored keys: replace it, then
+	// resume. Null otherwise.
+	Reason *string `json:"reason"`
+
+	// Secret Its secret, when it is created or replaced; null otherwise.
+	Secret *string `json:"secret"`
+
+	// State `active`; `paused` by an admin; `off` by the server, see `reason`.
+	State WebhookState `json:"state"`
+
+	// UpdatedAt RFC 3339, UTC, with milliseconds.
+	//
+	// Example: 2026-01-02T03:04:05.678Z
+	UpdatedAt Timestamp `json:"updated_at"`
+
+	// URL Where events are posted: an `https` URL, without a fragment, a user or a password.
+	// It is stored in the clear. Its address must be public, which is checked whenever it
+	// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+	//
+	//
+	// Example: https://app.example/imapi
+	URL WebhookURL `json:"url"`
+}
+
+// WebhookEvents The types of events that it gets; none means all, also types that later versions
+// add.
+type WebhookEvents = []string
+
+// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of no
+// conversation pass, and those of spaces.
+type WebhookKinds = []Kind
+
+// WebhookSecret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
+// the server makes one.
+//
+// Example: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+type WebhookSecret = string
+
+// WebhookState `active`; `paused` by an admin; `off` by the server, see `reason`.
+type WebhookState string
+
+// WebhookTest A test event.
+type WebhookTest struct {
+	// ID The id of the event and of its delivery.
+	ID string `json:"id"`
+}
+
+// WebhookURL Where events are posted: an `https` URL, without a fragment, a user or a password.
+// It is stored in the clear. Its address must be public, which is checked whenever it
+// is connected to; with `--webhooks-allow-private` it may be private, and then `http`.
+//
+// Example: https://app.example/imapi
+type WebhookURL = string
+
+// Webhooks All webhooks.
+type Webhooks struct {
+	// Items The webhooks, the oldest first.
+	Items []Webhook `json:"items"`
+}
 
 // AfterSeq defines model for AfterSeq.
 type AfterSeq = int64
@@ -3246,6 +3524,11 @@ type ExportConversation = string
 
 // FileName defines model for FileName.
 type FileName = string
+
+// FilterDelivery `delivered`; `retrying`, its last attempt failed and it is attempted again;
+// `skipped`, it was refused 5 times, or could not be redelivered; `queued`, it is to
+// be redelivered.
+type FilterDelivery = DeliveryState
 
 // FilterFrom defines model for FilterFrom.
 type FilterFrom = time.Time
@@ -3292,6 +3575,9 @@ type LastFrameID = string
 
 // LimitConversations defines model for LimitConversations.
 type LimitConversations = int32
+
+// LimitDeliveries defines model for LimitDeliveries.
+type LimitDeliveries = int32
 
 // LimitEvents defines model for LimitEvents.
 type LimitEvents = int32
@@ -3356,8 +3642,14 @@ type UpdatedSince = time.Time
 // Example: alice
 type UserInPath = UserID
 
+// WebhookID defines model for WebhookId.
+type WebhookID = string
+
 // BadRequest A problem as defined by RFC 9457.
 type BadRequest = Problem
+
+// WebhookNow A webhook, which receives events by HTTP.
+type WebhookNow = Webhook
 
 // ListErasuresParams defines parameters for ListErasures.
 type ListErasuresParams struct {
@@ -3434,6 +3726,78 @@ type RunRetentionParams struct {
 
 // CutTokensParams defines parameters for CutTokens.
 type CutTokensParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// CreateWebhookParams defines parameters for CreateWebhook.
+type CreateWebhookParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// DeleteWebhookParams defines parameters for DeleteWebhook.
+type DeleteWebhookParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// GetWebhookParams defines parameters for GetWebhook.
+type GetWebhookParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// UpdateWebhookParams defines parameters for UpdateWebhook.
+type UpdateWebhookParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// ListDeliveriesParams defines parameters for ListDeliveries.
+type ListDeliveriesParams struct {
+	// State Only deliveries in this state.
+	State *FilterDelivery `form:"state,omitempty" json:"state,omitempty"`
+
+	// PageToken The `next_page_token` of the previous page.
+	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
+
+	// Limit The most items of a page.
+	Limit *LimitDeliveries `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RedeliverParams defines parameters for Redeliver.
+type RedeliverParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
+type RotateWebhookSecretParams struct {
+	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
+	// token has a `device`, this must be the same.
+	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
+}
+
+// TestWebhookParams defines parameters for TestWebhook.
+type TestWebhookParams struct {
 	// XDeviceID The device that makes the request: one client (in a browser, one tab). If the
 	// token has a `device`, this must be the same.
 	XDeviceID *DeviceID `json:"X-Device-Id,omitempty"`
@@ -4323,6 +4687,18 @@ type InsertMessageJSONRequestBody = ImportMessage
 // SendMessagesAsJSONRequestBody defines body for SendMessagesAs for application/json ContentType.
 type SendMessagesAsJSONRequestBody = SendAs
 
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody = CreateWebhook
+
+// UpdateWebhookJSONRequestBody defines body for UpdateWebhook for application/json ContentType.
+type UpdateWebhookJSONRequestBody = UpdateWebhook
+
+// RedeliverJSONRequestBody defines body for Redeliver for application/json ContentType.
+type RedeliverJSONRequestBody = Redeliver
+
+// RotateWebhookSecretJSONRequestBody defines body for RotateWebhookSecret for application/json ContentType.
+type RotateWebhookSecretJSONRequestBody = RotateWebhookSecret
+
 // UploadAttachmentMultipartRequestBody defines body for UploadAttachment for multipart/form-data ContentType.
 type UploadAttachmentMultipartRequestBody = UploadForm
 
@@ -5024,6 +5400,130 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWebhooks List webhooks
+	//
+	// All webhooks, the oldest first, with their state and without their secrets.
+	//
+	// Corresponds with GET /v1/admin/webhooks (the `ListWebhooks` operationId).
+	ListWebhooks(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWebhookWithBody Create a webhook
+	//
+	// It begins with the next event. The answer has its `secret`, which is shown only
+	// now and when it is replaced. A server has at most 32 webhooks.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+	CreateWebhookWithBody(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateWebhook Create a webhook
+	//
+	// It begins with the next event. The answer has its `secret`, which is shown only
+	// now and when it is replaced. A server has at most 32 webhooks.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+	CreateWebhook(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteWebhook Delete a webhook
+	//
+	// With its deliveries and its secret. A request under way is cut off.
+	//
+	// Corresponds with DELETE /v1/admin/webhooks/{webhook} (the `DeleteWebhook` operationId).
+	DeleteWebhook(ctx context.Context, webhook WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWebhook Get a webhook
+	//
+	// Its settings and its state, without its secret.
+	//
+	// Corresponds with GET /v1/admin/webhooks/{webhook} (the `GetWebhook` operationId).
+	GetWebhook(ctx context.Context, webhook WebhookID, params *GetWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateWebhookWithBody Change, pause or resume a webhook
+	//
+	// Only the members that are given change. `state` pauses a webhook, and resumes one
+	// that is paused or off: it continues where it was. Events that the log has trimmed
+	// meanwhile are lost, and `webhook.gap` says so.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+	UpdateWebhookWithBody(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateWebhook Change, pause or resume a webhook
+	//
+	// Only the members that are given change. `state` pauses a webhook, and resumes one
+	// that is paused or off: it continues where it was. Events that the log has trimmed
+	// meanwhile are lost, and `webhook.gap` says so.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+	UpdateWebhook(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, body UpdateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListDeliveries List deliveries of a webhook
+	//
+	// One for each event, the newest event first, without any content. The newest 1,000
+	// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
+	// second late.
+	//
+	// Corresponds with GET /v1/admin/webhooks/{webhook}/deliveries (the `ListDeliveries` operationId).
+	ListDeliveries(ctx context.Context, webhook WebhookID, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RedeliverWithBody Deliver events again
+	//
+	// With `id`, one event, out of its order and in one attempt. With `from`, that event
+	// and all after it, in order: the webhook goes back. The content is that of now, and
+	// `webhook-id` is the same as before. An event that the log has trimmed is 410
+	// `event_gone`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+	RedeliverWithBody(ctx context.Context, webhook WebhookID, params *RedeliverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Redeliver Deliver events again
+	//
+	// With `id`, one event, out of its order and in one attempt. With `from`, that event
+	// and all after it, in order: the webhook goes back. The content is that of now, and
+	// `webhook-id` is the same as before. An event that the log has trimmed is 410
+	// `event_gone`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+	Redeliver(ctx context.Context, webhook WebhookID, params *RedeliverParams, body RedeliverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateWebhookSecretWithBody Replace a webhook's secret
+	//
+	// The answer has the new `secret`. For 24 hours every request is signed with both
+	// secrets; after that, or if the secret is replaced again, the old one is erased.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+	RotateWebhookSecretWithBody(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RotateWebhookSecret Replace a webhook's secret
+	//
+	// The answer has the new `secret`. For 24 hours every request is signed with both
+	// secrets; after that, or if the secret is replaced again, the old one is erased.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+	RotateWebhookSecret(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestWebhook Send a test event
+	//
+	// The event `webhook.test`, for this webhook alone, whatever its filters. It is
+	// delivered in its turn; look for it among the deliveries.
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/test (the `TestWebhook` operationId).
+	TestWebhook(ctx context.Context, webhook WebhookID, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// UploadAttachmentWithBody Upload a file
 	//
@@ -5796,7 +6296,7 @@ type ClientInterface interface {
 	//
 	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
 	// dropped if the caller is muted, blocked or may not send there. `push_content` and
-	// `push_payload` are delivered to open streams and not stored.
+	// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5813,7 +6313,7 @@ type ClientInterface interface {
 	//
 	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
 	// dropped if the caller is muted, blocked or may not send there. `push_content` and
-	// `push_payload` are delivered to open streams and not stored.
+	// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6747,6 +7247,260 @@ func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqE
 // Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 func (c *API) CutTokens(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCutTokensRequest(c.Server, user, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWebhooks List webhooks
+//
+// All webhooks, the oldest first, with their state and without their secrets.
+//
+// Corresponds with GET /v1/admin/webhooks (the `ListWebhooks` operationId).
+func (c *API) ListWebhooks(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWebhooksRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWebhookWithBody Create a webhook
+//
+// It begins with the next event. The answer has its `secret`, which is shown only
+// now and when it is replaced. A server has at most 32 webhooks.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+func (c *API) CreateWebhookWithBody(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebhookRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateWebhook Create a webhook
+//
+// It begins with the next event. The answer has its `secret`, which is shown only
+// now and when it is replaced. A server has at most 32 webhooks.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+func (c *API) CreateWebhook(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateWebhookRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteWebhook Delete a webhook
+//
+// With its deliveries and its secret. A request under way is cut off.
+//
+// Corresponds with DELETE /v1/admin/webhooks/{webhook} (the `DeleteWebhook` operationId).
+func (c *API) DeleteWebhook(ctx context.Context, webhook WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteWebhookRequest(c.Server, webhook, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWebhook Get a webhook
+//
+// Its settings and its state, without its secret.
+//
+// Corresponds with GET /v1/admin/webhooks/{webhook} (the `GetWebhook` operationId).
+func (c *API) GetWebhook(ctx context.Context, webhook WebhookID, params *GetWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWebhookRequest(c.Server, webhook, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateWebhookWithBody Change, pause or resume a webhook
+//
+// Only the members that are given change. `state` pauses a webhook, and resumes one
+// that is paused or off: it continues where it was. Events that the log has trimmed
+// meanwhile are lost, and `webhook.gap` says so.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+func (c *API) UpdateWebhookWithBody(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateWebhookRequestWithBody(c.Server, webhook, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateWebhook Change, pause or resume a webhook
+//
+// Only the members that are given change. `state` pauses a webhook, and resumes one
+// that is paused or off: it continues where it was. Events that the log has trimmed
+// meanwhile are lost, and `webhook.gap` says so.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+func (c *API) UpdateWebhook(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, body UpdateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateWebhookRequest(c.Server, webhook, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListDeliveries List deliveries of a webhook
+//
+// One for each event, the newest event first, without any content. The newest 1,000
+// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
+// second late.
+//
+// Corresponds with GET /v1/admin/webhooks/{webhook}/deliveries (the `ListDeliveries` operationId).
+func (c *API) ListDeliveries(ctx context.Context, webhook WebhookID, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListDeliveriesRequest(c.Server, webhook, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RedeliverWithBody Deliver events again
+//
+// With `id`, one event, out of its order and in one attempt. With `from`, that event
+// and all after it, in order: the webhook goes back. The content is that of now, and
+// `webhook-id` is the same as before. An event that the log has trimmed is 410
+// `event_gone`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+func (c *API) RedeliverWithBody(ctx context.Context, webhook WebhookID, params *RedeliverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeliverRequestWithBody(c.Server, webhook, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Redeliver Deliver events again
+//
+// With `id`, one event, out of its order and in one attempt. With `from`, that event
+// and all after it, in order: the webhook goes back. The content is that of now, and
+// `webhook-id` is the same as before. An event that the log has trimmed is 410
+// `event_gone`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+func (c *API) Redeliver(ctx context.Context, webhook WebhookID, params *RedeliverParams, body RedeliverJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRedeliverRequest(c.Server, webhook, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateWebhookSecretWithBody Replace a webhook's secret
+//
+// The answer has the new `secret`. For 24 hours every request is signed with both
+// secrets; after that, or if the secret is replaced again, the old one is erased.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+func (c *API) RotateWebhookSecretWithBody(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateWebhookSecretRequestWithBody(c.Server, webhook, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateWebhookSecret Replace a webhook's secret
+//
+// The answer has the new `secret`. For 24 hours every request is signed with both
+// secrets; after that, or if the secret is replaced again, the old one is erased.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+func (c *API) RotateWebhookSecret(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateWebhookSecretRequest(c.Server, webhook, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestWebhook Send a test event
+//
+// The event `webhook.test`, for this webhook alone, whatever its filters. It is
+// delivered in its turn; look for it among the deliveries.
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/test (the `TestWebhook` operationId).
+func (c *API) TestWebhook(ctx context.Context, webhook WebhookID, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestWebhookRequest(c.Server, webhook, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8108,7 +8862,7 @@ func (c *API) GetReceipts(ctx context.Context, message MessageID, params *GetRec
 //
 // The body is optional. `postscript` and `extension` stay on the tombstone; they are
 // dropped if the caller is muted, blocked or may not send there. `push_content` and
-// `push_payload` are delivered to open streams and not stored.
+// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8135,7 +8889,7 @@ func (c *API) RevokeMessageWithBody(ctx context.Context, message MessageID, para
 //
 // The body is optional. `postscript` and `extension` stay on the tombstone; they are
 // dropped if the caller is muted, blocked or may not send there. `push_content` and
-// `push_payload` are delivered to open streams and not stored.
+// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9926,6 +10680,536 @@ func NewCutTokensRequest(server string, user UserInPath, params *CutTokensParams
 	}
 
 	operationPath := fmt.Sprintf("/v1/admin/users/%s/tokens/cut", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListWebhooksRequest constructs an http.Request for the ListWebhooks method
+func NewListWebhooksRequest(server string, params *ListWebhooksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCreateWebhookRequest calls the generic CreateWebhook builder with application/json body
+func NewCreateWebhookRequest(server string, params *CreateWebhookParams, body CreateWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateWebhookRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateWebhookRequestWithBody constructs an http.Request for the CreateWebhook method, with any body, and a specified content type
+func NewCreateWebhookRequestWithBody(server string, params *CreateWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteWebhookRequest constructs an http.Request for the DeleteWebhook method
+func NewDeleteWebhookRequest(server string, webhook WebhookID, params *DeleteWebhookParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetWebhookRequest constructs an http.Request for the GetWebhook method
+func NewGetWebhookRequest(server string, webhook WebhookID, params *GetWebhookParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUpdateWebhookRequest calls the generic UpdateWebhook builder with application/json body
+func NewUpdateWebhookRequest(server string, webhook WebhookID, params *UpdateWebhookParams, body UpdateWebhookJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateWebhookRequestWithBody(server, webhook, params, "application/json", bodyReader)
+}
+
+// NewUpdateWebhookRequestWithBody constructs an http.Request for the UpdateWebhook method, with any body, and a specified content type
+func NewUpdateWebhookRequestWithBody(server string, webhook WebhookID, params *UpdateWebhookParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListDeliveriesRequest constructs an http.Request for the ListDeliveries method
+func NewListDeliveriesRequest(server string, webhook WebhookID, params *ListDeliveriesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s/deliveries", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "page_token", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int32"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRedeliverRequest calls the generic Redeliver builder with application/json body
+func NewRedeliverRequest(server string, webhook WebhookID, params *RedeliverParams, body RedeliverJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRedeliverRequestWithBody(server, webhook, params, "application/json", bodyReader)
+}
+
+// NewRedeliverRequestWithBody constructs an http.Request for the Redeliver method, with any body, and a specified content type
+func NewRedeliverRequestWithBody(server string, webhook WebhookID, params *RedeliverParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s/redeliver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRotateWebhookSecretRequest calls the generic RotateWebhookSecret builder with application/json body
+func NewRotateWebhookSecretRequest(server string, webhook WebhookID, params *RotateWebhookSecretParams, body RotateWebhookSecretJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRotateWebhookSecretRequestWithBody(server, webhook, params, "application/json", bodyReader)
+}
+
+// NewRotateWebhookSecretRequestWithBody constructs an http.Request for the RotateWebhookSecret method, with any body, and a specified content type
+func NewRotateWebhookSecretRequestWithBody(server string, webhook WebhookID, params *RotateWebhookSecretParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s/secret", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XDeviceID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Device-Id", *params.XDeviceID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Device-Id", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewTestWebhookRequest constructs an http.Request for the TestWebhook method
+func NewTestWebhookRequest(server string, webhook WebhookID, params *TestWebhookParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook", webhook, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/webhooks/%s/test", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -16400,6 +17684,140 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/admin/users/{user}/tokens/cut (the `CutTokens` operationId).
 	CutTokensWithResponse(ctx context.Context, user UserInPath, params *CutTokensParams, reqEditors ...RequestEditorFn) (*CutTokensResponse, error)
 
+	// ListWebhooksWithResponse List webhooks
+	//
+	// All webhooks, the oldest first, with their state and without their secrets.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/webhooks (the `ListWebhooks` operationId).
+	ListWebhooksWithResponse(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*ListWebhooksResponse, error)
+
+	// CreateWebhookWithBodyWithResponse Create a webhook
+	//
+	// It begins with the next event. The answer has its `secret`, which is shown only
+	// now and when it is replaced. A server has at most 32 webhooks.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+	CreateWebhookWithBodyWithResponse(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebhookResponse, error)
+
+	// CreateWebhookWithResponse Create a webhook
+	//
+	// It begins with the next event. The answer has its `secret`, which is shown only
+	// now and when it is replaced. A server has at most 32 webhooks.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+	CreateWebhookWithResponse(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebhookResponse, error)
+
+	// DeleteWebhookWithResponse Delete a webhook
+	//
+	// With its deliveries and its secret. A request under way is cut off.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/admin/webhooks/{webhook} (the `DeleteWebhook` operationId).
+	DeleteWebhookWithResponse(ctx context.Context, webhook WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*DeleteWebhookResponse, error)
+
+	// GetWebhookWithResponse Get a webhook
+	//
+	// Its settings and its state, without its secret.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/webhooks/{webhook} (the `GetWebhook` operationId).
+	GetWebhookWithResponse(ctx context.Context, webhook WebhookID, params *GetWebhookParams, reqEditors ...RequestEditorFn) (*GetWebhookResponse, error)
+
+	// UpdateWebhookWithBodyWithResponse Change, pause or resume a webhook
+	//
+	// Only the members that are given change. `state` pauses a webhook, and resumes one
+	// that is paused or off: it continues where it was. Events that the log has trimmed
+	// meanwhile are lost, and `webhook.gap` says so.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+	UpdateWebhookWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateWebhookResponse, error)
+
+	// UpdateWebhookWithResponse Change, pause or resume a webhook
+	//
+	// Only the members that are given change. `state` pauses a webhook, and resumes one
+	// that is paused or off: it continues where it was. Events that the log has trimmed
+	// meanwhile are lost, and `webhook.gap` says so.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+	UpdateWebhookWithResponse(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, body UpdateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateWebhookResponse, error)
+
+	// ListDeliveriesWithResponse List deliveries of a webhook
+	//
+	// One for each event, the newest event first, without any content. The newest 1,000
+	// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
+	// second late.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/admin/webhooks/{webhook}/deliveries (the `ListDeliveries` operationId).
+	ListDeliveriesWithResponse(ctx context.Context, webhook WebhookID, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*ListDeliveriesResponse, error)
+
+	// RedeliverWithBodyWithResponse Deliver events again
+	//
+	// With `id`, one event, out of its order and in one attempt. With `from`, that event
+	// and all after it, in order: the webhook goes back. The content is that of now, and
+	// `webhook-id` is the same as before. An event that the log has trimmed is 410
+	// `event_gone`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+	RedeliverWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *RedeliverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RedeliverResponse, error)
+
+	// RedeliverWithResponse Deliver events again
+	//
+	// With `id`, one event, out of its order and in one attempt. With `from`, that event
+	// and all after it, in order: the webhook goes back. The content is that of now, and
+	// `webhook-id` is the same as before. An event that the log has trimmed is 410
+	// `event_gone`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+	RedeliverWithResponse(ctx context.Context, webhook WebhookID, params *RedeliverParams, body RedeliverJSONRequestBody, reqEditors ...RequestEditorFn) (*RedeliverResponse, error)
+
+	// RotateWebhookSecretWithBodyWithResponse Replace a webhook's secret
+	//
+	// The answer has the new `secret`. For 24 hours every request is signed with both
+	// secrets; after that, or if the secret is replaced again, the old one is erased.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+	RotateWebhookSecretWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error)
+
+	// RotateWebhookSecretWithResponse Replace a webhook's secret
+	//
+	// The answer has the new `secret`. For 24 hours every request is signed with both
+	// secrets; after that, or if the secret is replaced again, the old one is erased.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+	RotateWebhookSecretWithResponse(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error)
+
+	// TestWebhookWithResponse Send a test event
+	//
+	// The event `webhook.test`, for this webhook alone, whatever its filters. It is
+	// delivered in its turn; look for it among the deliveries.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/admin/webhooks/{webhook}/test (the `TestWebhook` operationId).
+	TestWebhookWithResponse(ctx context.Context, webhook WebhookID, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error)
+
 	// UploadAttachmentWithBodyWithResponse Upload a file
 	//
 	// The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
@@ -17241,7 +18659,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
 	// dropped if the caller is muted, blocked or may not send there. `push_content` and
-	// `push_payload` are delivered to open streams and not stored.
+	// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17258,7 +18676,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body is optional. `postscript` and `extension` stay on the tombstone; they are
 	// dropped if the caller is muted, blocked or may not send there. `push_content` and
-	// `push_payload` are delivered to open streams and not stored.
+	// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18197,6 +19615,211 @@ func (r CutTokensResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r CutTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type ListWebhooksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Webhooks
+}
+
+// Status returns HTTPResponse.Status
+func (r ListWebhooksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListWebhooksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type CreateWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Webhook
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type DeleteWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// Status returns HTTPResponse.Status
+func (r DeleteWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeleteWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type GetWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookNow
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type UpdateWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookNow
+}
+
+// Status returns HTTPResponse.Status
+func (r UpdateWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r UpdateWebhookResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type ListDeliveriesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeliveryPage
+}
+
+// Status returns HTTPResponse.Status
+func (r ListDeliveriesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListDeliveriesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type RedeliverResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WebhookNow
+}
+
+// Status returns HTTPResponse.Status
+func (r RedeliverResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RedeliverResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type RotateWebhookSecretResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Webhook
+}
+
+// Status returns HTTPResponse.Status
+func (r RotateWebhookSecretResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RotateWebhookSecretResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type TestWebhookResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *WebhookTest
+}
+
+// Status returns HTTPResponse.Status
+func (r TestWebhookResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestWebhookResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -20576,6 +22199,218 @@ func (c *ClientWithResponses) CutTokensWithResponse(ctx context.Context, user Us
 	return ParseCutTokensResponse(rsp)
 }
 
+// ListWebhooksWithResponse List webhooks
+//
+// All webhooks, the oldest first, with their state and without their secrets.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/webhooks (the `ListWebhooks` operationId).
+func (c *ClientWithResponses) ListWebhooksWithResponse(ctx context.Context, params *ListWebhooksParams, reqEditors ...RequestEditorFn) (*ListWebhooksResponse, error) {
+	rsp, err := c.ListWebhooks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListWebhooksResponse(rsp)
+}
+
+// CreateWebhookWithBodyWithResponse Create a webhook
+//
+// It begins with the next event. The answer has its `secret`, which is shown only
+// now and when it is replaced. A server has at most 32 webhooks.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+func (c *ClientWithResponses) CreateWebhookWithBodyWithResponse(ctx context.Context, params *CreateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateWebhookResponse, error) {
+	rsp, err := c.CreateWebhookWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateWebhookResponse(rsp)
+}
+
+// CreateWebhookWithResponse Create a webhook
+//
+// It begins with the next event. The answer has its `secret`, which is shown only
+// now and when it is replaced. A server has at most 32 webhooks.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks (the `CreateWebhook` operationId).
+func (c *ClientWithResponses) CreateWebhookWithResponse(ctx context.Context, params *CreateWebhookParams, body CreateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateWebhookResponse, error) {
+	rsp, err := c.CreateWebhook(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateWebhookResponse(rsp)
+}
+
+// DeleteWebhookWithResponse Delete a webhook
+//
+// With its deliveries and its secret. A request under way is cut off.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/admin/webhooks/{webhook} (the `DeleteWebhook` operationId).
+func (c *ClientWithResponses) DeleteWebhookWithResponse(ctx context.Context, webhook WebhookID, params *DeleteWebhookParams, reqEditors ...RequestEditorFn) (*DeleteWebhookResponse, error) {
+	rsp, err := c.DeleteWebhook(ctx, webhook, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeleteWebhookResponse(rsp)
+}
+
+// GetWebhookWithResponse Get a webhook
+//
+// Its settings and its state, without its secret.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/webhooks/{webhook} (the `GetWebhook` operationId).
+func (c *ClientWithResponses) GetWebhookWithResponse(ctx context.Context, webhook WebhookID, params *GetWebhookParams, reqEditors ...RequestEditorFn) (*GetWebhookResponse, error) {
+	rsp, err := c.GetWebhook(ctx, webhook, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWebhookResponse(rsp)
+}
+
+// UpdateWebhookWithBodyWithResponse Change, pause or resume a webhook
+//
+// Only the members that are given change. `state` pauses a webhook, and resumes one
+// that is paused or off: it continues where it was. Events that the log has trimmed
+// meanwhile are lost, and `webhook.gap` says so.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+func (c *ClientWithResponses) UpdateWebhookWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateWebhookResponse, error) {
+	rsp, err := c.UpdateWebhookWithBody(ctx, webhook, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateWebhookResponse(rsp)
+}
+
+// UpdateWebhookWithResponse Change, pause or resume a webhook
+//
+// Only the members that are given change. `state` pauses a webhook, and resumes one
+// that is paused or off: it continues where it was. Events that the log has trimmed
+// meanwhile are lost, and `webhook.gap` says so.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/admin/webhooks/{webhook} (the `UpdateWebhook` operationId).
+func (c *ClientWithResponses) UpdateWebhookWithResponse(ctx context.Context, webhook WebhookID, params *UpdateWebhookParams, body UpdateWebhookJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateWebhookResponse, error) {
+	rsp, err := c.UpdateWebhook(ctx, webhook, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseUpdateWebhookResponse(rsp)
+}
+
+// ListDeliveriesWithResponse List deliveries of a webhook
+//
+// One for each event, the newest event first, without any content. The newest 1,000
+// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
+// second late.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/admin/webhooks/{webhook}/deliveries (the `ListDeliveries` operationId).
+func (c *ClientWithResponses) ListDeliveriesWithResponse(ctx context.Context, webhook WebhookID, params *ListDeliveriesParams, reqEditors ...RequestEditorFn) (*ListDeliveriesResponse, error) {
+	rsp, err := c.ListDeliveries(ctx, webhook, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListDeliveriesResponse(rsp)
+}
+
+// RedeliverWithBodyWithResponse Deliver events again
+//
+// With `id`, one event, out of its order and in one attempt. With `from`, that event
+// and all after it, in order: the webhook goes back. The content is that of now, and
+// `webhook-id` is the same as before. An event that the log has trimmed is 410
+// `event_gone`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+func (c *ClientWithResponses) RedeliverWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *RedeliverParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RedeliverResponse, error) {
+	rsp, err := c.RedeliverWithBody(ctx, webhook, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedeliverResponse(rsp)
+}
+
+// RedeliverWithResponse Deliver events again
+//
+// With `id`, one event, out of its order and in one attempt. With `from`, that event
+// and all after it, in order: the webhook goes back. The content is that of now, and
+// `webhook-id` is the same as before. An event that the log has trimmed is 410
+// `event_gone`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/redeliver (the `Redeliver` operationId).
+func (c *ClientWithResponses) RedeliverWithResponse(ctx context.Context, webhook WebhookID, params *RedeliverParams, body RedeliverJSONRequestBody, reqEditors ...RequestEditorFn) (*RedeliverResponse, error) {
+	rsp, err := c.Redeliver(ctx, webhook, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRedeliverResponse(rsp)
+}
+
+// RotateWebhookSecretWithBodyWithResponse Replace a webhook's secret
+//
+// The answer has the new `secret`. For 24 hours every request is signed with both
+// secrets; after that, or if the secret is replaced again, the old one is erased.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+func (c *ClientWithResponses) RotateWebhookSecretWithBodyWithResponse(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error) {
+	rsp, err := c.RotateWebhookSecretWithBody(ctx, webhook, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateWebhookSecretResponse(rsp)
+}
+
+// RotateWebhookSecretWithResponse Replace a webhook's secret
+//
+// The answer has the new `secret`. For 24 hours every request is signed with both
+// secrets; after that, or if the secret is replaced again, the old one is erased.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/secret (the `RotateWebhookSecret` operationId).
+func (c *ClientWithResponses) RotateWebhookSecretWithResponse(ctx context.Context, webhook WebhookID, params *RotateWebhookSecretParams, body RotateWebhookSecretJSONRequestBody, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error) {
+	rsp, err := c.RotateWebhookSecret(ctx, webhook, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateWebhookSecretResponse(rsp)
+}
+
+// TestWebhookWithResponse Send a test event
+//
+// The event `webhook.test`, for this webhook alone, whatever its filters. It is
+// delivered in its turn; look for it among the deliveries.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/admin/webhooks/{webhook}/test (the `TestWebhook` operationId).
+func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, webhook WebhookID, params *TestWebhookParams, reqEditors ...RequestEditorFn) (*TestWebhookResponse, error) {
+	rsp, err := c.TestWebhook(ctx, webhook, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestWebhookResponse(rsp)
+}
+
 // UploadAttachmentWithBodyWithResponse Upload a file
 //
 // The body is the file, whatever its `Content-Type`, except that `multipart/form-data`
@@ -21765,7 +23600,7 @@ func (c *ClientWithResponses) GetReceiptsWithResponse(ctx context.Context, messa
 //
 // The body is optional. `postscript` and `extension` stay on the tombstone; they are
 // dropped if the caller is muted, blocked or may not send there. `push_content` and
-// `push_payload` are delivered to open streams and not stored.
+// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -21788,7 +23623,7 @@ func (c *ClientWithResponses) RevokeMessageWithBodyWithResponse(ctx context.Cont
 //
 // The body is optional. `postscript` and `extension` stay on the tombstone; they are
 // dropped if the caller is muted, blocked or may not send there. `push_content` and
-// `push_payload` are delivered to open streams and not stored.
+// `push_payload` are delivered to open streams and to webhooks, and to nobody later.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23096,6 +24931,230 @@ func ParseCutTokensResponse(rsp *http.Response) (*CutTokensResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListWebhooksResponse parses an HTTP response from a ListWebhooksWithResponse call
+func ParseListWebhooksResponse(rsp *http.Response) (*ListWebhooksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListWebhooksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Webhooks
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateWebhookResponse parses an HTTP response from a CreateWebhookWithResponse call
+func ParseCreateWebhookResponse(rsp *http.Response) (*CreateWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Webhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeleteWebhookResponse parses an HTTP response from a DeleteWebhookWithResponse call
+func ParseDeleteWebhookResponse(rsp *http.Response) (*DeleteWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeleteWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseGetWebhookResponse parses an HTTP response from a GetWebhookWithResponse call
+func ParseGetWebhookResponse(rsp *http.Response) (*GetWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookNow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseUpdateWebhookResponse parses an HTTP response from a UpdateWebhookWithResponse call
+func ParseUpdateWebhookResponse(rsp *http.Response) (*UpdateWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &UpdateWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookNow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListDeliveriesResponse parses an HTTP response from a ListDeliveriesWithResponse call
+func ParseListDeliveriesResponse(rsp *http.Response) (*ListDeliveriesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListDeliveriesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeliveryPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRedeliverResponse parses an HTTP response from a RedeliverWithResponse call
+func ParseRedeliverResponse(rsp *http.Response) (*RedeliverResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RedeliverResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WebhookNow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRotateWebhookSecretResponse parses an HTTP response from a RotateWebhookSecretWithResponse call
+func ParseRotateWebhookSecretResponse(rsp *http.Response) (*RotateWebhookSecretResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RotateWebhookSecretResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Webhook
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTestWebhookResponse parses an HTTP response from a TestWebhookWithResponse call
+func ParseTestWebhookResponse(rsp *http.Response) (*TestWebhookResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestWebhookResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest WebhookTest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
 
 	}
 
