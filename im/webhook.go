@@ -254,7 +254,7 @@ func (w Webhook) After(d WebhookDelivery, a Attempt, random float64) (Webhook, W
 	d = d.after(a)
 	w.Attempts++
 	if d.Fault == 0 {
-		w.pass(d.Position)
+		w.Pass(d.Position)
 		w.Failures, w.FailingSince, w.DeliveredAt = 0, time.Time{}, a.At
 		return w, d
 	}
@@ -272,13 +272,22 @@ func (w Webhook) After(d WebhookDelivery, a Attempt, random float64) (Webhook, W
 		w.State, w.Reason = WebhookOff, WebhookFailing
 	case w.Refusals >= webhookRefusals:
 		d.State = DeliverySkipped
-		w.pass(d.Position)
+		w.Pass(d.Position)
 	}
 	return w, d
 }
 
-// pass has the event after a position be the next one.
-func (w *Webhook) pass(at Position) {
+// Wait returns how long to wait before the next attempt, 0 or less if it is due. No wait is
+// longer than two hours: a later time was set before the clock was put back, and is over.
+func (w Webhook) Wait(now time.Time) time.Duration {
+	if wait := w.NextAttempt.Sub(now); wait <= 2*mostRetryAfter {
+		return wait
+	}
+	return 0
+}
+
+// Pass has the event after a position be the next one, before its first attempt.
+func (w *Webhook) Pass(at Position) {
 	w.Position, w.Attempts, w.Refusals, w.NextAttempt = at, 0, 0, time.Time{}
 }
 

@@ -67,6 +67,24 @@ func TestWebhookAttempts(t *testing.T) {
 	}
 }
 
+// The next attempt is not delayed by a clock that is put back.
+func TestWebhookWait(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for next, want := range map[time.Time]time.Duration{
+		now.Add(time.Minute): time.Minute, now.Add(time.Hour): time.Hour, now: 0, now.Add(-time.Second): -time.Second,
+		now.Add(24 * time.Hour): 0,
+	} {
+		w := im.Webhook{WebhookProgress: im.WebhookProgress{NextAttempt: next}}
+		if wait := w.Wait(now); wait != want {
+			t.Errorf("attempt at %v: the wait is %v, want %v", next, wait, want)
+		}
+	}
+	if wait := (im.Webhook{}).Wait(now); wait > 0 {
+		t.Errorf("the wait before a first attempt is %v", wait)
+	}
+}
+
 // A webhook whose events are all refused is turned off as well, and one delivery begins the
 // three days anew.
 func TestWebhookPatience(t *testing.T) {

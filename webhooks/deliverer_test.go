@@ -335,6 +335,33 @@ func TestSkipped(t *testing.T) {
 	}
 }
 
+// A message that is deleted while it is retried is left out, and the next event has all of its
+// attempts.
+func TestDeletedWhileRetried(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, true)
+	var attempts int // used by one request at a time
+	r := newReceiver(t, func(payload) int {
+		if attempts++; attempts == 4 {
+			if err := w.DeleteConversation(w.ctx, im.Actor{User: "alice"}, im.ConversationRef{Peer: "bob"}); err != nil {
+				t.Error(err)
+			}
+		}
+		return 422
+	})
+	hook := w.hook(r.url, im.MessageCreated)
+	w.say("deleted")
+	w.expect(r, "deleted", "deleted", "deleted", "deleted")
+	w.say("next")
+	w.expect(r, "deleted", "deleted", "deleted", "deleted", "next", "next", "next", "next", "next")
+	w.eventually("both are skipped", func() bool { return len(w.deliveries(hook.ID, im.DeliverySkipped)) == 2 })
+	for i, want := range []int{5, 4} {
+		if d := w.deliveries(hook.ID, 0)[i]; d.State != im.DeliverySkipped || d.Attempts != want {
+			t.Errorf("delivery %d is listed as %+v, want it skipped after %d attempts", i, d, want)
+		}
+	}
+}
+
 func TestGone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)

@@ -111,11 +111,17 @@ func (e *endpoint) run() {
 	}
 }
 
-// pause logs a failure of the store and waits.
+// pause logs a failure of the store and waits. New events do not end the wait: they would have
+// a failing store asked again and again without a pause.
 func (e *endpoint) pause(err error) {
-	if e.ctx.Err() == nil {
-		e.log(err)
-		e.wait(failurePause)
+	if e.ctx.Err() != nil {
+		return
+	}
+	e.log(err)
+	select {
+	case <-e.ctx.Done():
+	case <-e.changed:
+	case <-e.opts.After(failurePause):
 	}
 }
 
@@ -169,7 +175,7 @@ func (e *endpoint) step() error {
 		return e.redeliver()
 	}
 	if len(e.window) > 0 {
-		if wait := e.w.NextAttempt.Sub(e.opts.Now()); wait > 0 {
+		if wait := e.w.Wait(e.opts.Now()); wait > 0 {
 			if err := e.save(); err != nil || e.gone {
 				return err
 			}
@@ -252,9 +258,13 @@ func (e *endpoint) deliver() error {
 		return err
 	case !made && e.ctx.Err() != nil:
 		return nil //nolint:nilerr // it was cut off, and is repeated by the next process
-	case !made:
+	case !made: // its message was deleted
+		if e.delivery.Attempts > 0 { // it is listed as one that will be retried
+			e.delivery.State = im.DeliverySkipped
+			e.record(e.delivery)
+		}
 		e.shift()
-		e.w.Position = event.Position
+		e.w.Pass(event.Position)
 		e.touch()
 		return nil
 	}
