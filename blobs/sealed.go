@@ -114,8 +114,8 @@ func (w *writer) flush(last bool) {
 // Commit seals the last chunk and makes the blob durable and visible.
 func (w *writer) Commit() error {
 	w.flush(true)
-	if w.err != nil {
-		return errors.Join(w.err, w.Abort())
+	if err := w.err; err != nil {
+		return errors.Join(err, w.Abort()) // Abort sets w.err
 	}
 	w.release()
 	if err := w.out.Commit(); err != nil {

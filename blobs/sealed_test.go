@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -417,4 +419,49 @@ func FuzzChangedBlob(f *testing.F) {
 			t.Fatal("Check found nothing")
 		}
 	})
+}
+
+// fullDisk is an engine on which there is room for some writes, the header's included.
+type fullDisk struct {
+	*Dir
+	room int
+}
+
+type fullWriter struct {
+	Writer
+	room *int
+}
+
+func (d *fullDisk) Create(ctx context.Context, name string) (Writer, error) {
+	w, err := d.Dir.Create(ctx, name)
+	return fullWriter{w, &d.room}, err
+}
+
+func (w fullWriter) Write(p []byte) (int, error) {
+	if *w.room == 0 {
+		return 0, syscall.ENOSPC
+	}
+	*w.room--
+	return w.Writer.Write(p)
+}
+
+// The disk may become full at any write, the last one included.
+func TestFullDisk(t *testing.T) {
+	for room := range 3 {
+		_, d := newFiles(t)
+		w, err := NewFiles(&fullDisk{d, room}, testStore).Create(t.Context(), blobNamed(1), func([]byte) {})
+		if err == nil {
+			if _, err = io.Copy(w, bytes.NewReader(content(2*chunkSize))); err == nil {
+				err = w.Commit()
+			} else {
+				err = errors.Join(err, w.Abort())
+			}
+		}
+		if e, ok := im.AsError(err); !ok || e.Kind != im.Full {
+			t.Errorf("room for %d writes: %v", room, err)
+		}
+		if err := d.List(t.Context(), func(e Entry) error { return fmt.Errorf("%s is left", e.Name) }); err != nil {
+			t.Error(err)
+		}
+	}
 }
