@@ -1,6 +1,7 @@
 package im_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 	"testing"
@@ -160,6 +161,7 @@ func TestWebhookDrafts(t *testing.T) {
 	w := newWorldWith(t, policy)
 	ctx := t.Context()
 	good, bad := "https://app.example", "ftp://app.example"
+	given := "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 24))
 	for name, tt := range map[string]struct {
 		actor im.Actor
 		d     im.WebhookDraft
@@ -168,7 +170,7 @@ func TestWebhookDrafts(t *testing.T) {
 		"by a user":      {im.Actor{User: "alice"}, im.WebhookDraft{URL: &good}, "admin_required"},
 		"a bad URL":      {root, im.WebhookDraft{URL: &bad}, "webhook_url_refused"},
 		"a bad event":    {root, im.WebhookDraft{URL: &good, Events: &[]im.EventType{"ready"}}, "invalid_request"},
-		"no prefix":      {root, im.WebhookDraft{URL: &good, Secret: "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "invalid_request"},
+		"no prefix":      {root, im.WebhookDraft{URL: &good, Secret: strings.TrimPrefix(given, "whsec_")}, "invalid_request"},
 		"a short secret": {root, im.WebhookDraft{URL: &good, Secret: "whsec_AAAA"}, "invalid_request"},
 		"no base64":      {root, im.WebhookDraft{URL: &good, Secret: "whsec_" + strings.Repeat("!", 40)}, "invalid_request"},
 	} {
@@ -177,8 +179,8 @@ func TestWebhookDrafts(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, tt.code)
 		}
 	}
-	first, err := w.CreateWebhook(ctx, root, im.WebhookDraft{URL: &good, Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})
-	if err != nil || first.Secret != "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" {
+	first, err := w.CreateWebhook(ctx, root, im.WebhookDraft{URL: &good, Secret: given})
+	if err != nil || first.Secret != given {
 		t.Fatal(first.Secret, err)
 	}
 	for n := 1; n < im.MaxWebhooks; n++ {
