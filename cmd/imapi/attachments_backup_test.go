@@ -19,8 +19,8 @@ import (
 // fileScene is a server and the files that alice and bob have there.
 type fileScene struct{ *scene }
 
-func newFileScene(t *testing.T) fileScene {
-	s := startServer(t)
+func newFileScene(t *testing.T, args ...string) fileScene {
+	s := startServer(t, args...)
 	sc := &scene{crawler: &crawler{t: t, server: s, tokens: map[string]string{}, ids: map[string][]string{}}}
 	secret := readSecret(t, s.data)
 	for _, user := range []string{"alice", "bob"} {
@@ -59,6 +59,9 @@ type sealedFile struct {
 	slot int64
 }
 
+// slotOf returns the slot that the header of a file names.
+func slotOf(b []byte) int64 { return int64(endian.BigEndian.Uint64(b[32:])) }
+
 // files returns the finished files in a directory of blobs by their names.
 func (sc fileScene) files(dir string) map[string]sealedFile {
 	sc.t.Helper()
@@ -68,7 +71,7 @@ func (sc fileScene) files(dir string) map[string]sealedFile {
 			sc.t.Errorf("%s has no header", name)
 			return
 		}
-		list[name] = sealedFile{filepath.Join(dir, name[len(name)-2:], name), int64(endian.BigEndian.Uint64(b[32:]))}
+		list[name] = sealedFile{filepath.Join(dir, name[len(name)-2:], name), slotOf(b)}
 	})
 	if err != nil {
 		sc.t.Fatal(err)
@@ -77,7 +80,9 @@ func (sc fileScene) files(dir string) map[string]sealedFile {
 }
 
 // blobs returns the files of the server.
-func (sc fileScene) blobs() map[string]sealedFile { return sc.files(filepath.Join(sc.server.data, "blobs")) }
+func (sc fileScene) blobs() map[string]sealedFile {
+	return sc.files(filepath.Join(sc.server.data, "blobs"))
+}
 
 // backup makes a backup and returns its path.
 func (sc fileScene) backup(dir string) string {

@@ -205,15 +205,15 @@ func TestThumbnailsAfterACrash(t *testing.T) {
 	}
 }
 
-// sendPicture sends a picture with a secret in its name and behind its pixels, when its
-// thumbnail is made. It returns the id of the message.
-func (st *stage) sendPicture(text string) string {
+// sendPicture sends a picture with a secret in its name and behind its pixels, and returns the
+// id of the message. The secret is nowhere else.
+func (st *stage) sendPicture(conversation, text, more string) string {
 	var file bytes.Buffer
 	if err := png.Encode(&file, noise()); err != nil {
 		st.t.Error(err)
 	}
 	attachment := st.post(st.alice, "/v1/attachments?name="+text+".png", file.String()+text)
 	st.n++
-	return st.post(st.alice, "/v1/conversations/"+st.group+"/messages", fmt.Sprintf(
-		`{"client_id":"%s-%d","type":"image","body":{"attachment_id":%q,"name":"a.png"}}`, st.alice, st.n, attachment))
+	return st.post(st.alice, "/v1/conversations/"+conversation+"/messages", fmt.Sprintf(
+		`{"client_id":"%s-%d","type":"image","body":{"attachment_id":%q,"name":"a.png"}%s}`, st.alice, st.n, attachment, more))
 }

@@ -65,7 +65,8 @@ func (a *adminFlags) run(ctx context.Context, fn func(*admin) error) error {
 
 const verifySummary = `Check that every message, postscript, name, attachment and thumbnail that was not erased
 can be unsealed, and that what was erased cannot, with or without a running server.
-Nothing is repaired. Print one line for each problem, and a total. With problems the exit status is 1.`
+Nothing is repaired. Print one line for each problem, and a total. With problems the exit
+status is 1.`
 
 // runVerify checks all sealed content.
 func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {

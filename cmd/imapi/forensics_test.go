@@ -139,9 +139,14 @@ func (st *stage) insert(conversation, text string) string {
 // timed sends messages with timers until a copy had one before it was erased, and waits for
 // the erasure.
 func (st *stage) timed(way, conversation, more string) {
+	st.timedBy(st.send, way, conversation, more)
+}
+
+// timedBy is timed with another way of sending.
+func (st *stage) timedBy(send func(conversation, text, more string) string, way, conversation, more string) {
 	for seconds := 2; ; seconds *= 2 {
 		text := st.secret(way)
-		id := st.send(conversation, text, fmt.Sprintf(more, seconds))
+		id := send(conversation, text, fmt.Sprintf(more, seconds))
 		for {
 			m := st.call(st.alice, http.MethodGet, "/v1/messages/"+id, "")
 			if m == nil {
@@ -261,10 +266,37 @@ var slowErasings = map[string]func(st *stage, way string){
 	},
 	"a picture revoked": func(st *stage, way string) {
 		text := st.secret(way)
-		id := st.sendPicture(text)
+		id := st.sendPicture(st.group, text, "")
 		st.waitKnown(text)
 		began := time.Now()
 		st.call(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "")
+		st.erased(text, began)
+	},
+	"a picture burned": func(st *stage, way string) {
+		text := st.secret(way)
+		id := st.sendPicture(st.direct(), text, `,"burn":{"after_seconds":60}`)
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "")
+		st.erased(text, began)
+	},
+	"a picture expired": func(st *stage, way string) {
+		st.timedBy(st.sendPicture, way, st.group, `,"expire_after_seconds":%d`)
+	},
+	"a picture in a group deleted": func(st *stage, way string) {
+		group, text := st.newGroup(), st.secret(way)
+		st.sendPicture(group, text, "")
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
+		st.erased(text, began)
+	},
+	"a picture in a conversation of two deleted": func(st *stage, way string) {
+		text := st.secret(way)
+		st.sendPicture(st.direct(), text, "")
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "")
 		st.erased(text, began)
 	},
 	"burned unread": func(st *stage, way string) {
