@@ -35,7 +35,7 @@ export async function heyApi(server: Server, text: string): Promise<Outcome> {
   const first = await stream.next();
   await stream.return(undefined as never);
   return {
-    sent: sent.data.body?.text,
+    sent: 'body' in sent.data ? sent.data.body?.text : undefined,
     read: read.data.body?.text,
     refused: refused.error?.code,
     logged: log.data.items.some(event => event.type === 'message.created' && event.message?.body?.text === text),
@@ -57,7 +57,7 @@ export async function orvalFetch(server: Server, text: string): Promise<Outcome>
     const log = await orval.getEventLog(undefined, init);
     if (log.status !== 200) throw new Error(`orval: ${log.status}`);
     return {
-      sent: sent.data.body?.text,
+      sent: 'body' in sent.data ? sent.data.body?.text : undefined,
       read: read.data.body?.text,
       refused: refused.status === 404 ? refused.data.code : undefined,
       logged: log.data.items.some(event => event.type === 'message.created' && event.message?.body?.text === text),
@@ -80,7 +80,7 @@ export async function swaggerTypescript(server: Server, text: string): Promise<O
   const stream = await api.v1.getEvents();
   const chunk = await stream.body!.getReader().read();
   return {
-    sent: sent.data.body?.text,
+    sent: 'body' in sent.data ? sent.data.body?.text : undefined,
     read: read.data.body?.text,
     refused: refused.error?.code,
     logged: log.data.items.some(event => event.type === 'message.created' && event.message?.body?.text === text),
@@ -96,7 +96,7 @@ export async function typescriptCodegen(server: Server, text: string): Promise<O
   const refused = await MessagesService.getMessage('nothing').catch((error: ApiError) => error);
   const log = await EventsService.getEventLog();
   return {
-    sent: sent.body?.text,
+    sent: 'body' in sent ? sent.body?.text : undefined,
     read: read.body?.text,
     refused: refused instanceof ApiError ? refused.body.code : undefined,
     logged: log.items.some(event => event.type === 'message.created' && 'message' in event && event.message?.body?.text === text),

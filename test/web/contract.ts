@@ -25,6 +25,7 @@ export async function converse(api: Client<paths>): Promise<Message[]> {
   for (const body of bodies) {
     const { data, error } = await api.POST('/v1/conversations/{conversation}/messages', { ...bob, body });
     if (error) throw new Error(explain(error));
+    if (!('seq' in data)) throw new Error(`${body.type} is answered like a command`);
     sent.push(data);
   }
 

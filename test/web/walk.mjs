@@ -38,7 +38,8 @@ export async function walk(url, tokens, document) {
     const headers = {};
     if (user) headers.Authorization = `Bearer ${tokens[user]}`;
     if (body !== undefined) headers['Content-Type'] = type;
-    const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
+    const raw = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
+    const text = raw ? body : JSON.stringify(body);
     const answer = await fetch(url + path, { method, headers, body: text });
     const said = await answer.text();
     assert.ok(!said.includes('stoplight.io/prism/errors'), `${operation.id}: ${method} ${path}: ${said}`);
@@ -98,6 +99,14 @@ export async function walk(url, tokens, document) {
   await del('bob', '/v1/blocks/mallory');
   assert.equal((await put('bob', '/v1/blocks/bob', undefined, 422)).code, 'block_self');
 
+  // Attachments and commands.
+  const dot = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
+  const picture = await call(201, 'alice', 'POST', '/v1/attachments?name=dot.png', dot, 'image/png');
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'image', body: { attachment_id: picture.id } }, 201);
+  await get('bob', `/v1/attachments/${picture.id}`);
+  assert.equal((await get('mallory', `/v1/attachments/${picture.id}/thumbnail`, 404)).code, 'attachment_not_found');
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'command', body: { action: 'typing', params: { on: true } } }, 202);
+
   // A group and its threads.
   const group = (await post('alice', '/v1/conversations', { kind: 'group', name: 'Weekend', members: ['bob'], settings: { history: 'all' } }, 201)).id;
   const g = `/v1/conversations/${group}`;
@@ -116,6 +125,18 @@ export async function walk(url, tokens, document) {
   const root = await say('bob', group, 'who comes?', { receipt: true, mentions: ['alice'] });
   await say('alice', group, 'me', { reply_to: root.id, mention_all: true, push: { title: 'x' } });
   await get('bob', `/v1/messages/${root.id}/receipts`);
+  const stream = (await post('alice', '/v1/streams', { conversation_id: group, access: 'listed', readers: ['bob'], label: 'answer', idle_seconds: 60 }, 201)).id;
+  const d = `/v1/streams/${stream}`;
+  await get('bob', d);
+  await get('bob', `/v1/streams?conversation_id=${group}`);
+  await put('alice', `${d}/publishers/bob`);
+  await post('bob', `${d}/frames`, { dtype: 1, text: 'Hello' });
+  await del('alice', `${d}/publishers/bob`);
+  await put('alice', `${d}/readers/carol`);
+  await del('alice', `${d}/readers/carol`);
+  await post('alice', `${d}/end`, { message: { type: 'text', body: { text: 'Hello' } } });
+  await get('bob', `${d}/events`);
+  await del('alice', `/v1/streams/${(await post('alice', '/v1/streams', { access: 'anyone' }, 201)).id}`);
   const thread = (await post('alice', `/v1/messages/${root.id}/thread`, { name: 'who comes' }, 201)).id;
   await get('carol', `/v1/messages/${root.id}/thread`);
   await get('carol', `/v1/conversations/${thread}`);
@@ -191,6 +212,7 @@ export async function walk(url, tokens, document) {
   const lines = ['bob', 'carol'].map(to => JSON.stringify({ ...old, conversation_id: `@${to}` })).join('\n');
   assert.equal((await call(200, 'root', 'POST', '/v1/admin/import', lines, 'application/x-ndjson')).trim().split('\n').length, 2);
   assert.match(await get('root', '/v1/admin/export'), /\n/);
+  await post('root', '/v1/admin/messages', { as: 'alice', to: ['@bob', room], message: { type: 'text', body: { text: 'news' }, client_id: 'a-1' } });
   await get('root', '/v1/admin/erasures');
   await get('root', '/v1/admin/retention');
   await call(200, 'root', 'POST', '/v1/admin/retention');
