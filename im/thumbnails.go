@@ -212,8 +212,8 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 	if refusal, ok := AsError(err); ok && refusal.Kind >= Unavailable {
 		return StoredThumbnail{}, err
 	}
-	// Its file is missing or damaged, as after a restore: backups do not have it. Or it was
-	// erased a moment ago.
+	// Its file is missing or damaged, as after the loss of a disk. Or it was erased a moment
+	// ago.
 	if _, err := s.Attachment(ctx, actor, id); err != nil {
 		return StoredThumbnail{}, err
 	}

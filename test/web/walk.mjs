@@ -38,8 +38,7 @@ export async function walk(url, tokens, document) {
     const headers = {};
     if (user) headers.Authorization = `Bearer ${tokens[user]}`;
     if (body !== undefined) headers['Content-Type'] = type;
-    const raw = body === undefined || typeof body === 'string' || body instanceof Uint8Array;
-    const text = raw ? body : JSON.stringify(body);
+    const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
     const answer = await fetch(url + path, { method, headers, body: text });
     const said = await answer.text();
     assert.ok(!said.includes('stoplight.io/prism/errors'), `${operation.id}: ${method} ${path}: ${said}`);
@@ -100,11 +99,10 @@ export async function walk(url, tokens, document) {
   assert.equal((await put('bob', '/v1/blocks/bob', undefined, 422)).code, 'block_self');
 
   // Attachments and commands.
-  const dot = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
-  const picture = await call(201, 'alice', 'POST', '/v1/attachments?name=dot.png', dot, 'image/png');
-  await post('alice', '/v1/conversations/@bob/messages', { type: 'image', body: { attachment_id: picture.id } }, 201);
-  await get('bob', `/v1/attachments/${picture.id}`);
-  assert.equal((await get('mallory', `/v1/attachments/${picture.id}/thumbnail`, 404)).code, 'attachment_not_found');
+  const notes = await call(201, 'alice', 'POST', '/v1/attachments?name=notes.txt', 'Buy milk', 'application/octet-stream');
+  await post('alice', '/v1/conversations/@bob/messages', { type: 'file', body: { attachment_id: notes.id } }, 201);
+  await get('bob', `/v1/attachments/${notes.id}`);
+  assert.equal((await get('mallory', `/v1/attachments/${notes.id}/thumbnail`, 404)).code, 'attachment_not_found');
   await post('alice', '/v1/conversations/@bob/messages', { type: 'command', body: { action: 'typing', params: { on: true } } }, 202);
 
   // A group and its threads.
@@ -196,8 +194,10 @@ export async function walk(url, tokens, document) {
   await del('alice', s);
 
   // Events.
+  let newest;
   for (let token = ''; token !== null;) {
     const page = await get('bob', `/v1/events/log?limit=20${token && `&page_token=${token}`}`);
+    newest = page.items.at(-1)?.id ?? newest;
     token = page.next_page_token;
   }
   await post('bob', '/v1/events/tickets', undefined, 201);
@@ -214,6 +214,16 @@ export async function walk(url, tokens, document) {
   assert.match(await get('root', '/v1/admin/export'), /\n/);
   await post('root', '/v1/admin/messages', { as: 'alice', to: ['@bob', room], message: { type: 'text', body: { text: 'news' }, client_id: 'a-1' } });
   await get('root', '/v1/admin/erasures');
+  await get('root', '/v1/admin/webhooks');
+  const hook = (await post('root', '/v1/admin/webhooks', { url: 'https://hooks.example.com/imapi', events: ['message.revoked'] }, 201)).id;
+  const h = `/v1/admin/webhooks/${hook}`;
+  await get('root', h);
+  await post('root', `${h}/secret`);
+  await post('root', `${h}/redeliver`, { from: newest });
+  await post('root', `${h}/test`);
+  await get('root', `${h}/deliveries`);
+  await patch('root', h, { state: 'paused' });
+  await del('root', h);
   await get('root', '/v1/admin/retention');
   await call(200, 'root', 'POST', '/v1/admin/retention');
   await post('root', '/v1/admin/users/mallory/tokens/cut');
