@@ -85,7 +85,7 @@ func (s seal) header() []byte {
 	binary.BigEndian.PutUint32(h[8:], version)
 	copy(h[boundAt:], s.bound[:])
 	nonce := [12]byte{nonceHeader}
-	return s.aead.Seal(h, nonce[:], nil, h) //nolint:gosec // one key, one header
+	return s.aead.Seal(h, nonce[:], nil, h) // one key, one header
 }
 
 // fits reports whether a header is of this blob and was written under its key.
@@ -93,7 +93,7 @@ func (s seal) fits(header []byte) bool { return bytes.Equal(header, s.header()) 
 
 func chunkNonce(n int64, last bool) (nonce [12]byte) {
 	nonce[0] = nonceChunk
-	binary.BigEndian.PutUint32(nonce[7:], uint32(n)) //nolint:gosec // below maxChunks
+	binary.BigEndian.PutUint32(nonce[7:], uint32(n)) // below maxChunks
 	if last {
 		nonce[11] = 1
 	}
@@ -103,7 +103,7 @@ func chunkNonce(n int64, last bool) (nonce [12]byte) {
 // close seals a chunk in place. The buffer must have room for the tag.
 func (s seal) close(chunk []byte, n int64, last bool) []byte {
 	nonce := chunkNonce(n, last)
-	return s.aead.Seal(chunk[:0], nonce[:], chunk, s.bound[:]) //nolint:gosec // each number once
+	return s.aead.Seal(chunk[:0], nonce[:], chunk, s.bound[:]) // each number once
 }
 
 // open opens a chunk in place.
@@ -130,7 +130,7 @@ func readOwner(header []byte) (o owner, ok bool) {
 	}
 	o.store = im.StoreID(header[boundAt:])
 	o.slot = im.Slot(binary.BigEndian.Uint64(header[32:]))
-	o.id = im.ID(binary.BigEndian.Uint64(header[40:])) //nolint:gosec // ids may be negative
+	o.id = im.ID(binary.BigEndian.Uint64(header[40:])) // ids may be negative
 	return o, true
 }
 

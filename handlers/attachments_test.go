@@ -118,7 +118,7 @@ func TestUploadRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
 			for _, known := range []bool{true, false} {
-				req, err := http.NewRequest("POST", w.url+"/v1/attachments", io.NopCloser(strings.NewReader(tt.body)))
+				req, err := http.NewRequest(http.MethodPost, w.url+"/v1/attachments", io.NopCloser(strings.NewReader(tt.body)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -368,7 +368,7 @@ func TestErasureCutsOffADownload(t *testing.T) {
 	w := newWorld(t)
 	id := w.upload("alice", strings.Repeat("x", 10<<20))["id"].(string)
 	message := w.sendFile("alice", "@bob", id)
-	req, err := http.NewRequest("GET", w.url+"/v1/attachments/"+id, nil)
+	req, err := http.NewRequest(http.MethodGet, w.url+"/v1/attachments/"+id, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

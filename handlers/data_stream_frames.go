@@ -213,7 +213,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	p.ended.Store(true)
 	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))
 	if !finished {
-		_ = <-read
+		<-read //nolint:errcheck // the answer is about frames, not about the rest of the body
 	}
 	_, _ = io.CopyN(io.Discard, p.body, answerTimeMost)
 	return nil

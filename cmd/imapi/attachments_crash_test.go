@@ -59,7 +59,7 @@ func TestKilledInAnUpload(t *testing.T) {
 		}
 		return len(list) == 3
 	})
-	clear := func(when string) {
+	sealed := func(when string) {
 		t.Helper()
 		err := copyFiles(s.data, t.TempDir(), nil, func(name string, b []byte) {
 			if form := m.in(b); form != "" {
@@ -71,7 +71,7 @@ func TestKilledInAnUpload(t *testing.T) {
 		}
 	}
 	s.kill()
-	clear("after the kill")
+	sealed("after the kill")
 	cut := map[string]sealedFile{}
 	for _, path := range unfinished() {
 		b, err := os.ReadFile(path)
@@ -111,6 +111,6 @@ func TestKilledInAnUpload(t *testing.T) {
 	if res, b := sc.request(http.MethodPost, "alice", "/v1/attachments", []byte("one more")); res.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("over the quota: %d %s", res.StatusCode, b)
 	}
-	clear("at the end")
+	sealed("at the end")
 	sc.mustVerify("at the end")
 }

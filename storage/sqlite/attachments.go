@@ -83,7 +83,7 @@ func (r *reader) Attachment(id im.ID) (im.Attachment, error) {
 		return im.Attachment{}, orNotFound(err)
 	}
 	a.CreatedAt = fromMillis(created)
-	info, err := r.unseal(int64(a.Slot), sealed) //nolint:gosec // slots are below 2^63
+	info, err := r.unseal(int64(a.Slot), sealed)
 	if err == nil {
 		if a.Info, err = record.ReadAttachment(info); err != nil {
 			err = errContent
@@ -145,7 +145,7 @@ func (t *tx) InsertAttachment(a im.Attachment) error {
 	if err != nil {
 		return err
 	}
-	err = t.must(insertAttachment, int64(a.ID), user, int64(a.Slot), sealed, a.Size, a.CreatedAt.UnixMilli()) //nolint:gosec // slots are below 2^63
+	err = t.must(insertAttachment, int64(a.ID), user, int64(a.Slot), sealed, a.Size, a.CreatedAt.UnixMilli())
 	if err != nil {
 		return err
 	}
@@ -261,7 +261,7 @@ func (t *tx) eraseAttachments(query string, among []int64) error {
 			return err
 		}
 	}
-	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
+	if err := t.doomAll(slots); err != nil {
 		return err
 	}
 	if err := t.eraseThumbnailBlobs(ids, 0); err != nil {
@@ -286,5 +286,5 @@ func (t *tx) ForgetBlobs(ids []im.ID) error {
 
 // DoomSlot schedules a key for shredding.
 func (t *tx) DoomSlot(slot im.Slot) error {
-	return t.doom(int64(slot), im.ShredRemoved, 0) //nolint:gosec // slots are below 2^63
+	return t.doom(int64(slot), im.ShredRemoved, 0)
 }

@@ -85,10 +85,10 @@ func (t *tx) doom(slot int64, code im.ShredCode, message im.ID) error {
 	return err
 }
 
-// doomAll is doom for many different keys of messages without tombstones, in one statement.
-func (t *tx) doomAll(slots []int64, code im.ShredCode) error {
+// doomAll is doom for many different keys of what leaves no tombstone, in one statement.
+func (t *tx) doomAll(slots []int64) error {
 	for _, s := range slots {
-		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: code}})
+		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: im.ShredRemoved}})
 	}
-	return t.updateList(insertAllDoomed, slots, int64(code))
+	return t.updateList(insertAllDoomed, slots, int64(im.ShredRemoved))
 }

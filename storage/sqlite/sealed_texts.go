@@ -122,7 +122,7 @@ func (t *tx) eraseTexts(conversations []int64) error {
 	if err != nil {
 		return err
 	}
-	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
+	if err := t.doomAll(slots); err != nil {
 		return err
 	}
 	return t.updateList(deleteRoleNames, conversations)

@@ -93,7 +93,7 @@ func (t *tx) UpdateThumbnail(thumb im.Thumbnail) error {
 	if err != nil {
 		return err
 	}
-	return t.must(updateThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries, int64(thumb.ID), int64(thumb.Slot), thumb.Size, sealed) //nolint:gosec // slots are below 2^63
+	return t.must(updateThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries, int64(thumb.ID), int64(thumb.Slot), thumb.Size, sealed)
 }
 
 // eraseThumbnailBlobs dooms the keys of the thumbnails of attachments, except one of them,
@@ -120,5 +120,5 @@ func (t *tx) eraseThumbnailBlobs(attachments []int64, except im.ID) error {
 			return err
 		}
 	}
-	return t.doomAll(slots, im.ShredRemoved)
+	return t.doomAll(slots)
 }

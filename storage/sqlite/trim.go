@@ -132,7 +132,7 @@ func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) e
 			}
 		}
 	}
-	if err := t.doomAll(slots, im.ShredRemoved); err != nil {
+	if err := t.doomAll(slots); err != nil {
 		return err
 	}
 	if err := t.releaseAttachments(attached); err != nil {
