@@ -864,6 +864,14 @@ type DataStreamEnd struct {
 	Reason StreamEndReason `json:"reason"`
 }
 
+// DataStreamEvents Server-Sent Events as they are. The data of each is one of the objects.
+type DataStreamEvents struct {
+	union json.RawMessage
+}
+
+// DataStreamEvents0 All events as they are.
+type DataStreamEvents0 = openapi_types.File
+
 // DataStreamPage A page of data streams.
 type DataStreamPage struct {
 	// Items The data streams of this page.
@@ -3192,6 +3200,50 @@ type StreamAccess string
 // `server`: the server stopped.
 type StreamEndReason string
 
+// StreamEnded The data of `stream.ended`.
+type StreamEnded struct {
+	// MessageID The id of the final message, if there is one.
+	MessageID *string `json:"message_id,omitempty"`
+
+	// Reason Why a data stream ended. `owner`: its owner ended it, or can no longer see the
+	// conversation or is blocked in it; `idle`: there was no frame for `idle_seconds`;
+	// `message`: with a final message; `deleted`: it was deleted, or its conversation was;
+	// `server`: the server stopped.
+	Reason StreamEndReason `json:"reason"`
+}
+
+// StreamFrame The data of `stream.frame`. It has one of `text`, `json` and `base64`.
+type StreamFrame struct {
+	// Base64 Bytes.
+	Base64 *[]byte `json:"base64,omitempty"`
+
+	// Dtype What the data is, as the application defines.
+	Dtype int32 `json:"dtype"`
+
+	// From 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
+	// letters, marks, digits, punctuation, symbols and the ASCII space. Not `.` or `..`,
+	// which browsers remove from paths.
+	//
+	//
+	// Example: alice
+	From UserID `json:"from"`
+
+	// ID Rises by one from frame to frame, from 1 on.
+	ID int64 `json:"id"`
+
+	// JSON Any JSON value, null included.
+	JSON json.RawMessage `json:"json,omitempty"`
+
+	// Text Text.
+	Text *string `json:"text,omitempty"`
+}
+
+// StreamGap The data of `stream.gap`.
+type StreamGap struct {
+	// Lost How many frames were lost.
+	Lost int64 `json:"lost"`
+}
+
 // TextBody The body of a `text`.
 type TextBody struct {
 	// Text The text.
@@ -4073,6 +4125,120 @@ type CreateDataStreamJSONRequestBody = CreateDataStream
 
 // EndDataStreamJSONRequestBody defines body for EndDataStream for application/json ContentType.
 type EndDataStreamJSONRequestBody = EndDataStream
+
+// AsDataStreamEvents0 returns the union data inside the DataStreamEvents as a DataStreamEvents0
+func (t DataStreamEvents) AsDataStreamEvents0() (DataStreamEvents0, error) {
+	var body DataStreamEvents0
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromDataStreamEvents0 overwrites any union data inside the DataStreamEvents as the provided DataStreamEvents0
+func (t *DataStreamEvents) FromDataStreamEvents0(v DataStreamEvents0) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeDataStreamEvents0 performs a merge with any union data inside the DataStreamEvents, using the provided DataStreamEvents0
+func (t *DataStreamEvents) MergeDataStreamEvents0(v DataStreamEvents0) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsStreamFrame returns the union data inside the DataStreamEvents as a StreamFrame
+func (t DataStreamEvents) AsStreamFrame() (StreamFrame, error) {
+	var body StreamFrame
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromStreamFrame overwrites any union data inside the DataStreamEvents as the provided StreamFrame
+func (t *DataStreamEvents) FromStreamFrame(v StreamFrame) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeStreamFrame performs a merge with any union data inside the DataStreamEvents, using the provided StreamFrame
+func (t *DataStreamEvents) MergeStreamFrame(v StreamFrame) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsStreamGap returns the union data inside the DataStreamEvents as a StreamGap
+func (t DataStreamEvents) AsStreamGap() (StreamGap, error) {
+	var body StreamGap
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromStreamGap overwrites any union data inside the DataStreamEvents as the provided StreamGap
+func (t *DataStreamEvents) FromStreamGap(v StreamGap) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeStreamGap performs a merge with any union data inside the DataStreamEvents, using the provided StreamGap
+func (t *DataStreamEvents) MergeStreamGap(v StreamGap) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsStreamEnded returns the union data inside the DataStreamEvents as a StreamEnded
+func (t DataStreamEvents) AsStreamEnded() (StreamEnded, error) {
+	var body StreamEnded
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromStreamEnded overwrites any union data inside the DataStreamEvents as the provided StreamEnded
+func (t *DataStreamEvents) FromStreamEnded(v StreamEnded) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeStreamEnded performs a merge with any union data inside the DataStreamEvents, using the provided StreamEnded
+func (t *DataStreamEvents) MergeStreamEnded(v StreamEnded) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t DataStreamEvents) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *DataStreamEvents) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
 
 // AsImportMessage returns the union data inside the ImportLine as a ImportMessage
 func (t ImportLine) AsImportMessage() (ImportMessage, error) {
@@ -10733,15 +10899,16 @@ type GetAttachment200ResponseHeaders struct {
 	ETag               *string
 }
 
-type GetAttachment200ApplicationOctetStreamResponse struct {
+type GetAttachment200AsteriskResponse struct {
 	Body          io.Reader
 	Headers       GetAttachment200ResponseHeaders
+	ContentType   string
 	ContentLength int64
 }
 
-func (response GetAttachment200ApplicationOctetStreamResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+func (response GetAttachment200AsteriskResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
 
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", response.ContentType)
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
 	}
@@ -10766,15 +10933,16 @@ type GetAttachment206ResponseHeaders struct {
 	ETag               *string
 }
 
-type GetAttachment206ApplicationOctetStreamResponse struct {
+type GetAttachment206AsteriskResponse struct {
 	Body          io.Reader
 	Headers       GetAttachment206ResponseHeaders
+	ContentType   string
 	ContentLength int64
 }
 
-func (response GetAttachment206ApplicationOctetStreamResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
+func (response GetAttachment206AsteriskResponse) VisitGetAttachmentResponse(w http.ResponseWriter) error {
 
-	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Type", response.ContentType)
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
 	}

@@ -102,7 +102,7 @@ export async function walk(url, tokens, document) {
   const notes = await call(201, 'alice', 'POST', '/v1/attachments?name=notes.txt', 'Buy milk', 'application/octet-stream');
   await post('alice', '/v1/conversations/@bob/messages', { type: 'file', body: { attachment_id: notes.id } }, 201);
   await get('bob', `/v1/attachments/${notes.id}`);
-  assert.equal((await get('mallory', `/v1/attachments/${notes.id}/thumbnail`, 404)).code, 'attachment_not_found');
+  assert.equal((await get('carol', `/v1/attachments/${notes.id}/thumbnail`, 404)).code, 'attachment_not_found');
   await post('alice', '/v1/conversations/@bob/messages', { type: 'command', body: { action: 'typing', params: { on: true } } }, 202);
 
   // A group and its threads.
