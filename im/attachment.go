@@ -92,7 +92,8 @@ func FileName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
-	name = strings.Map(func(r rune) rune {
+	// Characters that are left out may have kept others apart, so what is left is normalized.
+	name = norm.NFC.String(strings.Map(func(r rune) rune {
 		switch {
 		case r == '\u200c' || r == '\u200d': // joiners, which some scripts and emoji need
 			return r
@@ -103,14 +104,15 @@ func FileName(name string) string {
 		default:
 			return -1
 		}
-	}, norm.NFC.String(name))
-	name = strings.Trim(name, " .\u200c\u200d")
+	}, name))
+	const edge = " .\u200c\u200d"
+	name = strings.Trim(name, edge)
 	if len(name) > MaxFileName {
 		extension := path.Ext(name)
 		if len(extension) > maxExtension {
 			extension = ""
 		}
-		name = strings.TrimRight(clipText(name, MaxFileName-len(extension)), " .") + extension
+		name = strings.TrimRight(clipText(name, MaxFileName-len(extension)), edge) + extension
 	}
 	if name == "" {
 		return DefaultFileName
