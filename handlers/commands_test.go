@@ -174,7 +174,10 @@ func TestCommandsAreNowhere(t *testing.T) {
 	// A stream that opens or resumes later gets none, and a first command creates no direct
 	// conversation.
 	cursor := w.must(http.StatusOK, "bob", http.MethodGet, "/v1/events/log?limit=1000", "")["cursor"].(string)
+	open := w.listen("bob", nil)
+	open.expect("ready")
 	w.must(http.StatusAccepted, "alice", http.MethodPost, toBob, commandOf("missed", ""))
+	open.event() // by then the hub has published it
 	r := w.listen("bob", url.Values{"cursor": {cursor}})
 	r.expect("ready")
 	if actions := r.commands(w.say("alice", "@bob", "end")["id"].(string)); len(actions) > 0 {
