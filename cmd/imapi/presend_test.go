@@ -387,8 +387,8 @@ func TestDroppedMessagesLeakToNobody(t *testing.T) {
 	sc.inNoFile(m)
 	seen := 0
 	for _, where := range sc.leaks(m) {
-		if strings.HasPrefix(where, "GET /v1/admin/export as root") {
-			continue // admins export every message
+		if strings.HasPrefix(where, "GET /v1/admin/export as root") || strings.HasPrefix(where, "what a webhook gets again") {
+			continue // admins export every message, and their webhooks get it
 		}
 		if strings.Contains(where, " as alice as ") || strings.HasPrefix(where, "the stream of alice") {
 			seen++
