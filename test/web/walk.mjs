@@ -218,9 +218,9 @@ export async function walk(url, tokens, document) {
   const hook = (await post('root', '/v1/admin/webhooks', { url: 'https://hooks.example.com/imapi', events: ['message.revoked'] }, 201)).id;
   const h = `/v1/admin/webhooks/${hook}`;
   await get('root', h);
-  await post('root', `${h}/secret`);
+  await post('root', `${h}/secret`, {});
   await post('root', `${h}/redeliver`, { from: newest });
-  await post('root', `${h}/test`);
+  await post('root', `${h}/test`, undefined, 202);
   await get('root', `${h}/deliveries`);
   await patch('root', h, { state: 'paused' });
   await del('root', h);
