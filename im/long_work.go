@@ -86,3 +86,33 @@ func errTooMuchInLine() error {
 	err.RetryAfter = time.Second
 	return err
 }
+
+// eachInSteps works on a list in transactions of bounded length. some works on the first items of
+// rest, at least one, and returns a result for each; earlier are the results before. A refusal of
+// the first step is returned. One of a later step becomes, by failed, the result of every item
+// that is left, because the steps before it stay.
+func eachInSteps[R any](ctx context.Context, s *Service, items []string, some func(tx Tx, rest []string, earlier []R) ([]R, error),
+	failed func(item string, err error) R,
+) ([]R, error) {
+	ctx = WithBulk(ctx)
+	finishing := context.WithoutCancel(ctx)
+	results := make([]R, 0, len(items))
+	for len(results) < len(items) {
+		step, err := write(ctx, s, func(tx Tx) ([]R, error) {
+			return some(tx, items[len(results):], results)
+		})
+		if err == nil {
+			results = append(results, step...)
+			// A client that disconnects from here on must not leave half of it done.
+			ctx = finishing
+			continue
+		}
+		if _, refused := AsError(err); !refused || len(results) == 0 {
+			return nil, err
+		}
+		for _, item := range items[len(results):] {
+			results = append(results, failed(item, err))
+		}
+	}
+	return results, nil
+}

@@ -132,27 +132,9 @@ func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, not
 		return nil, err
 	}
 	defer done()
-	ctx = WithBulk(ctx)
-	finishing := context.WithoutCancel(ctx)
-	results := make([]RevokeResult, 0, len(ids))
-	for len(results) < len(ids) {
-		step, err := write(ctx, s, func(tx Tx) ([]RevokeResult, error) {
-			return s.revokeSome(tx, actor, ids[len(results):], note)
-		})
-		if err == nil {
-			results = append(results, step...)
-			// A client that hangs up now must not leave half of it done.
-			ctx = finishing
-			continue
-		}
-		if _, refused := AsError(err); !refused || len(results) == 0 {
-			return nil, err
-		}
-		for _, id := range ids[len(results):] {
-			results = append(results, RevokeResult{ID: id, Err: err})
-		}
-	}
-	return results, nil
+	return eachInSteps(ctx, s, ids, func(tx Tx, rest []string, _ []RevokeResult) ([]RevokeResult, error) {
+		return s.revokeSome(tx, actor, rest, note)
+	}, func(id string, err error) RevokeResult { return RevokeResult{ID: id, Err: err} })
 }
 
 // revokeSome revokes messages in order, at least one, until the step is over.

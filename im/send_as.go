@@ -52,27 +52,9 @@ func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []strin
 		return nil, err
 	}
 	defer done()
-	ctx = WithBulk(ctx)
-	finishing := context.WithoutCancel(ctx)
-	results := make([]SentAs, 0, len(to))
-	for len(results) < len(to) {
-		step, err := write(ctx, s, func(tx Tx) ([]SentAs, error) {
-			return s.sendSome(tx, Actor{User: as}, to[len(results):], d, given, results)
-		})
-		if err == nil {
-			results = append(results, step...)
-			// A client that disconnects from here on must not leave half of it done.
-			ctx = finishing
-			continue
-		}
-		if _, refused := AsError(err); !refused || len(results) == 0 {
-			return nil, err
-		}
-		for _, target := range to[len(results):] {
-			results = append(results, SentAs{To: target, Err: err})
-		}
-	}
-	return results, nil
+	return eachInSteps(ctx, s, to, func(tx Tx, rest []string, earlier []SentAs) ([]SentAs, error) {
+		return s.sendSome(tx, Actor{User: as}, rest, d, given, earlier)
+	}, func(target string, err error) SentAs { return SentAs{To: target, Err: err} })
 }
 
 // sendSome sends a message to targets in their order, at least to one, until the step is over.
