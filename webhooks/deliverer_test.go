@@ -19,6 +19,7 @@ import (
 
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/outgoing"
 	"github.com/imapi/imapi/storage"
 	"github.com/imapi/imapi/webhooks"
@@ -55,7 +56,7 @@ func (w *world) WebhookAttempted(string) {}
 func (w *world) pause(id im.ID) {
 	w.Helper()
 	w.set(id, false)
-	w.eventually("it is paused", func() bool {
+	await.Until(w, "it is paused", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.active == 0
@@ -172,15 +173,6 @@ func (w *world) set(id im.ID, active bool) {
 	}
 }
 
-func (w *world) eventually(what string, holds func() bool) {
-	w.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			w.Fatalf("%s: not after %v", what, patience)
-		}
-	}
-}
-
 // payload is what the tests read of a request.
 type payload struct {
 	id   string
@@ -252,7 +244,7 @@ func (r *receiver) said() (list []string) {
 
 func (w *world) expect(r *receiver, want ...string) {
 	w.Helper()
-	w.eventually(fmt.Sprint("the receiver has ", want), func() bool { return len(r.said()) >= len(want) })
+	await.Until(w, fmt.Sprint("the receiver has ", want), func() bool { return len(r.said()) >= len(want) })
 	if got := r.said(); !slices.Equal(got, want) {
 		w.Errorf("the receiver got %q, want %q", got, want)
 	}
@@ -288,7 +280,7 @@ func TestOffAfterThreeDays(t *testing.T) {
 	tries := len(failing.all())
 	failing.answer(nil)
 	w.set(id, true)
-	w.eventually("both", func() bool { return len(failing.all()) == tries+2 })
+	await.Until(w, "both", func() bool { return len(failing.all()) == tries+2 })
 	if got := failing.said()[tries:]; !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("after the resumption it got %q", got)
 	}
@@ -310,7 +302,7 @@ func TestSkipped(t *testing.T) {
 	refused := w.say("two")
 	w.say("three")
 	w.expect(r, "one", "two", "two", "two", "two", "two", "three")
-	w.eventually("it is listed", func() bool { return len(w.deliveries(hook.ID, im.DeliverySkipped)) == 1 })
+	await.Until(w, "it is listed", func() bool { return len(w.deliveries(hook.ID, im.DeliverySkipped)) == 1 })
 	skipped := w.deliveries(hook.ID, im.DeliverySkipped)[0]
 	if skipped.Attempts != 5 || skipped.Status != 422 || skipped.Fault != im.FaultRefused || skipped.Message != refused.ID {
 		t.Errorf("it is listed as %+v", skipped)
@@ -329,7 +321,7 @@ func TestSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect(r, "one", "two", "two", "two", "two", "two", "three", "message.created revoked")
-	w.eventually("it is delivered", func() bool { return len(w.deliveries(hook.ID, im.DeliveryDone)) == 3 })
+	await.Until(w, "it is delivered", func() bool { return len(w.deliveries(hook.ID, im.DeliveryDone)) == 3 })
 	if d := w.deliveries(hook.ID, im.DeliveryDone)[1]; d.Attempts != 6 || d.Position != skipped.Position {
 		t.Errorf("the redelivery is listed as %+v", d)
 	}
@@ -354,7 +346,7 @@ func TestDeletedWhileRetried(t *testing.T) {
 	w.expect(r, "deleted", "deleted", "deleted", "deleted")
 	w.say("next")
 	w.expect(r, "deleted", "deleted", "deleted", "deleted", "next", "next", "next", "next", "next")
-	w.eventually("both are skipped", func() bool { return len(w.deliveries(hook.ID, im.DeliverySkipped)) == 2 })
+	await.Until(w, "both are skipped", func() bool { return len(w.deliveries(hook.ID, im.DeliverySkipped)) == 2 })
 	for i, want := range []int{5, 4} {
 		if d := w.deliveries(hook.ID, 0)[i]; d.State != im.DeliverySkipped || d.Attempts != want {
 			t.Errorf("delivery %d is listed as %+v, want it skipped after %d attempts", i, d, want)
@@ -368,7 +360,7 @@ func TestGone(t *testing.T) {
 	r := newReceiver(t, func(payload) int { return 410 })
 	id := w.hook(r.url).ID
 	w.say("one")
-	w.eventually("it is off", func() bool { return w.stateOf(id).State == im.WebhookOff })
+	await.Until(w, "it is off", func() bool { return w.stateOf(id).State == im.WebhookOff })
 	if got := w.stateOf(id).Reason; got != im.WebhookGone || len(r.all()) != 1 {
 		t.Errorf("it is off because it is %v, after %d requests", got, len(r.all()))
 	}
@@ -391,7 +383,7 @@ func TestDeadReceiver(t *testing.T) {
 		w.say(want[i])
 	}
 	w.expect(r, want...)
-	w.eventually("a timeout", func() bool {
+	await.Until(w, "a timeout", func() bool {
 		list := w.deliveries(slow.ID, im.DeliveryRetrying)
 		return len(list) == 1 && list[0].Fault == im.FaultTimeout
 	})
@@ -450,7 +442,7 @@ func TestNonsense(t *testing.T) {
 			}()
 			id := w.hook("http://"+l.Addr().String(), im.MessageCreated).ID
 			w.say("one")
-			w.eventually("a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+			await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 			if d := w.deliveries(id, im.DeliveryRetrying)[0]; !slices.Contains(tt.want, d.Fault) {
 				t.Errorf("the fault is %v, want one of %v", d.Fault, tt.want)
 			}
@@ -469,7 +461,7 @@ func TestPrivateAddress(t *testing.T) {
 	r := newReceiver(t, nil)
 	id := w.hook(strings.Replace(r.url, "http://", "https://", 1), im.MessageCreated).ID
 	w.say("one")
-	w.eventually("a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+	await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 	if d := w.deliveries(id, im.DeliveryRetrying)[0]; d.Fault != im.FaultAddress || len(r.all()) > 0 {
 		t.Errorf("the fault is %v, after %d requests", d.Fault, len(r.all()))
 	}
@@ -506,7 +498,7 @@ func TestPausedForLong(t *testing.T) {
 	if gap := all[3]; gap.Data.After == "" {
 		t.Errorf("the gap is after %q, the event before it is %s", gap.Data.After, all[2].id)
 	}
-	w.eventually("the gap is listed", func() bool {
+	await.Until(w, "the gap is listed", func() bool {
 		return slices.ContainsFunc(w.deliveries(id, im.DeliveryDone), func(d im.WebhookDelivery) bool { return d.Type == im.WebhookGap })
 	})
 	if _, err := w.RedeliverFrom(w.ctx, root, id, 1); err == nil {
@@ -537,7 +529,7 @@ func TestRotation(t *testing.T) {
 		n := len(signed)
 		mu.Unlock()
 		w.say(what)
-		w.eventually(what, func() bool {
+		await.Until(w, what, func() bool {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(signed) > n
@@ -554,7 +546,7 @@ func TestRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the new secret is used", func() bool {
+	await.Until(w, "the new secret is used", func() bool {
 		w.say("which?")
 		mu.Lock()
 		defer mu.Unlock()
@@ -565,7 +557,7 @@ func TestRotation(t *testing.T) {
 	if n, err := w.ForgetPreviousSecrets(w.ctx); n != 1 || err != nil {
 		t.Fatalf("forgot %d: %v", n, err)
 	}
-	w.eventually("the old secret is not used", func() bool {
+	await.Until(w, "the old secret is not used", func() bool {
 		w.say("which?")
 		mu.Lock()
 		defer mu.Unlock()
@@ -602,5 +594,5 @@ func TestFilters(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.expect(r, "this", "this", "webhook.test")
-	w.eventually("it has caught up", func() bool { v := w.stateOf(hook.ID); return v.Position == v.Head })
+	await.Until(w, "it has caught up", func() bool { v := w.stateOf(hook.ID); return v.Position == v.Head })
 }

@@ -165,7 +165,7 @@ func (c *crawler) dataStream(markers []marker) {
 func (c *crawler) redelivered() []byte {
 	c.t.Helper()
 	caughtUp := func() bool { return c.server.hookNow(c.hook.ID).Behind == 0 }
-	eventually(c.t, "the webhook has everything", caughtUp)
+	await.Until(c.t, "the webhook has everything", caughtUp)
 	before := c.receives.all()
 	if len(before) == 0 {
 		c.t.Fatal("the webhook got nothing")
@@ -174,7 +174,7 @@ func (c *crawler) redelivered() []byte {
 	if _, err := c.server.admin().RedeliverWithResponse(context.Background(), c.hook.ID, &client.RedeliverParams{}, from); err != nil {
 		c.t.Fatal(err)
 	}
-	eventually(c.t, "the webhook has everything again", caughtUp)
+	await.Until(c.t, "the webhook has everything again", caughtUp)
 	var all []byte
 	for _, got := range c.receives.all()[len(before):] {
 		all = append(append(all, got.body...), '\n')

@@ -16,6 +16,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // hookRequest is a request that a receiver got.
@@ -188,16 +189,6 @@ func (s *server) deliveries(id string) []client.Delivery {
 	}
 }
 
-// eventually waits until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s: not after %v", what, patience)
-		}
-	}
-}
-
 // TestWebhooks follows an application that notifies users by webhooks.
 func TestWebhooks(t *testing.T) {
 	t.Parallel()
@@ -253,7 +244,7 @@ func TestWebhooks(t *testing.T) {
 	if p := got[2].payload; p.Type != "message.revoked" || p.Data.PushContent != note || p.Data.Message == nil || bytes.Contains(got[2].body, []byte("hello")) {
 		t.Errorf("the webhook got %s", got[2].body)
 	}
-	eventually(t, "three deliveries", func() bool { return len(s.deliveries(hook.ID)) == 3 })
+	await.Until(t, "there are three deliveries", func() bool { return len(s.deliveries(hook.ID)) == 3 })
 	list := s.deliveries(hook.ID)
 	from := list[len(list)-1].ID
 	if from != got[0].id {
