@@ -138,7 +138,7 @@ func (c *Client) Push(ctx context.Context, stream, as string) (*Pusher, error) {
 	go func() {
 		defer close(p.done)
 		p.pushed, p.err = c.pushed(request)
-		_ = in.CloseWithError(errors.Join(errPushEnded, p.err)) // a later frame fails by it
+		_ = in.Close() // a later frame fails
 	}()
 	return p, nil
 }
@@ -190,13 +190,15 @@ func (p *Pusher) push(dtype uint8, f PushFrame) error {
 // write sends a frame. If the request has ended, it returns the reason.
 func (p *Pusher) write(frame any) error {
 	err := p.frames.Encode(frame)
-	if errors.Is(err, errPushEnded) {
-		<-p.done
-		if p.err != nil {
-			return p.err
-		}
+	if !errors.Is(err, io.ErrClosedPipe) {
+		return err
 	}
-	return err
+	// The transport closes the body of a refused request before Do returns the refusal.
+	<-p.done
+	if p.err != nil {
+		return p.err
+	}
+	return errPushEnded
 }
 
 // Close ends the request and returns how many frames were pushed, and the id of the last one.
