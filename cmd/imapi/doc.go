@@ -3,7 +3,9 @@
 //	main.go              the list of commands, signals, exit codes
 //	flags.go             flags and help; rate_flags.go, retention_flags.go and
 //	                     presend_flags.go some of them
-//	serve.go             the server: its flags, start and shutdown
+//	serve.go             serving: listening, running, shutdown
+//	serve_flags.go       its flags
+//	node.go              a server with all of its parts, put together
 //	data_streams.go      the hub of data streams and its flags
 //	blobs.go             the directory of attachments, its backup and restore
 //	control.go           how a command reaches the running server, or else opens the data itself
