@@ -77,12 +77,17 @@ func (w *writer) Write(p []byte) (n int, err error) {
 
 // ReadFrom reads straight into the chunk, which saves a copy. It reads until EOF.
 func (w *writer) ReadFrom(r io.Reader) (n int64, err error) {
+	var next [1]byte
 	for w.err == nil {
-		if w.used == chunkSize {
-			w.flush(false)
-			continue
+		into := w.buf[w.used:chunkSize]
+		if len(into) == 0 {
+			into = next[:] // a full chunk may be the last one
 		}
-		took, err := r.Read(w.buf[w.used:chunkSize])
+		took, err := r.Read(into)
+		if w.used == chunkSize && took > 0 {
+			w.flush(false)
+			w.buf[0] = next[0]
+		}
 		w.used, n = w.used+took, n+int64(took)
 		if errors.Is(err, io.EOF) {
 			return n, w.err

@@ -97,6 +97,32 @@ func TestBlobIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+// TestReadFromSealsOneLastChunk: a reader may say that it is at its end only when it is asked once
+// more, as the body of a request of unknown length does.
+func TestReadFromSealsOneLastChunk(t *testing.T) {
+	for name, wrap := range map[string]func(io.Reader) io.Reader{
+		"at once":      iotest.DataErrReader,
+		"when asked":   func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
+		"byte by byte": iotest.OneByteReader,
+	} {
+		f, _ := newFiles(t)
+		for i, size := range sizes {
+			b, data := blobNamed(byte(i)), content(size)
+			w, err := f.Create(t.Context(), b, func([]byte) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := w.ReadFrom(wrap(bytes.NewReader(data)))
+			if err := errors.Join(err, w.Commit()); err != nil || n != int64(size) {
+				t.Fatalf("%s: %d bytes: read %d, %v", name, size, n, err)
+			}
+			if got, err := get(f, b, size); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%s: %d bytes: got %d, %v", name, size, len(got), err)
+			}
+		}
+	}
+}
+
 // Writes of any length give the same file.
 func TestWritesOfAnyLength(t *testing.T) {
 	f, d := newFiles(t)
