@@ -12,8 +12,8 @@ ADDR    ?= 127.0.0.1:8080
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build bin/imapi
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/imapi ./cmd/imapi
+build: ## Build bin/imapi and bin/imapi-load
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 run: build ## Build and run the server, with its data in ./data
 	bin/imapi serve --listen $(ADDR)

@@ -54,6 +54,8 @@ var house = map[string][]string{
 	"webhooks":            {"faults", "im", "outgoing"},
 	"client":              {},
 	"cmd/imapi":           {anything},
+	"cmd/imapi-load":      {"auth", "client", "im", "internal/tty", "jsonscan"},
+	"internal/tty":        {},
 
 	"storage/sqlite/supported": {},
 	"storage/sqlite/disktest":  {}, // for tests alone
@@ -212,6 +214,8 @@ func TestHouseRules(t *testing.T) {
 		{"web", ourModule + "api", false},
 		{"client", ourModule + "api", false},
 		{"cmd/imapi", ourModule + "storage", true},
+		{"cmd/imapi-load", ourModule + "handlers", false},
+		{"cmd/imapi-load", ourModule + "storage", false},
 		{"nowhere", ourModule + "im", false},
 	} {
 		if got := houseFaults(test.pkg, test.path); (len(got) == 0) != test.ok {

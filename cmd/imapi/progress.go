@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/imapi/imapi/internal/tty"
 )
 
 // progress is a progress bar on a terminal, with lines of text above it. Without a terminal
@@ -29,33 +30,19 @@ type progress struct {
 }
 
 func newProgress(out io.Writer, size int64) *progress {
-	return &progress{out: out, terminal: isTerminal(out), size: size}
+	return &progress{out: out, terminal: tty.Is(out), size: size}
 }
 
 // newCount returns a bar that counts a unit, such as messages. For "bytes" it shows
 // megabytes.
 func newCount(out io.Writer, of string) *progress {
-	return &progress{out: out, terminal: isTerminal(out), of: of}
+	return &progress{out: out, terminal: tty.Is(out), of: of}
 }
 
 // at sets the count and the total.
 func (p *progress) at(done, all int64) {
 	p.done.Store(done)
 	p.all.Store(all)
-}
-
-// isTerminal reports whether the output is a terminal.
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }
 
 // Write counts bytes.

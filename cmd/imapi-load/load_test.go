@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/internal/await"
+)
+
+// built is where the server is, once it is built.
+var built string
+
+// binary builds the server.
+var binary = sync.OnceValues(func() (string, error) {
+	var err error
+	if built, err = os.MkdirTemp("", "imapi-load-"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(built, "imapi")
+	if out, err := exec.Command("go", "build", "-trimpath", "-o", path, "../imapi").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(status)
+}
+
+// server is the real server on data of its own.
+type server struct {
+	t              testing.TB
+	bin, url, data string
+	process        *exec.Cmd
+	log            *os.File
+}
+
+// startServer runs a server with more flags.
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s := &server{t: t, bin: bin, data: filepath.Join(dir, "data")}
+	if s.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+	greeting, err := os.Create(filepath.Join(dir, "greeting"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.process = exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", s.data}, args...)...)
+	s.process.Stdout, s.process.Stderr = greeting, s.log
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.process.Process.Signal(os.Interrupt)
+		if err := s.process.Wait(); err != nil {
+			t.Errorf("the server ended: %v", err)
+		}
+		_ = greeting.Close()
+		_ = s.log.Close()
+	})
+	address := regexp.MustCompile(`listens on (\S+)`)
+	await.Until(t, "the server is ready", func() bool {
+		text, err := os.ReadFile(greeting.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := address.FindSubmatch(text); found != nil {
+			s.url = string(found[1])
+			res, err := http.Get(s.url + "/readyz")
+			if err != nil {
+				return false
+			}
+			_ = res.Body.Close()
+			return res.StatusCode == http.StatusOK
+		}
+		return false
+	})
+	return s
+}
+
+// token returns a token of a user.
+func (s *server) token(user string, more ...string) string {
+	s.t.Helper()
+	out, err := exec.Command(s.bin, append([]string{"token", "--data", s.data, "--user", user}, more...)...).Output()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// load runs the command and returns its exit status, its result and what it said.
+func (s *server) load(ctx context.Context, args ...string) (status int, res result, diag string) {
+	s.t.Helper()
+	var out, said bytes.Buffer
+	status = dispatch(ctx, append(args, "--server", s.url, "--json"), &out, &said)
+	if out.Len() > 0 {
+		if err := json.Unmarshal(out.Bytes(), &res); err != nil {
+			s.t.Fatalf("%v: %s", err, out.String())
+		}
+	}
+	return status, res, said.String()
+}
+
+// small makes a scenario small enough for a test.
+var small = []string{"--duration", "1s", "--connections", "4", "--conversations", "4", "--members", "4", "--users", "8", "--streams", "8", "--idle", "3", "--fill", "10"}
+
+// A load does every operation that the scenario names, none fails, and all that was sent is
+// delivered.
+func TestLoad(t *testing.T) {
+	t.Setenv(tokenVariable, "")
+	s := startServer(t)
+	every := "--mix=" + strings.Join(operationNames(), ",")
+	status, res, diag := s.load(t.Context(), append([]string{"mixed", every, "--data", s.data, "--unlimited"}, small...)...)
+	if status != good {
+		t.Fatalf("status %d: %s", status, diag)
+	}
+	for _, name := range operationNames() {
+		if o := res.Operations[name]; o == nil || o.Done == 0 || o.Latency == nil || o.Latency.P99 <= 0 {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	if e := res.Events; e.Messages == 0 || e.Lost+e.Twice+e.OutOfOrder+e.Resets+e.Disconnects != 0 || e.Latency == nil {
+		t.Errorf("events: %+v", e)
+	}
+	if res.Streams != 8 || res.Idle != 3 || res.Users != 8 || res.Interrupted {
+		t.Errorf("result: %+v", res)
+	}
+	if n := s.conversations("load-" + res.Run + "-0"); n != 0 {
+		t.Errorf("the run left %d conversations behind", n)
+	}
+	if !strings.Contains(diag, "streams") {
+		t.Errorf("no progress in %q", diag)
+	}
+}
+
+// conversations returns how many conversations a user has.
+func (s *server) conversations(user string) int {
+	s.t.Helper()
+	w := conn{to: &endpoint{url: parsed(s.t, s.url)}}
+	defer w.close()
+	a, err := w.do(&request{method: http.MethodGet, path: "/v1/conversations", token: s.token(user), device: device})
+	if err != nil || a.status != http.StatusOK {
+		s.t.Fatalf("%v, status %d: %s", err, a.status, a.body)
+	}
+	var page struct{ Items []any }
+	if err := json.Unmarshal(a.body, &page); err != nil {
+		s.t.Fatal(err)
+	}
+	return len(page.Items)
+}
+
+// With a token alone everything is done in its user's name, also in direct conversations.
+func TestLoadWithAToken(t *testing.T) {
+	s := startServer(t)
+	t.Setenv(tokenVariable, s.token("alice", "--admin"))
+	for _, kind := range []string{"direct", "group", "room"} {
+		status, res, diag := s.load(t.Context(), "send", "--kind", kind, "--members", "2", "--conversations", "3",
+			"--streams", "5", "--connections", "2", "--duration", "300ms", "--quiet")
+		if status != good || diag != "" {
+			t.Errorf("%s: status %d: %s", kind, status, diag)
+			continue
+		}
+		sent := res.Operations["send"].Done
+		if e := res.Events; sent == 0 || e.Messages != 5*sent {
+			t.Errorf("%s: %d messages sent, %d delivered to 5 streams", kind, sent, e.Messages)
+		}
+	}
+}
+
+// An interrupted load prints what it has measured and removes its conversations.
+func TestInterruptedLoad(t *testing.T) {
+	t.Setenv(tokenVariable, "")
+	s := startServer(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		await.Until(t, "messages are sent", func() bool { return s.metric("imapi_commit_batch_size_sum") > 100 })
+		interrupt()
+	}()
+	status, res, diag := s.load(ctx, append([]string{"--data", s.data, "--unlimited"}, append(small, "--duration", "0", "--rate", "200")...)...)
+	<-ended
+	if status != good || !res.Interrupted || res.Operations["send"].Done == 0 {
+		t.Errorf("status %d, result %+v: %s", status, res, diag)
+	}
+	if n := s.conversations("load-" + res.Run + "-0"); n != 0 {
+		t.Errorf("the run left %d conversations behind", n)
+	}
+}
+
+// What the server refuses because of load is shed; a server that is not there is no load.
+func TestStatuses(t *testing.T) {
+	t.Setenv(tokenVariable, "")
+	s := startServer(t, "--rate", "5/s")
+	status, res, diag := s.load(t.Context(), "history", "--data", s.data, "--users", "1", "--members", "1", "--conversations", "1",
+		"--fill", "0", "--connections", "1", "--rate", "100", "--duration", "1s", "--quiet")
+	if o := res.Operations["history"]; status != good || o == nil || o.Shed == 0 || o.Done == 0 || o.Failed != 0 || o.ShedAfter == nil {
+		t.Errorf("status %d, %+v: %s", status, o, diag)
+	}
+	for _, test := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"--data", t.TempDir()}, badLine, "--data"},
+		{[]string{"--token", "x"}, badLine, "--token"},
+		{[]string{"--token", s.token("alice"), "--server", "http://127.0.0.1:1"}, noLoad, "refused"},
+	} {
+		var out, said bytes.Buffer
+		args := append([]string{"--server", s.url, "--quiet"}, test.args...)
+		if status := dispatch(t.Context(), args, &out, &said); status != test.status || !strings.Contains(said.String(), test.want) || out.Len() > 0 {
+			t.Errorf("%q: status %d, said %q, printed %q", test.args, status, said.String(), out.String())
+		}
+	}
+}
+
+// A result with a fault has another status, and says what is wrong in both forms.
+func TestFaultyResults(t *testing.T) {
+	res := &result{
+		Scenario: "mixed", Seconds: 2, Streams: 3, Offered: 20, Started: 15, operators: []string{"send"},
+		Operations: map[string]*operated{"send": {Done: 10, Failed: 4, Shed: 1, Refusals: map[string]int64{"500 internal": 4}}},
+		Events:     &delivered{Lost: 1, Twice: 2, OutOfOrder: 3, Resets: 4, Disconnects: 5},
+	}
+	var out, diag bytes.Buffer
+	if status := report(config{}, res, &out, &diag); status != faulty {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{"1 deliveries lost, 2 twice, 3 out of order; 5 disconnected, 4 reset", "5 never began", "send, 4 times: 500 internal"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in the result:\n%s", want, out.String())
+		}
+	}
+	if n := strings.Count(diag.String(), "imapi-load: "); n != 6 {
+		t.Errorf("%d faults are named:\n%s", n, diag.String())
+	}
+}
+
+func parsed(t testing.TB, address string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+var metricLine = regexp.MustCompile(`(?m)^(\w+) (\S+)$`)
+
+// metric returns a metric of the server that has no labels.
+func (s *server) metric(name string) float64 {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/metrics", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(res.Body); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, found := range metricLine.FindAllStringSubmatch(b.String(), -1) {
+		if found[1] == name {
+			var v float64
+			if _, err := fmt.Sscan(found[2], &v); err != nil {
+				s.t.Fatal(err)
+			}
+			return v
+		}
+	}
+	s.t.Fatalf("there is no metric %s", name)
+	return 0
+}
