@@ -1,6 +1,7 @@
 package datastreams
 
 import (
+	"context"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -23,6 +24,7 @@ type attached struct {
 	expiresAt time.Time
 	reader    *Reader    // nil if it pushes
 	publisher *Publisher // nil if it reads
+	counted   bool       // against the limits; guarded by stream.mu
 
 	// err is why the request was ended; guarded by stream.mu.
 	err  error
@@ -41,8 +43,29 @@ func (c *attached) kick(reason error) {
 	}
 }
 
-// attach adds a request to its data stream. The caller must call detach.
-func (h *Hub) attach(s *stream, c *attached) error {
+// attach adds a request to its data stream, if a rule allows it and no limit refuses it. The
+// caller must call detach.
+//
+// The right is checked while the request can be found, so that it does not miss a change, and
+// before the request counts against a limit: a user without the right learns nothing of the
+// data stream and takes nobody's place.
+func (h *Hub) attach(ctx context.Context, s *stream, c *attached, rule func(*im.DataStream, im.Actor, im.StreamUser) error) error {
+	s.mu.Lock()
+	c.stream, c.gone = s, make(chan struct{})
+	s.clients[c] = struct{}{}
+	s.mu.Unlock()
+	err := h.allowed(ctx, s, c.actor, rule)
+	if err == nil {
+		err = h.count(s, c)
+	}
+	if err != nil {
+		h.detach(c)
+	}
+	return err
+}
+
+// count counts a request against the limits, or refuses it.
+func (h *Hub) count(s *stream, c *attached) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	mine := h.attachedBy[c.actor.User]
@@ -63,8 +86,7 @@ func (h *Hub) attach(s *stream, c *attached) error {
 		s.readers++
 		h.readers++
 	}
-	c.stream, c.gone = s, make(chan struct{})
-	s.clients[c] = struct{}{}
+	c.counted = true
 	h.attachments++
 	h.attachedBy[c.actor.User] = mine + 1
 	return nil
@@ -77,10 +99,11 @@ func (h *Hub) detach(c *attached) {
 	s := c.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, there := s.clients[c]; !there {
+	delete(s.clients, c)
+	if !c.counted {
 		return
 	}
-	delete(s.clients, c)
+	c.counted = false
 	h.attachments--
 	if h.attachedBy[c.actor.User]--; h.attachedBy[c.actor.User] == 0 {
 		delete(h.attachedBy, c.actor.User)

@@ -53,6 +53,10 @@ func (p Payload) body() []byte { return p.binary[headerSize:] }
 // Size returns the size of the body.
 func (p Payload) Size() int { return len(p.binary) - headerSize }
 
+// cost is what the frame counts against the rate of its user, in bytes. A frame without a body
+// costs the server about as much as one with frameOverhead bytes, and counts as much.
+func (p Payload) cost() int { return frameOverhead + p.Size() }
+
 // frame is a frame of a buffer. It is encoded once for all readers that get it.
 type frame struct {
 	Payload

@@ -206,7 +206,7 @@ func (h *Hub) View(ctx context.Context, actor im.Actor, id im.DataStreamID) (Vie
 func (s *stream) viewFor(actor im.Actor) View {
 	v := s.view()
 	if !actor.Admin && actor.User != s.is.Owner {
-		v.Readers = nil
+		v.Readers, v.End = nil, v.End.as(actor.User)
 	}
 	return v
 }
@@ -348,7 +348,7 @@ func (h *Hub) sendLast(ctx context.Context, actor im.Actor, s *stream, d im.Draf
 	if err != nil {
 		return End{}, err
 	}
-	return End{Reason: im.StreamEndedByMessage, Message: sent.Message.ID, clientID: d.ClientID}, nil
+	return End{Reason: im.StreamEndedByMessage, Message: sent.Message.ID, clientID: d.ClientID, onlyFor: sent.Message.VisibleTo}, nil
 }
 
 // Delete ends a data stream and drops its buffer at once. It is no error if it has ended.
@@ -369,9 +369,14 @@ func (h *Hub) Delete(ctx context.Context, actor im.Actor, id im.DataStreamID) er
 
 // end ends a data stream, unless it has ended, and publishes that to its conversation.
 func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
+	h.endIf(func() bool { return true }, s, e, lingers, actor)
+}
+
+// endIf is end if a condition holds, which is checked with the lock of the data stream.
+func (h *Hub) endIf(holds func() bool, s *stream, e End, lingers time.Duration, actor im.Actor) {
 	h.mu.Lock()
 	s.mu.Lock()
-	ended := s.finish(e, lingers)
+	ended := holds() && s.finish(e, lingers)
 	n := s.notice(actor)
 	if ended {
 		h.running--
@@ -383,9 +388,16 @@ func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
 	}
 	s.mu.Unlock()
 	h.mu.Unlock()
-	if ended {
-		h.publish(n)
+	if !ended {
+		return
 	}
+	if e.onlyFor != "" {
+		others := n
+		others.End, others.Not = n.End.as(""), e.onlyFor
+		h.publish(others)
+		n.To = []im.UserID{e.onlyFor}
+	}
+	h.publish(n)
 }
 
 // all returns the data streams, including those that are remembered.

@@ -26,6 +26,8 @@ type Notice struct {
 	Stream im.DataStream
 	// To are the users who receive it, nil for all who can see the conversation.
 	To []im.UserID
+	// Not is a user who does not receive it, "" for none.
+	Not im.UserID
 	// End is how it ended, nil if it has started.
 	End *End
 	// Actor is who started or ended it, zero if nobody did.
@@ -58,8 +60,8 @@ type Options struct {
 	// StreamBytes bounds the buffer of a data stream, and Bytes all of them together, in
 	// bytes of memory. Defaults: 4 MiB and 256 MiB. StreamBytes must have room for a frame.
 	StreamBytes, Bytes int
-	// Rate is how many bytes a second a user may push, beyond bursts of four times as many.
-	// Default: 1 MiB.
+	// Rate is how many bytes a second a user may push, beyond bursts of four times as many. A
+	// frame counts its body and 160 bytes. Default: 1 MiB.
 	Rate int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends requests
 	// with tokens issued up to that long after it.

@@ -44,19 +44,15 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 	if !c.Actor.Admin {
 		p.pace = h.pace(c.Actor.User)
 	}
-	if err := h.attach(s, &p.attached); err != nil {
+	if err := h.attach(ctx, s, &p.attached, (*im.DataStream).AllowPush); err != nil {
 		return nil, err
 	}
-	// After attaching: a change from here on finds the publisher.
-	err = h.allowed(ctx, s, c.Actor, (*im.DataStream).AllowPush)
-	if err == nil {
-		s.mu.Lock()
-		if p.err == nil && s.end != nil {
-			p.err = im.ErrStreamEnded(s.end.Reason)
-		}
-		err = p.err
-		s.mu.Unlock()
+	s.mu.Lock()
+	if p.err == nil && s.end != nil {
+		p.err = im.ErrStreamEnded(s.end.as(c.Actor.User).Reason)
 	}
+	err = p.err
+	s.mu.Unlock()
 	if err != nil {
 		h.detach(&p.attached)
 		return nil, err
@@ -72,7 +68,7 @@ const longestPause = 2 * time.Second
 // reason for which the publisher was ended.
 func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	if p.pace != nil {
-		r := p.pace.ReserveN(time.Now(), min(len(f.binary), p.pace.Burst()))
+		r := p.pace.ReserveN(time.Now(), min(f.cost(), p.pace.Burst()))
 		wait := r.Delay()
 		if alone && wait > longestPause {
 			r.Cancel()

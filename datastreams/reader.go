@@ -61,12 +61,7 @@ func (h *Hub) Read(ctx context.Context, c Client, id im.DataStreamID, from From,
 		hub:      h, binary: binary, wake: make(chan struct{}, 1),
 	}
 	r.attached.reader = r
-	if err := h.attach(s, &r.attached); err != nil {
-		return nil, err
-	}
-	// After attaching: a change from here on finds the reader.
-	if err := h.allowed(ctx, s, c.Actor, (*im.DataStream).AllowRead); err != nil {
-		h.detach(&r.attached)
+	if err := h.attach(ctx, s, &r.attached, (*im.DataStream).AllowRead); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -208,7 +203,7 @@ func (r *Reader) take() (lost, last int64, end *End, err error) {
 	}
 	if len(r.batch) == 0 && lost == 0 {
 		if s.end != nil {
-			return 0, last, s.end, nil
+			return 0, last, s.end.as(r.actor.User), nil
 		}
 		if cap(r.batch) > 16 {
 			r.batch = nil // most readers wait most of the time

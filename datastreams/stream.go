@@ -16,6 +16,17 @@ type End struct {
 	At      time.Time
 	// clientID is the client_id that the message was sent with.
 	clientID string
+	// onlyFor is the sender if the message was dropped by the pre-send hook, so that nobody
+	// else may learn of it; else "".
+	onlyFor im.UserID
+}
+
+// as returns the end as a user knows it.
+func (e *End) as(user im.UserID) *End {
+	if e == nil || e.onlyFor == "" || e.onlyFor == user {
+		return e
+	}
+	return &End{Reason: im.StreamEndedByOwner, At: e.At}
 }
 
 // View is a data stream as clients see it.
@@ -213,7 +224,7 @@ func (s *stream) finish(e End, lingers time.Duration) bool {
 			if e.Reason == im.StreamEndedByServer {
 				c.kick(ErrClosed)
 			} else {
-				c.kick(im.ErrStreamEnded(e.Reason))
+				c.kick(im.ErrStreamEnded(e.as(c.actor.User).Reason))
 			}
 		}
 	}

@@ -154,16 +154,24 @@ func (h *Hub) look(now time.Time, by over) {
 			}
 		}
 		deleted := s.end == nil && slices.Contains(by.deleted, s.is.Conversation)
-		idle := s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
+		idle := s.isIdle(now)
 		s.mu.Unlock()
 		switch {
 		case deleted:
 			h.end(s, End{Reason: im.StreamDeleted}, 0, im.Actor{})
 		case idle:
-			h.end(s, End{Reason: im.StreamEndedIdle}, linger, im.Actor{})
+			// A frame may be pushed before end has the locks: it was taken, so the data
+			// stream goes on.
+			h.endIf(func() bool { return s.isIdle(now) }, s, End{Reason: im.StreamEndedIdle}, linger, im.Actor{})
 		}
 	}
 	h.forget(now)
+}
+
+// isIdle reports whether a running data stream has had no frame for its idle time. The caller
+// holds mu.
+func (s *stream) isIdle(now time.Time) bool {
+	return s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
 }
 
 // isCut reports whether a cut-off invalidates a token, see [events.Hub].

@@ -20,6 +20,8 @@ type Transient struct {
 	Conversation im.ID
 	// To are the only users of that audience who get it, nil for all. Others are ignored.
 	To []im.UserID
+	// Not is a user who does not get it, "" for none.
+	Not im.UserID
 	// Actor and ActorDevice are who caused it. The streams of that device do not get it.
 	Actor       im.UserID
 	ActorDevice string
@@ -123,7 +125,7 @@ func (h *Hub) relayOne(t *transient) {
 	h.unwritten.add(f)
 	dropped := 0
 	for _, s := range h.recipients {
-		if t.To != nil && !slices.Contains(t.To, s.actor.User) {
+		if t.To != nil && !slices.Contains(t.To, s.actor.User) || s.actor.User == t.Not {
 			continue
 		}
 		if !s.offerTransient(f) {

@@ -191,7 +191,7 @@ func convertDataStream(v datastreams.View) api.DataStream {
 // StreamNotice returns the event about a data stream for its conversation.
 func StreamNotice(n datastreams.Notice) events.Transient {
 	t := events.Transient{
-		Type: events.StreamStarted, At: n.At, Conversation: n.Stream.Conversation, To: n.To,
+		Type: events.StreamStarted, At: n.At, Conversation: n.Stream.Conversation, To: n.To, Not: n.Not,
 		Actor: n.Actor.User, ActorDevice: n.Actor.Device,
 	}
 	if n.End != nil {

@@ -18,7 +18,7 @@ func (s *Service) StreamPlace(ctx context.Context, actor Actor, ref Conversation
 		}
 		return err
 	})
-	return c, u, err
+	return c, u, withField(err, "conversation", "conversation_id")
 }
 
 // StreamUsers returns what each of the users may do in a conversation. Those who cannot see

@@ -2,8 +2,10 @@ package im
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"io"
 )
 
 // MaxSendAs is the most users and conversations to which one request of an admin may send.
@@ -94,7 +96,7 @@ func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, by
 			return same, nil
 		}
 		if d.ClientID != "" {
-			d.ClientID = clientIDFor(d.ClientID, result.target)
+			d.ClientID = s.clientIDFor(d.ClientID, result.target)
 		}
 		result.Sent, err = s.send(tx, as, ref, d, given, ruling{})
 	}
@@ -123,10 +125,13 @@ func oneName(r ConversationReader, as Actor, ref ConversationRef) (string, error
 }
 
 // clientIDFor returns the client_id of the message for a target: a hash, because a user has
-// each client_id only once. No user id has a line break.
-func clientIDFor(clientID, target string) string {
-	sum := sha256.Sum256([]byte(clientID + "\n" + target))
-	return "as." + base64.RawURLEncoding.EncodeToString(sum[:])
+// each client_id only once. It takes a key that clients do not know: a user who could compute
+// the hash could send a message under it first, and the target would not get the server's. No
+// user id has a line break.
+func (s *Service) clientIDFor(clientID, target string) string {
+	sum := hmac.New(sha256.New, s.store.Instance().TicketKey)
+	_, _ = io.WriteString(sum, "client_id of a server send\n"+clientID+"\n"+target) // never fails
+	return "as." + base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
 // inMessage returns a refusal of a message that is a part of a request: its field is in that
@@ -136,9 +141,21 @@ func inMessage(err error) error {
 	if !ok || refusal.Field == "" {
 		return err
 	}
-	inner := *refusal
-	if inner.Field = "message/" + refusal.Field; refusal.Field == "conversation" {
-		inner.Field = "to"
+	if refusal.Field == "conversation" {
+		return withField(err, "conversation", "to")
 	}
-	return &inner
+	return withField(err, refusal.Field, "message/"+refusal.Field)
+}
+
+// withField returns a refusal that names a field as one that names it in another way, and any
+// other error as it is. The path names the conversation of most requests; some name it in their
+// bodies.
+func withField(err error, field, named string) error {
+	refusal, ok := AsError(err)
+	if !ok || refusal.Field != field {
+		return err
+	}
+	renamed := *refusal
+	renamed.Field = named
+	return &renamed
 }

@@ -190,4 +190,3 @@ func (n *node) httpServer(h http.Handler) *http.Server {
 		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 }
-

@@ -1,0 +1,203 @@
+package datastreams
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// domain is a domain with one conversation, whose id is 7.
+type domain struct {
+	mu      sync.Mutex
+	members map[im.UserID]bool
+	sent    []im.Draft
+	drops   bool // what is sent is dropped by a hook
+	fails   error
+}
+
+func (d *domain) StreamPlace(_ context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ref.ID != 7 || !d.members[actor.User] {
+		return im.Conversation{}, im.StreamUser{}, im.Refuse(im.NotFound, "conversation_not_found", "no such conversation")
+	}
+	return im.Conversation{ID: 7}, im.StreamUser{Sees: true}, nil
+}
+
+func (d *domain) StreamUsers(_ context.Context, _ im.ID, users []im.UserID) (map[im.UserID]im.StreamUser, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fails != nil {
+		return nil, d.fails
+	}
+	out := make(map[im.UserID]im.StreamUser)
+	for _, u := range users {
+		if d.members[u] {
+			out[u] = im.StreamUser{Sees: true}
+		}
+	}
+	return out, nil
+}
+
+func (d *domain) Send(_ context.Context, actor im.Actor, _ im.ConversationRef, draft im.Draft) (im.Sent, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent = append(d.sent, draft)
+	sent := im.Sent{Message: im.Message{ID: 42}}
+	if d.drops {
+		sent.Message.VisibleTo = actor.User
+	}
+	return sent, d.fails
+}
+
+// clock is a clock that a test sets.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.UnixMilli(c.at.Load()) }
+func (c *clock) advance(d time.Duration) { c.at.Add(d.Milliseconds()) }
+func newClock() *clock                   { c := &clock{}; c.at.Store(time.Now().UnixMilli()); return c }
+
+func as(user im.UserID) Client { return Client{Actor: im.Actor{User: user}, IssuedAt: time.Now()} }
+func text(s string) Payload    { return NewPayload(0, Text, []byte(s)) }
+func code(err error) string {
+	e, _ := im.AsError(err)
+	if e == nil {
+		return fmt.Sprint(err)
+	}
+	return e.Code
+}
+
+func newTestHub(t testing.TB, o Options) *Hub {
+	t.Helper()
+	if o.Domain == nil {
+		o.Domain = &domain{members: map[im.UserID]bool{"own": true, "bob": true}}
+	}
+	h := NewHub(o)
+	t.Cleanup(h.Close)
+	return h
+}
+
+// open starts a data stream that anyone may read, and a publisher of its owner.
+func open(t testing.TB, h *Hub) (im.DataStreamID, *Publisher) {
+	t.Helper()
+	v, err := h.Create(context.Background(), im.Actor{User: "own"}, im.DataStreamDraft{Access: im.StreamForAnyone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.ID, publish(t, h, v.ID, Client{Actor: im.Actor{User: "own", Admin: true}})
+}
+
+func publish(t testing.TB, h *Hub, id im.DataStreamID, c Client) *Publisher {
+	t.Helper()
+	p, err := h.Publish(context.Background(), c, id, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func push(t testing.TB, p *Publisher, f Payload) {
+	t.Helper()
+	if _, err := p.Push(f, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sink collects what a reader writes. While it is held, writes wait.
+type sink struct {
+	mu   sync.Mutex
+	got  bytes.Buffer
+	hold chan struct{} // nil: no write waits
+}
+
+func (s *sink) Write(p []byte) error {
+	if s.hold != nil {
+		<-s.hold
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got.Write(p)
+	return nil
+}
+
+func (s *sink) Flush() error { return nil }
+
+// served is a reader that is being served.
+type served struct {
+	sink sink
+	end  *End
+	err  error
+	done chan struct{}
+}
+
+func read(t testing.TB, h *Hub, id im.DataStreamID, c Client, from From, binary bool, hold chan struct{}) *served {
+	t.Helper()
+	r, err := h.Read(context.Background(), c, id, from, binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{sink: sink{hold: hold}, done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		s.end, s.err = r.Serve(context.Background(), &s.sink)
+	}()
+	return s
+}
+
+func (s *served) wait(t testing.TB) string {
+	t.Helper()
+	select {
+	case <-s.done:
+	case <-time.After(time.Minute):
+		t.Fatal("the reader does not end")
+	}
+	return s.sink.got.String()
+}
+
+// follow checks what a reader got: ids rise by one, except at gaps, which say how many frames
+// are missing. It returns the number of frames, and of those that were lost.
+func follow(t testing.TB, got string) (frames, lost int64) {
+	t.Helper()
+	next := int64(1)
+	for block := range strings.SplitSeq(got, "\n\n") {
+		event, data := "", ""
+		for line := range strings.SplitSeq(block, "\n") {
+			if v, ok := strings.CutPrefix(line, "event: "); ok {
+				event = v
+			}
+			if v, ok := strings.CutPrefix(line, "data: "); ok {
+				data = v
+			}
+		}
+		var v struct {
+			ID   int64
+			Text string
+			Lost int64
+		}
+		if data != "" {
+			if err := json.Unmarshal([]byte(data), &v); err != nil {
+				t.Fatalf("%q: %v", data, err)
+			}
+		}
+		switch event {
+		case "stream.gap":
+			next, lost = next+v.Lost, lost+v.Lost
+		case "stream.frame":
+			if v.ID != next || v.Text != strconv.FormatInt(next, 10) {
+				t.Fatalf("frame %d with %q, want %d", v.ID, v.Text, next)
+			}
+			next, frames = next+1, frames+1
+		}
+	}
+	return frames, lost
+}

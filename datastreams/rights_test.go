@@ -1,0 +1,35 @@
+package datastreams
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// TestFailureOfTheStoreIsTriedAgain: a user who has lost the conversation loses their reader,
+// although the first look-up fails.
+func TestFailureOfTheStoreIsTriedAgain(t *testing.T) {
+	d := &domain{members: map[im.UserID]bool{"own": true, "bob": true}}
+	h := newTestHub(t, Options{Domain: d})
+	v, err := h.Create(context.Background(), im.Actor{User: "own"}, im.DataStreamDraft{Access: im.StreamForMembers, Conversation: &im.ConversationRef{ID: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := read(t, h, v.ID, as("bob"), Oldest, false, nil)
+	d.mu.Lock()
+	d.fails = errors.New("failed")
+	delete(d.members, "bob")
+	d.mu.Unlock()
+	h.Committed(im.Commit{Events: []im.Event{{Type: im.MemberRemoved, Conversation: 7, User: "bob"}}})
+	time.Sleep(10 * time.Millisecond)
+	d.mu.Lock()
+	d.fails = nil
+	d.mu.Unlock()
+	r.wait(t)
+	if code(r.err) != "stream_not_found" {
+		t.Errorf("it ended by %v", r.err)
+	}
+}
