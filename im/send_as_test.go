@@ -241,3 +241,26 @@ func TestSendAsTakesTurns(t *testing.T) {
 	}
 	w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{20, 20})
 }
+
+// A user cannot know the client_ids of server sends beforehand, and so cannot use one first:
+// each server derives others.
+func TestClientIDsOfServerSends(t *testing.T) {
+	d := text("hi")
+	d.ClientID = "maintenance-7"
+	seen := make(map[string]bool)
+	for range 2 {
+		w := newWorld(t)
+		results, err := w.SendAs(w.ctx, server, "alice", []string{"@bob", "@carol"}, d)
+		w.must(err)
+		for _, r := range results {
+			w.must(r.Err)
+			if !strings.HasPrefix(r.Message.ClientID, "as.") {
+				t.Errorf("the message to %s has the client_id %q", r.To, r.Message.ClientID)
+			}
+			seen[r.Message.ClientID] = true
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("two servers send to two users under %d client_ids, want 4", len(seen))
+	}
+}

@@ -94,7 +94,8 @@ type Instance struct {
 	// up to their heads.
 	Log      uint32
 	PastLogs []PastLog
-	// TicketKey signs stream tickets: 32 random bytes.
+	// TicketKey signs stream tickets, and derives the client_ids of server sends: 32 random
+	// bytes.
 	TicketKey []byte
 }
 

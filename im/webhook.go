@@ -381,11 +381,15 @@ func (d WebhookDraft) apply(w Webhook) Webhook {
 		w.URL = *d.URL
 		w.again()
 	}
+	events, kinds := w.Events, w.Kinds
 	if d.Events != nil {
 		w.Events = unique(*d.Events)
 	}
 	if d.Kinds != nil {
 		w.Kinds = unique(*d.Kinds)
+	}
+	if !slices.Equal(w.Events, events) || !slices.Equal(w.Kinds, kinds) {
+		w.again() // the next event may be another one, which has had no attempts
 	}
 	switch {
 	case d.Active == nil:

@@ -183,15 +183,11 @@ func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) 
 		}
 		out := WebhookWindow{Through: found.Through}
 		for _, e := range found.Events {
-			kind := Kind(0)
-			if len(w.Kinds) > 0 && e.Conversation != 0 {
-				c, err := r.Conversation(e.Conversation)
-				if err != nil {
-					return out, err
-				}
-				kind = c.Kind
+			wanted, err := wants(r, w, e)
+			if err != nil {
+				return out, err
 			}
-			if w.Wants(e, kind) {
+			if wanted {
 				out.Events = append(out.Events, e)
 			}
 		}
@@ -363,9 +359,25 @@ func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDeli
 		default:
 			err = tx.PutWebhookProgress(w.ID, w.WebhookProgress)
 		}
-		if err != nil || len(list) == 0 {
-			return true, err
+		if err == nil && len(list) > 0 {
+			err = tx.PutDeliveries(w.ID, list, keptDelivered, keptSkipped)
 		}
-		return true, tx.PutDeliveries(w.ID, list, keptDelivered, keptSkipped)
+		if err == nil && now.Moves == w.Moves {
+			err = skipPassed(tx, w)
+		}
+		return true, err
 	})
+}
+
+// skipPassed stores as skipped what is stored as to be retried although the webhook has passed
+// it: events that it wanted when they were first attempted, and does not want any more.
+func skipPassed(tx Tx, w Webhook) error {
+	passed, err := tx.Deliveries(DeliveryQuery{Webhook: w.ID, State: DeliveryRetrying, Before: w.Position + 1, Limit: keptSkipped})
+	if err != nil || len(passed) == 0 {
+		return err
+	}
+	for i := range passed {
+		passed[i].State = DeliverySkipped
+	}
+	return tx.PutDeliveries(w.ID, passed, keptDelivered, keptSkipped)
 }

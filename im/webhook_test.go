@@ -256,3 +256,41 @@ func TestWebhookDrafts(t *testing.T) {
 		t.Errorf("progress of a deleted webhook: %t, %v", found, err)
 	}
 }
+
+// An admin can ask for a delivery that was to be retried when the webhook stopped wanting the
+// event. One that is still to come is only attempted at once.
+func TestRedeliverOfARetriedEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	url := "https://app.example"
+	v, err := w.CreateWebhook(w.ctx, root, im.WebhookDraft{URL: &url})
+	w.must(err)
+	w.say("alice", direct("bob"), "hi")
+	window, err := w.WebhookEvents(w.ctx, v.Webhook, v.Position)
+	w.must(err)
+	refused, _ := v.After(im.DeliveryOf(window.Events[0]), im.Attempt{At: epoch, Status: 422}, 0)
+	d := im.DeliveryOf(window.Events[0])
+	w.must1(w.SaveWebhook(w.ctx, refused, []im.WebhookDelivery{d}))
+	queued := func() int {
+		t.Helper()
+		list, err := w.QueuedDeliveries(w.ctx, v.ID, 10)
+		w.must(err)
+		return len(list)
+	}
+
+	v, err = w.Redeliver(w.ctx, root, v.ID, d.Position)
+	w.must(err)
+	if queued() != 0 || v.Moves != refused.Moves+1 || v.NextAttempt.After(w.clock()) {
+		t.Errorf("still to come: %d are queued, the webhook is %+v", queued(), v.Webhook)
+	}
+	events := []im.EventType{im.MessageRevoked}
+	v, err = w.UpdateWebhook(w.ctx, root, v.ID, im.WebhookDraft{Events: &events})
+	w.must(err)
+	if v.Attempts != 0 || v.Refusals != 0 {
+		t.Errorf("the attempts are left to the next event: %+v", v.Webhook)
+	}
+	w.must1(w.Redeliver(w.ctx, root, v.ID, d.Position))
+	if queued() != 1 {
+		t.Errorf("not wanted any more: %d are queued, want 1", queued())
+	}
+}

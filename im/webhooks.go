@@ -221,13 +221,18 @@ func (s *Service) Redeliver(ctx context.Context, actor Actor, id ID, at Position
 		if !found {
 			return w, Refuse(NotFound, "delivery_not_found", "the webhook has no such delivery")
 		}
-		if _, found, err := maybe(tx.EventAt(at)); err != nil || !found {
+		e, found, err := maybe(tx.EventAt(at))
+		if err != nil || !found {
 			return w, orGone(err)
+		}
+		wanted, err := wants(tx, w, e)
+		if err != nil {
+			return w, err
 		}
 		switch {
 		case w.State != WebhookActive:
 			return w, errInactive()
-		case d.State == DeliveryRetrying: // it is the next event
+		case d.State == DeliveryRetrying && at > w.Position && wanted: // it is still to come
 			w.NextAttempt = s.time()
 			w.Moves++
 			return w, tx.PutWebhook(w)
@@ -237,6 +242,15 @@ func (s *Service) Redeliver(ctx context.Context, actor Actor, id ID, at Position
 		}
 	})
 	return s.viewWebhook(w), err
+}
+
+// wants reports whether a webhook gets an event.
+func wants(r ConversationReader, w Webhook, e Event) (bool, error) {
+	if len(w.Kinds) == 0 || e.Conversation == 0 {
+		return w.Wants(e, 0), nil
+	}
+	c, err := r.Conversation(e.Conversation)
+	return err == nil && w.Wants(e, c.Kind), err
 }
 
 // orGone returns an error, or the refusal of an event that was trimmed.
