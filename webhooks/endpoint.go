@@ -269,6 +269,7 @@ func (e *endpoint) deliver() error {
 		return nil
 	}
 	e.w.Webhook, e.delivery = e.w.After(e.delivery, attempt, rand.Float64()) //nolint:gosec // spreads requests, hides nothing
+	e.attempted(e.delivery)
 	e.record(e.delivery)
 	if e.delivery.State != im.DeliveryRetrying {
 		e.shift()
@@ -302,6 +303,7 @@ func (e *endpoint) redeliver() error {
 	}
 	if made {
 		d = d.Redelivered(attempt)
+		e.attempted(d)
 	} else {
 		d.State = im.DeliverySkipped // it was deleted
 	}
@@ -324,8 +326,8 @@ func (e *endpoint) attempt(event im.Event) (im.Attempt, bool, error) {
 	return e.post(e.ctx, e.w, e.opts.ID(event.Position), e.opts.Encode(content))
 }
 
-// record notes the delivery of an event, in place of one that is not stored yet.
-func (e *endpoint) record(d im.WebhookDelivery) {
+// attempted counts a request by what it made of a delivery.
+func (e *endpoint) attempted(d im.WebhookDelivery) {
 	switch d.State {
 	case im.DeliveryDone:
 		e.opts.Observer.WebhookAttempted("delivered")
@@ -334,6 +336,10 @@ func (e *endpoint) record(d im.WebhookDelivery) {
 	default:
 		e.opts.Observer.WebhookAttempted("failed")
 	}
+}
+
+// record notes the delivery of an event, in place of one that is not stored yet.
+func (e *endpoint) record(d im.WebhookDelivery) {
 	e.touch()
 	if n := len(e.records); n > 0 && e.records[n-1].Position == d.Position {
 		e.records[n-1] = d
