@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams crashes
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript crashes
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ fuzz: ## Fuzz each target for FUZZTIME
 	    echo "$$pkg $$target"; \
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $$pkg; \
 	  done; done
+
+typescript: build ## Build and test clients/typescript, also as a package and in Chromium (Node.js, Chromium)
+	cd clients/typescript && npm ci --no-audit --no-fund && npm run check && npm run build && npm test
 
 crashes: ## Kill the server 100 times while it erases, and cut the power 300 times
 	$(GO) test -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
