@@ -25,6 +25,9 @@ type EventsOptions struct {
 	// handled the event at that position. The position also moves while there are no
 	// events. Store it to resume after a restart.
 	OnCursor func(cursor string)
+	// OnJSON is called with each event as the server sent it, before the loop gets it. The
+	// bytes are valid until it returns.
+	OnJSON func(event []byte)
 	// OnDisconnect is called after a connection ended or could not be made, with the
 	// reason and the wait before the next attempt.
 	OnDisconnect func(err error, wait time.Duration)
@@ -250,8 +253,13 @@ func (s *eventStream) take(b block) (ending, bool) {
 		if err := json.Unmarshal(b.data, &event); err != nil {
 			return ending{err: fmt.Errorf("client: decode an event: %w", err), final: true}, false
 		}
-		if s.fresh(event, b) && !s.yield(event, nil) {
-			return ending{stopped: true}, false
+		if s.fresh(event, b) {
+			if s.options.OnJSON != nil {
+				s.options.OnJSON(b.data)
+			}
+			if !s.yield(event, nil) {
+				return ending{stopped: true}, false
+			}
 		}
 	}
 	s.move(b)

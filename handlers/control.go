@@ -15,6 +15,7 @@ import (
 const (
 	adminPrefix = "/v1/admin/"
 	jobPrefix   = "/control/"
+	readyPath   = "/readyz"
 )
 
 // Control returns the routes of the control listener, which is for commands on the same
@@ -31,6 +32,10 @@ func Control(key string, routes, jobs http.Handler) http.Handler {
 		}
 		if strings.HasPrefix(r.URL.Path, jobPrefix) {
 			jobs.ServeHTTP(w, r)
+			return
+		}
+		if r.URL.Path == readyPath {
+			routes.ServeHTTP(w, r)
 			return
 		}
 		if !strings.HasPrefix(r.URL.Path, adminPrefix) {

@@ -158,6 +158,16 @@ func Exists(rawURL, dataDir string) (bool, error) {
 	return true, nil
 }
 
+// Versions returns the version of the schema of a database, and the newest that this program
+// knows, to which Open would migrate it. It changes nothing, and works while a server runs.
+func Versions(rawURL, dataDir string) (version, newest int, err error) {
+	path, err := sqlitePath(rawURL, dataDir)
+	if err != nil {
+		return 0, 0, err
+	}
+	return sqlite.Versions(path)
+}
+
 // sqlitePath returns the file that a URL names. Errors do not quote the URL, which may
 // contain a password.
 func sqlitePath(rawURL, dataDir string) (string, error) {

@@ -30,6 +30,10 @@ type control struct {
 	// URL is its address, and Key the credential of commands.
 	URL string `json:"url"`
 	Key string `json:"key"`
+	// Serves is the URL at which clients on the same machine reach the server, and Version
+	// that of its program.
+	Serves  string `json:"serves,omitempty"`
+	Version string `json:"version,omitempty"`
 
 	listener net.Listener
 	path     string // of the file, "" if there is none
@@ -51,6 +55,7 @@ func (n *node) listenControl(ctx context.Context) (err error) {
 	if n.control, err = newControl(ctx); err != nil {
 		return err
 	}
+	n.control.Serves, n.control.Version = n.scheme()+"://"+reachable(n.listener.Addr()), version
 	return n.control.publish(n.config.data)
 }
 
@@ -152,10 +157,16 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 	}
 }
 
+// readControl reads the file in a data directory.
+func readControl(data string) (c control, ok bool) {
+	b, err := os.ReadFile(filepath.Join(data, controlName))
+	return c, err == nil && json.Unmarshal(b, &c) == nil
+}
+
 // runningServer checks that the server in the file answers.
 func runningServer(ctx context.Context, data string) (c control, ok bool) {
-	b, err := os.ReadFile(filepath.Join(data, controlName))
-	if err != nil || json.Unmarshal(b, &c) != nil {
+	c, ok = readControl(data)
+	if !ok {
 		return c, false
 	}
 	res, err := (&admin{control: c}).do(ctx, http.MethodGet, "/v1/admin/erasures?limit=1", "", nil)

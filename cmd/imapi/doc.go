@@ -16,5 +16,13 @@
 //	import.go, export.go
 //	retention.go         previewing and running retention
 //	token.go             printing a token
+//	connect.go           how the commands below reach a server as a user
+//	send.go, listen.go, tail.go
+//	event_line.go        events and messages as lines of text
+//	doctor.go            the report of imapi doctor; its checks of configuration, server and token
+//	doctor_data.go       its checks of directory, disk and database
+//	doctor_disk.go       what it knows about file systems
+//	doctor_stream.go     its check of the stream through proxies
+//	healthcheck.go       asking a server whether it is ready
 //	progress.go          progress bars
 package main

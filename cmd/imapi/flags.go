@@ -13,6 +13,8 @@ import (
 type flags struct {
 	*flag.FlagSet
 	help func() // prints all flags
+	// given has the flags that were among the arguments, once they are parsed.
+	given map[string]bool
 }
 
 // usageError is an error in the command line.
@@ -28,7 +30,7 @@ func newFlags(name, summary string, diag io.Writer) flags {
 
 // newFlagsWithFiles is newFlags for a command that takes files.
 func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
-	f := flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
+	f := flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), given: make(map[string]bool)}
 	// Mistakes are reported by dispatch, without the help: a screen of it would hide them.
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
@@ -81,12 +83,11 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 
 // parseEnvironment sets the flags that were not among the arguments.
 func (f flags) parseEnvironment() error {
-	given := make(map[string]bool)
-	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
+	f.Visit(func(fl *flag.Flag) { f.given[fl.Name] = true })
 	var err error
 	f.VisitAll(func(fl *flag.Flag) {
 		value, ok := os.LookupEnv(environment(fl.Name))
-		if !ok || given[fl.Name] || err != nil {
+		if !ok || f.given[fl.Name] || err != nil {
 			return
 		}
 		if e := f.Set(fl.Name, value); e != nil {

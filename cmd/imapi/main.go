@@ -22,17 +22,52 @@ type command struct {
 	run     func(ctx context.Context, args []string, out, diag io.Writer) error
 }
 
-var commands = []command{
-	{"serve", "run the server", serve},
-	{"token", "print a token for a user", token},
-	{"import", "import messages and conversations from a file", importFile},
-	{"export", "export messages and conversations to a file", exportFile},
-	{"retention", "trim messages past retention, or list what would be trimmed", runRetention},
-	{"backup", "copy the data and the keys into a directory", runBackup},
-	{"restore", "restore a backup", runRestore},
-	{"verify", "check that erased content is gone and all other content can be read", runVerify},
-	{"reindex", "rebuild the search index", runReindex},
-	{"version", "print the version", printVersion},
+// group is a group of commands in the help.
+type group struct {
+	title    string
+	commands []command
+}
+
+// groups returns all commands. It is a function because help is one of them.
+func groups() []group {
+	return []group{
+		{"The server", []command{
+			{"serve", "run the server", serve},
+			{"doctor", "check the configuration, the data, the server and the way to it", runDoctor},
+			{"healthcheck", "ask the server whether it is ready, for containers", runHealthcheck},
+		}},
+		{"Messages", []command{
+			{"token", "print a token for a user", token},
+			{"send", "send a message or files", runSend},
+			{"listen", "print the events of a user as they happen", runListen},
+			{"tail", "print the latest messages of a conversation, and new ones", runTail},
+		}},
+		{"Data", []command{
+			{"backup", "copy the data and the keys into a directory", runBackup},
+			{"restore", "restore a backup", runRestore},
+			{"verify", "check that erased content is gone and all other content can be read", runVerify},
+			{"import", "import messages and conversations from a file", importFile},
+			{"export", "export messages and conversations to a file", exportFile},
+			{"retention", "trim messages past retention, or list what would be trimmed", runRetention},
+			{"reindex", "rebuild the search index", runReindex},
+		}},
+		{"This program", []command{
+			{"help", "print this, or with a command its flags", help},
+			{"version", "print the version", printVersion},
+		}},
+	}
+}
+
+// find returns a command by its name.
+func find(name string) (command, bool) {
+	for _, g := range groups() {
+		for _, c := range g.commands {
+			if c.name == name {
+				return c, true
+			}
+		}
+	}
+	return command{}, false
 }
 
 func main() {
@@ -41,53 +76,90 @@ func main() {
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// dispatch runs the subcommand in the arguments and returns the exit status: 0 for success,
-// 1 for a failure, 2 for a wrong command line.
+// The statuses with which the program exits.
+const (
+	exitOK          = 0
+	exitFailure     = 1
+	exitUsage       = 2
+	exitUnreachable = 3 // no server answered; another attempt may succeed
+)
+
+// unreachableError is the error of a command that got no answer from the server.
+type unreachableError struct{ error }
+
+func (e *unreachableError) Unwrap() error { return e.error }
+
+// dispatch runs the subcommand in the arguments and returns the exit status.
 func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 	if len(args) == 0 {
 		usage(diag)
-		return 2
+		return exitUsage
 	}
 	switch args[0] {
-	case "help", "--help", "-h":
-		usage(out)
-		return 0
+	case "--help", "-help", "-h":
+		args = append([]string{"help"}, args[1:]...)
 	case thumbnailsCommand:
 		if err := makeThumbnails(ctx, args, out, diag); err != nil {
-			return 1
+			return exitFailure
 		}
-		return 0
+		return exitOK
 	case "--version", "-version":
 		args = append([]string{"version"}, args[1:]...)
 	}
-	for _, c := range commands {
-		if c.name != args[0] {
-			continue
-		}
-		err := c.run(ctx, args[1:], out, diag)
-		var misuse *usageError
-		switch {
-		case err == nil, errors.Is(err, flag.ErrHelp):
-			return 0
-		case errors.As(err, &misuse):
-			_, _ = fmt.Fprintf(diag, "imapi %s: %v (imapi %s --help)\n", c.name, err, c.name)
-			return 2
-		default:
-			_, _ = fmt.Fprintf(diag, "imapi %s: %v\n", c.name, err)
-			return 1
-		}
+	c, ok := find(args[0])
+	if !ok {
+		_, _ = fmt.Fprintf(diag, "imapi: unknown command %q (imapi help)\n", args[0])
+		return exitUsage
 	}
-	_, _ = fmt.Fprintf(diag, "imapi: unknown command %q (imapi help)\n", args[0])
-	return 2
+	err := c.run(ctx, args[1:], out, diag)
+	var misuse *usageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case errors.As(err, &misuse):
+		_, _ = fmt.Fprintf(diag, "imapi %s: %v (imapi %s --help)\n", c.name, err, c.name)
+		return exitUsage
+	}
+	_, _ = fmt.Fprintf(diag, "imapi %s: %v\n", c.name, err)
+	if _, ok := errors.AsType[*unreachableError](err); ok {
+		return exitUnreachable
+	}
+	return exitFailure
+}
+
+// help prints the commands, or the flags of the one that is named.
+func help(ctx context.Context, args []string, out, diag io.Writer) error {
+	f := newFlagsWithFiles("help", "[COMMAND]", "Print the commands, or the flags of a command.", diag)
+	names, err := f.parseWithFiles(args)
+	switch {
+	case err != nil:
+		return err
+	case len(names) == 0:
+		usage(out)
+		return nil
+	case len(names) > 1:
+		return misuse("name one command")
+	}
+	c, ok := find(names[0])
+	if !ok {
+		return misuse("there is no command %q", names[0])
+	}
+	return c.run(ctx, []string{"--help"}, out, out)
 }
 
 func usage(w io.Writer) {
 	_, _ = fmt.Fprintln(w, "imapi is a self-hosted instant-messaging backend.\n\nusage: imapi COMMAND [FLAGS]")
-	_, _ = fmt.Fprintln(w)
-	for _, c := range commands {
-		_, _ = fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+	for _, g := range groups() {
+		_, _ = fmt.Fprintf(w, "\n%s:\n", g.title)
+		for _, c := range g.commands {
+			_, _ = fmt.Fprintf(w, "  %-12s %s\n", c.name, c.summary)
+		}
 	}
-	_, _ = fmt.Fprintln(w, "\nimapi COMMAND --help lists its flags. Every flag --some-name can also be set\nas IMAPI_SOME_NAME in the environment; the flag wins.")
+	_, _ = fmt.Fprintln(w, `
+imapi help COMMAND lists the flags of a command. Every flag --some-name can also be
+set as IMAPI_SOME_NAME in the environment; the flag wins.
+
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 no server answered.`)
 }
 
 func printVersion(_ context.Context, args []string, out, diag io.Writer) error {

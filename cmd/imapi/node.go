@@ -61,6 +61,37 @@ type node struct {
 	jobs                      sync.WaitGroup
 }
 
+// verification returns how tokens are verified. For HS256 it lacks the secret, which the
+// server makes at its first start.
+func (c config) verification(log *slog.Logger) (auth.Config, error) {
+	verify := auth.Config{
+		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
+		Leeway: c.leeway, MaxAge: c.maxTokenAge, TicketTTL: c.ticketTTL, Log: log,
+	}
+	if c.publicKey != "" {
+		var err error
+		if verify.PublicKeyPEM, err = os.ReadFile(c.publicKey); err != nil {
+			return verify, fmt.Errorf("--auth-public-key: %w", err)
+		}
+	}
+	if c.algorithm != auth.HS256 {
+		return verify, verify.CheckKeys()
+	}
+	return verify, nil
+}
+
+// certificate returns the certificate of the server, nil without TLS.
+func (c config) certificate() (*tls.Certificate, error) {
+	if c.tlsCert == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
+	}
+	return &certificate, nil
+}
+
 // newNode returns a server that listens, and answers once run is called. It checks all that
 // it can before it creates any data.
 func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err error) {
@@ -70,26 +101,12 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 			n.close()
 		}
 	}()
-	verify := auth.Config{
-		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
-		Leeway: c.leeway, MaxAge: c.maxTokenAge, TicketTTL: c.ticketTTL, Log: log,
+	verify, err := c.verification(log)
+	if err != nil {
+		return n, err
 	}
-	if c.publicKey != "" {
-		if verify.PublicKeyPEM, err = os.ReadFile(c.publicKey); err != nil {
-			return n, fmt.Errorf("--auth-public-key: %w", err)
-		}
-	}
-	if c.algorithm != auth.HS256 {
-		if err := verify.CheckKeys(); err != nil {
-			return n, err
-		}
-	}
-	if c.tlsCert != "" {
-		certificate, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
-		if err != nil {
-			return n, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-		}
-		n.certificate = &certificate
+	if n.certificate, err = c.certificate(); err != nil {
+		return n, err
 	}
 	if n.presend, err = c.presend.client(c.policy.MaxMessageBytes, n.metrics, log); err != nil {
 		return n, err

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -431,10 +432,13 @@ func TestReadmeDependencies(t *testing.T) {
 func TestReadmeFlags(t *testing.T) {
 	operations := readDoc(t, "docs/operations.md")
 	help := regexp.MustCompile(`(?m)^  --(\S+).*\n        (.*)\n        (IMAPI_\w+)$`)
-	for _, command := range []string{"serve", "token", "import", "export", "retention", "backup", "verify", "reindex", "restore"} {
+	for _, command := range []string{"serve", "token", "import", "export", "retention", "backup", "verify", "reindex", "restore", "send", "listen", "tail", "healthcheck", "doctor"} {
 		var out, diag bytes.Buffer
 		dispatch(t.Context(), []string{command, "--help"}, &out, &diag)
 		rows := table(t, operations, "flags: "+command)
+		if command == "doctor" { // which has those of serve, too
+			maps.Copy(rows, table(t, operations, "flags: serve"))
+		}
 		for _, m := range help.FindAllStringSubmatch(diag.String(), -1) {
 			name, text, variable := "--"+m[1], m[2], m[3]
 			row := rows[name]

@@ -68,12 +68,17 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	return l, nil
 }
 
+// scheme returns the scheme of the server's URLs.
+func (n *node) scheme() string {
+	if n.certificate != nil {
+		return "https"
+	}
+	return "http"
+}
+
 // greet prints what a person needs next.
 func (n *node) greet(out io.Writer) {
-	scheme := "http"
-	if n.certificate != nil {
-		scheme = "https"
-	}
+	scheme := n.scheme()
 	_, _ = fmt.Fprintf(out, "imapi %s listens on %s://%s\n", version, scheme, n.listener.Addr())
 	if n.config.algorithm == auth.HS256 {
 		_, _ = fmt.Fprintf(out, "  a token:  %s token --user alice --data %s\n", os.Args[0], n.config.data)

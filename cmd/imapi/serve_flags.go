@@ -25,6 +25,7 @@ type config struct {
 	readLimit             time.Duration
 	logFormat             string
 	logLevel              slog.Level
+	originList            string // --cors-origins, of which complete makes origins
 	origins               []string
 	rate, commandRate     rate
 	trustedProxies        prefixes
@@ -45,9 +46,19 @@ type config struct {
 }
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
-	c := config{policy: im.DefaultPolicy()}
-	var origins string
+	var c config
 	f := newFlags("serve", "Run the server. It needs no flags: its first start creates the data directory and\nin it a secret for tokens.", diag)
+	c.add(f)
+	if err := f.parse(args); err != nil {
+		return c, err
+	}
+	err := c.complete()
+	return c, err
+}
+
+// add adds the flags of the server.
+func (c *config) add(f flags) {
+	c.policy = im.DefaultPolicy()
 	f.StringVar(&c.listen, "listen", "127.0.0.1:8080", "the `address` to listen on; port 0 picks a free port")
 	f.StringVar(&c.metricsListen, "metrics-listen", "", "an `address` to serve /metrics on, instead of the main one")
 	f.StringVar(&c.tlsCert, "tls-cert", "", "PEM `file` of the certificate chain; needs --tls-key")
@@ -61,7 +72,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the lowest `level` that is logged: debug (every request), info, warn, error")
-	f.StringVar(&origins, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
+	f.StringVar(&c.originList, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
 	c.rate = 100
 	f.TextVar(&c.rate, "rate", c.rate, "the maximum `number` of requests a second of a user, such as 100/s, and of failed authentications of an address; bursts may be twice that; 0 sets no limit")
 	c.commandRate = 20
@@ -99,15 +110,16 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
 	f.BoolVar(&c.privateWebhooks, "webhooks-allow-private", false, "allow webhooks at private addresses, also with http://")
-	if err := f.parse(args); err != nil {
-		return c, err
-	}
+}
+
+// complete checks the flags and sets what follows from them.
+func (c *config) complete() error {
 	if err := c.check(); err != nil {
-		return c, err
+		return err
 	}
 	var err error
-	if c.origins, err = parseOrigins(origins); err != nil {
-		return c, err
+	if c.origins, err = parseOrigins(c.originList); err != nil {
+		return err
 	}
 	if c.maxTokenAge > 0 {
 		// A cut-off applies to tokens issued up to the leeway after it, and a token is
@@ -117,7 +129,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	c.policy.BurnAny = c.burnPolicy == "any"
 	c.policy.CheckWebhookURL = func(url string) error { return outgoing.CheckURL(url, c.privateWebhooks) }
 	c.policy.RevokeWindowByKind, err = parseWindows(c.revokeByKind)
-	return c, err
+	return err
 }
 
 // parseOrigins parses a list of web origins. It refuses an origin that no browser sends,

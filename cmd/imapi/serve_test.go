@@ -476,7 +476,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	})
 	t.Run("helps", func(t *testing.T) {
-		for _, c := range commands {
+		for _, c := range everyCommand() {
 			status, _, diag := run(c.name, "--help")
 			if status != 0 || !strings.Contains(diag, "usage: imapi "+c.name) {
 				t.Errorf("%s: %d %q", c.name, status, diag)
@@ -512,13 +512,13 @@ func TestCommandLine(t *testing.T) {
 	t.Run("help names what a flag takes", func(t *testing.T) {
 		// The word stands for the value in the usage, so it names the kind of value.
 		kinds := []string{
-			"address", "age", "algorithm", "audience", "directory", "duration", "file", "format", "id", "issuer", "level", "list",
-			"mode", "number", "origins", "policy", "time", "URL",
+			"address", "age", "algorithm", "audience", "cursor", "directory", "duration", "file", "format", "id", "issuer", "level", "list",
+			"mode", "number", "origins", "path", "policy", "time", "token", "URL", "user",
 		}
-		for _, c := range commands {
+		for _, c := range everyCommand() {
 			_, _, diag := run(c.name, "--help")
 			for _, m := range regexp.MustCompile(`(?m)^  --(\S+) (\S*)$`).FindAllStringSubmatch(diag, -1) {
-				isSwitch := m[2] == "" && slices.Contains([]string{"accept-lost-keys", "admin", "dry-run"}, m[1])
+				isSwitch := m[2] == "" && slices.Contains([]string{"accept-lost-keys", "admin", "dry-run", "follow", "json"}, m[1])
 				if !isSwitch && !slices.Contains(kinds, m[2]) {
 					t.Errorf("%s --%s %s: not a kind of value", c.name, m[1], m[2])
 				}
@@ -545,6 +545,14 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%d %q", status, diag)
 		}
 	})
+}
+
+// everyCommand returns the commands of all groups.
+func everyCommand() (all []command) {
+	for _, g := range groups() {
+		all = append(all, g.commands...)
+	}
+	return all
 }
 
 // TestStartsWhateverTheReadLimit checks that no --read-limit prevents a start, however much

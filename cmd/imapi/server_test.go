@@ -162,13 +162,19 @@ func startServer(t testing.TB, args ...string) *server {
 // start runs the process and waits until it is ready.
 func (s *server) start() {
 	s.t.Helper()
+	s.startProcess()
+	s.waitReady()
+}
+
+// startProcess runs the process.
+func (s *server) startProcess() {
+	s.t.Helper()
 	args := append([]string{"serve", "--listen", s.addr, "--data", s.data, "--log-level", "debug", "--read-limit", "1m", "--rate", "0"}, s.args...)
 	s.process = exec.Command(s.bin, args...)
 	s.process.Stdout, s.process.Stderr = s.out, s.log
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	s.waitReady()
 }
 
 func (s *server) waitReady() {

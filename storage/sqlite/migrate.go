@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -201,4 +203,34 @@ func loadInstance(s *session) (im.Instance, error) {
 	_, err = s.row(selectClockSeen, nil, &seen)
 	i.ClockSeen = optionalTime(seen)
 	return i, err
+}
+
+// Versions returns the version of the schema in the header of a file, 0 if it is empty, and
+// the newest that this program knows. It neither opens nor locks the file. It fails if the
+// file is not a database of imapi.
+func Versions(path string) (version, newest int, err error) {
+	steps, err := loadMigrations(migrations)
+	if err != nil {
+		return 0, 0, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the database's header: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	// See "The Database Header" of SQLite's file format.
+	var header [100]byte
+	const userVersion, application = 60, 68
+	switch _, err := io.ReadFull(f, header[:]); {
+	case errors.Is(err, io.EOF):
+		return 0, len(steps), nil
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return 0, 0, errors.New("this is not a database of imapi")
+	case err != nil:
+		return 0, 0, fmt.Errorf("read the database's header: %w", err)
+	}
+	if binary.BigEndian.Uint32(header[application:]) != applicationID {
+		return 0, 0, errors.New("this is not a database of this version of imapi")
+	}
+	return int(binary.BigEndian.Uint32(header[userVersion:])), len(steps), nil
 }
