@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript crashes
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript crashes receivers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ contract: build ## Lint the OpenAPI document, and test clients and servers of ot
 
 browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser
+
+receivers: ## Run the receivers in docs/webhooks.md and docs/presend.md (Node.js, Python)
+	$(GO) test -count 1 -timeout 10m -run Receivers ./cmd/imapi -receivers
 
 streams: build ## Test libraries for event streams: none may dispatch a heartbeat (Node.js)
 	cd test/web && npm ci --no-audit --no-fund && npm run streams

@@ -232,7 +232,7 @@ const (
 
 // WebhookContent looks up what a webhook gets of an event now: a message that was erased
 // since is a tombstone. It returns false if the event is not delivered because its message or
-// conversation was deleted. offline returns those of some users who have no open stream; it
+// conversation was deleted, or because the pre-send hook dropped the message. offline returns those of some users who have no open stream; it
 // must not block. The error is that of the store.
 func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
 	if e.MessageID == 0 {
@@ -245,7 +245,7 @@ func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offli
 			return err
 		}
 		m, there, err := maybe(r.Message(e.MessageID))
-		if err != nil || !there || s.past(c, m) {
+		if err != nil || !there || s.past(c, m) || m.isSendersAlone() {
 			return err
 		}
 		found = true
@@ -267,6 +267,10 @@ func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offli
 	})
 	return out, found, err
 }
+
+// isSendersAlone reports whether only the sender can see the message, as if the pre-send hook
+// dropped it.
+func (m *Message) isSendersAlone() bool { return m.VisibleTo != "" && m.VisibleTo == m.Sender }
 
 // offline returns the recipients of a message who are offline.
 func (s *Service) offline(r Reader, c Conversation, e Event, m Message, offline func([]UserID) []UserID) (*Offline, error) {
