@@ -32,10 +32,7 @@ func TestOrphans(t *testing.T) {
 		g.equal("alice reads it", answer(err), want)
 	}
 	sent, orphan := g.upload("alice", picture(t, 9, 9)), g.upload("alice", picture(t, 9, 9))
-	with := func(a im.Attachment) im.Draft {
-		return im.Draft{Type: im.File, Body: []byte(`{"attachment_id":"` + a.ID.String() + `"}`)}
-	}
-	_, err := g.Send(g.ctx, as("alice"), direct("bob"), with(sent))
+	_, err := g.Send(g.ctx, as("alice"), direct("bob"), fileDraft(sent))
 	g.must(err)
 	c.elapse(im.OrphanRetention)
 	erase(0)
@@ -43,7 +40,7 @@ func TestOrphans(t *testing.T) {
 	younger := g.upload("alice", picture(t, 9, 9))
 	c.elapse(time.Millisecond)
 	reads(orphan, unknownFile)
-	_, err = g.Send(g.ctx, as("alice"), direct("bob"), with(orphan))
+	_, err = g.Send(g.ctx, as("alice"), direct("bob"), fileDraft(orphan))
 	g.equal("sent after its time", answer(err), "422 attachment_unusable")
 	files(3)
 	erase(1)

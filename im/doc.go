@@ -53,7 +53,9 @@
 //	history.go           pages of history
 //	search.go, search_messages.go
 //	attachment.go        Attachment; attachment_body.go bodies of messages that have one
-//	attachments.go       uploads, downloads, sweeping; blobs.go the files under them
+//	attachment_access.go who may read and send one; attached.go those of a message
+//	upload.go, download.go, blob_cleanup.go
+//	attachments.go       what these share; blobs.go the files under them
 //	thumbnail.go         Thumbnail and its states; thumbnails.go making and reading them
 //	receipts.go          storing receipts; deliver.go those of streams
 //	receipt_events.go    events about receipts, which go to senders

@@ -171,7 +171,7 @@ func (s *Service) sendAsked(ctx context.Context, actor Actor, ref ConversationRe
 		return Sent{}, err
 	}
 	defer done()
-	a, err := view(ctx, s, func(r Reader) (admission, error) { return s.admit(r, actor, ref, d, given) })
+	a, err := view(ctx, s, func(r Reader) (admission, error) { return s.admit(r, actor, ref, d, given, nil) })
 	if err != nil || a.again {
 		return Sent{Message: a.first, Again: a.again}, err
 	}
@@ -185,7 +185,7 @@ func (s *Service) sendAsked(ctx context.Context, actor Actor, ref ConversationRe
 			return Sent{}, err
 		}
 	}
-	return write(ctx, s, func(tx Tx) (Sent, error) { return s.send(tx, actor, ref, d, given, by) })
+	return s.sendSighted(ctx, actor, ref, d, given, by)
 }
 
 // ask asks the hook and returns what is to be done with the message. It refuses the message if
@@ -214,7 +214,7 @@ func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 	}
 	if by.content != nil && q.Draft.Type.HasAttachment() {
 		err = s.read(ctx, func(r Reader) error {
-			att, err := s.withAttachments(r, q.Draft.Type, by.content, s.mayAttach(r, q.Sender, q.Sender))
+			att, err := s.withAttachments(r, q.Draft.Type, by.content, s.mayAttach(r, q.Draft, q.Sender, nil))
 			return cmp.Or(err, att.refusal)
 		})
 	}
@@ -229,6 +229,8 @@ type ruling struct {
 	drop bool
 	// content replaces that of the message; nil leaves it.
 	content *Content
+	// seen are the messages in which the sender sees the attachments.
+	seen *sightings
 }
 
 // decide returns what is done with a message, or the refusal that its sender gets. by is what

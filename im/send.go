@@ -29,18 +29,18 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	if s.presend.mayAsk(d.Type) {
 		return s.sendAsked(ctx, actor, ref, d, given)
 	}
-	return write(ctx, s, func(tx Tx) (Sent, error) { return s.send(tx, actor, ref, d, given, ruling{}) })
+	return s.sendSighted(ctx, actor, ref, d, given, ruling{})
 }
 
 // send is what [Service.Send] does in its transaction, with the content of the draft and the
-// ruling of the hook about it.
+// ruling of the hook about it, which has the sightings of its attachments.
 func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *Content, by ruling) (Sent, error) {
-	a, err := s.admit(tx, actor, ref, d, given)
+	a, err := s.admit(tx, actor, ref, d, given, by.seen)
 	if err != nil || a.again {
 		return Sent{Message: a.first, Again: a.again}, err
 	}
 	if by.content != nil {
-		a.attached, err = s.withAttachments(tx, d.Type, by.content, s.mayAttach(tx, cmp.Or(d.admin, actor.User), actor.User))
+		a.attached, err = s.withAttachments(tx, d.Type, by.content, s.mayAttach(tx, d, actor.User, by.seen))
 		if err = cmp.Or(err, a.attached.refusal); err != nil {
 			return Sent{}, err
 		}
@@ -115,7 +115,8 @@ type admission struct {
 }
 
 // admit checks the rules for a message with this content, or finds the one that it repeats.
-func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, given *Content) (admission, error) {
+// seen are the sightings of its attachments; nil searches for them.
+func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, given *Content, seen *sightings) (admission, error) {
 	e, me, err := s.destination(r, actor, ref, d)
 	if err != nil {
 		return admission{}, err
@@ -125,7 +126,7 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 	if err != nil {
 		return admission{}, err
 	}
-	att, err := s.withAttachments(r, d.Type, given, s.mayAttach(r, cmp.Or(d.admin, actor.User), actor.User))
+	att, err := s.withAttachments(r, d.Type, given, s.mayAttach(r, d, actor.User, seen))
 	if err != nil {
 		return admission{}, err
 	}

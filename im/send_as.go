@@ -54,21 +54,25 @@ func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []strin
 		return nil, err
 	}
 	defer done()
+	seen, err := s.findSightings(ctx, d, as, given)
+	if err != nil {
+		return nil, err
+	}
 	return eachInSteps(ctx, s, to, func(tx Tx, rest []string, earlier []SentAs) ([]SentAs, error) {
-		return s.sendSome(tx, Actor{User: as}, rest, d, given, earlier)
+		return s.sendSome(tx, Actor{User: as}, rest, d, given, seen, earlier)
 	}, func(target string, err error) SentAs { return SentAs{To: target, Err: err} })
 }
 
 // sendSome sends a message to targets in their order, at least to one, until the step is over.
 // earlier are the results before.
-func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content, earlier []SentAs) ([]SentAs, error) {
+func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content, seen *sightings, earlier []SentAs) ([]SentAs, error) {
 	by := make(map[string]SentAs, len(earlier))
 	for _, result := range earlier {
 		by[result.target] = result
 	}
 	results := make([]SentAs, 0, len(to))
 	for step := s.pace(); len(results) < len(to) && (len(results) == 0 || !step.over()); {
-		result, err := s.sendTo(tx, as, to[len(results)], d, given, by)
+		result, err := s.sendTo(tx, as, to[len(results)], d, given, seen, by)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +86,7 @@ func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content
 
 // sendTo sends a message to one target, unless by has its result. The error is never a
 // refusal.
-func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, by map[string]SentAs) (SentAs, error) {
+func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, seen *sightings, by map[string]SentAs) (SentAs, error) {
 	result := SentAs{To: to}
 	ref, ok := ParseConversationRef(to)
 	if !ok {
@@ -98,7 +102,7 @@ func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, by
 		if d.ClientID != "" {
 			d.ClientID = s.clientIDFor(d.ClientID, result.target)
 		}
-		result.Sent, err = s.send(tx, as, ref, d, given, ruling{})
+		result.Sent, err = s.send(tx, as, ref, d, given, ruling{seen: seen})
 	}
 	if _, refused := AsError(err); err != nil && !refused {
 		return result, err

@@ -189,7 +189,7 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 		return StoredThumbnail{}, errNoBlobs
 	}
 	t, found, err := maybe(view(ctx, s, func(r Reader) (Thumbnail, error) {
-		if _, err := s.readableAttachment(r, actor.User, id); err != nil {
+		if _, _, err := s.readableAttachment(r, actor.User, id, 0); err != nil {
 			return Thumbnail{}, err
 		}
 		return r.Thumbnail(id)

@@ -1,0 +1,98 @@
+package im
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Attachment returns an attachment. It refuses one that the actor may not read.
+func (s *Service) Attachment(ctx context.Context, actor Actor, id ID) (Attachment, error) {
+	a, _, err := s.findAttachment(ctx, actor.User, id, 0)
+	return a, err
+}
+
+// findAttachment is [Service.readableAttachment] in a read of its own.
+func (s *Service) findAttachment(ctx context.Context, user UserID, id, seen ID) (a Attachment, in ID, err error) {
+	err = s.read(ctx, func(r Reader) error {
+		a, in, err = s.readableAttachment(r, user, id, seen)
+		return err
+	})
+	return a, in, err
+}
+
+// recheckAfter is how long a download goes on before it is checked again whether its user
+// may read the attachment.
+const recheckAfter = 500 * time.Millisecond
+
+// Download is an attachment that is being read. Its Read fails within a second after the
+// attachment was erased or its user lost access to it.
+type Download struct {
+	Attachment
+	ctx     context.Context //nolint:containedctx // that of the request
+	service *Service
+	user    UserID
+	seen    ID // the message in which the user sees it, 0 for an orphan
+	file    io.ReadSeekCloser
+	checked time.Time
+	err     error
+}
+
+// Download opens an attachment. It refuses one that the actor may not read.
+func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, error) {
+	if s.attachments.blobs == nil {
+		return nil, errNoBlobs
+	}
+	a, seen, err := s.findAttachment(ctx, actor.User, id, 0)
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.store.BlobKey(a.Slot)
+	if errors.As(err, new(*ShreddedError)) {
+		return nil, errUnknownAttachment()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("attachment %v: %w", id, err)
+	}
+	file, err := s.attachments.blobs.Open(ctx, Blob{ID: id, Slot: a.Slot, Key: key}, a.Size)
+	if err != nil {
+		return nil, fmt.Errorf("attachment %v: %w", id, s.gone(ctx, actor, id, err))
+	}
+	return &Download{Attachment: a, ctx: ctx, service: s, user: actor.User, seen: seen, file: file, checked: time.Now()}, nil
+}
+
+// gone returns the refusal for an attachment whose file was deleted because it was erased
+// meanwhile, else err.
+func (s *Service) gone(ctx context.Context, actor Actor, id ID, err error) error {
+	if _, again := s.Attachment(ctx, actor, id); again != nil {
+		return again
+	}
+	return err
+}
+
+// Read reads from the file.
+func (d *Download) Read(p []byte) (int, error) {
+	if d.err == nil && time.Since(d.checked) >= recheckAfter {
+		_, d.seen, d.err = d.service.findAttachment(d.ctx, d.user, d.ID, d.seen)
+		d.checked = time.Now()
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	n, err := d.file.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		d.err = err
+	}
+	return n, err
+}
+
+// Err returns the error that ended reading, nil if there was none.
+func (d *Download) Err() error { return d.err }
+
+// Seek sets the offset of the next Read.
+func (d *Download) Seek(offset int64, whence int) (int64, error) { return d.file.Seek(offset, whence) }
+
+// Close closes the file.
+func (d *Download) Close() error { return d.file.Close() }
