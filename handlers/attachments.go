@@ -151,7 +151,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 // UploadAttachment implements POST /v1/attachments.
 func (s *Server) UploadAttachment(ctx context.Context, r api.UploadAttachmentRequestObject) (api.UploadAttachmentResponseObject, error) {
 	user := principal(ctx).User
-	if err := s.uploads.acquire(ctx, user, transferBytes, transferWait); err != nil {
+	if err := s.uploads.acquire(ctx, user, transferBytes, s.transferWait); err != nil {
 		return nil, err
 	}
 	defer s.uploads.release(user, transferBytes)
@@ -236,7 +236,7 @@ func (a answering) VisitGetAttachmentResponse(w http.ResponseWriter) error { ret
 // download writes an attachment, or a range of it.
 func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, params api.GetAttachmentParams) error {
 	user := principal(ctx).User
-	if err := s.downloads.acquire(ctx, user, transferBytes, transferWait); err != nil {
+	if err := s.downloads.acquire(ctx, user, transferBytes, s.transferWait); err != nil {
 		return err
 	}
 	defer s.downloads.release(user, transferBytes)

@@ -235,6 +235,25 @@ func TestManyUploadsAtOnce(t *testing.T) {
 	w.left(100)
 }
 
+// TestDownloadsTakeTurns: an answer is in memory until its client has read it, so only so many are
+// made at once, of files and of thumbnails.
+func TestDownloadsTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	id := w.uploadPicture("alice")
+	release := w.server.HoldDownloads()
+	for _, path := range []string{"", "/thumbnail"} {
+		a := w.do("alice", "GET", "/v1/attachments/"+id+path, "")
+		if a.status != http.StatusServiceUnavailable || a.code(t) != "overloaded" || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s without a turn: %d, Retry-After %q: %s", path, a.status, a.header.Get("Retry-After"), a.body)
+		}
+	}
+	release()
+	for _, path := range []string{"", "/thumbnail"} {
+		w.must(http.StatusOK, "alice", "HEAD", "/v1/attachments/"+id+path, "")
+	}
+	w.server.HoldDownloads()() // all turns are free
+}
+
 func TestDownloadRanges(t *testing.T) {
 	w := newWorld(t)
 	content := strings.Repeat("0123456789", 20_000)

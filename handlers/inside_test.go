@@ -12,16 +12,28 @@ import (
 // wait for it only a moment.
 func (s *Server) HoldBodies() (release func()) {
 	s.bodies.wait = time.Nanosecond
-	users := make([]im.UserID, decodingBytes/decodingBytesPerUser)
+	return s.bodies.decoding.hold()
+}
+
+// HoldDownloads takes all turns of downloads until release is called. Requests then wait for
+// one only a moment.
+func (s *Server) HoldDownloads() (release func()) {
+	s.transferWait = time.Nanosecond
+	return s.downloads.hold()
+}
+
+// hold takes all of a budget until release is called.
+func (b *budget) hold() (release func()) {
+	users := make([]im.UserID, b.size/b.perUser)
 	for i := range users {
 		users[i] = im.UserID(fmt.Sprint("holder ", i))
-		if err := s.bodies.decoding.acquire(context.Background(), users[i], decodingBytesPerUser, time.Hour); err != nil {
+		if err := b.acquire(context.Background(), users[i], b.perUser, time.Hour); err != nil {
 			panic(err)
 		}
 	}
 	return func() {
 		for _, user := range users {
-			s.bodies.decoding.release(user, decodingBytesPerUser)
+			b.release(user, b.perUser)
 		}
 	}
 }

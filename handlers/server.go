@@ -77,6 +77,7 @@ type Server struct {
 	sentAs   func(result string)
 	// uploads and downloads bound the memory of attachments on their way.
 	uploads, downloads *budget
+	transferWait       time.Duration
 	observeUpload      func(bytes int64, err error)
 
 	writeTimeout  time.Duration
@@ -116,6 +117,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	}
 	s.uploads = newBudget(transfersAtOnce*transferBytes, transfersOfUser*transferBytes)
 	s.downloads = newBudget(transfersAtOnce*transferBytes, transfersOfUser*transferBytes)
+	s.transferWait = transferWait
 	s.observeUpload = o.Uploaded
 	if s.observeUpload == nil {
 		s.observeUpload = func(int64, error) {}
