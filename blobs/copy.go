@@ -1,12 +1,15 @@
 package blobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/imapi/imapi/im"
 )
 
 // Copied counts what [Copy] did.
@@ -19,15 +22,22 @@ type Copied struct {
 // the file system allows it, it makes a link, which is safe since blobs never change. A copy
 // gets its name once it is durable, so an interrupted Copy leaves no incomplete blob, and can
 // be repeated. A blob that is there is replaced only by a longer one: the shorter of the two
-// was truncated. Blobs that are deleted from the source meanwhile are skipped. progress, which
-// may be nil, is called with the number of bytes that were copied or linked.
-func Copy(ctx context.Context, from, to *Dir, progress func(bytes int64)) (done Copied, err error) {
+// was truncated. Blobs that are deleted from the source meanwhile are skipped, and those of a
+// store whose keys are gone: nobody can read them any more. progress is called with the number of
+// bytes that were copied or linked. gone and progress may be nil.
+func Copy(ctx context.Context, from, to *Dir, store im.StoreID, gone func(im.Slot) bool, progress func(bytes int64)) (done Copied, err error) {
 	changed := map[string]bool{}
 	err = from.List(ctx, func(e Entry) error {
 		if e.Unfinished {
 			return nil
 		}
-		n, err := copyBlob(from, to, e.Name)
+		n, err := copyBlob(from, to, e.Name, func() (bool, error) {
+			if gone == nil {
+				return false, nil
+			}
+			f, ours, err := NewFiles(from, store).describe(ctx, e)
+			return ours && gone(f.Slot), err
+		})
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -50,14 +60,18 @@ func Copy(ctx context.Context, from, to *Dir, progress func(bytes int64)) (done 
 	return done, err
 }
 
-// copyBlob copies a blob and returns its length; -1 if the other directory has it.
-func copyBlob(from, to *Dir, name string) (int64, error) {
+// copyBlob copies a blob and returns its length; -1 if the other directory has it. It returns
+// [fs.ErrNotExist] if there is no such blob, or if skip returns true for it.
+func copyBlob(from, to *Dir, name string, skip func() (bool, error)) (int64, error) {
 	source, err := os.Stat(from.file(name))
 	if err != nil {
 		return 0, err
 	}
 	if there, err := os.Stat(to.file(name)); err == nil && there.Size() >= source.Size() {
 		return -1, nil
+	}
+	if skipped, err := skip(); err != nil || skipped {
+		return 0, cmp.Or(err, fs.ErrNotExist)
 	}
 	if err := to.make(sub(name)); err != nil {
 		return 0, err

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/imapi/imapi/im"
 )
 
 // A copy replaces a truncated blob by a whole one, never a whole one by a truncated one.
@@ -26,7 +29,7 @@ func TestCopyKeepsTheWholeBlob(t *testing.T) {
 			if err := os.Truncate(short.file(b.ID.String()), fileSize(chunkSize)); err != nil {
 				t.Fatal(err)
 			}
-			done, err := Copy(t.Context(), from, to, nil)
+			done, err := Copy(t.Context(), from, to, f.id, nil, nil)
 			if err != nil || truncated && done.There != 1 || !truncated && done.Files != 1 {
 				t.Errorf("copied %+v, %v", done, err)
 			}
@@ -46,7 +49,7 @@ func TestCopyIsInterrupted(t *testing.T) {
 		put(t, f, blobNamed(n), content(100+int(n)))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done, err := Copy(ctx, from, to, func(int64) { cancel() })
+	done, err := Copy(ctx, from, to, f.id, nil, func(int64) { cancel() })
 	if !errors.Is(err, context.Canceled) || done.Files != 1 {
 		t.Errorf("interrupted after %+v, %v", done, err)
 	}
@@ -54,7 +57,7 @@ func TestCopyIsInterrupted(t *testing.T) {
 	if err := os.WriteFile(to.unfinished(blobNamed(3).ID.String()), []byte("imapblob"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Copy(t.Context(), from, to, nil); err != nil {
+	if _, err := Copy(t.Context(), from, to, f.id, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n := range byte(blobsThere) {
@@ -62,8 +65,33 @@ func TestCopyIsInterrupted(t *testing.T) {
 			t.Errorf("blob %d: %d bytes, %v", n, len(got), err)
 		}
 	}
-	if done, err := Copy(t.Context(), from, to, nil); err != nil || done.Files != 0 || done.There != blobsThere {
+	if done, err := Copy(t.Context(), from, to, f.id, nil, nil); err != nil || done.Files != 0 || done.There != blobsThere {
 		t.Errorf("copied again: %+v, %v", done, err)
+	}
+}
+
+// A blob whose key is gone is garbage, and is not copied. One of another store, or with a damaged
+// header, is: its key may be elsewhere.
+func TestCopyLeavesOutWhatIsErased(t *testing.T) {
+	f, from := newFiles(t)
+	_, to := newFiles(t)
+	there, erased, damaged := blobNamed(1), blobNamed(2), blobNamed(3)
+	for _, b := range []im.Blob{there, erased, damaged} {
+		put(t, f, b, content(9))
+	}
+	foreign := NewFiles(from, im.StoreID{9})
+	other := blobNamed(4)
+	put(t, foreign, other, content(9))
+	if err := os.WriteFile(from.file(damaged.ID.String()), make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone := map[im.Slot]bool{erased.Slot: true, damaged.Slot: true, other.Slot: true}
+	done, err := Copy(t.Context(), from, to, f.id, func(s im.Slot) bool { return gone[s] }, nil)
+	if err != nil || done.Files != 3 {
+		t.Errorf("copied %+v, %v", done, err)
+	}
+	if _, err := os.Stat(to.file(erased.ID.String())); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the erased blob: %v", err)
 	}
 }
 

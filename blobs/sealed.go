@@ -335,27 +335,34 @@ func (f *Files) Delete(ctx context.Context, id im.ID) error { return f.store.Del
 // stores, and files that are not blobs. It returns an error of fn unchanged.
 func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	return f.store.List(ctx, func(e Entry) error {
-		id, ok := im.ParseID(e.Name)
-		if !ok {
-			return nil
-		}
-		file := im.BlobFile{ID: id, Changed: e.Changed, Unfinished: e.Unfinished}
-		header, err := f.headerOf(ctx, e)
-		switch o, is := readOwner(header); {
-		case errors.Is(err, ErrNotFound): // deleted or finished meanwhile
-			return nil
-		case errors.Is(err, ErrDamaged) && e.Unfinished: // a crash while it was begun: nothing is in it
-		case errors.Is(err, ErrDamaged):
-			return nil
-		case err != nil:
-			return refusal(err)
-		case !is || o.store != f.id || o.id != id:
-			return nil
-		default:
-			file.Slot = o.slot
+		file, ours, err := f.describe(ctx, e)
+		if err != nil || !ours {
+			return err
 		}
 		return fn(file)
 	})
+}
+
+// describe reads the header of a blob. It reports false for one that is not of this store, that
+// does not say so, or that is gone.
+func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours bool, err error) {
+	id, ok := im.ParseID(e.Name)
+	if !ok {
+		return file, false, nil
+	}
+	file = im.BlobFile{ID: id, Changed: e.Changed, Unfinished: e.Unfinished}
+	header, err := f.headerOf(ctx, e)
+	switch o, is := readOwner(header); {
+	case errors.Is(err, ErrNotFound): // deleted or finished meanwhile
+		return file, false, nil
+	case errors.Is(err, ErrDamaged): // cut off; while it is unfinished, nothing is in it
+		return file, e.Unfinished, nil
+	case err != nil:
+		return file, false, refusal(err)
+	default:
+		file.Slot = o.slot
+		return file, is && o.store == f.id && o.id == id, nil
+	}
 }
 
 func (f *Files) headerOf(ctx context.Context, e Entry) ([]byte, error) {

@@ -184,22 +184,36 @@ func TestBackupsOfAttachments(t *testing.T) {
 		t.Errorf("after the second backup there are %v, want %v", names(got), names(want))
 	}
 
-	restore := func(file string) {
+	restore := func(file string, there map[string]sealedFile) {
 		t.Helper()
 		if err := s.stop(); err != nil {
 			t.Fatal(err)
 		}
 		s.mustCommand("", "restore", file)
+		if got := sc.blobs(); there != nil && !slices.Equal(names(got), names(there)) {
+			t.Errorf("the restore has put the files %v there, want %v", names(got), names(there))
+		}
 		sc.mustVerify("without a server")
 		s.start()
 	}
-	for _, way := range []string{"the files were lost", "the erased files were put back"} {
-		if err := os.RemoveAll(filepath.Join(s.data, "blobs")); err != nil {
+	data := filepath.Join(s.data, "blobs")
+	for _, test := range []struct {
+		way string
+		put []string
+		// there are the files after the restore, before the server has swept any
+		there map[string]sealedFile
+	}{
+		{"the files were lost", nil, want},
+		{"the erased files were put beside the backup", []string{beside}, want},
+		{"the erased files were put back", []string{beside, data}, nil},
+	} {
+		way := test.way
+		if err := os.RemoveAll(data); err != nil {
 			t.Fatal(err)
 		}
-		if way == "the erased files were put back" {
+		if len(test.put) > 0 {
 			for name, f := range all {
-				for _, to := range []string{beside, filepath.Join(s.data, "blobs")} {
+				for _, to := range test.put {
 					path := filepath.Join(to, filepath.Base(filepath.Dir(f.path)), name)
 					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 						t.Fatal(err)
@@ -210,7 +224,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 				}
 			}
 		}
-		restore(first)
+		restore(first, test.there)
 		sc.there(way+": live", live, true)
 		sc.there(way+": erased", erased, false)
 		sc.there(way+": newer", newer, false)
@@ -224,7 +238,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 		await.Until(t, "files without rows are swept", func() bool { return slices.Equal(names(sc.blobs()), names(ofLive)) })
 		sc.mustVerify(way)
 	}
-	restore(second)
+	restore(second, nil)
 	sc.there("the second backup: live", live, true)
 	sc.there("the second backup: erased", erased, false)
 	sc.there("the second backup: newer", newer, true)

@@ -160,13 +160,6 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	if err != nil {
 		return err
 	}
-	copied, err := restoreBlobs(ctx, files[0], blobsIn(*blobsDir, *data))
-	if err != nil {
-		return fmt.Errorf("the backup is in place, but not all files of attachments are; repeat this command: %w", err)
-	}
-	if copied.Files > 0 {
-		bar.printf("%d files of attachments were missing and are back\n", copied.Files)
-	}
 	if replaced != "" {
 		bar.printf("the replaced database is now %s\n", replaced)
 	}
@@ -181,8 +174,12 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the backup is in place but not reconciled with the keys yet; the next start will do that: %w", err)
 	}
-	if err := store.Close(); err != nil {
-		return err
+	copied, err := restoreBlobs(ctx, store, files[0], blobsIn(*blobsDir, *data))
+	if err = errors.Join(err, store.Close()); err != nil {
+		return fmt.Errorf("the backup is in place, but not all files of attachments are; repeat this command: %w", err)
+	}
+	if copied.Files > 0 {
+		bar.printf("%d files of attachments were missing and are back\n", copied.Files)
 	}
 	_, err = fmt.Fprintf(out, "restored\t%d messages erased since, %d removed, %d names and postscripts emptied\n", done.Erased, done.Removed, done.Emptied)
 	return err

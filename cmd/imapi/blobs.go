@@ -72,14 +72,14 @@ func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error
 	if to.Is(n.blobDir) {
 		return blobs.Copied{}, errors.New("the files of attachments are in this directory: use another one for backups")
 	}
-	done, err := blobs.Copy(ctx, n.blobDir, to, nil)
+	store := n.store.Instance().Store
+	done, err := blobs.Copy(ctx, n.blobDir, to, store, keyIsGone(n.store), nil)
 	if err != nil {
 		return done, fmt.Errorf("copy the files of attachments: %w", err)
 	}
-	there := blobs.NewFiles(to, n.store.Instance().Store)
+	there := blobs.NewFiles(to, store)
 	err = there.List(ctx, func(f im.BlobFile) error {
-		_, err := n.store.BlobKey(f.Slot)
-		if !f.Unfinished && !errors.As(err, new(*im.ShreddedError)) {
+		if _, err := n.store.BlobKey(f.Slot); !f.Unfinished && !errors.As(err, new(*im.ShreddedError)) {
 			return nil
 		}
 		return there.Delete(ctx, f.ID)
@@ -87,10 +87,18 @@ func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error
 	return done, err
 }
 
+// keyIsGone reports whether a key is shredded or lost.
+func keyIsGone(store im.Store) func(im.Slot) bool {
+	return func(slot im.Slot) bool {
+		_, err := store.BlobKey(slot)
+		return errors.As(err, new(*im.ShreddedError)) || errors.Is(err, im.ErrNoKey)
+	}
+}
+
 // restoreBlobs copies the sealed files of attachments that are beside a backup and missing in
-// a directory. Those that the backup does not name, and those that were erased, are swept by
-// the next start.
-func restoreBlobs(ctx context.Context, backup, dir string) (blobs.Copied, error) {
+// a directory, except those that were erased since. Those that the backup does not name are
+// swept by the next start. The store must have been reconciled with its keys.
+func restoreBlobs(ctx context.Context, store im.Store, backup, dir string) (blobs.Copied, error) {
 	beside := filepath.Join(filepath.Dir(backup), blobsName)
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
 		return blobs.Copied{}, nil
@@ -99,5 +107,5 @@ func restoreBlobs(ctx context.Context, backup, dir string) (blobs.Copied, error)
 	if err != nil {
 		return blobs.Copied{}, err
 	}
-	return blobs.Copy(ctx, blobs.ReadDir(beside), to, nil)
+	return blobs.Copy(ctx, blobs.ReadDir(beside), to, store.Instance().Store, keyIsGone(store), nil)
 }
