@@ -101,6 +101,22 @@ type dirWriter struct {
 	*os.File
 	dir  *Dir
 	name string
+	// written is how long the file is, and started how much of it the disk was given.
+	written, started int64
+}
+
+// writebackBytes is how much is written before the disk is given it. It then writes while the
+// rest arrives, so that Commit does not wait for all of it.
+const writebackBytes = 1 << 20
+
+// Write writes to the file.
+func (w *dirWriter) Write(p []byte) (int, error) {
+	n, err := w.File.Write(p)
+	if w.written += int64(n); w.written-w.started >= writebackBytes {
+		startWriteback(w.File, w.started, w.written-w.started)
+		w.started = w.written
+	}
+	return n, err
 }
 
 // Commit syncs the file, renames it into its directory, and syncs that.

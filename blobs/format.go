@@ -100,10 +100,10 @@ func chunkNonce(n int64, last bool) (nonce [12]byte) {
 	return nonce
 }
 
-// close seals a chunk in place. The buffer must have room for the tag.
-func (s seal) close(chunk []byte, n int64, last bool) []byte {
+// close appends a sealed chunk to memory that has room for it.
+func (s seal) close(to, chunk []byte, n int64, last bool) []byte {
 	nonce := chunkNonce(n, last)
-	return s.aead.Seal(chunk[:0], nonce[:], chunk, s.bound[:]) // each number once
+	return s.aead.Seal(to, nonce[:], chunk, s.bound[:]) // each number once
 }
 
 // open opens a chunk in place.

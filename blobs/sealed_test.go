@@ -447,7 +447,7 @@ func FuzzChangedBlob(f *testing.F) {
 	})
 }
 
-// fullDisk is an engine on which there is room for some writes, the header's included.
+// fullDisk is an engine on which there is room for some writes: one a chunk.
 type fullDisk struct {
 	*Dir
 	room int
@@ -473,7 +473,7 @@ func (w fullWriter) Write(p []byte) (int, error) {
 
 // The disk may become full at any write, the last one included.
 func TestFullDisk(t *testing.T) {
-	for room := range 3 {
+	for room := range 2 {
 		_, d := newFiles(t)
 		w, err := NewFiles(&fullDisk{d, room}, testStore).Create(t.Context(), blobNamed(1), func([]byte) {})
 		if err == nil {
@@ -487,6 +487,68 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("room for %d writes: %v", room, err)
 		}
 		if err := d.List(t.Context(), func(e Entry) error { return fmt.Errorf("%s is left", e.Name) }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestSeenPanics: a panic of what looks at a file is one of the caller's goroutine, where a
+// request can fail by it. In another goroutine it would end the process.
+func TestSeenPanics(t *testing.T) {
+	for _, at := range []int{1, 2, 3} { // of three chunks
+		f, d := newFiles(t)
+		parts := 0
+		w, err := f.Create(t.Context(), blobNamed(1), func([]byte) {
+			if parts++; parts == at {
+				panic("for a test")
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if p := recover(); p != "for a test" {
+					t.Errorf("chunk %d: the caller's panic is %v", at, p)
+				}
+			}()
+			_, err = w.ReadFrom(bytes.NewReader(content(3 * chunkSize)))
+			t.Error(errors.Join(err, w.Commit()))
+		}()
+		if err := w.Abort(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(d.file(blobNamed(1).ID.String())); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("chunk %d: the file is there: %v", at, err)
+		}
+	}
+}
+
+// TestNextSavesTheCopy: the parts that Next returns are those that Read copies.
+func TestNextSavesTheCopy(t *testing.T) {
+	f, _ := newFiles(t)
+	for i, size := range sizes {
+		b, data := blobNamed(byte(i)), content(size)
+		put(t, f, b, data)
+		r, err := f.Open(t.Context(), b, int64(size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for {
+			part, err := r.Next(1 + rand.IntN(2*chunkSize))
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil || len(part) == 0 {
+				t.Fatalf("%d bytes: %d, %v", size, len(part), err)
+			}
+			got = append(got, part...)
+		}
+		if !bytes.Equal(got, data) {
+			t.Errorf("%d bytes: %d others", size, len(got))
+		}
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	}

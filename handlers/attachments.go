@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// transferBytes is what an upload or download takes of its budget: a chunk. Up to
-	// transfersAtOnce of each kind run at once, and up to transfersOfUser of one user. The
-	// others wait for up to transferWait.
+	// transferBytes is what an upload or download takes of its budget: a chunk, though an
+	// upload may have three in memory. Up to transfersAtOnce of each kind run at once, and up
+	// to transfersOfUser of one user. The others wait for up to transferWait.
 	transferBytes   = 64 << 10
 	transfersAtOnce = 256
 	transfersOfUser = 8
@@ -276,12 +276,7 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	if headersOnly(ctx) {
 		return nil
 	}
-	rc := http.NewResponseController(w)
-	_, err = d.Seek(from, io.SeekStart)
-	if err == nil {
-		_, err = io.CopyN(&patientWriter{w, rc, s.writeTimeout}, d, length)
-	}
-	if err != nil {
+	if err := s.copyFile(w, d, from, length); err != nil {
 		// The status is written, so the client must learn from the connection that the
 		// file is not complete.
 		if failed := d.Err(); failed != nil && ctx.Err() == nil {
@@ -292,17 +287,24 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	return nil
 }
 
-// patientWriter sets a deadline for each write.
-type patientWriter struct {
-	w    io.Writer
-	rc   *http.ResponseController
-	wait time.Duration
-}
-
-// Write writes to the client.
-func (p *patientWriter) Write(b []byte) (int, error) {
-	_ = p.rc.SetWriteDeadline(time.Now().Add(p.wait))
-	return p.w.Write(b)
+// copyFile writes a range of a file to a client. Each write has a deadline of its own.
+func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, from, length int64) error {
+	if _, err := d.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
+	rc := http.NewResponseController(w)
+	for length > 0 {
+		part, err := d.Next(int(min(length, transferBytes)))
+		if err != nil {
+			return err
+		}
+		_ = rc.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+		length -= int64(len(part))
+	}
+	return nil
 }
 
 func deref(s *string) string {

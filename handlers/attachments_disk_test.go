@@ -44,9 +44,9 @@ type fullWriter struct {
 	written int
 }
 
-// Write fails at the header, or in the middle of the file.
+// Write fails at the beginning, or in the middle of the file.
 func (w *fullWriter) Write(b []byte) (int, error) {
-	at := "header"
+	at := "beginning"
 	if w.written > 100_000 {
 		at = "middle"
 	}
@@ -86,7 +86,7 @@ func TestUploadsToAFullDisk(t *testing.T) {
 	content := strings.Repeat("x", 300_000)
 	kept := 0
 	upload := func() answer { return w.do("alice", http.MethodPost, "/v1/attachments", content) }
-	for _, at := range []string{"create", "header", "middle", "sync", "directory", "imapi.db", "keys"} {
+	for _, at := range []string{"create", "beginning", "middle", "sync", "directory", "imapi.db", "keys"} {
 		t.Run(at, func(t *testing.T) {
 			w := w.in(t)
 			if at == "imapi.db" || at == "keys" {

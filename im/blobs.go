@@ -18,11 +18,12 @@ type Blob struct {
 type Blobs interface {
 	// Create begins a blob. It exists once its Commit has returned. seen is called with what
 	// is written, in parts of up to 64 KiB that it must not keep; all but the last have that
-	// length.
+	// length. It is called for one part at a time, in any goroutine, and not after Commit or
+	// Abort has returned.
 	Create(ctx context.Context, b Blob, seen func(part []byte)) (BlobWriter, error)
 	// Open opens a blob of size bytes, or returns ErrNotFound. It holds a bounded part of it
 	// in memory, whatever is read.
-	Open(ctx context.Context, b Blob, size int64) (io.ReadSeekCloser, error)
+	Open(ctx context.Context, b Blob, size int64) (BlobReader, error)
 	// Check reads a whole blob and returns why it cannot be read, nil if it can.
 	Check(ctx context.Context, b Blob, size int64) error
 	// Delete deletes a blob. It does nothing if there is none.
@@ -41,6 +42,14 @@ type BlobWriter interface {
 	// Commit makes the blob durable. After an error it may exist.
 	Commit() error
 	Abort() error
+}
+
+// BlobReader reads a blob.
+type BlobReader interface {
+	io.ReadSeekCloser
+	// Next returns the next bytes, at least one and at most limit, or io.EOF. They are valid
+	// until the next call of the reader. It saves the copy that Read makes.
+	Next(limit int) ([]byte, error)
 }
 
 // BlobFile is a blob in a list.

@@ -27,7 +27,7 @@ func (s *Service) findAttachment(ctx context.Context, user UserID, id, seen ID) 
 // may read the attachment.
 const recheckAfter = 500 * time.Millisecond
 
-// Download is an attachment that is being read. Its Read fails within a second after the
+// Download is an attachment that is being read. Its Next fails within a second after the
 // attachment was erased or its user lost access to it.
 type Download struct {
 	Attachment
@@ -35,7 +35,7 @@ type Download struct {
 	service *Service
 	user    UserID
 	seen    ID // the message in which the user sees it, 0 for an orphan
-	file    io.ReadSeekCloser
+	file    BlobReader
 	checked time.Time
 	err     error
 }
@@ -72,26 +72,27 @@ func (s *Service) gone(ctx context.Context, actor Actor, id ID, err error) error
 	return err
 }
 
-// Read reads from the file.
-func (d *Download) Read(p []byte) (int, error) {
+// Next returns the next bytes of the file, at least one and at most limit, or [io.EOF]. They
+// are valid until the next call.
+func (d *Download) Next(limit int) ([]byte, error) {
 	if d.err == nil && time.Since(d.checked) >= recheckAfter {
 		_, d.seen, d.err = d.service.findAttachment(d.ctx, d.user, d.ID, d.seen)
 		d.checked = time.Now()
 	}
 	if d.err != nil {
-		return 0, d.err
+		return nil, d.err
 	}
-	n, err := d.file.Read(p)
+	part, err := d.file.Next(limit)
 	if err != nil && !errors.Is(err, io.EOF) {
 		d.err = err
 	}
-	return n, err
+	return part, err
 }
 
 // Err returns the error that ended reading, nil if there was none.
 func (d *Download) Err() error { return d.err }
 
-// Seek sets the offset of the next Read.
+// Seek sets the offset of the next bytes.
 func (d *Download) Seek(offset int64, whence int) (int64, error) { return d.file.Seek(offset, whence) }
 
 // Close closes the file.

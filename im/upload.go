@@ -26,7 +26,7 @@ type Upload struct {
 }
 
 // Upload stores a file and returns it as an attachment that only the actor may read. It
-// reads the body once and holds up to 64 KiB of it. It refuses an empty body, one over the
+// reads the body once and holds up to 192 KiB of it. It refuses an empty body, one over the
 // policy's limit, one that ends early, and one for which the actor's quota has no room.
 // After an error nothing is left of it that anyone could read.
 func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment, error) {
