@@ -52,7 +52,7 @@ func startServer() *exampleServer {
 	verifier, err := auth.New(ctx, auth.Config{Secret: s.secret, TicketKey: store.Instance().TicketKey})
 	check(err)
 	hub, err := events.NewHub(ctx, events.Options{
-		Log: service, Head: store.Head, LogID: store.Instance().Log, Encode: handlers.EncodeEvent,
+		Log: service, Head: store.Head, LogID: store.Instance().Log, Encode: handlers.AppendEvent,
 	})
 	check(err)
 	streams := datastreams.NewHub(datastreams.Options{Domain: service})

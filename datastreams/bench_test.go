@@ -126,8 +126,8 @@ func BenchmarkFanOut(b *testing.B) {
 			position := im.Position(1)
 			h, err := events.NewHub(context.Background(), events.Options{
 				Log: group{}, Head: func() im.Position { return 1 },
-				Encode: func(e im.Event, cursor string) []byte {
-					return fmt.Appendf(nil, `{"id":%q,"type":%q,"text":%q}`, cursor, e.Type, words)
+				Encode: func(dst []byte, e *im.Event, cursor string) []byte {
+					return fmt.Appendf(dst, `{"id":%q,"type":%q,"text":%q}`, cursor, e.Type, words)
 				},
 			})
 			if err != nil {

@@ -28,9 +28,9 @@ const (
 	StreamEnded   im.EventType = "stream.ended"
 )
 
-// Encode returns the JSON of an event. cursor is the id of the event. Events of type
-// [Ready] and [Reset] have nothing but Position, Type and At.
-type Encode func(e im.Event, cursor string) []byte
+// Encode appends the JSON of an event to dst and returns the result. cursor is the id of the
+// event. Events of type [Ready] and [Reset] have nothing but Position, Type and At.
+type Encode func(dst []byte, e *im.Event, cursor string) []byte
 
 // Frame is an event as streams write it. It is encoded once and shared by all streams that
 // get it. Its encoding is replaced when its message is erased while streams still have to
@@ -68,38 +68,71 @@ type selfErasure struct {
 }
 
 // newFrame returns the frame of an event of the log.
-func (h *Hub) newFrame(e im.Event) *Frame {
-	m := e.Message
-	f := &Frame{event: e}
-	f.event.Message = nil
-	if m != nil {
-		f.about, f.sender = m.ID, cmp.Or(m.Sender, e.Actor)
-		if at, _, ok := m.Due(); ok {
-			f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
+func (h *Hub) newFrame(e im.Event) *Frame { return h.newFrames([]im.Event{e})[0] }
+
+// newFrames returns the frames of events of the log. They share memory, because they are
+// written together: allocating each would take longer than encoding it.
+func (h *Hub) newFrames(events []im.Event) []*Frame {
+	frames, wires := make([]Frame, len(events)), make([]wire, len(events))
+	list, ends := make([]*Frame, len(events)), make([]int, len(events))
+	size := 0
+	for i := range events {
+		size += usualFrame
+		if m := events[i].Message; m != nil && m.Content != nil {
+			size += len(m.Content.Sent)
 		}
 	}
-	h.encodeFrame(f, m)
-	return f
+	buf := make([]byte, 0, size)
+	for i := range events {
+		e, f := &events[i], &frames[i]
+		list[i], f.event = f, *e
+		f.event.Message = nil
+		if m := e.Message; m != nil {
+			f.about, f.sender = m.ID, cmp.Or(m.Sender, e.Actor)
+			if at, _, ok := m.Due(); ok {
+				f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
+			}
+		}
+		buf = h.appendEvent(buf, e)
+		ends[i] = len(buf)
+	}
+	from := 0
+	for i := range events {
+		wires[i] = newWire(&events[i], buf[from:ends[i]:ends[i]])
+		frames[i].wire.Store(&wires[i])
+		from = ends[i]
+	}
+	return list
 }
 
-// encodeFrame encodes a frame with a message, nil for none. Streams that have not written
-// the frame yet write what it encodes.
+// usualFrame is the usual size of a frame without its content.
+const usualFrame = 768
+
+// newWire returns the encoding of an event.
+func newWire(e *im.Event, encoded []byte) wire {
+	content := e.Message != nil && e.Message.Content != nil
+	return wire{bytes: encoded, tracked: e.Type == im.MessageCreated && e.Tracked && content, content: content}
+}
+
+// encodeFrame encodes a frame with another message. Streams that have not written the frame
+// yet write what it encodes.
 func (h *Hub) encodeFrame(f *Frame, m *im.Message) {
 	e := f.event
 	e.Message = m
-	cursor, data := h.encode(e)
-	content := m != nil && m.Content != nil
-	f.wire.Store(&wire{
-		bytes:   appendFrame(nil, cursor, e.Type, data),
-		tracked: e.Type == im.MessageCreated && e.Tracked && content,
-		content: content,
-	})
+	w := newWire(&e, h.appendEvent(nil, &e))
+	f.wire.Store(&w)
 }
 
-// encode encodes an event of the log and returns its cursor, too.
-func (h *Hub) encode(e im.Event) (cursor string, data []byte) {
-	cursor = h.cursorAt(e.Position).String()
-	return cursor, h.opts.Encode(e, cursor)
+// appendEvent appends an event of the log as streams write it.
+func (h *Hub) appendEvent(dst []byte, e *im.Event) []byte {
+	cursor := h.cursorAt(e.Position).String()
+	dst = append(appendHead(dst, cursor, e.Type), dataField...)
+	from := len(dst)
+	dst = h.opts.Encode(dst, e, cursor)
+	if lineBreak(dst[from:]) >= 0 {
+		return appendData(dst[:from-len(dataField)], bytes.Clone(dst[from:]))
+	}
+	return append(dst, "\n\n"...)
 }
 
 // cursorAt returns the cursor of a position in this log.
@@ -125,32 +158,47 @@ func (f *Frame) delivery(user im.UserID) im.Delivery {
 // appendFrame appends an event in the format of server-sent events (WHATWG HTML, "Server-
 // sent events"). With an empty id the client keeps its cursor. The id and the type must
 // not have line breaks.
-func appendFrame(dst []byte, id string, typ im.EventType, data []byte) []byte {
+func appendFrame(dst []byte, id string, typ im.EventType, json []byte) []byte {
 	if dst == nil {
-		dst = make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(id)+len(typ)+len(data))
+		dst = make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(id)+len(typ)+len(json))
 	}
+	return appendData(appendHead(dst, id, typ), json)
+}
+
+func appendHead(dst []byte, id string, typ im.EventType) []byte {
 	if id != "" {
 		dst = appendField(dst, "id: ", id)
 	}
-	dst = appendField(dst, "event: ", string(typ))
-	// JSON on one line has no line breaks, but a stray one must not end the frame. CR,
-	// LF and CRLF end a line, and clients join lines of data with LF.
-	for {
-		i := bytes.IndexAny(data, "\r\n")
-		if i < 0 {
-			break
-		}
-		dst = append(dst, "data: "...)
-		dst = append(dst, data[:i]...)
-		dst = append(dst, '\n')
-		if data[i] == '\r' && i+1 < len(data) && data[i+1] == '\n' {
+	return appendField(dst, "event: ", string(typ))
+}
+
+const dataField = "data: "
+
+// appendData appends the data of an event, and its end. JSON on one line has no line breaks,
+// but a stray one must not end the frame. CR, LF and CRLF end a line, and clients join lines
+// of data with LF.
+func appendData(dst, json []byte) []byte {
+	for i := lineBreak(json); i >= 0; i = lineBreak(json) {
+		dst = append(append(append(dst, dataField...), json[:i]...), '\n')
+		if json[i] == '\r' && i+1 < len(json) && json[i+1] == '\n' {
 			i++
 		}
-		data = data[i+1:]
+		json = json[i+1:]
 	}
-	dst = append(dst, "data: "...)
-	dst = append(dst, data...)
-	return append(dst, "\n\n"...)
+	return append(append(append(dst, dataField...), json...), "\n\n"...)
+}
+
+// lineBreak returns the index of the first CR or LF, -1 if there is none. Two searches for a
+// byte are many times as fast as one for either.
+func lineBreak(b []byte) int {
+	i := bytes.IndexByte(b, '\n')
+	if i >= 0 {
+		b = b[:i]
+	}
+	if j := bytes.IndexByte(b, '\r'); j >= 0 {
+		return j
+	}
+	return i
 }
 
 // An empty line ends a block. By the standard, a block without data dispatches no event,

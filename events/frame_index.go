@@ -44,18 +44,19 @@ func (x *frameIndex) add(frames ...*Frame) {
 
 // release ends one hold of each frame, and removes frames without holds.
 func (x *frameIndex) release(frames ...*Frame) {
+	locked := false
 	for _, f := range frames {
-		if f.holds.Add(-1) == 0 && f.conversation() != 0 {
-			x.remove(f)
+		if f.holds.Add(-1) > 0 || f.conversation() == 0 {
+			continue
 		}
+		if !locked {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			locked = true
+		}
+		x.messages.remove(f.about, f)
+		x.conversations.remove(f.conversation(), f)
 	}
-}
-
-func (x *frameIndex) remove(f *Frame) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.messages.remove(f.about, f)
-	x.conversations.remove(f.conversation(), f)
 }
 
 // about returns the frames that were encoded with a message.

@@ -262,7 +262,7 @@ type testEnvelope struct {
 	Text string       `json:"text,omitempty"`
 }
 
-func testEncode(e im.Event, cursor string) []byte {
+func testEncode(dst []byte, e *im.Event, cursor string) []byte {
 	v := testEnvelope{ID: cursor, Type: e.Type}
 	if e.Message != nil {
 		v.Text = "erased"
@@ -274,7 +274,7 @@ func testEncode(e im.Event, cursor string) []byte {
 	if err != nil {
 		panic(err)
 	}
-	return data
+	return append(dst, data...)
 }
 
 // newTestHub returns a hub that follows the model until the test ends.

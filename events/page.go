@@ -73,25 +73,25 @@ type pageReader struct {
 
 func (p *pageReader) full() bool { return len(p.items) >= p.limit || p.bytes >= maxPageBytes }
 
-func (p *pageReader) put(e im.Event) {
-	_, data := p.hub.encode(e)
-	p.items, p.bytes = append(p.items, data), p.bytes+len(data)
+func (p *pageReader) put(e *im.Event) {
+	item := p.hub.opts.Encode(nil, e, p.hub.cursorAt(e.Position).String())
+	p.items, p.bytes = append(p.items, item), p.bytes+len(item)
 }
 
 // reset adds a [Reset] and continues after a position.
 func (p *pageReader) reset(at im.Position) {
 	p.after = at
-	p.put(im.Event{Type: Reset, Position: at, At: time.Now()})
+	p.put(&im.Event{Type: Reset, Position: at, At: time.Now()})
 }
 
 // add adds the events of a window until the page is full.
 func (p *pageReader) add(w im.EventWindow) {
-	for _, e := range w.Events {
+	for i := range w.Events {
 		if p.full() {
 			return
 		}
-		p.put(e)
-		p.after = e.Position
+		p.put(&w.Events[i])
+		p.after = w.Events[i].Position
 	}
 	p.after = w.Through
 }

@@ -133,7 +133,7 @@ func TestPageIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newModel()
 			long := `"` + strings.Repeat("x", maxPageBytes/4) + `"`
-			h := newTestHub(t, m, Options{Encode: func(im.Event, string) []byte { return []byte(long) }})
+			h := newTestHub(t, m, Options{Encode: func(dst []byte, _ *im.Event, _ string) []byte { return append(dst, long...) }})
 			m.create(1, "a")
 			for range 20 {
 				m.commit(sent(1))

@@ -16,7 +16,7 @@ const (
 	chunkSize = 64 << 10
 	// window is the most events that are read from the log at once. They stay in memory
 	// until the client has read them, so this bounds the cost of a slow client.
-	window = 64
+	window = 128
 )
 
 // Serve writes the stream until it ends, and removes it from the hub. It returns nil if
@@ -174,8 +174,8 @@ func (v *service) reset() error {
 // sendOwn writes an event of the stream itself under a cursor, after the bytes of before.
 func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
-	data := v.hub.opts.Encode(im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
-	if err := v.send(appendFrame(before, id, typ, data)); err != nil {
+	json := v.hub.opts.Encode(nil, &im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
+	if err := v.send(appendFrame(before, id, typ, json)); err != nil {
 		return err
 	}
 	v.lastEvent, v.moved = v.written, v.written
@@ -251,10 +251,7 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		if win.Through <= v.position {
 			return 0, nil, fmt.Errorf("event log does not advance from %d to %d", v.position, upTo)
 		}
-		frames = make([]*Frame, 0, len(win.Events))
-		for i := range win.Events {
-			frames = append(frames, v.hub.newFrame(win.Events[i]))
-		}
+		frames = v.hub.newFrames(win.Events)
 		v.hub.unwritten.add(frames...)
 		v.hold(frames)
 		// Retractions during the read did not find these frames.

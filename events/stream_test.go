@@ -191,11 +191,11 @@ func TestNoReadsWhileKeepingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		encoded := 0
-		h := newTestHub(t, m, Options{Encode: func(e im.Event, cursor string) []byte {
+		h := newTestHub(t, m, Options{Encode: func(dst []byte, e *im.Event, cursor string) []byte {
 			if e.Type == im.MessageCreated {
 				encoded++
 			}
-			return testEncode(e, cursor)
+			return testEncode(dst, e, cursor)
 		}})
 		m.create(1, "a", "b")
 		m.create(2, "a", "b")

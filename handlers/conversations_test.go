@@ -383,7 +383,7 @@ func TestEventsOfConversations(t *testing.T) {
 			c.event.At = at
 			c.want["id"], c.want["at"] = "cursor", "2026-01-02T03:04:05.000Z"
 			var got map[string]any
-			if err := json.Unmarshal(handlers.EncodeEvent(c.event, "cursor"), &got); err != nil {
+			if err := json.Unmarshal(handlers.AppendEvent(nil, &c.event, "cursor"), &got); err != nil {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(got, c.want) {

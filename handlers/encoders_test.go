@@ -71,7 +71,7 @@ func TestEncoders(t *testing.T) {
 		},
 		{
 			"event with a message",
-			appendEvent(nil, im.Event{
+			AppendEvent(nil, &im.Event{
 				Type: im.MessageCreated, At: at, Conversation: 2 << 40, MessageID: 1 << 40, Seq: 42, Actor: "a", ActorDevice: "d", Message: &fullMessage,
 			}, "cur"),
 			new(api.Event),
@@ -80,7 +80,7 @@ func TestEncoders(t *testing.T) {
 		},
 		{
 			"event with a tombstone",
-			appendEvent(nil, im.Event{
+			AppendEvent(nil, &im.Event{
 				Type: im.MessageRevoked, At: at, Conversation: 2 << 40, Space: 5, MessageID: 1 << 40, Seq: 42, Actor: "root", Message: &tombstone,
 				Mentioned: []im.UserID{"x"}, MentionedAll: true, Push: im.Push{Content: "p", Payload: []byte(`{"a":1}`)},
 			}, "cur"),
@@ -91,7 +91,7 @@ func TestEncoders(t *testing.T) {
 		},
 		{
 			"event with all the rest",
-			appendEvent(nil, im.Event{
+			AppendEvent(nil, &im.Event{
 				Type: im.RoleUpdated, At: at, Conversation: 7, Space: 5, Thread: 6, Root: 8, RoleID: im.Everyone, Role: im.Admin, User: "u",
 				MessageIDs: []im.ID{1, 2}, UpTo: 3, UpToSeq: 4, FirstSeq: 5, Before: at, BurnAt: at, MutedUntil: at,
 				Activity: &im.Activity{At: at}, Unread: &im.UnreadCount{Messages: 1, Mentions: 2, More: true}, Own: &im.OwnSettings{Muted: true},
@@ -104,7 +104,7 @@ func TestEncoders(t *testing.T) {
 				`"unread":1,"unread_more":true,"unread_mentions":2,"pinned":false,"muted":true,"muted_until":"2026-01-02T02:04:05.678Z"}`,
 		},
 		{
-			"event of a space", appendEvent(nil, im.Event{Type: "reset", At: at, Conversation: 5, Space: 5}, "c"), new(api.Event),
+			"event of a space", AppendEvent(nil, &im.Event{Type: "reset", At: at, Conversation: 5, Space: 5}, "c"), new(api.Event),
 			`{"id":"c","type":"reset","at":"2026-01-02T02:04:05.678Z","space_id":"0000000000005"}`,
 		},
 		{

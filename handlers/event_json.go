@@ -2,12 +2,13 @@ package handlers
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/imapi/imapi/im"
 )
 
-// EncodeEvent returns the JSON of an event. cursor is its id.
-func EncodeEvent(e im.Event, cursor string) []byte {
+// AppendEvent appends the JSON of an event to buf. cursor is its id.
+func AppendEvent(buf []byte, e *im.Event, cursor string) []byte {
 	size := 512 // an event and names of usual length
 	if m := e.Message; m != nil {
 		size += 512
@@ -15,11 +16,7 @@ func EncodeEvent(e im.Event, cursor string) []byte {
 			size += len(m.Content.Sent)
 		}
 	}
-	return appendEvent(make([]byte, 0, size), e, cursor)
-}
-
-func appendEvent(buf []byte, e im.Event, cursor string) []byte {
-	o := openObject(buf)
+	o := openObject(slices.Grow(buf, size))
 	o.text("id", cursor)
 	o.text("type", string(e.Type))
 	o.time("at", e.At)
@@ -41,7 +38,7 @@ func appendEvent(buf []byte, e im.Event, cursor string) []byte {
 	default:
 		o.idIfSet("role_id", e.RoleID)
 	}
-	addEventMessages(&o, &e)
+	addEventMessages(&o, e)
 	if a := e.Activity; a != nil {
 		o.integer("message_count", a.Messages)
 		o.timeIfSet("last_activity_at", a.At)

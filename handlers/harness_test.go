@@ -71,7 +71,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	policy := im.DefaultPolicy()
 	policy.ReadWait = time.Minute // the machine may be busy
 	ho := handlers.Options{}
-	eo := events.Options{Head: store.Head, LogID: store.Instance().Log, Encode: handlers.EncodeEvent}
+	eo := events.Options{Head: store.Head, LogID: store.Instance().Log, Encode: handlers.AppendEvent}
 	for _, o := range with {
 		o(&ho, &eo, &policy)
 	}

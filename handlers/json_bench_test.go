@@ -60,7 +60,7 @@ func BenchmarkJSON(b *testing.B) {
 		e := im.Event{Type: im.MessageCreated, At: at, Conversation: m.Conversation, MessageID: m.ID, Seq: m.Seq, Actor: m.Sender, Message: &m}
 		b.ReportAllocs()
 		for b.Loop() {
-			EncodeEvent(e, "cursor")
+			AppendEvent(nil, &e, "cursor")
 		}
 	})
 }

@@ -247,7 +247,7 @@ func EncodeWebhook(c im.WebhookContent, id func(im.Position) string) []byte {
 	if c.Type.OfWebhooks() {
 		o.buf = appendNotice(o.buf, c.Event, id)
 	} else {
-		o.buf = appendEvent(o.buf, c.Event, id(c.Position))
+		o.buf = AppendEvent(o.buf, &c.Event, id(c.Position))
 	}
 	o.textIfSet("to", string(c.To))
 	if c.Data != nil {

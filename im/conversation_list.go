@@ -168,7 +168,7 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 func (s *Service) listedViews(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
 	size := 0
 	for i, l := range list {
-		if i == limit || size >= enoughContent {
+		if i == limit || size >= EnoughContent {
 			key := list[i-1].Key()
 			page.Next = &key
 			break

@@ -22,10 +22,10 @@ func (s *Service) LogOf(at Position) uint32 {
 	return instance.Log
 }
 
-// enoughContent is the number of bytes of messages after which a page of history or a
+// EnoughContent is the number of bytes of messages after which a page of history or a
 // window of the log ends. More would occupy readers, and the memory of slow streams, for
 // too long.
-const enoughContent = 512 << 10
+const EnoughContent = 512 << 10
 
 // mostEvents bounds the events that one read of the log examines: each may take several
 // queries to decide whether the actor receives it.
@@ -52,7 +52,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		known := s.newAccessCache(r, actor.User)
 		size := 0
 		for _, e := range w.Events {
-			if size >= enoughContent {
+			if size >= EnoughContent {
 				break
 			}
 			through := e.Position
@@ -68,7 +68,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 					size += e.Message.size()
 				}
 			}
-			if size >= enoughContent {
+			if size >= EnoughContent {
 				w.Through = through
 			}
 		}
@@ -108,12 +108,14 @@ func (s *Service) receives(e *Event, known accessCache) (bool, error) {
 	return !skip, err
 }
 
-// attach adds to an event its message as the user may read it now. It reports skip if the
+// attach replaces the stored message of an event by the message as the user may read it now. It reports skip if the
 // user does not receive the event: the message or its conversation was deleted, or they
 // never could read it. A former member receives the events of their stay without messages.
 // A user who has hidden a message still receives its creation, which may have brought the
 // conversation back into their list.
 func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
+	m, hidden := e.Message, len(e.HiddenBy) > 0
+	e.Message, e.HiddenBy = nil, nil
 	c, me, err := known.access(e.Conversation)
 	if err != nil {
 		return false, err
@@ -121,23 +123,16 @@ func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 	if !c.DeletedAt.IsZero() || !me.Receives(c, e.Seq) {
 		return true, nil
 	}
-	m, found, err := maybe(known.reader.Message(e.MessageID))
-	if err != nil || !found {
-		return true, err
-	}
-	if s.past(c, m) || m.VisibleTo != "" && m.VisibleTo != me.user {
+	if m == nil || s.past(c, *m) || m.VisibleTo != "" && m.VisibleTo != me.user {
 		return true, nil
 	}
-	if shown, err := s.shows(known.reader, c, me, m); err != nil || !shown {
-		return e.Type != MessageCreated, err
+	if hidden || !s.within(c, me, *m) {
+		return e.Type != MessageCreated, nil
 	}
-	if !me.Sees(c, m.Seq) {
-		return false, nil
-	}
-	if e.Type == MessageCreated || e.Type.Erases() {
-		m = m.AsOf(s.time())
-		e.Message = &m
+	if me.Sees(c, m.Seq) && (e.Type == MessageCreated || e.Type.Erases()) {
 		e.Tracked = e.Type == MessageCreated && m.tracked(c)
+		*m = m.AsOf(s.time())
+		e.Message = m
 	}
 	return false, nil
 }

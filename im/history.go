@@ -132,7 +132,7 @@ func (s *Service) history(r MessageReader, q HistoryQuery) (HistoryPage, error) 
 	now, size := s.time(), 0
 	for i, m := range page.Messages {
 		page.Messages[i] = m.AsOf(now)
-		if size += m.size(); size >= enoughContent && i+1 < len(page.Messages) {
+		if size += m.size(); size >= EnoughContent && i+1 < len(page.Messages) {
 			page.Messages = page.Messages[:i+1]
 			page.Next = &HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
 			break

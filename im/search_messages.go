@@ -65,7 +65,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 				}
 				page.Hits = append(page.Hits, hit)
 				size += hit.Message.size()
-				if len(page.Hits) == f.Limit || size >= enoughContent {
+				if len(page.Hits) == f.Limit || size >= EnoughContent {
 					if i+1 < len(found.Hits) {
 						page.Next = hit.Message.ID
 					}

@@ -7,10 +7,14 @@ type LogReader interface {
 	// LogBounds returns the ends of the log, without the logs before it.
 	LogBounds() (LogBounds, error)
 	// Events returns up to limit events with after < position <= upTo that happened while
-	// the user was a member of their conversation, or that are addressed to the user,
-	// without their messages. It may examine less of the log than that: the window's
-	// Through says how much, and is greater than after unless after >= upTo. The window
-	// has no Cut.
+	// the user was a member of their conversation, or that are addressed to the user. Each
+	// has the message that it is about as it is stored, nil if it no longer exists; other
+	// events than [MessageCreated] have it without its content. Its HiddenBy has the user if
+	// they have hidden the message by its id.
+	//
+	// It may examine less of the log than that, and ends early after [EnoughContent]: the
+	// window's Through says how much, and is greater than after unless after >= upTo. The
+	// window has no Cut.
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
 	// AllEvents returns the events of all users with after < position <= upTo, of these types
 	// or of all types if there are none, without their messages. It examines up to limit

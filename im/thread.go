@@ -114,7 +114,7 @@ func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit 
 	var page ConversationPage
 	size := 0
 	for i, c := range list {
-		if i == limit || size >= enoughContent {
+		if i == limit || size >= EnoughContent {
 			page.Next = &ConversationKey{ID: list[i-1].ID}
 			break
 		}

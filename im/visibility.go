@@ -29,7 +29,12 @@ func (a Access) Visible(c Conversation) seqs.Set {
 }
 
 // Sees reports whether [Access.Visible] has the message with this seq.
-func (a Access) Sees(c Conversation, seq int64) bool { return a.Visible(c).Has(seq) }
+func (a Access) Sees(c Conversation, seq int64) bool {
+	if !a.IsMember() && !a.canPreview || seq < 1 || seq > c.LastSeq {
+		return false
+	}
+	return a.Receives(c, seq)
+}
 
 // Receives reports whether the user, who may be a former member, receives the events of
 // a message: they could read it while they were a member.

@@ -38,7 +38,7 @@ var house = map[string][]string{
 	"storage":             {"im", "keyring", "storage/sqlite", "storage/postgres"},
 	"search":              {},
 	"sniff":               {},
-	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/supported"},
+	"storage/sqlite":      {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex", "storage/sqlite/packed", "storage/sqlite/supported"},
 	"storage/record":      {"im", "seqs", "search"},
 	"storage/searchindex": {"faults", "search", "storage/sqlite/supported"},
 	"storage/postgres":    {"im", "seqs", "faults", "search", "storage/record", "storage/searchindex"},
@@ -57,6 +57,7 @@ var house = map[string][]string{
 	"cmd/imapi-load":      {"auth", "client", "im", "internal/tty", "jsonscan"},
 	"internal/tty":        {},
 
+	"storage/sqlite/packed":    {"storage/sqlite/supported"},
 	"storage/sqlite/supported": {},
 	"storage/sqlite/disktest":  {}, // for tests alone
 	"internal/testsize":        {}, // for tests alone

@@ -178,7 +178,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return forgot, err
 	}
 	n.hub, err = events.NewHub(ctx, events.Options{
-		Log: n.service, Head: n.store.Head, LogID: n.store.Instance().Log, Encode: handlers.EncodeEvent, Logger: log,
+		Log: n.service, Head: n.store.Head, LogID: n.store.Instance().Log, Encode: handlers.AppendEvent, Logger: log,
 		Leeway: c.leeway, Observer: n.metrics, Deliver: n.service.Deliver, MaxStreams: c.maxStreams, MaxStreamsPerUser: c.maxStreamsPerUser,
 	})
 	if err != nil {

@@ -39,7 +39,7 @@ const (
 	// selectMessagesWith leaves out conversations of which the user is not a member, directly
 	// or by the parent or the space.
 	selectMessagesWith = "SELECT " + messageColumns + withoutContent + ` FROM attachment_refs r INDEXED BY attachment_refs_of
-		CROSS JOIN messages m ON m.id = r.message_id` + messageUsers + `CROSS JOIN conversations c ON c.id = m.conversation_id
+		CROSS JOIN messages m ON m.id = r.message_id CROSS JOIN conversations c ON c.id = m.conversation_id
 		WHERE r.attachment_id = ?1 AND r.message_id < ?3 AND m.state = {active} AND (
 			EXISTS (SELECT 1 FROM members x WHERE x.conversation_id = c.id AND x.user_id = ?2)
 			OR EXISTS (SELECT 1 FROM members x WHERE x.conversation_id = c.parent_id AND x.user_id = ?2)

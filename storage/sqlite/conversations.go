@@ -25,7 +25,7 @@ const (
 )
 
 // scanConversation reads a conversation. The columns after it are scanned into also.
-func (r *reader) scanConversation(rows *sql.Rows, also ...any) (im.Conversation, error) {
+func (r *reader) scanConversation(rows row, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString
 	var created, updated, edited, listed, expireAfter, slowMode int64

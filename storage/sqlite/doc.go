@@ -11,6 +11,7 @@
 //	writer.go          the goroutine that writes: group commit, failures, listeners
 //	write_queue.go     the fair queue of waiting calls
 //	session.go         connections and prepared statements
+//	row.go             rows that are read, one by one or as a list
 //	numbers.go         Go constants in SQL
 //	migrate.go         the schema and its versions; migrations/
 //	checkpointer.go    moving the write-ahead log into the database

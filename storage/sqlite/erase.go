@@ -20,7 +20,7 @@ const (
 		note_slot = ?5, note = ?6, sealed = NULL, due_at = NULL
 		WHERE id = ?7 AND state = {active}`
 
-	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due" + messageUsers +
+	selectDue = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_due " +
 		"WHERE m.due_at <= ? ORDER BY m.due_at, m.id LIMIT ?"
 	selectNextDue = "SELECT due_at FROM messages INDEXED BY messages_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1"
 )

@@ -19,13 +19,13 @@ const (
 	// measureErasures finds the end of a page's scan. It only reads the index.
 	measureErasures = "SELECT m.erase_stamp, m.id" + erasedRows +
 		"WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) ORDER BY m.erase_stamp, m.id LIMIT ?3"
-	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
+	selectErasures = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows +
 		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2)
 		ORDER BY m.erase_stamp, m.id LIMIT ?3`
 	// selectErasuresOf stops at (?4, ?5) and filters by conversation before it joins
 	// anything: the user ?6 must be a member of the message's conversation, its parent or
 	// its space.
-	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows + messageUsers +
+	selectErasuresOf = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at" + erasedRows +
 		`WHERE m.erase_stamp IS NOT NULL AND (m.erase_stamp, m.id) > (?1, ?2) AND (m.erase_stamp, m.id) <= (?4, ?5)
 		AND (EXISTS (SELECT 1 FROM members WHERE conversation_id = m.conversation_id AND user_id = ?6)
 			OR EXISTS (SELECT 1 FROM conversations c WHERE c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -35,7 +35,7 @@ const (
 )
 
 const (
-	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at FROM messages m INDEXED BY messages_erased" + messageUsers +
+	selectErasedIn = "SELECT " + messageColumns + withoutContent + ", m.erase_stamp, m.shredded_at FROM messages m INDEXED BY messages_erased " +
 		"WHERE m.conversation_id = ? AND m.seq > ? AND m.state <> {active} ORDER BY m.seq LIMIT ?"
 	selectReturnedTo = `SELECT id FROM (
 			SELECT conversation_id AS id FROM members INDEXED BY members_returned

@@ -2,17 +2,15 @@ package sqlite
 
 import (
 	"database/sql"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/storage/record"
 )
 
-const eventColumns = `e.pos, e.type, e.at, e.conversation_id, t.name, e.message_id, e.seq,
-	a.name, e.actor_device, u.name, e.role, e.data`
-
-const eventUsers = ` LEFT JOIN users t ON t.id = e.to_user LEFT JOIN users a ON a.id = e.actor
-	LEFT JOIN users u ON u.id = e.user_id `
+const eventColumns = `e.pos, e.type, e.at, e.conversation_id, e.to_user, e.message_id, e.seq,
+	e.actor, e.actor_device, e.user_id, e.role, e.data`
 
 // memberEvents finds the events of the conversations that ?1 was a member of: for each stay
 // that overlaps the positions (?2, ?3], in a conversation with events since ?2, through the
@@ -56,10 +54,9 @@ const (
 )
 
 const (
-	selectEvents = "SELECT " + eventColumns + memberEvents + eventUsers + memberStays +
-		"UNION ALL SELECT " + eventColumns + unindexedEvents + eventUsers + unindexed +
-		"UNION ALL SELECT " + eventColumns + addressedEvents + eventUsers + addressed +
-		"ORDER BY 1 LIMIT ?4"
+	selectEvents = selectWindow + memberEvents + memberStays +
+		"UNION ALL SELECT e.pos" + unindexedEvents + unindexed +
+		"UNION ALL SELECT e.pos" + addressedEvents + addressed + windowEnd
 	// countEvents counts up to ?4.
 	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
 		"UNION ALL SELECT 1" + unindexedEvents + unindexed +
@@ -67,18 +64,39 @@ const (
 
 	// The same for a user who was in a space. It is a separate statement because another
 	// branch makes every query an eighth slower, even if it finds nothing.
-	selectEventsInSpaces = "SELECT " + eventColumns + channelEvents + eventUsers + channelStays +
-		"UNION ALL SELECT " + eventColumns + unindexedInChannels + eventUsers + unindexed +
-		"UNION ALL " + selectEvents
+	selectEventsInSpaces = selectWindow + channelEvents + channelStays +
+		"UNION ALL SELECT e.pos" + unindexedInChannels + unindexed +
+		"UNION ALL SELECT e.pos" + memberEvents + memberStays +
+		"UNION ALL SELECT e.pos" + unindexedEvents + unindexed +
+		"UNION ALL SELECT e.pos" + addressedEvents + addressed + windowEnd
 	countEventsInSpaces = "SELECT count(*) FROM (SELECT 1" + channelEvents + channelStays +
 		"UNION ALL SELECT 1" + unindexedInChannels + unindexed +
 		"UNION ALL SELECT 1" + memberEvents + memberStays +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
-	selectInSpaces = `SELECT 1 FROM intervals INDEXED BY intervals_in_spaces
-		WHERE in_space = 1 AND user_id = ? AND to_event > ? LIMIT 1`
 
-	selectHead = "SELECT max(pos) FROM events"
-	selectCut  = "SELECT value FROM meta WHERE key = 'log_cut'"
+	// Only the positions are sorted. Each event comes with its message, and whether the user
+	// has hidden that by its id. Content is only read for the event of its creation: of
+	// erased messages there is none, and others are not delivered with the message.
+	selectWindow = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent + " FROM (SELECT e.pos"
+	windowEnd    = `ORDER BY 1 LIMIT ?4) AS x CROSS JOIN events e ON e.pos = x.pos
+		LEFT JOIN messages m ON m.id = e.message_id`
+	createdContent = "CASE WHEN e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) <= {inlined} THEN m.sealed END, " +
+		"coalesce(e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) > {inlined}, 0)"
+	// hiddenByUser looks for hidden messages only if the user has any.
+	hiddenByUser = `CASE WHEN e.message_id IS NULL THEN 0
+		WHEN EXISTS (SELECT 1 FROM seq_ranges INDEXED BY seq_ranges_hidden WHERE kind = {hidden_range} AND user_id = ?1)
+		THEN coalesce((SELECT h.to_seq FROM seq_ranges h WHERE h.conversation_id = e.conversation_id AND h.kind = {hidden_range}
+			AND h.user_id = ?1 AND h.from_seq <= e.seq ORDER BY h.from_seq DESC LIMIT 1), 0) >= e.seq ELSE 0 END`
+
+	// selectLogState returns the position up to which events are indexed, and whether ?1 was in
+	// a space after ?2.
+	selectLogState = `SELECT (SELECT value FROM meta WHERE key = 'indexed_through'), EXISTS (` + selectInSpaces + ")"
+	selectInSpaces = `SELECT 1 FROM intervals INDEXED BY intervals_in_spaces
+		WHERE in_space = 1 AND user_id = ?1 AND to_event > ?2 LIMIT 1`
+
+	selectHead   = "SELECT max(pos) FROM events"
+	selectCut    = "SELECT value FROM meta WHERE key = 'log_cut'"
+	selectBounds = "SELECT (" + selectCut + "), (" + selectHead + ")"
 	// selectOldest begins at the log's start, where the old events are.
 	selectOldest = "SELECT pos, at FROM events WHERE pos > ? ORDER BY pos LIMIT ?"
 )
@@ -86,11 +104,8 @@ const (
 // LogBounds returns the ends of the event log.
 func (r *reader) LogBounds() (im.LogBounds, error) {
 	var b im.LogBounds
-	if _, err := r.session.row(selectCut, nil, &b.Cut); err != nil {
-		return b, err
-	}
 	var head sql.NullInt64
-	_, err := r.session.row(selectHead, nil, &head)
+	_, err := r.session.row(selectBounds, nil, &b.Cut, &head)
 	b.Head = max(b.Cut, im.Position(head.Int64)) // all events may be trimmed
 	return b, err
 }
@@ -102,7 +117,8 @@ const (
 	maxSorted = 4
 )
 
-// Events returns the events in a range of positions that a user receives.
+// Events returns the events in a range of positions that a user receives, with their
+// messages.
 //
 // Events of many conversations must be sorted, and the size of the range bounds how many
 // there can be. The range begins small, which is enough for a user who is up to date, and
@@ -113,21 +129,17 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 	if after >= upTo || limit <= 0 {
 		return w, nil
 	}
-	key, err := r.userKey(user)
-	if err != nil {
+	of := windowOf{user: user}
+	var err error
+	if of.key, err = r.userKey(user); err != nil {
 		return w, err
 	}
-	if key == 0 {
+	if of.key == 0 {
 		w.Through = upTo
 		return w, nil
 	}
-	var one int
-	inSpaces, err := r.session.row(selectInSpaces, []any{key, int64(after)}, &one)
-	if err != nil {
-		return w, err
-	}
-	indexed, err := r.indexedThrough()
-	if err != nil {
+	var inSpaces bool
+	if _, err := r.session.row(selectLogState, []any{of.key, int64(after)}, &of.indexed, &inSpaces); err != nil {
 		return w, err
 	}
 	count, query := countEvents, selectEvents
@@ -135,13 +147,13 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 		count, query = countEventsInSpaces, selectEventsInSpaces
 	}
 	span := im.Position(limit)
-	for w.Through < upTo && len(w.Events) < limit {
+	for w.Through < upTo {
 		end := upTo
 		if span < upTo-w.Through {
 			end = w.Through + span
 		}
 		if end-w.Through > im.Position(maxSorted*limit) {
-			many, err := r.manyEvents(count, key, w.Through, end, maxSorted*limit, indexed)
+			many, err := r.manyEvents(count, of, w.Through, end, maxSorted*limit)
 			if err != nil {
 				return w, err
 			}
@@ -151,7 +163,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 			}
 		}
 		before := len(w.Events)
-		if err := r.addEvents(&w, query, key, end, limit, indexed); err != nil {
+		if full, err := r.addEvents(&w, query, of, end, limit); err != nil || full {
 			return w, err
 		}
 		if (len(w.Events)-before)*windowGrowth <= limit {
@@ -162,44 +174,112 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 }
 
 // manyEvents reports whether a range has at least limit events.
-func (r *reader) manyEvents(query string, user int64, after, upTo im.Position, limit int, indexed im.Position) (bool, error) {
+func (r *reader) manyEvents(query string, of windowOf, after, upTo im.Position, limit int) (bool, error) {
 	var n int
-	_, err := r.session.row(query, []any{user, int64(after), int64(upTo), limit, int64(indexed)}, &n)
+	_, err := r.session.row(query, []any{of.key, int64(after), int64(upTo), limit, int64(of.indexed)}, &n)
 	return n >= limit, err
 }
 
-// addEvents adds the events up to a position, or until the page is full.
-func (r *reader) addEvents(w *im.EventWindow, query string, user int64, upTo im.Position, limit int, indexed im.Position) error {
-	after := w.Through
-	err := r.session.query(query, []any{user, int64(after), int64(upTo), limit - len(w.Events), int64(indexed)},
-		func(rows *sql.Rows) (bool, error) {
-			e, err := scanEvent(rows)
-			w.Events = append(w.Events, e)
-			return true, err
-		})
+// addEvents adds the events up to a position and reports whether the page is full. Large
+// messages make it full early.
+func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im.Position, limit int) (full bool, err error) {
+	size := 0
+	messages := make([]im.Message, 0, limit-len(w.Events))
+	w.Events = slices.Grow(w.Events, limit-len(w.Events))
+	args := []any{of.key, int64(w.Through), int64(upTo), limit - len(w.Events), int64(of.indexed)}
+	err = r.session.list(query, args, func(row packedRow) (bool, error) {
+		if full = size >= im.EnoughContent; full {
+			return false, nil
+		}
+		e, err := r.scanWindowEvent(row, of.user, &messages)
+		w.Events = append(w.Events, e)
+		if m := e.Message; m != nil && m.Content != nil {
+			size += len(m.Content.Sent)
+		}
+		return true, err
+	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	w.Through = upTo
-	if len(w.Events) == limit {
-		w.Through = w.Events[limit-1].Position
+	if full = full || len(w.Events) == limit; full {
+		w.Through = w.Events[len(w.Events)-1].Position
 	}
-	return nil
+	return full, nil
 }
 
-func scanEvent(rows *sql.Rows) (im.Event, error) {
-	var e im.Event
-	var at int64
-	var conversation, message, seq sql.NullInt64
-	var to, actor, user sql.NullString
-	var data []byte
-	err := rows.Scan(&e.Position, &e.Type, &at, &conversation, &to, &message, &seq,
-		&actor, &e.ActorDevice, &user, &e.Role, &data)
-	e.At = fromMillis(at)
-	e.Conversation, e.MessageID, e.Seq = im.ID(conversation.Int64), im.ID(message.Int64), seq.Int64
-	e.To, e.Actor, e.User = im.UserID(to.String), im.UserID(actor.String), im.UserID(user.String)
-	if err == nil && data != nil {
-		err = record.ReadEvent(data, &e)
+// windowOf is what the statements of a window need besides its positions.
+type windowOf struct {
+	user    im.UserID
+	key     int64
+	indexed im.Position // up to which events are indexed
+}
+
+// scanWindowEvent reads an event of a window. It appends its message to messages.
+func (r *reader) scanWindowEvent(row packedRow, user im.UserID, messages *[]im.Message) (im.Event, error) {
+	e, err := r.scanEvent(row)
+	if err != nil {
+		return e, err
+	}
+	found, err := row.bool()
+	if err != nil {
+		return e, err
+	}
+	hidden, err := row.bool()
+	if err != nil {
+		return e, err
+	}
+	if hidden {
+		e.HiddenBy = []im.UserID{user}
+	}
+	if !found {
+		return e, row.skip(messageColumnCount)
+	}
+	m, err := r.scanMessage(row)
+	*messages = append(*messages, m)
+	e.Message = &(*messages)[len(*messages)-1]
+	return e, err
+}
+
+// eventRow holds the columns of an event while it is read, like messageRow.
+type eventRow struct {
+	columns                                      []any // pointers to what follows
+	e                                            im.Event
+	at                                           int64
+	conversation, message, seq, to, actor, about sql.NullInt64
+	data                                         []byte
+}
+
+func newEventRow() *eventRow {
+	r := &eventRow{}
+	r.columns = []any{
+		&r.e.Position, &r.e.Type, &r.at, &r.conversation, &r.to, &r.message, &r.seq,
+		&r.actor, &r.e.ActorDevice, &r.about, &r.e.Role, &r.data,
+	}
+	return r
+}
+
+// scanEvent reads an event.
+func (r *reader) scanEvent(row row) (e im.Event, err error) {
+	if r.event == nil {
+		r.event = newEventRow()
+	}
+	from := r.event
+	*from = eventRow{columns: from.columns}
+	if err := row.Scan(from.columns...); err != nil {
+		return e, err
+	}
+	e = from.e
+	e.At = fromMillis(from.at)
+	e.Conversation, e.MessageID, e.Seq = im.ID(from.conversation.Int64), im.ID(from.message.Int64), from.seq.Int64
+	if e.To, err = r.userName(from.to.Int64); err != nil {
+		return e, err
+	}
+	if e.Actor, err = r.userName(from.actor.Int64); err != nil {
+		return e, err
+	}
+	if e.User, err = r.userName(from.about.Int64); err == nil && from.data != nil {
+		err = record.ReadEvent(from.data, &e)
 	}
 	return e, err
 }

@@ -184,9 +184,9 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 			}
 		}
 	}
-	query := fmt.Sprintf(`SELECT %s FROM messages m INDEXED BY %s %s
+	query := fmt.Sprintf(`SELECT %s FROM messages m INDEXED BY %s
 		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s`,
-		messageColumns+withContent, h.index, messageUsers, h.equal, h.filter, h.order())
+		messageColumns+withContent, h.index, h.equal, h.filter, h.order())
 	args := slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
 	if full, err = h.collect(query, args); err != nil || full {
 		return true, err
@@ -336,8 +336,8 @@ func (h *history) timed(walk timeRange) error {
 			stop = &last
 		}
 	}
-	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s%s ORDER BY %s",
-		messageColumns+withContent, h.index, messageUsers, where, h.filter, order)
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s%s ORDER BY %s",
+		messageColumns+withContent, h.index, where, h.filter, order)
 	full, err := h.collect(query, slices.Concat(h.args, walk.args(), h.extra))
 	if err == nil && !full {
 		h.page.Next = stop
@@ -376,8 +376,8 @@ func (h *history) untimed(walk timeRange) error {
 	} else {
 		seqs.From = last.Seq
 	}
-	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s",
-		messageColumns+withContent, h.index, messageUsers, where, inTimesOf, h.filter, order)
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s",
+		messageColumns+withContent, h.index, where, inTimesOf, h.filter, order)
 	h.measured = true
 	full, err := h.collect(query, slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra))
 	if err == nil && !full && rows == h.budget {

@@ -10,32 +10,35 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-const messageColumns = `m.id, m.conversation_id, m.seq, u.name, m.sender_device, m.client_id,
-	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.quiet, v.name, m.expires_at,
+const messageColumns = `m.id, m.conversation_id, m.seq, m.sender_id, m.sender_device, m.client_id,
+	m.type, m.state, m.reply_to, m.receipt, m.created_at, m.quiet, m.visible_to, m.expires_at,
 	m.burn_after, m.burn_unread_ttl, m.burn_at,
-	m.erased_at, by.name, m.note_slot, m.note, m.slot, `
+	m.erased_at, m.erased_by, m.note_slot, m.note, m.slot, `
 
-// withContent ends the columns of a message with its content, withoutContent those without.
+// messageColumnCount is the number of columns of a message, with its content.
+const messageColumnCount = 24
+
+// These end the columns of a message: with its content, without, or with its content if that
+// is not large, and whether it is. Lists use the last, because they hold all their rows in
+// memory; they read large contents one by one.
 const (
-	withContent    = "m.sealed"
-	withoutContent = "NULL"
+	withContent      = "m.sealed, 0"
+	withoutContent   = "NULL, 0"
+	withSmallContent = "CASE WHEN length(m.sealed) <= {inlined} THEN m.sealed END, coalesce(length(m.sealed) > {inlined}, 0)"
 )
 
-// messageUsers joins the names of the users in a message. A quoted message is not joined;
-// the reader looks it up.
-const (
-	messageUsers = ` CROSS JOIN users u ON u.id = m.sender_id LEFT JOIN users by ON by.id = m.erased_by
-		LEFT JOIN users v ON v.id = m.visible_to `
-)
+// inlined is the most bytes of sealed content that is not large.
+const inlined = 4096
 
 const (
-	selectMessage = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
+	selectContent = "SELECT sealed FROM messages WHERE id = ?"
+	selectMessage = "SELECT " + messageColumns + withContent + " FROM messages m " +
 		"WHERE m.id = ?"
-	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
+	selectMessageByClientID = "SELECT " + messageColumns + withContent + " FROM messages m " +
 		"WHERE m.sender_id = ? AND m.client_id = ?"
-	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time" + messageUsers +
+	selectMessageAt = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_by_time " +
 		"WHERE m.conversation_id = ?1 AND m.timed = 1 AND m.created_at = ?2 AND m.sender_id = ?3 AND m.state = {active} ORDER BY m.seq"
-	selectMessageMade = "SELECT " + messageColumns + withContent + " FROM messages m" + messageUsers +
+	selectMessageMade = "SELECT " + messageColumns + withContent + " FROM messages m " +
 		"WHERE m.id >= ?2 AND m.id < ?4 AND +m.conversation_id = ?1 AND m.timed = 0 AND +m.sender_id = ?3 AND +m.state = {active} ORDER BY m.id"
 )
 
@@ -48,25 +51,28 @@ type messageRow struct {
 	columns                                                 []any // pointers to what follows
 	m                                                       im.Message
 	slot, noteSlot                                          sql.NullInt64
-	clientID, visibleTo, by                                 sql.NullString
+	clientID                                                sql.NullString
+	sender                                                  int64
+	visibleTo, by                                           sql.NullInt64
 	replyTo, expires, burnAfter, burnUnread, burnAt, erased sql.NullInt64
 	created                                                 int64
 	note, sealed                                            []byte
+	large                                                   bool
 }
 
 func newMessageRow() *messageRow {
 	r := &messageRow{}
 	r.columns = []any{
-		&r.m.ID, &r.m.Conversation, &r.m.Seq, &r.m.Sender, &r.m.SenderDevice, &r.clientID,
+		&r.m.ID, &r.m.Conversation, &r.m.Seq, &r.sender, &r.m.SenderDevice, &r.clientID,
 		&r.m.Type, &r.m.State, &r.replyTo, &r.m.Receipt, &r.created, &r.m.Quiet, &r.visibleTo, &r.expires,
 		&r.burnAfter, &r.burnUnread, &r.burnAt,
-		&r.erased, &r.by, &r.noteSlot, &r.note, &r.slot, &r.sealed,
+		&r.erased, &r.by, &r.noteSlot, &r.note, &r.slot, &r.sealed, &r.large,
 	}
 	return r
 }
 
 // scanMessage reads a message. The columns after it are scanned into also.
-func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
+func (r *reader) scanMessage(rows row, also ...any) (im.Message, error) {
 	if r.row == nil {
 		r.row = newMessageRow()
 	}
@@ -77,21 +83,29 @@ func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 	if err != nil {
 		return m, err
 	}
+	if err := r.readUsers(row, &m); err != nil {
+		return m, err
+	}
 	m.ClientID, m.ReplyTo, m.CreatedAt = row.clientID.String, im.ID(row.replyTo.Int64), fromMillis(row.created)
-	m.VisibleTo, m.ExpiresAt = im.UserID(row.visibleTo.String), optionalTime(row.expires)
+	m.ExpiresAt = optionalTime(row.expires)
 	if row.burnAfter.Valid {
 		m.Burn = &im.Burn{After: fromDuration(row.burnAfter), UnreadTTL: fromDuration(row.burnUnread), At: optionalTime(row.burnAt)}
 	}
 	if m.State != im.Active {
-		m.Erased = &im.Erasure{State: m.State, At: optionalTime(row.erased), By: im.UserID(row.by.String)}
 		if err := r.readNote(row.noteSlot.Int64, row.note, m.Erased); err != nil {
 			return m, fmt.Errorf("message %v: %w", m.ID, err)
 		}
 	}
-	if row.sealed == nil {
+	sealed := row.sealed
+	if row.large {
+		if sealed, err = r.largeContent(m.ID); err != nil {
+			return m, err
+		}
+	}
+	if sealed == nil {
 		return m, nil
 	}
-	data, err := r.unseal(row.slot.Int64, row.sealed)
+	data, err := r.unseal(row.slot.Int64, sealed)
 	if shredded := (*im.ShreddedError)(nil); errors.As(err, &shredded) {
 		return m.Shredded(shredded.Code), nil
 	}
@@ -104,6 +118,25 @@ func (r *reader) scanMessage(rows *sql.Rows, also ...any) (im.Message, error) {
 		err = fmt.Errorf("message %v: %w", m.ID, err)
 	}
 	return m, err
+}
+
+// readUsers looks up the users in a message, and adds how it was erased.
+func (r *reader) readUsers(row *messageRow, m *im.Message) (err error) {
+	if m.Sender, err = r.userName(row.sender); err != nil {
+		return err
+	}
+	if m.VisibleTo, err = r.userName(row.visibleTo.Int64); err != nil || m.State == im.Active {
+		return err
+	}
+	m.Erased = &im.Erasure{State: m.State, At: optionalTime(row.erased)}
+	m.Erased.By, err = r.userName(row.by.Int64)
+	return err
+}
+
+// largeContent returns the sealed content of a message, which a list has left out.
+func (r *reader) largeContent(id im.ID) (sealed []byte, err error) {
+	_, err = r.session.row(selectContent, []any{int64(id)}, &sealed)
+	return sealed, err
 }
 
 // optionalTime converts a column to a time; NULL becomes the zero time.

@@ -35,6 +35,8 @@ var numbers = map[string]any{
 	"read_range":   uint8(record.Read),
 	"hidden_range": uint8(record.Hidden),
 
+	"inlined": inlined,
+
 	"not_gone": int64(notHiddenCount),
 
 	"max_intervals": int64(im.MaxIntervals),

@@ -43,6 +43,7 @@ var mayScan = []string{
 	"SCAN p",       // the rows of a page
 	"SCAN d",       // all members, for an export
 	"SCAN w",       // the webhooks, of which there are few
+	"SCAN x",       // the events of a window
 }
 
 // maySort are the statements that sort rows from several places: the user's conversations,
@@ -100,7 +101,11 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
 			"SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
 			"SEARCH i USING PRIMARY KEY (conversation_id=? AND user_id=? AND from_event<?)",
-			"SEARCH e USING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
+			"SEARCH e USING INTEGER PRIMARY KEY (rowid=?)",
+			"SEARCH m USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN",
+			"SEARCH seq_ranges USING COVERING INDEX seq_ranges_hidden (user_id=?)",
+			"SEARCH h USING PRIMARY KEY (conversation_id=? AND kind=? AND user_id=? AND from_seq<?)",
+			"SEARCH e USING COVERING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
 		},
 		countEvents: {
 			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
@@ -111,7 +116,7 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH c USING INDEX channels_of_space (space_id=? AND <expr>>?)",
 			"SEARCH e USING INDEX events_of_conversation (conversation_id=? AND rowid>? AND rowid<?)",
 			"SEARCH i USING COVERING INDEX intervals_of_user (user_id=? AND to_event>?)",
-			"SEARCH e USING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
+			"SEARCH e USING COVERING INDEX events_of_user (to_user=? AND rowid>? AND rowid<?)",
 		},
 		countEventsInSpaces: {
 			"SEARCH i USING COVERING INDEX intervals_in_spaces (user_id=? AND to_event>?)",
@@ -238,7 +243,7 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH u USING COVERING INDEX sqlite_autoindex_users_1 (name=?)",
 			"SEARCH m USING PRIMARY KEY (conversation_id=? AND user_id=?)",
 		},
-		selectHead:   {"SEARCH events"},
+		selectBounds: {"SEARCH events"},
 		selectOldest: {"SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"},
 
 		selectActive: {"SEARCH messages USING INTEGER PRIMARY KEY (rowid=?)"},

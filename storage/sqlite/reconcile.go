@@ -50,7 +50,7 @@ const (
 	selectSealedDeadBlobs   = `SELECT b.id, b.slot, EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot)
 		FROM dead_blobs b WHERE b.id > ? ORDER BY b.id LIMIT ?`
 	countMessages = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
-	selectShell   = "SELECT " + messageColumns + withoutContent + " FROM messages m" + messageUsers + "WHERE m.id = ?"
+	selectShell   = "SELECT " + messageColumns + withoutContent + " FROM messages m WHERE m.id = ?"
 	// emptyText deletes the text of a conversation whose key is in slot ?1.
 	emptyText = `UPDATE conversations SET
 			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),

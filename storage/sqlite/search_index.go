@@ -22,8 +22,8 @@ const (
 	selectSearchable = `SELECT m.id FROM messages m WHERE m.id < ?1 AND m.state = ?2
 		AND m.type IN (SELECT j.value FROM json_each(?3) AS j) ORDER BY m.id DESC LIMIT ?4`
 	countSearchable   = `SELECT count(*) FROM messages m WHERE m.state = ?1 AND m.type IN (SELECT j.value FROM json_each(?2) AS j)`
-	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value` +
-		messageUsers + "WHERE m.state = ?"
+	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value
+		WHERE m.state = ?`
 
 	// closedKey is the mark that the database and the index were closed with. If both have
 	// the same, they belong together, and neither was opened or replaced since.

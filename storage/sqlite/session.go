@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/imapi/imapi/storage/sqlite/packed"
 )
 
 // role is the purpose of a connection.
@@ -76,6 +78,7 @@ type session struct {
 	conn  *sql.Conn
 	raw   *sqlite3.SQLiteConn
 	stmts map[string]*sql.Stmt
+	lists map[string]string // queries of list, with the statements that pack their rows
 	// ctx bounds the statements of a read transaction. The writer's is never done, because
 	// an interrupted statement may make SQLite roll back the transaction of the whole batch
 	// unnoticed.
@@ -100,7 +103,10 @@ func openSession(path string, o Options, r role) (*session, error) {
 
 // openSource is openSession with the driver's name of a file.
 func openSource(source string, o Options, r role) (*session, error) {
-	s := &session{role: r, stmts: map[string]*sql.Stmt{}, ctx: context.Background(), logger: o.Logger}
+	if err := packed.Register(); err != nil {
+		return nil, err
+	}
+	s := &session{role: r, stmts: map[string]*sql.Stmt{}, lists: map[string]string{}, ctx: context.Background(), logger: o.Logger}
 	c := &connector{dsn: source}
 	c.driver = &sqlite3.SQLiteDriver{ConnectHook: func(raw *sqlite3.SQLiteConn) error {
 		for _, p := range o.pragmas(r) {
@@ -249,6 +255,65 @@ func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, er
 	return nil
 }
 
+// list is query for a statement that returns a bounded number of rows, most of which are
+// needed. It reads all of them in one call into C, which is several times as fast, and holds
+// them in memory.
+func (s *session) list(query string, args []any, scan func(packedRow) (bool, error)) error {
+	stmt, err := s.readyList(query, len(args)) //nolint:sqlclosecheck // kept for the next time
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(s.ctx, args...)
+	if err != nil {
+		return s.fail(err)
+	}
+	defer func() { _ = rows.Close() }()
+	var blob sql.RawBytes
+	if rows.Next() {
+		if err := rows.Scan(&blob); err != nil {
+			return s.fail(err)
+		}
+		for list := (packedRow{packed.NewRows(blob)}); list.rows.More(); {
+			more, err := scan(list)
+			if err != nil {
+				return s.fail(err)
+			}
+			if !more {
+				return nil
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// readyList is ready for a list.
+func (s *session) readyList(query string, args int) (*sql.Stmt, error) {
+	packing := s.lists[query]
+	if packing == "" {
+		columns, err := s.columns(query, args)
+		if err != nil {
+			return nil, s.fail(err)
+		}
+		packing = packed.Query(query, columns)
+		s.lists[query] = packing
+	}
+	return s.readyAs(query, packing)
+}
+
+// columns returns the number of columns of a query, which it does not run.
+func (s *session) columns(query string, args int) (int, error) {
+	rows, err := s.conn.QueryContext(s.ctx, packed.Shape(expand(query)), make([]any, args)...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	return len(names), errors.Join(err, rows.Err())
+}
+
 // row reads the first row of a query into dest and reports whether there is one.
 func (s *session) row(query string, args []any, dest ...any) (bool, error) {
 	found := false
@@ -273,7 +338,10 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 
 // ready prepares a statement. It fails after an error of the driver: SQLite may have rolled
 // back the transaction, and further writes would then be committed on their own.
-func (s *session) ready(query string) (*sql.Stmt, error) {
+func (s *session) ready(query string) (*sql.Stmt, error) { return s.readyAs(query, query) }
+
+// readyAs is ready for a query that runs as another statement.
+func (s *session) readyAs(query, statement string) (*sql.Stmt, error) {
 	if s.failed != nil {
 		return nil, s.failed
 	}
@@ -282,7 +350,7 @@ func (s *session) ready(query string) (*sql.Stmt, error) {
 			return nil, s.fail(err)
 		}
 	}
-	stmt, err := s.prepare(query)
+	stmt, err := s.prepare(statement)
 	if err != nil {
 		return nil, s.fail(err)
 	}

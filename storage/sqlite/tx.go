@@ -20,8 +20,12 @@ type reader struct {
 	counted  counted
 	searcher *searchindex.Index
 	sealer   *sealer
-	// row holds the columns of the message that is being read; nil before the first.
-	row *messageRow
+	// row holds the columns of the message that is being read, event those of the event; nil
+	// before the first.
+	row   *messageRow
+	event *eventRow
+	// unsealed is where content is unsealed to, see [reader.unseal].
+	unsealed []byte
 	// outdated is set when content was met whose key is shredded.
 	outdated bool
 }

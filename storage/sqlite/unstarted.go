@@ -5,13 +5,13 @@ import (
 )
 
 const (
-	selectUnstarted = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_unstarted" + messageUsers +
+	selectUnstarted = "SELECT " + messageColumns + withContent + " FROM messages m INDEXED BY messages_unstarted " +
 		`WHERE m.conversation_id = ? AND m.seq BETWEEN ? AND ? AND m.burn_after IS NOT NULL AND m.burn_at IS NULL AND m.state = {active}
 		AND +m.sender_id <> ? ORDER BY m.seq LIMIT ?`
-	selectBurning = "SELECT " + messageColumns + withoutContent + " FROM messages m INDEXED BY messages_burning" + messageUsers +
+	selectBurning = "SELECT " + messageColumns + withoutContent + " FROM messages m INDEXED BY messages_burning " +
 		`WHERE m.conversation_id = ? AND m.seq BETWEEN ? AND ? AND m.burn_at IS NOT NULL AND m.state = {active}
 		AND +m.sender_id <> ? ORDER BY m.seq LIMIT ?`
-	selectTracked = "SELECT " + messageColumns + withoutContent + " FROM messages m INDEXED BY messages_tracked" + messageUsers +
+	selectTracked = "SELECT " + messageColumns + withoutContent + " FROM messages m INDEXED BY messages_tracked " +
 		`WHERE m.conversation_id = ? AND m.seq BETWEEN ? AND ? AND m.receipt = 1 AND m.state = {active}
 		AND +m.sender_id <> ? ORDER BY m.seq LIMIT ?`
 )

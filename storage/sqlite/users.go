@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -12,31 +13,58 @@ import (
 // userCacheSize is the number of users in a generation of the cache.
 const userCacheSize = 16384
 
-// userCache caches the keys of recently used users. It holds only committed users, whose
-// keys never change. Two generations bound it: when young is full it becomes old, and users
-// found in old move to young.
+// userCache caches the keys of recently used users, and their names. It holds only committed
+// users, whose keys and names never change.
 type userCache struct {
 	mu    sync.Mutex
-	size  int
-	young map[im.UserID]int64
-	old   map[im.UserID]int64
+	keys  generations[im.UserID, int64]
+	names generations[int64, im.UserID]
+}
+
+// generations is a bounded map: when young is full it becomes old, and what is found in old
+// moves to young.
+type generations[K comparable, V any] struct {
+	size       int
+	young, old map[K]V
 }
 
 func newUserCache(size int) *userCache {
-	return &userCache{size: size, young: map[im.UserID]int64{}}
+	return &userCache{
+		keys:  generations[im.UserID, int64]{size: size, young: map[im.UserID]int64{}},
+		names: generations[int64, im.UserID]{size: size, young: map[int64]im.UserID{}},
+	}
 }
 
-func (c *userCache) get(name im.UserID) (int64, bool) {
+func (g *generations[K, V]) get(key K) (V, bool) {
+	if v, ok := g.young[key]; ok {
+		return v, true
+	}
+	v, ok := g.old[key]
+	if ok {
+		g.put(key, v)
+	}
+	return v, ok
+}
+
+func (g *generations[K, V]) put(key K, v V) {
+	if len(g.young) >= g.size {
+		g.old, g.young = g.young, make(map[K]V, g.size)
+	}
+	g.young[key] = v
+}
+
+// key returns the key of a user.
+func (c *userCache) key(name im.UserID) (int64, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if key, ok := c.young[name]; ok {
-		return key, true
-	}
-	key, ok := c.old[name]
-	if ok {
-		c.put(name, key)
-	}
-	return key, ok
+	return c.keys.get(name)
+}
+
+// name returns the name of the user with a key.
+func (c *userCache) name(key int64) (im.UserID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.names.get(key)
 }
 
 // add adds users whose transaction was committed.
@@ -47,25 +75,22 @@ func (c *userCache) add(users map[im.UserID]int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, key := range users {
-		c.put(name, key)
+		c.keys.put(name, key)
+		c.names.put(key, name)
 	}
 }
 
-func (c *userCache) put(name im.UserID, key int64) {
-	if len(c.young) >= c.size {
-		c.old, c.young = c.young, make(map[im.UserID]int64, c.size)
-	}
-	c.young[name] = key
-}
-
-const selectUser = "SELECT id FROM users WHERE name = ?"
+const (
+	selectUser     = "SELECT id FROM users WHERE name = ?"
+	selectUserName = "SELECT name FROM users WHERE id = ?"
+)
 
 // userKey returns the key of a user, 0 if the user is unknown.
 func (r *reader) userKey(name im.UserID) (int64, error) {
 	if key, ok := r.interned[name]; ok {
 		return key, nil
 	}
-	if key, ok := r.users.get(name); ok {
+	if key, ok := r.users.key(name); ok {
 		return key, nil
 	}
 	var key int64
@@ -78,6 +103,27 @@ func (r *reader) userKey(name im.UserID) (int64, error) {
 		r.interned[name] = key
 	}
 	return key, err
+}
+
+// userName returns the name of the user with a key, "" for the key 0. Rows name users by
+// their keys: looking names up here is cheaper than joining them, because few users are in
+// many rows.
+func (r *reader) userName(key int64) (im.UserID, error) {
+	if key == 0 {
+		return "", nil
+	}
+	if name, known := r.users.name(key); known {
+		return name, nil
+	}
+	var name im.UserID
+	found, err := r.session.row(selectUserName, []any{key}, &name)
+	if err == nil && !found {
+		err = fmt.Errorf("user %d is missing", key)
+	}
+	if err == nil && r.interned == nil {
+		r.users.add(map[im.UserID]int64{name: key}) // a reader only sees committed users
+	}
+	return name, err
 }
 
 // intern returns the key of a user and creates it if necessary.

@@ -223,9 +223,9 @@ func (t *tx) PutDeliveries(webhook im.ID, list []im.WebhookDelivery, delivered, 
 }
 
 const (
-	// allEvents are the rows of a range of the log, without their users.
+	// allEvents are the positions of a range of the log.
 	allEvents   = "SELECT pos, type FROM events WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
-	selectEvent = "SELECT " + eventColumns + " FROM events e" + eventUsers + "WHERE e.pos = ?"
+	selectEvent = "SELECT " + eventColumns + " FROM events e WHERE e.pos = ?"
 )
 
 // AllEvents returns the events of all users in a range of positions, of some types. It
@@ -272,7 +272,7 @@ func (r *reader) EventAt(at im.Position) (e im.Event, err error) {
 	found := false
 	err = r.session.query(selectEvent, []any{int64(at)}, func(rows *sql.Rows) (bool, error) {
 		found = true
-		e, err = scanEvent(rows)
+		e, err = r.scanEvent(rows)
 		return false, err
 	})
 	if err == nil && !found {

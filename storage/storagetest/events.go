@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -67,7 +68,7 @@ func testEvents(w *world) {
 		{Position: added - 2, Type: im.ConversationCreated, At: got[0].At, Conversation: id, Actor: "alice"},
 		{
 			Position: added - 1, Type: im.MessageCreated, At: m.CreatedAt, Conversation: id,
-			MessageID: m.ID, Seq: 1, Actor: "alice", ActorDevice: "phone",
+			MessageID: m.ID, Seq: 1, Actor: "alice", ActorDevice: "phone", Message: &m,
 		},
 		{Position: added, Type: im.MemberAdded, At: got[2].At, Conversation: id, Actor: "carol", User: "carol", Role: im.Member},
 		{Position: added + 1, Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"},
@@ -81,6 +82,72 @@ func testEvents(w *world) {
 		none := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("alice", after, head, 5) })
 		w.equal("an empty range", none, im.EventWindow{Through: after})
 	}
+}
+
+// testEventMessages checks which messages events come with, and that large messages end a
+// window.
+func testEventMessages(w *world) {
+	id := w.group(im.HistoryAll, "alice", "bob")
+	about := func(t im.EventType, m im.Message) {
+		at := w.tick()
+		w.write(func(tx im.Tx) error {
+			_, err := tx.Append(im.Event{Type: t, At: at, Conversation: id, MessageID: m.ID, Seq: m.Seq, Actor: "bob"})
+			return err
+		})
+	}
+	events := func(user im.UserID) []im.Event {
+		w.Helper()
+		list, _ := w.events(user, 1, w.bounds().Head, 100)
+		return list
+	}
+	short := w.send(w.text(id, "alice", "short"))
+	long := w.send(w.text(id, "bob", strings.Repeat("long ", 2000)))
+	about(im.ReceiptRead, short)
+	about(im.ReceiptRead, long)
+	list := events("alice")
+	w.equal("how many", len(list), 4)
+	w.sameMessage(*list[0].Message, short)
+	w.sameMessage(*list[1].Message, long)
+	for i, m := range []im.Message{short, long} {
+		m.Content = nil
+		w.sameMessage(*list[2+i].Message, m)
+	}
+
+	w.hide(id, "alice", long.Seq, long.Seq, w.tick())
+	w.erase(short.ID, im.Erasure{State: im.Revoked, At: w.tick(), By: "alice"})
+	for user, hidden := range map[im.UserID][]im.UserID{"alice": {"alice"}, "bob": nil} {
+		list = events(user)
+		for i, e := range list {
+			if m := w.message(e.MessageID); e.MessageID == short.ID {
+				w.sameMessage(*e.Message, m)
+				w.equal("hidden", e.HiddenBy, []im.UserID(nil))
+			} else {
+				w.equal("hidden", e.HiddenBy, hidden)
+			}
+			w.equal("content", e.Message.Content != nil, i == 1)
+		}
+	}
+
+	w.send(w.text(id, "alice", "trimmed"))
+	head := w.bounds().Head
+	w.trimAll(id, w.tick(), 100)
+	for _, e := range events("alice") {
+		if e.Position <= head && e.Message != nil {
+			w.Errorf("event %d comes with message %v, which was trimmed", e.Position, e.MessageID)
+		}
+	}
+
+	start := w.bounds().Head
+	large := strings.Repeat("x", im.EnoughContent/4)
+	for range 9 {
+		w.send(w.text(id, "alice", large))
+	}
+	head = w.bounds().Head
+	first := read(w, func(r im.Reader) (im.EventWindow, error) { return r.Events("bob", start, head, 9) })
+	w.equal("events with enough content", len(first.Events), 4)
+	w.equal("how far the window goes", first.Through, start+4)
+	list, windows := w.events("bob", start, head, 9)
+	w.equal("all events, and windows", []int{len(list), windows}, []int{9, 3})
 }
 
 // testEventData checks that the fields that few events have are stored, and that fields

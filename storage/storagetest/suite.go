@@ -102,6 +102,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"EventsModel", testEventsModel},
 		{"SparseEvents", testSparseEvents},
 		{"ChannelEvents", testChannelEvents},
+		{"EventMessages", testEventMessages},
 		{"EventData", testEventData},
 		{"TrimLog", testTrimLog},
 		{"Webhooks", testWebhooks},

@@ -1,0 +1,103 @@
+package packed
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	_ "github.com/imapi/imapi/storage/sqlite/supported" // without cgo it says so
+)
+
+// Register gives the function pack to all connections of the process that are opened
+// afterwards.
+var Register = sync.OnceValue(func() error {
+	if code := register(); code != 0 {
+		return fmt.Errorf("register pack: SQLite error %d", code)
+	}
+	return nil
+})
+
+// Query returns a statement that has the rows of query, each of that many columns, as one
+// blob; NULL if there are none. query is a SELECT, whose order is kept.
+func Query(query string, columns int) string {
+	names := make([]string, columns)
+	for i := range names {
+		names[i] = fmt.Sprint("c", i)
+	}
+	list := strings.Join(names, ", ")
+	return "WITH rows (" + list + ") AS (" + query + ") SELECT pack(" + list + ") FROM rows"
+}
+
+// Shape returns a statement with the columns of query and without rows.
+func Shape(query string) string { return "SELECT * FROM (" + query + ") WHERE false" }
+
+// Kind is the type of a value.
+type Kind uint8
+
+// The kinds of values, as SQLite numbers them.
+const (
+	Integer Kind = 1
+	Text    Kind = 3
+	Blob    Kind = 4
+	Null    Kind = 5
+)
+
+// Value is a value of a row.
+type Value struct {
+	Kind Kind
+	// Int is the number of an Integer.
+	Int int64
+	// Bytes are those of a Text or Blob. They are part of the packed rows.
+	Bytes []byte
+	// Text is a copy of Bytes, which shares memory with those of all rows.
+	Text string
+}
+
+// ErrMalformed reports bytes that pack has not made.
+var ErrMalformed = errors.New("packed rows are malformed")
+
+// Rows decodes packed rows, value by value.
+type Rows struct {
+	data []byte
+	text string // a copy of data: one, not one for each value
+	at   int
+}
+
+// NewRows returns the rows of a blob. It must not change while they are read.
+func NewRows(blob []byte) *Rows { return &Rows{data: blob, text: string(blob)} }
+
+// More reports whether there are more values.
+func (r *Rows) More() bool { return r.at < len(r.data) }
+
+// Next returns the next value. The error is [ErrMalformed].
+func (r *Rows) Next() (v Value, err error) {
+	if !r.More() {
+		return v, ErrMalformed
+	}
+	v.Kind = Kind(r.data[r.at])
+	r.at++
+	if v.Kind == Null {
+		return v, nil
+	}
+	n, size := binary.Uvarint(r.data[r.at:])
+	if size <= 0 {
+		return v, ErrMalformed
+	}
+	r.at += size
+	switch v.Kind {
+	case Integer:
+		v.Int = int64(n>>1) ^ -int64(n&1)
+	case Text, Blob:
+		if n > uint64(len(r.data)-r.at) {
+			return v, ErrMalformed
+		}
+		end := r.at + int(n)
+		v.Bytes, v.Text = r.data[r.at:end:end], r.text[r.at:end]
+		r.at = end
+	default:
+		return v, ErrMalformed
+	}
+	return v, nil
+}

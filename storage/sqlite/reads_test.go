@@ -1,0 +1,91 @@
+package sqlite
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/imapi/imapi/im"
+)
+
+// readsWorld is a group of alice and bob in which alice has sent messages of about 100 bytes.
+type readsWorld struct {
+	service    *im.Service
+	group      im.ID
+	statements atomic.Int64 // that readers have run
+}
+
+func newReadsWorld(tb testing.TB, messages int) *readsWorld {
+	tb.Helper()
+	w := &readsWorld{}
+	store := openNew(tb, Options{Synchronous: "normal", fault: func(s *session, query string) error {
+		if s.role == reading && query != "BEGIN" && query != "ROLLBACK" {
+			w.statements.Add(1)
+		}
+		return nil
+	}})
+	w.service = im.NewService(store, im.Policy{MaxMessageBytes: 1 << 16, MaxMembers: 10}, nil)
+	alice := im.Actor{User: "alice", Device: "phone"}
+	c, err := w.service.CreateGroup(tb.Context(), alice, im.GroupDraft{Name: "a group", Members: []im.UserID{"bob"}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.group = c.Conversation.ID
+	for i := range messages {
+		body := fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("words of a message ", 5))
+		draft := im.Draft{ClientID: fmt.Sprint("message ", i), Type: im.Text, Body: body}
+		if _, err := w.service.Send(tb.Context(), alice, im.ConversationRef{ID: w.group}, draft); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return w
+}
+
+// window reads the last events of bob.
+func (w *readsWorld) window(tb testing.TB, events int) {
+	tb.Helper()
+	head := w.head(tb)
+	got, err := w.service.Events(tb.Context(), im.Actor{User: "bob"}, head-im.Position(events), head, events)
+	if err != nil || len(got.Events) != events || got.Events[0].Message.Content == nil {
+		tb.Fatalf("%d events, %v; want %d", len(got.Events), err, events)
+	}
+}
+
+func (w *readsWorld) head(tb testing.TB) im.Position {
+	tb.Helper()
+	bounds, err := w.service.LogBounds(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return bounds.Head
+}
+
+// count returns how many statements fn runs, and how often it allocates.
+func (w *readsWorld) count(fn func()) (statements int64, allocations float64) {
+	fn()
+	before := w.statements.Load()
+	fn()
+	return w.statements.Load() - before, testing.AllocsPerRun(10, fn)
+}
+
+// TestWindowCosts checks that a window of the log takes the same statements however many
+// events it has, and few allocations for each.
+func TestWindowCosts(t *testing.T) {
+	w := newReadsWorld(t, 120)
+	few, fixed := w.count(func() { w.window(t, 10) })
+	many, all := w.count(func() { w.window(t, 110) })
+	if perEvent := (all - fixed) / 100; few != many || many > 7 || perEvent > 12 {
+		t.Errorf("%d statements for 10 events and %d for 110, %.1f allocations an event", few, many, perEvent)
+	}
+}
+
+// BenchmarkWindow reads windows of the log.
+func BenchmarkWindow(b *testing.B) {
+	w := newReadsWorld(b, 130)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.window(b, 128)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/128, "ns/event")
+}
