@@ -65,7 +65,7 @@ verify: generate ## Check that generated code and go.mod are current
 	@test -z "$$(git ls-files -o --exclude-standard -- api client)" || { git ls-files -o --exclude-standard -- api client; exit 1; }
 
 CONTRACT := cd test/contract && mkdir -p generated/oapi generated/ogen &&
-contract: build ## Lint the OpenAPI document, and test clients and servers of other generators (Node.js)
+contract: build ## Lint the OpenAPI document, and test clients and servers of other generators (Node.js, Java)
 	$(CONTRACT) $(GO) tool oapi-codegen -generate types,client,chi-server,strict-server -package oapi -o generated/oapi/oapi.gen.go ../../api/openapi.yaml
 	$(CONTRACT) $(GO) tool ogen -config ogen.yml -loglevel error -target generated/ogen -package ogen -clean ../../api/openapi.yaml
 	$(CONTRACT) $(GO) build -o generated/ ./...

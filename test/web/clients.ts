@@ -5,6 +5,8 @@ import { client as heyClient } from './generated/hey/client.gen';
 import * as hey from './generated/hey';
 import * as orval from './generated/orval';
 import { Api as SwaggerApi } from './generated/swagger';
+import axios from 'axios';
+import { Configuration, ConversationsApi, EventsApi, MessagesApi, SendTextTypeEnum } from './generated/openapi-generator';
 import { ApiError, EventsService, MessagesService, OpenAPI } from './generated/codegen';
 
 export interface Server {
@@ -100,5 +102,20 @@ export async function typescriptCodegen(server: Server, text: string): Promise<O
     read: read.body?.text,
     refused: refused instanceof ApiError ? refused.body.code : undefined,
     logged: log.items.some(event => event.type === 'message.created' && 'message' in event && event.message?.body?.text === text),
+  };
+}
+
+export async function openapiGenerator(server: Server, text: string): Promise<Outcome> {
+  const configuration = new Configuration({ basePath: server.url, accessToken: server.token });
+  const messages = new MessagesApi(configuration);
+  const sent = await messages.sendMessage(conversation, { type: SendTextTypeEnum.Text, body: { text } });
+  const read = await messages.getMessage(sent.data.id);
+  const refused = await new ConversationsApi(configuration).getConversation(nobody).catch((error: unknown) => error);
+  const log = await new EventsApi(configuration).getEventLog();
+  return {
+    sent: sent.data.body?.text,
+    read: read.data.body?.text,
+    refused: axios.isAxiosError(refused) ? refused.response?.data.code : undefined,
+    logged: log.data.items.some(event => event.type === 'message.created' && 'message' in event && event.message?.body?.text === text),
   };
 }

@@ -1,16 +1,16 @@
 // Checks the contract against a server built from this repository. Clients made by other
 // projects' generators work against it, and Prism finds no violation of the OpenAPI document in
-// requests and answers of every operation.
+// requests, answers and refusals of every operation.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import createClient from 'openapi-fetch';
 import { Server, freePort } from './server.mjs';
 import { converse, found } from './generated/contract.js';
-import { walk } from './walk.mjs';
+import { assertNoViolation, refusals, walk } from './walk.mjs';
 
 const clients = createRequire(import.meta.url)('./generated/build/clients.js');
 const here = path => fileURLToPath(new URL(path, import.meta.url));
@@ -53,19 +53,35 @@ console.log('openapi-typescript: conversed, founded a space');
 const { stdout } = await promisify(execFile)(here('../contract/generated/contract'), [server.url, alice.token]);
 process.stdout.write(stdout);
 
-const port = await freePort();
-const prism = spawn(process.execPath,
-  [here('node_modules/@stoplight/prism-cli/dist/index.js'), 'proxy', document, server.url, '--errors', '--port', String(port)],
-  { stdio: ['ignore', 'pipe', 'inherit'] });
-process.on('exit', () => prism.kill());
-await inTime('Prism', new Promise((done, failed) => {
-  prism.once('exit', code => failed(new Error(`Prism ended with ${code}`)));
-  prism.stdout.on('data', chunk => { if (String(chunk).includes('listening')) done(); });
-}));
+/** Starts Prism between its caller and the server, and returns its URL. */
+async function startPrism(document) {
+  const port = await freePort();
+  const prism = spawn(process.execPath,
+    [here('node_modules/@stoplight/prism-cli/dist/index.js'), 'proxy', document, server.url, '--errors', '--port', String(port)],
+    { stdio: ['ignore', 'pipe', 'inherit'] });
+  process.on('exit', () => prism.kill());
+  await inTime('Prism', new Promise((done, failed) => {
+    prism.once('exit', code => failed(new Error(`Prism ended with ${code}`)));
+    prism.stdout.on('data', chunk => { if (String(chunk).includes('listening')) done(); });
+  }));
+  return `http://127.0.0.1:${port}`;
+}
+
 const tokens = {};
-for (const user of ['alice', 'bob', 'carol', 'dave']) tokens[user] = await server.token(user);
+for (const user of ['alice', 'bob', 'carol', 'dave', 'mallory']) tokens[user] = await server.token(user);
 tokens.root = await server.token('root', '--admin');
-const calls = await inTime('the walk', walk(`http://127.0.0.1:${port}`, tokens, readFileSync(document, 'utf8')));
+const contract = readFileSync(document, 'utf8');
+const prism = await startPrism(document);
+const refused = await inTime('the refusals', refusals(prism, tokens, contract));
+console.log(`Prism: no violation in refusals, by status: ${JSON.stringify(refused)}`);
+const calls = await inTime('the walk', walk(prism, tokens, contract));
 console.log(`Prism: ${calls} calls, no violation`);
+
+// A refusal that the document does not have is found.
+const without404 = here('generated/without404.yaml');
+writeFileSync(without404, contract.replaceAll(/^ +'404': .*\n/gm, ''));
+const answer = await fetch(await startPrism(without404) + '/v1/messages/nothing', { headers: { Authorization: `Bearer ${tokens.alice}` } });
+const said = await answer.text();
+assert.throws(() => assertNoViolation(answer, said, 'a refusal'), /Unable to match the returned status code/);
 server.discard();
 process.exit(0);

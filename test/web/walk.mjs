@@ -1,6 +1,7 @@
 // Calls every operation. Each answer has the expected status, and the validating proxy in between
 // has found no violation of the OpenAPI document.
 import assert from 'node:assert/strict';
+import { load } from 'js-yaml';
 
 /** The proxy reads answers to their end, so clients.ts tests the stream instead. */
 const notHere = new Set(['getEvents']);
@@ -23,6 +24,15 @@ function operations(document) {
   return list.sort((a, b) => b.fixed - a.fixed);
 }
 
+/**
+ * Checks what Prism says of an answer: with a violation it gives an answer of its own, except that
+ * a refusal with a status that the document does not have is only a warning in a header.
+ */
+export function assertNoViolation(answer, said, what) {
+  assert.ok(!said.includes('stoplight.io/prism/errors'), `${what}: ${said}`);
+  assert.equal(answer.headers.get('sl-violations'), null, what);
+}
+
 /** Calls every operation through a proxy, and returns how many calls it took. */
 export async function walk(url, tokens, document) {
   const known = operations(document);
@@ -41,7 +51,7 @@ export async function walk(url, tokens, document) {
     const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
     const answer = await fetch(url + path, { method, headers, body: text });
     const said = await answer.text();
-    assert.ok(!said.includes('stoplight.io/prism/errors'), `${operation.id}: ${method} ${path}: ${said}`);
+    assertNoViolation(answer, said, `${operation.id}: ${method} ${path}`);
     assert.equal(answer.status, status, `${operation.id}: ${method} ${path}: ${said}`);
     return /json$/.test(answer.headers.get('content-type') ?? '') && !/ndjson/.test(answer.headers.get('content-type'))
       ? JSON.parse(said) : said;
@@ -93,6 +103,7 @@ export async function walk(url, tokens, document) {
   await post('bob', '/v1/conversations/@alice/hide', { message_ids: [slow.id] }, 204);
   await post('bob', '/v1/conversations/@alice/hide', { all: true }, 204);
   await del('bob', '/v1/conversations/@alice?scope=me&keep_messages=true');
+  assert.equal((await post('alice', '/v1/conversations/@bob/messages', { type: 'text', body: { text: 'x'.repeat(6000) } }, 413)).code, 'message_too_large');
   await put('bob', '/v1/blocks/mallory');
   await get('bob', '/v1/blocks');
   await del('bob', '/v1/blocks/mallory');
@@ -134,6 +145,7 @@ export async function walk(url, tokens, document) {
   await del('alice', `${d}/readers/carol`);
   await post('alice', `${d}/end`, { message: { type: 'text', body: { text: 'Hello' } } });
   await get('bob', `${d}/events`);
+  assert.equal((await post('alice', `${d}/frames`, { text: 'late' }, 410)).code, 'stream_ended');
   await del('alice', `/v1/streams/${(await post('alice', '/v1/streams', { access: 'anyone' }, 201)).id}`);
   const thread = (await post('alice', `/v1/messages/${root.id}/thread`, { name: 'who comes' }, 201)).id;
   await get('carol', `/v1/messages/${root.id}/thread`);
@@ -203,7 +215,10 @@ export async function walk(url, tokens, document) {
   await post('bob', '/v1/events/tickets', undefined, 201);
 
   // Operations for admins.
-  const room = (await post('alice', '/v1/conversations', { kind: 'room', name: 'Lounge' }, 201)).id;
+  const room = (await post('alice', '/v1/conversations', { kind: 'room', name: 'Lounge', settings: { slow_mode_seconds: 600 } }, 201)).id;
+  await post('bob', `/v1/conversations/${room}/join`);
+  await say('bob', room, 'one');
+  assert.equal((await post('bob', `/v1/conversations/${room}/messages`, { type: 'text', body: { text: 'two' } }, 429)).code, 'slow_mode');
   const old = { conversation_id: room, sender: 'alice', type: 'text', body: { text: 'old' }, client_id: 'i-1', created_at: '2026-01-02T03:04:05.678Z' };
   assert.equal((await post('alice', '/v1/admin/import/message', old, 403)).code, 'admin_required');
   await post('root', '/v1/admin/import/message', old, 201);
@@ -231,4 +246,59 @@ export async function walk(url, tokens, document) {
   const missing = known.map(o => o.id).filter(id => !called.has(id) && !notHere.has(id));
   assert.deepEqual(missing, [], 'operations that were not called');
   return calls;
+}
+
+/**
+ * Has every operation refuse requests that the document allows: with a token that is none, and
+ * with ids that a stranger cannot see. Returns how many refusals there were, by status.
+ */
+export async function refusals(url, tokens, document) {
+  const { paths, components } = load(document);
+  const resolve = node => node.$ref ? node.$ref.slice(2).split('/').reduce((at, name) => at[name], { components }) : node;
+  const exampleOf = node => node.example ?? Object.values(node.examples ?? {})[0]?.value;
+  const seen = {};
+
+  async function call(id, method, path, token, body, type) {
+    const headers = { Accept: 'application/json', ...(token && { Authorization: `Bearer ${token}` }), ...(body !== undefined && { 'Content-Type': type }) };
+    const answer = await fetch(url + path, { method, headers, body });
+    const said = await answer.text();
+    const what = `${id}: ${method} ${path}: ${answer.status} ${said}`;
+    assertNoViolation(answer, said, what);
+    if (answer.status < 400) return answer.status;
+    assert.match(answer.headers.get('content-type'), /^application\/problem\+json/, what);
+    const problem = JSON.parse(said);
+    assert.equal(problem.status, answer.status, what);
+    assert.match(problem.code, /^[a-z_]+$/, what);
+    seen[answer.status] = (seen[answer.status] ?? 0) + 1;
+    return answer.status;
+  }
+
+  for (const [path, item] of Object.entries(paths)) {
+    for (const method of ['get', 'post', 'put', 'patch', 'delete']) {
+      const operation = item[method];
+      if (!operation || operation.security?.length === 0) continue;
+      const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
+      const value = parameter => exampleOf(parameter) ?? parameter.schema.example ?? 'nothing';
+      const query = new URLSearchParams(parameters.filter(p => p.in === 'query' && p.required).map(p => [p.name, value(p)]));
+      const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(value(parameters.find(p => p.name === name))));
+      const target = filled + (query.size > 0 ? `?${query}` : '');
+      const [type, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+      const example = content && (exampleOf(content) ?? 'a file');
+      const body = typeof example === 'object' ? JSON.stringify(example) : example;
+      const of = (token, to = target) => call(operation.operationId, method.toUpperCase(), to, token, body, type);
+
+      assert.equal(await of('not.a.token'), 401, `${operation.operationId} with a token that is none`);
+      if (notHere.has(operation.operationId)) continue;
+      if (path.startsWith('/v1/admin/')) assert.equal(await of(tokens.mallory), 403, `${operation.operationId} without the scope admin`);
+      else await of(tokens.mallory);
+      if (path.startsWith('/v1/admin/webhooks/{')) assert.equal(await of(tokens.root), 404, `${operation.operationId} of no webhook`);
+      if (parameters.some(p => p.name === 'page_token')) {
+        const paged = `${filled}?${new URLSearchParams([...query, ['page_token', 'nothing']])}`;
+        const status = await of(path.startsWith('/v1/admin/') ? tokens.root : tokens.mallory, paged);
+        assert.ok(status >= 400, `${operation.operationId} with a page token that is none: ${status}`);
+      }
+    }
+  }
+  for (const status of [400, 401, 403, 404]) assert.ok(seen[status], `no refusal with ${status}: ${JSON.stringify(seen)}`);
+  return seen;
 }
