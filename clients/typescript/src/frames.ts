@@ -1,3 +1,5 @@
+import { pause } from './backoff.js';
+import { Problem } from './errors.js';
 import { type Http, parseJSON, readText } from './http.js';
 import type { Block } from './sse.js';
 import type { Taken } from './stream.js';
@@ -69,7 +71,7 @@ function encode(bytes: Uint8Array): string {
   return btoa(text);
 }
 
-/** The least time between two requests that push, in milliseconds: 20 requests a second of the rate limit of 100. */
+/** The least time between two requests that push, in milliseconds: 20 of the 100 requests that a user may make a second. */
 const interval = 50;
 /** How many characters may wait to be pushed, and go into one request, unless a single frame has more. */
 const room = 1 << 20;
@@ -163,9 +165,19 @@ export class Pusher {
   }
 
   async #request(body: string): Promise<void> {
-    const response = await this.#http.request({
+    const call = {
       method: 'POST', path: this.#path, body, signal: this.#signal, headers: { 'Content-Type': 'application/x-ndjson' },
-    });
+    };
+    let response: Response | undefined;
+    while (!response) {
+      try {
+        response = await this.#http.request(call);
+      } catch (error) {
+        // Refused before anything of it was read, so it can be repeated.
+        if (!(error instanceof Problem && error.code === 'rate_limited')) throw error;
+        await pause((error.retryAfter ?? 1) * 1000, this.#signal);
+      }
+    }
     const pushed = parseJSON(await readText(response, this.#signal)) as PushedFrames;
     this.#pushed = { frames: this.#pushed.frames + pushed.frames, last_id: pushed.last_id ?? this.#pushed.last_id };
   }

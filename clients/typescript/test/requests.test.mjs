@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Imapi, Problem, TransportError } from '../dist/index.js';
 import { clientOf, Link, Reader, serverFor, text, until } from './help.mjs';
 
@@ -192,6 +193,21 @@ test('a data stream is pushed and read across a lost connection', async t => {
   assert.deepEqual(reader.states.at(-1), { state: 'closed' });
 
   await assert.rejects(new Reader(options => bob.frames('nothing', options)).ended, { status: 404, code: 'stream_not_found' });
+});
+
+test('a pusher waits for its rate limit', async t => {
+  const server = await serverFor(t, '--rate', '3/s');
+  const alice = await clientOf(server, 'alice');
+  const { id } = await alice.post('/v1/streams', { body: { access: 'anyone' } });
+  const pusher = alice.push(id);
+  let limited = false;
+  for (let n = 1; n <= 12; n++) {
+    pusher.text(`${n}`);
+    await sleep(60);
+    limited ||= await alice.get('/v1/unread').then(() => false, error => error.code === 'rate_limited');
+  }
+  assert.ok(limited);
+  assert.deepEqual(await pusher.close(), { frames: 12, last_id: 12 });
 });
 
 test('a pusher that is refused says so', async t => {
