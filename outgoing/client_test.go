@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -18,54 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/internal/nameserver"
 	"github.com/imapi/imapi/outgoing"
 )
-
-// resolving returns a resolver that asks a name server of the test. answer returns the
-// address of a name; it is called for each question and may answer each differently.
-func resolving(t *testing.T, answer func(question int) netip.Addr) *net.Resolver {
-	t.Helper()
-	server, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	go func() {
-		asked := 0
-		for b := make([]byte, 1500); ; {
-			n, from, err := server.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			end := 12
-			for end < n && b[end] != 0 {
-				end += 1 + int(b[end])
-			}
-			end += 5 // the last label, type and class
-			if n < end {
-				continue
-			}
-			reply := append([]byte{}, b[:end]...)
-			clear(reply[6:12])
-			reply[2], reply[3] = 0x81, 0x80
-			if kind := binary.BigEndian.Uint16(b[end-4:]); kind == 1 { // A; there are none of IPv6
-				asked++
-				address := answer(asked).As4()
-				reply[7] = 1
-				reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
-				reply = append(reply, address[:]...)
-			}
-			_, _ = server.WriteTo(reply, from)
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
-	}}
-}
-
-func always(address string) func(int) netip.Addr {
-	return func(int) netip.Addr { return netip.MustParseAddr(address) }
-}
 
 // receiver is a server of a test on 127.0.0.1.
 func receiver(t *testing.T, h http.HandlerFunc) (address, port string) {
@@ -136,7 +90,7 @@ func TestPrivateAddressesAreRefusedAfterDNS(t *testing.T) {
 	port := listener.Addr().(*net.TCPAddr).Port
 	address := "https://app.example:" + strconv.Itoa(port) + "/"
 
-	rebinding := resolving(t, func(question int) netip.Addr {
+	rebinding := nameserver.Resolver(t, func(question int) netip.Addr {
 		if question == 1 {
 			return netip.MustParseAddr("8.8.8.8")
 		}
@@ -145,7 +99,7 @@ func TestPrivateAddressesAreRefusedAfterDNS(t *testing.T) {
 	if first, err := rebinding.LookupNetIP(t.Context(), "ip4", "app.example"); err != nil || first[0].String() != "8.8.8.8" {
 		t.Fatalf("the first answer of DNS: %v, %v", first, err)
 	}
-	for name, resolver := range map[string]*net.Resolver{"rebinding": rebinding, "loopback": resolving(t, always("127.0.0.1"))} {
+	for name, resolver := range map[string]*net.Resolver{"rebinding": rebinding, "loopback": nameserver.Resolver(t, nameserver.Always("127.0.0.1"))} {
 		_, err := client(t, outgoing.Options{Resolver: resolver}).Post(t.Context(), address, nil, nil)
 		if reason(t, err) != outgoing.ReasonAddress {
 			t.Errorf("%s: %v", name, err)
@@ -177,7 +131,7 @@ func TestHTTPIsForPrivateAddresses(t *testing.T) {
 		{"8.8.8.8", false, outgoing.ReasonAddress},
 		{"169.254.169.254", true, outgoing.ReasonAddress},
 	} {
-		c := client(t, outgoing.Options{AllowPrivate: test.allow, Resolver: resolving(t, always(test.resolves))})
+		c := client(t, outgoing.Options{AllowPrivate: test.allow, Resolver: nameserver.Resolver(t, nameserver.Always(test.resolves))})
 		_, err := c.Post(t.Context(), "http://app.example:"+port, nil, nil)
 		if got := reason(t, err); got != test.want {
 			t.Errorf("name of %s, private allowed %t: %q, want %q", test.resolves, test.allow, got, test.want)
@@ -194,7 +148,7 @@ func TestHTTPSChecksTheCertificate(t *testing.T) {
 	known := x509.NewCertPool()
 	known.AddCert(s.Certificate())
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	resolver := resolving(t, always("127.0.0.1"))
+	resolver := nameserver.Resolver(t, nameserver.Always("127.0.0.1"))
 	plain, _ := receiver(t, func(http.ResponseWriter, *http.Request) {})
 	for _, test := range []struct {
 		name, url string
@@ -238,7 +192,7 @@ func TestNoProxy(t *testing.T) {
 		t.Setenv(name, proxy)
 	}
 	_, port := receiver(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	c := client(t, outgoing.Options{AllowPrivate: true, Resolver: resolving(t, always("127.0.0.1"))})
+	c := client(t, outgoing.Options{AllowPrivate: true, Resolver: nameserver.Resolver(t, nameserver.Always("127.0.0.1"))})
 	if answer, err := c.Post(t.Context(), "http://app.example:"+port, nil, nil); err != nil || answer.Status != 204 {
 		t.Errorf("answer %+v, error %v", answer, err)
 	}

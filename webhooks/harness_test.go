@@ -7,11 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,11 +80,10 @@ func (w *world) pause(id im.ID) {
 func newWorld(t testing.TB, private bool) *world {
 	t.Helper()
 	// A request that ends by its time on a busy machine would be repeated.
-	return newWorldWithin(t, private, patience)
+	return newWorldWith(t, outgoing.Options{AllowPrivate: private, Timeout: patience})
 }
 
-// newWorldWithin is newWorld with the time that a request may take.
-func newWorldWithin(t testing.TB, private bool, timeout time.Duration) *world {
+func newWorldWith(t testing.TB, requests outgoing.Options) *world {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	store, err := storage.Open(t.Context(), "", storage.Options{DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute, Logger: log})
@@ -98,7 +99,7 @@ func newWorldWithin(t testing.TB, private bool, timeout time.Duration) *world {
 	w.Service = im.NewService(store, im.DefaultPolicy(), w.clock)
 	id := func(at im.Position) string { return handlers.EventID(w.Service, at) }
 	d := webhooks.New(webhooks.Options{
-		Source: w.Service, Client: outgoing.New(outgoing.Options{AllowPrivate: private, Timeout: timeout}),
+		Source: w.Service, Client: outgoing.New(requests),
 		Encode:  func(c im.WebhookContent) []byte { return handlers.EncodeWebhook(c, id) },
 		ID:      id,
 		Offline: func(users []im.UserID) []im.UserID { return users },
@@ -201,7 +202,8 @@ type payload struct {
 
 // receiver is an endpoint that keeps what it gets.
 type receiver struct {
-	url string
+	url         string
+	connections atomic.Int64
 
 	mu     sync.Mutex
 	got    []payload
@@ -210,7 +212,7 @@ type receiver struct {
 
 func newReceiver(t testing.TB, status func(payload) int) *receiver {
 	r := &receiver{status: status}
-	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(out http.ResponseWriter, in *http.Request) {
 		body, err := io.ReadAll(in.Body)
 		p := payload{id: in.Header.Get(standardwebhooks.HeaderWebhookID)}
 		if err != nil || json.Unmarshal(body, &p) != nil {
@@ -225,6 +227,12 @@ func newReceiver(t testing.TB, status func(payload) int) *receiver {
 		r.mu.Unlock()
 		out.WriteHeader(answer)
 	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			r.connections.Add(1)
+		}
+	}
+	server.Start()
 	t.Cleanup(server.Close)
 	r.url = server.URL
 	return r

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,12 +14,14 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/nameserver"
+	"github.com/imapi/imapi/outgoing"
 )
 
 // A receiver that never answers costs the other webhooks nothing.
 func TestDeadReceiver(t *testing.T) {
 	t.Parallel()
-	w := newWorldWithin(t, true, 5*time.Second)
+	w := newWorldWith(t, outgoing.Options{AllowPrivate: true, Timeout: 5 * time.Second})
 	release := make(chan struct{})
 	dead := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	t.Cleanup(dead.Close)
@@ -113,5 +116,29 @@ func TestPrivateAddress(t *testing.T) {
 	await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 	if d := w.deliveries(id, im.DeliveryRetrying)[0]; d.Fault != im.FaultAddress || len(r.all()) > 0 {
 		t.Errorf("the fault is %v, after %d requests", d.Fault, len(r.all()))
+	}
+}
+
+// A name that had a public address when its webhook was created, and has a private one when it
+// is called, leads to no connection.
+func TestRebinding(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, nil)
+	_, port, _ := strings.Cut(strings.TrimPrefix(r.url, "http://"), ":")
+	resolver := nameserver.Resolver(t, func(question int) netip.Addr {
+		if question == 1 {
+			return netip.MustParseAddr("8.8.8.8")
+		}
+		return netip.MustParseAddr("127.0.0.1")
+	})
+	if first, err := resolver.LookupNetIP(t.Context(), "ip4", "app.example"); err != nil || first[0].String() != "8.8.8.8" {
+		t.Fatalf("the first answer: %v, %v", first, err)
+	}
+	w := newWorldWith(t, outgoing.Options{Timeout: patience, Resolver: resolver})
+	id := w.hook("https://app.example:"+port, im.MessageCreated).ID
+	w.say("one")
+	await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+	if d := w.deliveries(id, im.DeliveryRetrying)[0]; d.Fault != im.FaultAddress || r.connections.Load() > 0 {
+		t.Errorf("the fault is %v, after %d connections", d.Fault, r.connections.Load())
 	}
 }

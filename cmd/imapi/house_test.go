@@ -62,6 +62,7 @@ var house = map[string][]string{
 	"storage/sqlite/disktest":  {}, // for tests alone
 	"internal/testsize":        {}, // for tests alone
 	"internal/await":           {}, // for tests alone
+	"internal/nameserver":      {}, // for tests alone
 	"internal/steps":           {}, // for tests alone
 }
 
