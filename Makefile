@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript crashes receivers
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes receivers
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,14 @@ contract: build ## Lint the OpenAPI document, and test clients and servers of ot
 	$(CONTRACT) $(GO) tool ogen -config ogen.yml -loglevel error -target generated/ogen -package ogen -clean ../../api/openapi.yaml
 	$(CONTRACT) $(GO) build -o generated/ ./...
 	cd test/web && npm ci --no-audit --no-fund && npm run contract
+
+web: ## Build the demo page in web/dist (Node.js)
+	cd web && npm ci --no-audit --no-fund && npm run types && npm run build
+
+demo: web build ## Check that web/dist is current, and drive the demo page with Chromium (Node.js, Chromium)
+	git diff --exit-code -- web/dist
+	@test -z "$$(git ls-files -o --exclude-standard -- web/dist)" || { git ls-files -o --exclude-standard -- web/dist; exit 1; }
+	cd test/web && npm ci --no-audit --no-fund && npm run demo
 
 browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser

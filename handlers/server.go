@@ -32,7 +32,7 @@ type Options struct {
 	TokenKey []byte
 	// Metrics answers GET /metrics; 404 if nil.
 	Metrics http.Handler
-	// Demo answers GET /; 404 if nil.
+	// Demo answers / and what is below /demo/; 404 if nil.
 	Demo http.Handler
 	// Observe is called after each answer. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
@@ -157,6 +157,8 @@ func New(o Options) (*Server, http.Handler, error) {
 	})
 	if o.Demo != nil {
 		r.Method(http.MethodGet, "/", o.Demo)
+		r.Method(http.MethodGet, "/demo/*", o.Demo)
+		r.Method(http.MethodPost, "/demo/*", o.Demo)
 	}
 	strict := api.NewStrictHandlerWithOptions(s, []api.StrictMiddlewareFunc{negotiated}, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  s.badRequest,

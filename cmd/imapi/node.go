@@ -25,7 +25,6 @@ import (
 	"github.com/imapi/imapi/presend"
 	"github.com/imapi/imapi/retention"
 	"github.com/imapi/imapi/storage"
-	"github.com/imapi/imapi/web"
 	"github.com/imapi/imapi/webhooks"
 )
 
@@ -216,7 +215,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
-		TokenKey: n.store.Instance().TicketKey, Demo: web.Handler(), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
+		TokenKey: n.store.Instance().TicketKey, Demo: n.demo(verify.Secret), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited, SentAs: n.metrics.SentAs,
 		Uploaded: n.observeUpload,
 	}

@@ -23,8 +23,6 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/client"
-	"github.com/imapi/imapi/events"
-	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/metrics"
 )
@@ -352,28 +350,6 @@ func TestReadmeGo(t *testing.T) {
 	}
 }
 
-// TestReadmeDemo checks that the demo listens to every type of event: an EventSource
-// ignores types without a listener.
-func TestReadmeDemo(t *testing.T) {
-	list := regexp.MustCompile(`(?s)const types = \[(.*?)\];`).FindStringSubmatch(readDoc(t, "web/demo.html"))
-	if list == nil {
-		t.Fatal("the demo has no list of types")
-	}
-	var got []string
-	for _, m := range regexp.MustCompile(`'([^']*)'`).FindAllStringSubmatch(list[1], -1) {
-		got = append(got, m[1])
-	}
-	want := []string{string(events.Ready), string(events.Reset)}
-	for _, typ := range im.EventTypes {
-		want = append(want, string(typ))
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("the demo listens to %v, there are %v", got, want)
-	}
-}
-
 // table returns the rows of the table that follows a comment, by their first
 // cell, without the head.
 func table(t *testing.T, doc, comment string) map[string][]string {
@@ -407,6 +383,7 @@ func TestReadmeDependencies(t *testing.T) {
 		"tools/go.mod":          regexp.MustCompile(`(?m)^tool (\S+)$`),
 		"tools/golangci/go.mod": regexp.MustCompile(`(?m)^tool (\S+)$`),
 		// A dependency is pinned, or it is not found.
+		"web/package.json":                regexp.MustCompile(`(?m)^    "(\S+)": "\d+\.\d+\.\d+",?$`),
 		"clients/typescript/package.json": regexp.MustCompile(`(?m)^    "(\S+)": "\d+\.\d+\.\d+",?$`),
 	} {
 		link := regexp.MustCompile(`^\[(.*)\]`)

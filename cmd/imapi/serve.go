@@ -83,7 +83,9 @@ func (n *node) greet(out io.Writer) {
 	if n.config.algorithm == auth.HS256 {
 		_, _ = fmt.Fprintf(out, "  a token:  %s token --user alice --data %s\n", os.Args[0], n.config.data)
 	}
-	_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, reachable(n.listener.Addr()))
+	if n.config.demo {
+		_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, reachable(n.listener.Addr()))
+	}
 }
 
 // reachable returns an address of a listener that a browser can open, which the unspecified

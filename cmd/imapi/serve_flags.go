@@ -43,6 +43,7 @@ type config struct {
 	maxStreams        int
 	maxStreamsPerUser int
 	dataStreams       dataStreamConfig
+	demo              bool
 }
 
 func parseConfig(args []string, diag io.Writer) (config, error) {
@@ -110,6 +111,7 @@ func (c *config) add(f flags) {
 	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
 	f.BoolVar(&c.privateWebhooks, "webhooks-allow-private", false, "allow webhooks at private addresses, also with http://")
+	f.BoolVar(&c.demo, "demo", true, "serve the demo at /; in development it signs its own people in")
 }
 
 // complete checks the flags and sets what follows from them.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/web"
+)
+
+// demoTokenTTL is the lifetime of tokens that the demo signs: a visitor's day.
+const demoTokenTTL = 12 * time.Hour
+
+// provable is how long after an erasure the demo proves it.
+const provable = time.Hour
+
+// demo returns the demo page; nil with --demo=false.
+func (n *node) demo(secret []byte) http.Handler {
+	if !n.config.demo {
+		return nil
+	}
+	if !n.inDevelopment() {
+		return web.Handler(nil)
+	}
+	return web.Handler(&web.SignIn{
+		Mint: func(user string) (string, time.Time, error) {
+			now := time.Now()
+			token, err := auth.Mint(secret, auth.Grant{
+				User: im.UserID(user), TTL: demoTokenTTL, Issuer: n.config.issuer, Audience: n.config.audience,
+			}, now)
+			return token, now.Add(demoTokenTTL), err
+		},
+		Prove: n.prove,
+	})
+}
+
+// inDevelopment reports whether the demo may sign people in: the server signs its own tokens,
+// is reached from this machine alone, and is not configured for browsers or proxies elsewhere.
+func (n *node) inDevelopment() bool {
+	addr, err := netip.ParseAddrPort(n.listener.Addr().String())
+	return err == nil && addr.Addr().Unmap().IsLoopback() &&
+		n.config.algorithm == auth.HS256 && len(n.config.origins) == 0 && len(n.config.trustedProxies) == 0
+}
+
+// prove looks for the text of a message that was erased within the last hour in all files of
+// the data directory.
+func (n *node) prove(ctx context.Context, message, text string) (web.Proof, error) {
+	id, ok := im.ParseID(message)
+	if !ok {
+		return web.Proof{}, im.ErrNotFound
+	}
+	erased, err := n.erasure(ctx, id)
+	if err != nil {
+		return web.Proof{}, err
+	}
+	p := web.Proof{Control: string(erased.Sender), State: erased.State.String(), ErasedAt: erased.Erased.At}
+	if !erased.Shredded.IsZero() {
+		p.ShreddedAt = &erased.Shredded
+	}
+	p.Files, p.Complete, err = web.SearchFiles(ctx, n.config.data, text, p.Control)
+	return p, err
+}
+
+// erasure returns the tombstone of a message that was erased within the last hour.
+func (n *node) erasure(ctx context.Context, id im.ID) (im.ErasedMessage, error) {
+	q := im.ErasureQuery{Since: time.Now().Add(-provable), Limit: 200}
+	for {
+		page, err := n.service.Erasures(ctx, im.Actor{Admin: true}, q)
+		if err != nil {
+			return im.ErasedMessage{}, err
+		}
+		for _, e := range page.Items {
+			if e.ID == id {
+				return e, nil
+			}
+		}
+		if page.Next == nil {
+			return im.ErasedMessage{}, im.ErrNotFound
+		}
+		q.Past, q.AsOf = page.Next, page.AsOf
+	}
+}

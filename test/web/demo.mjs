@@ -1,0 +1,556 @@
+// The demo page as two people see it, in a real Chromium: every feature, while the server is
+// killed and restarted under it. `node demo.mjs picture` makes the picture of the README.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { deflateSync } from 'node:zlib';
+import { run } from './run.mjs';
+import { Server } from './server.mjs';
+
+const deadline = 100_000; // of one test
+
+const tests = {
+  'two people write, read, take back, prove and burn': talk,
+  'a killed server loses nothing and repeats nothing': restarts,
+  'groups, threads, rooms, spaces and roles': places,
+  'files, pictures, search and the drawer': files,
+  'what people write is text': text,
+  'keyboard, languages, themes and widths': access,
+  'tokens of people whom the server does not sign in': tokens,
+};
+
+// ---- the page ----
+
+/** The page with two people, and what its console says. */
+class Demo {
+  faults = [];
+
+  static async open(browser, server, options = {}) {
+    const demo = new Demo();
+    demo.context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    await demo.context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: server.url });
+    demo.page = await demo.context.newPage();
+    demo.page.setDefaultTimeout(20_000);
+    demo.page.on('pageerror', error => demo.faults.push(`thrown: ${error.stack}`));
+    demo.page.on('console', line => {
+      if (line.type() === 'error' || line.type() === 'warning') demo.faults.push(`${line.text()} (${line.location().url})`);
+    });
+    demo.page.on('request', request => {
+      const url = new URL(request.url());
+      if (url.protocol !== 'blob:' && url.origin !== server.url) demo.faults.push(`a request to ${url.origin}`);
+    });
+    await demo.page.goto(server.url);
+    return demo;
+  }
+
+  /** The phone of a person. */
+  phone(user) { return new Handset(this.page, this.page.locator(`[data-user="${user}"]`)); }
+
+  /** Fails if the console has said anything, but for what a server that is down causes. */
+  quiet(wasDown = false) {
+    // A thumbnail is 404 until it is made, which the browser reports, too.
+    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of 503/.test(fault));
+    assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
+  }
+}
+
+class Handset {
+  constructor(page, at) {
+    this.page = page;
+    this.at = at;
+    this.chat = at.locator('.chat');
+    this.list = at.locator('.list');
+  }
+
+  row(name) { return this.list.locator('.row:not(.found)').filter({ has: this.page.locator('.row-name').getByText(name, { exact: true }) }); }
+  bubble(text) { return this.chat.locator('.bubble').filter({ hasText: text }); }
+  line(text) { return this.chat.locator('.line').filter({ hasText: text }); }
+  texts() { return this.chat.locator('.bubble p.text').allTextContents(); }
+
+  /** Shows a chat, from wherever the phone is. */
+  async show(name) {
+    while (await this.chat.locator('.back').isVisible()) await this.chat.locator('.back').click();
+    await this.row(name).click();
+    await this.chat.getByRole('heading', { name, exact: true }).waitFor();
+  }
+
+  async say(text) {
+    await this.chat.locator('textarea').fill(text);
+    await this.chat.getByRole('button', { name: 'Send' }).click();
+  }
+
+  /** Waits until the composer has a text. */
+  async typed(text) {
+    await this.chat.locator('textarea').evaluate((area, text) => new Promise(done => {
+      const look = () => area.value === text ? done() : setTimeout(look, 20);
+      look();
+    }), text);
+  }
+
+  async act(text, action) {
+    const line = this.line(text).last();
+    await line.hover();
+    await line.getByRole('button', { name: 'Actions for this message' }).click();
+    await line.getByRole('menuitem', { name: action }).click();
+  }
+
+  async takeBack(text, reason) {
+    await this.act(text, 'Take back');
+    const sheet = this.at.getByRole('dialog');
+    if (reason) await sheet.getByLabel(/Reason/).fill(reason);
+    await sheet.getByRole('button', { name: 'Take it back' }).click();
+    await sheet.waitFor({ state: 'detached' });
+  }
+}
+
+/** The page with the scene set, and both in the chat with each other. */
+async function begin(browser, server, options) {
+  const demo = await Demo.open(browser, server, options);
+  const ada = demo.phone('Ada'), grace = demo.phone('Grace');
+  await ada.bubble('Tap to read').waitFor();
+  await grace.row('Ada').click();
+  await grace.bubble('Good morning! Is the engine awake?').waitFor();
+  return { demo, ada, grace };
+}
+
+// ---- the tests ----
+
+async function talk(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+
+  await grace.chat.locator('.back').click();
+  await ada.chat.locator('textarea').pressSequentially('Are you');
+  await grace.row('Ada').getByText('Ada is typing').waitFor();
+  await ada.say('Are you there?');
+  await grace.row('Ada').getByText('Ada: Are you there?').waitFor();
+  await grace.row('Ada').getByLabel('1 unread').waitFor();
+  await ada.bubble('Are you there?').getByRole('img', { name: 'Delivered' }).waitFor();
+  await grace.show('Ada');
+  await ada.bubble('Are you there?').getByRole('img', { name: 'Read' }).waitFor();
+  await grace.chat.locator('.back').click();
+  assert.equal(await grace.row('Ada').locator('.badge').count(), 0);
+  await grace.show('Ada');
+
+  await grace.act('Are you there?', 'Reply');
+  await grace.say('Always.');
+  await ada.bubble('Always.').locator('.quote').getByText('Are you there?').waitFor();
+
+  // Taken back with a reason, proved, and written anew.
+  await ada.say('The meeting is on Wednesday at nine');
+  await grace.bubble('Wednesday').waitFor();
+  await ada.takeBack('Wednesday', 'wrong day');
+  await grace.chat.getByText('Ada took a message back: wrong day').waitFor();
+  await ada.chat.getByText('You took a message back: wrong day').waitFor();
+  assert.equal(await demo.page.getByText('Wednesday').count(), 0, 'it is on neither phone');
+  await ada.chat.getByRole('button', { name: 'Prove it' }).click();
+  const proof = ada.at.getByRole('dialog');
+  await proof.getByText('In no file of the data directory').waitFor();
+  await proof.getByText('Key destroyed').waitFor();
+  assert.ok(await proof.locator('tr').count() >= 3, 'several files were searched');
+  await demo.page.keyboard.press('Escape');
+  await ada.chat.getByRole('button', { name: 'Write anew' }).click();
+  await ada.typed('The meeting is on Wednesday at nine');
+  await ada.say('The meeting is on Thursday');
+  await grace.bubble('Thursday').waitFor();
+
+  // Burning: a cover, then the same countdown for both, then nothing.
+  await grace.chat.getByLabel('Burn after reading').selectOption('5');
+  await grace.say('For your eyes only');
+  await grace.bubble('For your eyes only').getByText('Burns 5 s after reading').waitFor();
+  const covered = ada.bubble('Tap to read').last();
+  await covered.getByText('Burns 5 s after you read it').waitFor();
+  assert.equal(await ada.bubble('For your eyes only').count(), 0, 'it is behind its cover');
+  await covered.getByRole('button').click();
+  for (const phone of [ada, grace]) await phone.bubble('For your eyes only').getByText(/Burns in [1-5] s/).waitFor();
+  for (const phone of [ada, grace]) {
+    await phone.bubble('For your eyes only').waitFor({ state: 'detached' });
+    await phone.chat.getByText('Burned after reading').last().waitFor();
+  }
+
+  // Disappearing messages.
+  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.at.getByRole('dialog').getByLabel('Disappearing messages').selectOption('10');
+  await demo.page.keyboard.press('Escape');
+  await grace.chat.locator('.expiry').getByText('10 s').waitFor();
+  await grace.chat.getByLabel('Burn after reading').selectOption('0');
+  await grace.say('Soon forgotten');
+  await ada.bubble('Soon forgotten').locator('.expires').waitFor();
+  for (const phone of [ada, grace]) await phone.chat.getByText('Disappeared').waitFor();
+  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.at.getByRole('dialog').getByLabel('Disappearing messages').selectOption('0');
+  await demo.page.keyboard.press('Escape');
+
+  // Hidden for one alone.
+  await ada.say('Hide this from yourself');
+  await grace.bubble('Hide this').waitFor();
+  await grace.act('Hide this', 'Hide for me');
+  await grace.bubble('Hide this').waitFor({ state: 'detached' });
+  assert.equal(await ada.bubble('Hide this').count(), 1);
+
+  // An answer that streams in.
+  await ada.show('Iris');
+  await ada.say('How do you forget?');
+  await ada.chat.locator('.streaming').getByText('A message that is taken back').waitFor();
+  await ada.chat.locator('.streaming').waitFor({ state: 'detached' });
+  await ada.bubble('is noise. Take one back').waitFor();
+  assert.equal(await ada.bubble('is noise. Take one back').count(), 1);
+
+  // History, receipts and tombstones after a reload.
+  await demo.page.reload();
+  await ada.bubble('The meeting is on Thursday').getByRole('img', { name: 'Read' }).waitFor();
+  await ada.chat.getByText('You took a message back: wrong day').waitFor();
+  demo.quiet();
+}
+
+async function restarts(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  const before = await ada.texts();
+  const said = [];
+  for (const [round, signal] of ['SIGKILL', 'SIGTERM', 'SIGKILL'].entries()) {
+    const say = async text => { said.push(text); await ada.say(text); };
+    await say(`before ${round}`);
+    await grace.bubble(`before ${round}`).waitFor();
+    await server.end(signal);
+    await ada.at.locator('.light').getByText('Reconnecting').waitFor();
+    await say(`while it is down ${round}`);
+    await ada.chat.getByText('Waiting for the server').waitFor();
+    await server.startAgain();
+    // What others sent before the page is back is caught up.
+    const token = await server.token('Grace');
+    const answer = await fetch(`${server.url}/v1/conversations/@Ada/messages`, {
+      method: 'POST', headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ type: 'text', body: { text: `missed ${round}` } }),
+    });
+    assert.equal(answer.status, 201);
+    await ada.at.locator('.light').getByText(/^(Live|Back)/).waitFor();
+    for (const phone of [ada, grace]) for (const what of ['while it is down', 'missed']) await phone.bubble(`${what} ${round}`).waitFor();
+  }
+  await ada.chat.locator('.pending').waitFor({ state: 'detached' });
+  const news = (await ada.texts()).slice(before.length);
+  for (const text of [...said, 'missed 0', 'missed 1', 'missed 2']) assert.equal(news.filter(one => one === text).length, 1, `“${text}” is there once: ${news}`);
+  assert.equal(news.length, 9, `nothing else is there: ${news}`);
+  assert.deepEqual(await grace.texts().then(all => all.slice(-9)), news, 'both see the same, in the same order');
+  demo.quiet(true);
+}
+
+async function places(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+
+  // A group: who has read, mentions, a thread.
+  await ada.show('Analytical Engine');
+  await ada.bubble('Library, Thursday').getByRole('button', { name: 'Who has read it: Read by 2' }).click();
+  const readers = ada.at.getByRole('dialog');
+  await readers.getByText('Read 2', { exact: true }).waitFor();
+  for (const name of ['Alan', 'Grace', 'Hedy']) await readers.getByText(name, { exact: true }).waitFor();
+  await demo.page.keyboard.press('Escape');
+  await grace.chat.locator('.back').click();
+  await grace.row('Analytical Engine').getByLabel('Somebody mentioned you').waitFor();
+  await grace.show('Analytical Engine');
+  await grace.bubble('we need your moth').locator('.at-name.me').waitFor();
+  await ada.chat.locator('textarea').pressSequentially('Ask @Al');
+  await ada.chat.getByRole('option', { name: 'Alan' }).waitFor();
+  await demo.page.keyboard.press('Enter');
+  await ada.typed('Ask @Alan ');
+  await demo.page.keyboard.type('and @Gr');
+  await demo.page.keyboard.press('Tab');
+  await demo.page.keyboard.press('Enter');
+  await grace.bubble('Ask @Alan and @Grace').locator('.at-name.me').waitFor();
+  await ada.bubble('Ask @Alan and @Grace').getByRole('button', { name: 'Who has read it: Read by 1' }).waitFor();
+  await grace.act('Ask @Alan', 'Start a thread');
+  await grace.chat.getByText('No replies yet.').waitFor();
+  await grace.say('In here it is quiet.');
+  await ada.line('Ask @Alan').getByText('1 reply').click();
+  await ada.bubble('In here it is quiet.').waitFor();
+  await ada.chat.getByRole('button', { name: 'Join the thread to write' }).click();
+  await ada.say('So it is.');
+  await grace.bubble('So it is.').waitFor();
+
+  // A member is removed, and the chat is gone; an admin takes back what another wrote.
+  await ada.show('Analytical Engine');
+  await ada.takeBack('It comes with a moth', '');
+  await grace.show('Analytical Engine');
+  await grace.chat.getByText('Ada took back a message of you').waitFor();
+  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.at.getByRole('dialog').getByRole('button', { name: 'Remove: Grace' }).click();
+  await grace.row('Analytical Engine').waitFor({ state: 'detached' });
+  await ada.at.getByRole('dialog').getByRole('button', { name: 'Grace', exact: true }).click();
+  await grace.row('Analytical Engine').waitFor();
+  await demo.page.keyboard.press('Escape');
+
+  // A room has no receipts and counts nothing.
+  await ada.show('Open house');
+  await ada.say('Is anybody in?');
+  await grace.show('Open house');
+  await grace.bubble('Is anybody in?').waitFor();
+  assert.equal(await ada.bubble('Is anybody in?').locator('.ticks').count(), 0);
+
+  // A space: private channels, and a role that lets somebody write.
+  assert.equal(await grace.list.getByText('council').count(), 0, 'a private channel is seen by its members');
+  await grace.show('notices');
+  await grace.chat.getByText('You may read here, but not write.').waitFor();
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'The Society: Roles' }).click();
+  await ada.at.getByRole('dialog').getByRole('checkbox', { name: 'Grace' }).check();
+  await grace.chat.locator('textarea').waitFor();
+  await demo.page.keyboard.press('Escape');
+  await grace.say('Now I am an editor.');
+  await ada.row('notices').getByLabel(/unread/).waitFor();
+  await ada.show('notices');
+  await ada.bubble('Now I am an editor.').waitFor();
+
+  // A new group, in which both are.
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'New chat' }).click();
+  const sheet = ada.at.getByRole('dialog');
+  await sheet.getByLabel('Name of the group').fill('Card punchers');
+  await sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.say('First!');
+  await grace.chat.locator('.back').click();
+  await grace.row('Card punchers').getByText('Ada: First!').waitFor();
+  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.at.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click();
+  for (const phone of [ada, grace]) await phone.row('Card punchers').waitFor({ state: 'detached' });
+  demo.quiet();
+}
+
+async function files(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  const [choosing] = await Promise.all([demo.page.waitForEvent('filechooser'), ada.chat.getByRole('button', { name: 'Attach a file' }).click()]);
+  await choosing.setFiles([
+    { name: 'cards.png', mimeType: 'image/png', buffer: picture(640, 400) },
+    { name: 'notes <b>.txt', mimeType: 'text/plain', buffer: Buffer.from('note G '.repeat(300_000)) },
+  ]);
+  for (const phone of [ada, grace]) {
+    await phone.chat.locator('.picture img').waitFor();
+    await phone.bubble('notes <b>.txt').getByText('2.1 MB').waitFor();
+  }
+  const size = await grace.chat.locator('.picture img').evaluate(async image => { await image.decode(); return [image.naturalWidth, image.naturalHeight]; });
+  assert.deepEqual(size, [320, 200], 'the thumbnail is made by the server');
+  await grace.chat.getByRole('button', { name: 'Open the picture: cards.png' }).click();
+  const large = await grace.at.getByRole('dialog').locator('img').evaluate(async image => { await image.decode(); return image.naturalWidth; });
+  assert.equal(large, 640);
+  await demo.page.keyboard.press('Escape');
+  const [download] = await Promise.all([demo.page.waitForEvent('download'), grace.bubble('notes').getByRole('button').click()]);
+  assert.equal(readFileSync(await download.path()).length, 2_100_000);
+  await ada.line('cards').or(ada.chat.locator('.line').filter({ has: demo.page.locator('.picture') })).last().hover();
+  const line = ada.chat.locator('.line').filter({ has: demo.page.locator('.picture') }).last();
+  await line.getByRole('button', { name: 'Actions for this message' }).click();
+  await line.getByRole('menuitem', { name: 'Take back' }).click();
+  await ada.at.getByRole('dialog').getByRole('button', { name: 'Take it back' }).click();
+  for (const phone of [ada, grace]) await phone.chat.locator('.picture').waitFor({ state: 'detached' });
+
+  // Search, with what matches set off, and the way there.
+  await ada.chat.locator('.back').click();
+  await ada.list.getByLabel('Search messages').fill('bernoulli');
+  const found = ada.list.locator('.row.found');
+  await found.locator('mark').getByText('Bernoulli').waitFor();
+  await found.click();
+  await ada.line('Note G').locator('xpath=self::*[contains(@class,"marked")]').waitFor();
+  await ada.chat.locator('.back').click();
+  await ada.list.getByLabel('Search messages').fill('nothing like this');
+  await ada.list.getByText('Nothing found.').waitFor();
+  await ada.list.getByLabel('Search messages').fill('');
+
+  // The drawer, and a request as curl.
+  await demo.page.getByRole('button', { name: 'What passes on the wire' }).click();
+  const drawer = demo.page.getByRole('complementary');
+  await grace.say("It's on the wire");
+  await drawer.locator('li.event').filter({ hasText: 'message.created' }).first().waitFor();
+  await drawer.getByRole('button', { name: 'Grace', exact: true }).click();
+  const request = drawer.locator('li.request').filter({ hasText: /POST.*messages/ }).first();
+  await request.getByRole('button').first().click();
+  await request.getByText('"state": "active"').waitFor();
+  await request.getByRole('button', { name: 'Copy as curl' }).click();
+  await request.getByRole('button', { name: 'Copied' }).waitFor();
+  const command = await demo.page.evaluate(() => navigator.clipboard.readText());
+  assert.match(command, /^TOKEN=\$\(bin\/imapi token --user 'Grace'\)\ncurl -X POST -H "Authorization: Bearer \$TOKEN"/);
+  assert.ok(command.includes(`It'\\''s on the wire`), command);
+  assert.ok(!(await drawer.textContent()).includes('eyJ'), 'no token and no ticket is shown');
+  demo.quiet();
+}
+
+async function text(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  const texts = {
+    'markup': '<img src=x onerror=alert(1)><script>alert(2)</script>&amp;', 'right to left': 'שלום עולם, مرحبا', 'an override of direction': 'abc \u202e\u0041\u0042\u0043',
+    'emoji': '👩‍👩‍👧‍👦 🏳️‍🌈 👋🏽', 'four bytes': '𝄞𠜎𝔘', 'a long word': 'x'.repeat(600), 'lines': 'one\ntwo  two\n\tthree', 'a template': '{{7*7}}${7*7}',
+  };
+  for (const [what, text] of Object.entries(texts)) {
+    await ada.say(text);
+    await grace.chat.locator('.bubble p.text').getByText(text.replace(/\s+/g, ' ')).first().waitFor();
+    assert.equal((await grace.texts()).at(-1), text, what);
+    const wide = await grace.chat.locator('.log').evaluate(log => log.scrollWidth - log.clientWidth);
+    assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
+  }
+  const controls = await server.token('Ada');
+  const sent = await fetch(`${server.url}/v1/conversations/@Grace/messages`, {
+    method: 'POST', headers: { Authorization: `Bearer ${controls}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ type: 'text', body: { text: 'bell\u0007 escape\u001b delete\u007f' } }),
+  });
+  assert.equal(sent.status, 201);
+  await grace.bubble('bell␇ escape␛ delete␡').waitFor();
+  await grace.bubble('שלום').locator('.text').evaluate(p => { if (getComputedStyle(p).direction !== 'rtl') throw new Error('Hebrew is not right to left'); });
+  assert.equal(await demo.page.locator('.chat img, .chat script').count(), 0, 'what people write is text');
+
+  // Names are text, too.
+  const mallory = await server.token('<b>Mallory</b> ' + 'm'.repeat(60));
+  const answer = await fetch(`${server.url}/v1/conversations`, {
+    method: 'POST', headers: { Authorization: `Bearer ${mallory}`, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ kind: 'group', name: '<i>شركة</i> ' + 'n'.repeat(100), members: ['Ada', 'Grace'] }),
+  });
+  assert.equal(answer.status, 201);
+  await ada.chat.locator('.back').click();
+  await ada.list.getByText('<i>شركة</i>').waitFor();
+  assert.equal(await demo.page.locator('.list i:not(.light i), .list b').count(), 0);
+  demo.quiet();
+}
+
+async function access(browser) {
+  const server = await Server.start();
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  const audit = async (page, what) => {
+    const serious = await page.evaluate(`(async () => { if (!window.axe) { ${axe} }
+      const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+      return violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => [v.id, v.help, ...v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + ' ' + n.failureSummary)]); })()`);
+    assert.deepEqual(serious, [], `accessibility of ${what}`);
+  };
+  const { demo, ada, grace } = await begin(browser, server);
+  const { page } = demo;
+
+  // By keyboard alone: the list, a chat, the menu of a message, and back.
+  await grace.chat.locator('.back').focus();
+  await page.keyboard.press('Escape');
+  await grace.list.locator('.row').first().focus();
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('End');
+  await page.keyboard.press('Home');
+  const first = await page.evaluate(() => document.activeElement.querySelector('.row-name').textContent);
+  await page.keyboard.press('Enter');
+  await grace.chat.getByRole('heading', { name: first, exact: true }).waitFor();
+  await grace.chat.locator('textarea').focus();
+  await page.keyboard.type('one');
+  await page.keyboard.press('Shift+Enter');
+  await page.keyboard.type('two');
+  await page.keyboard.press('Enter');
+  await grace.chat.locator('.bubble p.text').getByText('one two').waitFor();
+  await grace.line('two').last().focus();
+  await page.keyboard.press('ArrowUp');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await grace.chat.getByRole('menu').waitFor();
+  await audit(page, 'a menu');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Escape');
+  await grace.chat.getByRole('menu').waitFor({ state: 'detached' });
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Actions for this message');
+  await page.keyboard.press('Escape');
+  await grace.list.getByRole('heading', { name: 'Chats' }).waitFor();
+
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await audit(page, `both phones, ${colorScheme}`);
+    await page.getByRole('button', { name: 'What passes on the wire' }).click();
+    await page.locator('.wire-line').first().click();
+    await audit(page, `the drawer, ${colorScheme}`);
+    await page.getByRole('button', { name: 'What passes on the wire' }).click();
+    await ada.show('Analytical Engine');
+    await audit(page, `a group, ${colorScheme}`);
+    await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+    await audit(page, `a dialog, ${colorScheme}`);
+    await page.keyboard.press('Escape');
+    await ada.show('Grace');
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.getByRole('button', { name: 'Dark or light' }).click();
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'dark', 'the toggle overrides the system');
+  await page.getByRole('button', { name: '中文' }).click();
+  await ada.list.getByRole('heading', { name: '聊天' }).or(ada.chat.getByText('单聊')).first().waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-Hans');
+  await audit(page, 'the page in Chinese');
+  await page.reload();
+  await page.getByRole('button', { name: 'English' }).click();
+
+  await page.getByRole('button', { name: 'One window' }).click();
+  await ada.list.waitFor();
+  await ada.chat.locator('textarea').waitFor();
+  await audit(page, 'one window');
+  for (const width of [390, 820, 1440]) {
+    await page.setViewportSize({ width, height: 844 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `at ${width} px the page is ${wide} px too wide`);
+    await audit(page, `the page at ${width} px`);
+  }
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.getByRole('group', { name: 'Person' }).getByRole('button', { name: 'Grace' }).click();
+  await grace.at.waitFor();
+  demo.quiet();
+}
+
+async function tokens(browser) {
+  const server = await Server.start('--cors-origins', 'https://app.example');
+  const demo = await Demo.open(browser, server);
+  const { page } = demo;
+  const long = 'العربية ' + 'l'.repeat(80);
+  await page.getByLabel('Token 1').fill('nonsense');
+  await page.getByLabel('Token 2').fill('nonsense');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('This is not a token.').waitFor();
+  await page.getByLabel('Token 1').fill(await server.token('爱丽丝'));
+  await page.getByLabel('Token 2').fill(await server.token(long));
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  const alice = demo.phone('爱丽丝'), other = demo.phone(long);
+  await alice.list.getByText('No chats yet. Start one with +.').waitFor();
+  await alice.list.getByRole('button', { name: 'New chat' }).click();
+  await alice.at.getByRole('dialog').getByLabel('Person').fill(long);
+  await alice.at.getByRole('dialog').getByRole('button', { name: 'Direct' }).click();
+  await alice.say('你好');
+  await other.row('爱丽丝').click();
+  await other.bubble('你好').waitFor();
+  await alice.bubble('你好').getByRole('img', { name: 'Read' }).waitFor();
+  await page.reload();
+  await other.row('爱丽丝').waitFor();
+  demo.quiet();
+}
+
+// ---- pictures ----
+
+/** A PNG: a weave of colours. */
+function picture(width, height) {
+  const rows = Buffer.alloc((width * 3 + 1) * height);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const over = (Math.floor(x / 40) + Math.floor(y / 40)) % 2;
+      rows.set([over ? 82 : 230, 67 + Math.floor(120 * y / height), over ? 214 : 120 + Math.floor(100 * x / width)], y * (width * 3 + 1) + 1 + x * 3);
+    }
+  }
+  const chunk = (type, data) => {
+    const body = Buffer.concat([Buffer.from(type), data]);
+    const length = Buffer.alloc(4), sum = Buffer.alloc(4);
+    length.writeUInt32BE(data.length);
+    sum.writeUInt32BE(crc(body));
+    return Buffer.concat([length, body, sum]);
+  };
+  const head = Buffer.alloc(13);
+  head.writeUInt32BE(width);
+  head.writeUInt32BE(height, 4);
+  head.set([8, 2], 8); // 8 bits, RGB
+  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), chunk('IHDR', head), chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0))]);
+}
+
+function crc(bytes) {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? sum >>> 1 ^ 0xedb88320 : sum >>> 1;
+  }
+  return (sum ^ 0xffffffff) >>> 0;
+}
+
+process.exit(await run(tests, deadline));

@@ -1,0 +1,11 @@
+// Package web serves the demo: a page that is two people's messengers at once, built on the
+// public API alone.
+//
+//	web.go           the files of the page, and its content security policy
+//	signin.go        who may sign in without a token of their own
+//	peer_linux.go    the user of the process at the other end of a connection
+//	peer_other.go    the same, where the system does not say
+//	proof.go         looking for a text in the files of a directory
+//	src/             the page, in TypeScript: see src/main.tsx
+//	dist/            what `make web` builds of it; committed, so that building imapi needs only Go
+package web

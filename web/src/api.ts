@@ -1,0 +1,61 @@
+// The TypeScript client as one user's device, with all that it does shown in the drawer.
+import { Imapi, TransportError, type Attachment, type Event } from '@imapi/client';
+import { recorded, shown, wire } from './wire';
+
+export { Problem } from '@imapi/client';
+
+export type Light = 'connecting' | 'live' | 'reconnecting' | 'stopped';
+
+/** The longest wait before a stream reconnects: visitors are less patient than programs. */
+const maxBackoff = 5000;
+
+export class Api extends Imapi {
+  constructor(readonly user: string, readonly device: string, token: string) {
+    super('/', { token, device, fetch: recorded(user, device), sendTimeout: 4000 }); // then the page shows that it waits
+  }
+
+  /** Uploads a file. Its progress is a number from 0 to 1. */
+  async uploaded(file: File, progress: (part: number) => void): Promise<Attachment> {
+    const entry = wire.add({
+      user: this.user, device: this.device, kind: 'request', method: 'POST', sent: '(bytes)',
+      title: shown(new URL(`/v1/attachments?${new URLSearchParams({ name: file.name })}`, location.href)),
+    });
+    try {
+      const attachment = await this.upload(file, { onProgress: (sent, total) => progress(sent / Math.max(1, total)) });
+      entry.status = 201;
+      entry.got = JSON.stringify(attachment);
+      return attachment;
+    } catch (error) {
+      entry.status = error instanceof TransportError ? -1 : (error as { status?: number }).status ?? -1;
+      throw error;
+    } finally {
+      wire.changed();
+    }
+  }
+
+  /** Follows the event stream until the signal, and says how it is. */
+  async follow(signal: AbortSignal, on: { event(event: Event): void; light(light: Light): void }): Promise<void> {
+    let cursor = '', opened = false;
+    const stream = this.events({
+      signal, maxBackoff, minBackoff: 500,
+      onCursor: position => { cursor = position; },
+      onState: ({ state }) => {
+        if (state === 'open') opened = true; // the event `ready` follows
+        else if (state !== 'closed') on.light(opened ? 'reconnecting' : 'connecting');
+      },
+    });
+    for await (const event of stream) {
+      wire.add({ user: this.user, device: this.device, kind: 'event', title: event.type, got: JSON.stringify(event), cursor });
+      on.event(event);
+    }
+  }
+
+  /** Reads the text of a data stream. Returns the id of its final message, if it has one. */
+  async read(stream: string, signal: AbortSignal, text: (text: string) => void): Promise<string | undefined> {
+    for await (const item of this.frames(stream, { signal, maxBackoff })) {
+      if (item.type === 'stream.frame') text(item.text ?? '');
+      if (item.type === 'stream.ended') return item.message_id;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,133 @@
+// What the page says, in English and Chinese.
+
+const english = {
+  tagline: 'Messages that can be taken back. Everywhere, for good.',
+  phones: 'Two phones', window: 'One window', wire: 'Wire', theme: 'Dark or light', language: '中文',
+  skip: 'Skip to the messages', person: 'Person', chats: 'Chats', search: 'Search messages', nothingFound: 'Nothing found.',
+  newChat: 'New chat', newGroup: 'New group', groupName: 'Name of the group', create: 'Create', cancel: 'Cancel', close: 'Close', back: 'Back',
+  noChats: 'No chats yet. Start one with +.', pick: 'Pick a chat to read it.', first: 'Say something: nothing is written here yet.',
+  direct: 'Direct', group: 'Group', room: 'Room', thread: 'Thread', channel: 'Channel', space: 'Space', members: (n: number) => n === 1 ? '1 member' : `${n} members`,
+  live: 'Live', connecting: 'Connecting', reconnecting: 'Reconnecting', stopped: 'Not listening',
+  caughtUp: (n: number) => n === 1 ? 'Back. 1 event caught up' : `Back. ${n} events caught up`,
+  today: 'Today', yesterday: 'Yesterday', you: 'You', earlier: 'Earlier messages',
+  message: 'Message', messageTo: (who: string) => `Message ${who}`, send: 'Send', attach: 'Attach a file', burnAfter: 'Burn after reading', burnOff: 'Do not burn',
+  seconds: (n: number) => n < 60 ? `${n} s` : n < 3600 ? `${n / 60} min` : n < 86400 ? `${n / 3600} h` : n === 86400 ? '1 day' : `${n / 86400} days`,
+  typing: (who: string) => `${who} is typing`, writing: (who: string) => `${who} is writing…`,
+  sending: 'Sending', waiting: 'Waiting for the server', failed: 'Not sent', again: 'Try again', discard: 'Discard',
+  sent: 'Sent', delivered: 'Delivered', read: 'Read', readBy: (n: number) => `Read by ${n}`,
+  more: 'Actions for this message', reply: 'Reply', copy: 'Copy text', copied: 'Copied', startThread: 'Start a thread', openThread: 'Open the thread',
+  takeBack: 'Take back', hide: 'Hide for me', whoRead: 'Who has read it', mention: 'Mention',
+  takeBackTitle: 'Take this message back?', takeBackText: 'Its content is destroyed on the server, in every backup, and on every device. Only the fact that it was here stays.',
+  reason: 'Reason (optional, everyone sees it)', takeBackNow: 'Take it back',
+  youTookBack: 'You took a message back', tookBack: (who: string) => `${who} took a message back`, removedBy: (who: string, of: string) => `${who} took back a message of ${of}`,
+  burned: 'Burned after reading', expired: 'Disappeared', writeAnew: 'Write anew', proveIt: 'Prove it',
+  covered: 'Tap to read', burnsAfter: (time: string) => `Burns ${time} after you read it`, burnsUnread: (time: string) => `Burns ${time} after reading`, burnsIn: (n: number) => `Burns in ${n} s`, burnNow: 'Burn now',
+  gone: 'This message is gone.', goneQuote: 'A message that is gone', 
+  photo: 'Photo', file: 'File', audio: 'Audio', video: 'Video', location: 'Location', data: 'Data', download: 'Download', uploading: (percent: number) => `Uploading ${percent} %`, openPicture: 'Open the picture',
+  info: 'About this chat', disappearing: 'Disappearing messages', off: 'Off', disappearingNote: (time: string) => `New messages disappear after ${time}`,
+  leave: 'Leave', hideChat: 'Hide this chat', deleteChat: 'Delete for everyone', announcement: 'Announcement', add: 'Add', addMember: 'Add a member', remove: 'Remove',
+  owner: 'Owner', admin: 'Admin', member: 'Member', roles: 'Roles', everyone: 'everyone', permissions: 'May', rolesNote: 'The owner gives and takes roles: tick a name.',
+  mayNotSend: 'You may read here, but not write.', join: 'Join', joinThread: 'Join the thread to write', decline: 'Decline', invited: (who: string) => `${who} invites you`, 
+  replies: (n: number) => n === 1 ? '1 reply' : `${n} replies`, inThread: 'Thread', readList: 'Read', deliveredList: 'Delivered', unreadList: 'Not read yet', nobody: 'Nobody',
+  wireTitle: 'What passes on the wire', wireEmpty: 'Requests and events appear here as they pass.', copyCurl: 'Copy as curl', clear: 'Clear', request: 'Request', answer: 'Answer', event: 'Event', everybody: 'Everybody',
+  proofTitle: 'Where is it now?', proofWorking: 'Searching every file of the server…', proofGone: 'In no file of the data directory', proofFound: 'Still in a file of the data directory!',
+  proofKey: 'Key destroyed', proofWaiting: 'The key is being destroyed…', proofShredded: (after: string) => `${after} after it was taken back. Every copy, every backup: noise.`, proofFiles: (n: number, size: string) => `${n} files, ${size}, searched byte by byte`, 
+  proofControl: (who: string) => `To compare: “${who}”, which the tombstone keeps, is found.`, proofShort: 'This text is too short to prove anything: any file has it by chance.', proofLost: 'This page was loaded after the message was sent by another device and does not know its text.', yes: 'found', no: 'no', forText: 'Searched for', incomplete: 'There was not enough time for all files.',
+  signInTitle: 'Two people, please', signInText: 'This server does not sign people in by itself. Make a token for each of two people, and paste them here.', token: (n: number) => `Token ${n}`, signIn: 'Sign in', badToken: 'This is not a token.',
+  starting: 'Setting the scene…', failedStart: 'The server does not answer.', unread: (n: number) => `${n} unread`, mentioned: 'Somebody mentioned you', pinned: 'Pinned', muted: 'Muted', pin: 'Pin', unpin: 'Unpin', 
+  dropHere: 'Drop a file to send it', replyingTo: (who: string) => `Reply to ${who}`, results: (n: number) => n === 1 ? '1 message' : `${n} messages`, private: 'Private channel', you_: 'you', noThread: 'No replies yet.', jump: 'To the newest message', hidden: 'Hidden for you', disappearsIn: (time: string) => `Disappears in ${time}`, ask: 'Write to Iris, or mention @Iris: the answer streams in word by word.',
+};
+
+type Words = typeof english;
+
+const chinese: Words = {
+  tagline: '消息可以收回，处处收回，永远消失。',
+  phones: '两部手机', window: '单窗口', wire: '通信', theme: '深色或浅色', language: 'English',
+  skip: '跳到消息', person: '人物', chats: '聊天', search: '搜索消息', nothingFound: '没有找到。',
+  newChat: '新聊天', newGroup: '新群组', groupName: '群组名称', create: '创建', cancel: '取消', close: '关闭', back: '返回',
+  noChats: '还没有聊天，点 + 开始。', pick: '选择一个聊天。', first: '这里还没有消息，说点什么吧。',
+  direct: '单聊', group: '群组', room: '聊天室', thread: '子区', channel: '频道', space: '空间', members: n => `${n} 位成员`,
+  live: '在线', connecting: '正在连接', reconnecting: '正在重连', stopped: '未监听',
+  caughtUp: n => `已恢复，补收 ${n} 个事件`,
+  today: '今天', yesterday: '昨天', you: '你', earlier: '更早的消息',
+  message: '消息', messageTo: who => `发给 ${who}`, send: '发送', attach: '添加文件', burnAfter: '阅后即焚', burnOff: '不焚毁',
+  seconds: n => n < 60 ? `${n} 秒` : n < 3600 ? `${n / 60} 分钟` : n < 86400 ? `${n / 3600} 小时` : `${n / 86400} 天`,
+  typing: who => `${who} 正在输入`, writing: who => `${who} 正在书写…`,
+  sending: '发送中', waiting: '等待服务器', failed: '未发送', again: '重试', discard: '放弃',
+  sent: '已发送', delivered: '已送达', read: '已读', readBy: n => `${n} 人已读`,
+  more: '消息操作', reply: '回复', copy: '复制文字', copied: '已复制', startThread: '创建子区', openThread: '打开子区',
+  takeBack: '撤回', hide: '仅对我隐藏', whoRead: '谁读过', mention: '提及',
+  takeBackTitle: '撤回这条消息？', takeBackText: '内容会在服务器、所有备份和所有设备上被销毁，只留下“这里有过一条消息”。',
+  reason: '原因（可选，所有人可见）', takeBackNow: '撤回',
+  youTookBack: '你撤回了一条消息', tookBack: who => `${who} 撤回了一条消息`, removedBy: (who, of) => `${who} 撤回了 ${of} 的消息`,
+  burned: '阅后已焚', expired: '已消失', writeAnew: '重新编辑', proveIt: '证明',
+  covered: '点击阅读', burnsAfter: time => `阅读 ${time}后焚毁`, burnsUnread: time => `对方阅读 ${time}后焚毁`, burnsIn: n => `${n} 秒后焚毁`, burnNow: '立即焚毁',
+  gone: '这条消息已不存在。', goneQuote: '已不存在的消息',
+  photo: '图片', file: '文件', audio: '音频', video: '视频', location: '位置', data: '数据', download: '下载', uploading: percent => `上传 ${percent} %`, openPicture: '打开图片',
+  info: '聊天详情', disappearing: '定时消失', off: '关闭', disappearingNote: time => `新消息在 ${time}后消失`,
+  leave: '退出', hideChat: '隐藏聊天', deleteChat: '为所有人删除', announcement: '公告', add: '添加', addMember: '添加成员', remove: '移除',
+  owner: '所有者', admin: '管理员', member: '成员', roles: '身份组', everyone: '所有人', permissions: '可以', rolesNote: '所有者可以勾选名字来授予或收回身份组。',
+  mayNotSend: '你可以阅读，但不能发言。', join: '加入', joinThread: '加入子区后才能发言', decline: '拒绝', invited: who => `${who} 邀请你`,
+  replies: n => `${n} 条回复`, inThread: '子区', readList: '已读', deliveredList: '已送达', unreadList: '未读', nobody: '无',
+  wireTitle: '线上的请求与事件', wireEmpty: '请求和事件会显示在这里。', copyCurl: '复制为 curl', clear: '清空', request: '请求', answer: '应答', event: '事件', everybody: '所有人',
+  proofTitle: '它现在在哪里？', proofWorking: '正在搜索服务器的所有文件…', proofGone: '数据目录的任何文件中都没有', proofFound: '仍在数据目录的文件中！',
+  proofKey: '密钥已销毁', proofWaiting: '密钥正在销毁…', proofShredded: after => `撤回后 ${after}。所有副本和备份都只剩噪声。`, proofFiles: (n, size) => `逐字节搜索了 ${n} 个文件，${size}`,
+  proofControl: who => `对照：墓碑保留的“${who}”可以找到。`, proofShort: '文字太短，无法证明：任何文件都可能碰巧包含它。', proofLost: '本页面不知道这条消息的文字。', yes: '找到', no: '没有', forText: '搜索的文字', incomplete: '时间不够，未搜索所有文件。',
+  signInTitle: '请登录两个人', signInText: '此服务器不会自动登录。请为两个人各生成一个令牌并粘贴到这里。', token: n => `令牌 ${n}`, signIn: '登录', badToken: '这不是令牌。',
+  starting: '正在布置场景…', failedStart: '服务器没有应答。', unread: n => `${n} 条未读`, mentioned: '有人提到你', pinned: '已置顶', muted: '免打扰', pin: '置顶', unpin: '取消置顶',
+  dropHere: '拖放文件即可发送', replyingTo: who => `回复 ${who}`, results: n => `${n} 条消息`, private: '私密频道', you_: '你', noThread: '还没有回复。', jump: '到最新消息', hidden: '已对你隐藏', disappearsIn: time => `${time}后消失`, ask: '给 Iris 写信或提及 @Iris：回答会逐字出现。',
+};
+
+export type Language = 'en' | 'zh';
+
+const dictionaries: Record<Language, Words> = { en: english, zh: chinese };
+let language: Language = 'en';
+
+/** The words of the language that is shown. */
+export let words: Words = english;
+
+export function speak(chosen: Language): void {
+  language = chosen;
+  words = dictionaries[chosen];
+  document.documentElement.lang = chosen === 'zh' ? 'zh-Hans' : 'en';
+}
+
+const locale = () => language === 'zh' ? 'zh-CN' : 'en-GB';
+
+/** The time of day. */
+export function clock(at: string): string {
+  return new Intl.DateTimeFormat(locale(), { hour: '2-digit', minute: '2-digit' }).format(new Date(at));
+}
+
+/** The day of a line between messages. */
+export function day(at: string): string {
+  const days = daysAgo(at);
+  if (days === 0) return words.today;
+  if (days === 1) return words.yesterday;
+  return new Intl.DateTimeFormat(locale(), { weekday: 'long', day: 'numeric', month: 'long' }).format(new Date(at));
+}
+
+/** The time in a list: of today the time of day, else the day. */
+export function when(at: string): string {
+  const days = daysAgo(at);
+  if (days === 0) return clock(at);
+  return new Intl.DateTimeFormat(locale(), days < 7 ? { weekday: 'short' } : { day: 'numeric', month: 'short' }).format(new Date(at));
+}
+
+function daysAgo(at: string): number {
+  const midnight = (time: Date) => new Date(time.getFullYear(), time.getMonth(), time.getDate()).getTime();
+  return Math.round((midnight(new Date()) - midnight(new Date(at))) / 86_400_000);
+}
+
+export function bytes(size: number): string {
+  for (const unit of ['B', 'KB', 'MB']) {
+    if (size < 1000) return `${size < 10 && unit !== 'B' ? size.toFixed(1) : Math.round(size)} ${unit}`;
+    size /= 1000;
+  }
+  return `${size.toFixed(1)} GB`;
+}
+
+/** A text with control characters as visible symbols: as they are, a browser shows nothing. */
+export function visible(text: string): string {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, c => c === '\u007f' ? '\u2421' : String.fromCharCode(0x2400 + c.charCodeAt(0)));
+}
