@@ -33,7 +33,7 @@ export class Backoff {
 /** Waits for a time in milliseconds, less if the signal is aborted or the browser is online again. */
 export async function pause(time: number, signal: AbortSignal | undefined): Promise<void> {
   if (time <= 0 || signal?.aborted) return;
-  const online = (globalThis as { window?: EventTarget }).window;
+  const browser = 'addEventListener' in globalThis ? globalThis as unknown as EventTarget : undefined; // or a worker of one
   let done: (() => void) | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   try {
@@ -41,11 +41,11 @@ export async function pause(time: number, signal: AbortSignal | undefined): Prom
       done = resolve;
       timer = setTimeout(resolve, time);
       signal?.addEventListener('abort', resolve as () => void);
-      online?.addEventListener('online', resolve as () => void);
+      browser?.addEventListener('online', resolve as () => void);
     });
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener('abort', done!);
-    online?.removeEventListener('online', done!);
+    browser?.removeEventListener('online', done!);
   }
 }

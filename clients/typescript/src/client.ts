@@ -58,22 +58,27 @@ export class Imapi {
     this.#sendTimeout = options.sendTimeout ?? 10_000;
   }
 
+  /** Gets what is at a path. */
   get<P extends PathOf<'get'>>(path: P, ...[options]: Arguments<P, 'get'>): Promise<Answer<P, 'get'>> {
     return this.#call('get', path, options);
   }
 
+  /** Posts to a path. */
   post<P extends PathOf<'post'>>(path: P, ...[options]: Arguments<P, 'post'>): Promise<Answer<P, 'post'>> {
     return this.#call('post', path, options);
   }
 
+  /** Puts what is at a path. */
   put<P extends PathOf<'put'>>(path: P, ...[options]: Arguments<P, 'put'>): Promise<Answer<P, 'put'>> {
     return this.#call('put', path, options);
   }
 
+  /** Changes what is at a path. */
   patch<P extends PathOf<'patch'>>(path: P, ...[options]: Arguments<P, 'patch'>): Promise<Answer<P, 'patch'>> {
     return this.#call('patch', path, options);
   }
 
+  /** Deletes what is at a path. */
   delete<P extends PathOf<'delete'>>(path: P, ...[options]: Arguments<P, 'delete'>): Promise<Answer<P, 'delete'>> {
     return this.#call('delete', path, options);
   }

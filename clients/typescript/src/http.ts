@@ -54,6 +54,7 @@ export class Http {
     if (!this.#server.pathname.endsWith('/')) this.#server.pathname += '/';
     this.#token = options.token ?? '';
     this.#device = options.device;
+    if (this.#device !== undefined && !/^[ -~]{1,128}$/.test(this.#device)) throw new TypeError('a device is 1 to 128 printable ASCII characters');
     // A browser's fetch may not be called as a method of another object.
     this.#fetch = options.fetch ?? ((input, init) => fetch(input, init));
   }
@@ -90,7 +91,7 @@ export class Http {
     call.signal?.throwIfAborted();
     const init: RequestInit & { duplex?: 'half' } = {
       method: call.method,
-      headers: this.headers(token, call.headers),
+      headers: new Headers(this.headers(token, call.headers)), // its TypeError is not one of the transport
       cache: 'no-store',
     };
     if (call.signal) init.signal = call.signal;

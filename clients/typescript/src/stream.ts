@@ -133,13 +133,17 @@ export class Follower<T> {
       let token: string, response: Response;
       try {
         token = await idle.during(this.#http.token(this.#refused?.token));
-        if (token === this.#refused?.token) return { error: this.#refused.problem, final: true };
-        const headers: Record<string, string> = { Accept: 'text/event-stream' };
-        if (this.cursor !== undefined) headers['Last-Event-ID'] = this.cursor;
+      } catch (error) {
+        return { error }; // in a browser that is offline, this too will pass
+      }
+      if (token === this.#refused?.token) return { error: this.#refused.problem, final: true };
+      const headers: Record<string, string> = { Accept: 'text/event-stream' };
+      if (this.cursor !== undefined) headers['Last-Event-ID'] = this.cursor;
+      try {
         response = await idle.during(this.#http.attempt(
           { method: 'GET', path: this.#path, headers, signal: connection.signal }, token));
       } catch (error) {
-        return { error };
+        return { error, final: !(error instanceof TransportError) };
       }
       const refusal = await this.#refuse(response, token);
       if (refusal) return refusal;

@@ -196,6 +196,21 @@ test('a page reads errors, files and data streams', async t => {
   assert.deepEqual(got.faults, []);
 });
 
+test('a server may be relative to the page', async t => {
+  const server = await start(t);
+  const { page } = await open(t, server, 'bob');
+  const asked = await page.evaluate(async () => {
+    const { Imapi } = await import('/dist/index.js');
+    const urls = [];
+    for (const server of ['/', '/chat', 'chat/?x', new URL('https://chat.example')]) {
+      const client = new Imapi(server, { fetch: async url => { urls.push(url); return Response.json({}); } });
+      await client.get('/healthz');
+    }
+    return urls;
+  });
+  assert.deepEqual(asked, [`${origin}/healthz`, `${origin}/chat/healthz`, `${origin}/chat/healthz`, 'https://chat.example/healthz']);
+});
+
 test('Retry-After is read across origins', async t => {
   const server = await serverFor(t, '--cors-origins', origin, '--rate', '1/s');
   const { page } = await open(t, server, 'bob');

@@ -95,10 +95,10 @@ test('a slow loop loses neither the connection nor an event', async t => {
   const alice = await clientOf(server, 'alice');
   const bob = await clientOf(server, 'bob');
   const states = [], got = [];
-  for await (const event of bob.events({ idleTimeout: 1000, onState: state => states.push(state.state) })) {
+  for await (const event of bob.events({ idleTimeout: 5000, onState: state => states.push(state.state) })) {
     if (event.type === 'ready') for (let i = 0; i < 3; i++) await alice.send('@bob', text(`${i}`));
     if (event.type !== 'message.created') continue;
-    await sleep(1200);
+    if (event.seq === 1) await sleep(5500);
     got.push(event.seq);
     if (got.length === 3) break;
   }
@@ -176,12 +176,13 @@ test('a token that ends is replaced, in the stream and in requests', async t => 
   const server = await serverFor(t);
   const alice = await clientOf(server, 'alice', { sendTimeout: 1000 });
   const refusals = [];
-  let token = await server.token('bob', '--ttl', '2s');
+  let ttl = '2s';
+  let token = await server.token('bob', '--ttl', ttl);
   const bob = new Imapi(server.url, {
     token: async ({ refused }) => {
       if (refused !== undefined) {
         refusals.push(refused);
-        if (refused === token) token = await server.token('bob', '--ttl', '2s');
+        if (refused === token) token = await server.token('bob', '--ttl', ttl);
       }
       return token;
     },
@@ -198,6 +199,7 @@ test('a token that ends is replaced, in the stream and in requests', async t => 
 
   // Many requests with the same refused token ask for another one once.
   token = 'not.a.token';
+  ttl = '1h';
   const before = refusals.length;
   const pages = await Promise.all(Array.from({ length: 5 }, () => bob.get('/v1/conversations')));
   assert.ok(pages.every(page => page.items.length === 1));
@@ -213,6 +215,11 @@ test('a token that is refused and not replaced ends the stream', async t => {
     assert.ok(reader.states.at(-1).error instanceof Problem);
     await assert.rejects(client.get('/v1/conversations'), { name: 'Problem', status: 401 });
   }
+  // A token that no header can have is a fault that does not pass.
+  const odd = new Imapi(server.url, { token: 'a\nb' });
+  await assert.rejects(new Reader(options => odd.events(options)).ended, TypeError);
+  await assert.rejects(odd.send('@bob', text('hi')), TypeError);
+
   let asked = 0;
   const failing = new Imapi(server.url, {
     token: async () => {

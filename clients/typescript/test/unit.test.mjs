@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Backoff } from '../dist/backoff.js';
+import { Backoff, pause } from '../dist/backoff.js';
 import { Imapi } from '../dist/index.js';
 import { fill } from '../dist/http.js';
 import { Parser } from '../dist/sse.js';
@@ -68,6 +68,27 @@ test('the wait doubles up to its limit, with jitter', () => {
   assert.equal(waits(new Backoff(1000, 30_000, () => 0), 2000).at(-1), 30_000);
 });
 
+test('a wait ends early by a signal, or when the browser is online again', async () => {
+  const began = performance.now();
+  await pause(600_000, AbortSignal.abort());
+  const stop = new AbortController();
+  const aborted = pause(600_000, stop.signal);
+  stop.abort();
+  await aborted;
+
+  const browser = new EventTarget();
+  Object.assign(globalThis, {
+    addEventListener: browser.addEventListener.bind(browser), removeEventListener: browser.removeEventListener.bind(browser),
+  });
+  const online = pause(600_000, undefined);
+  browser.dispatchEvent(new Event('online'));
+  await online;
+  delete globalThis.addEventListener;
+  delete globalThis.removeEventListener;
+  await pause(20, undefined);
+  assert.ok(performance.now() - began < 60_000);
+});
+
 test('the latest ids are remembered', () => {
   const seen = new Seen();
   for (let i = 0; i < 2000; i++) assert.ok(seen.add(`${i}`));
@@ -102,6 +123,7 @@ test('parameters are encoded', () => {
 
 test('the server is an http or https URL', () => {
   for (const server of ['ftp://a', 'a', '', 'javascript:alert(1)']) assert.throws(() => new Imapi(server), TypeError, server);
-  new Imapi('https://chat.example/imapi');
+  for (const device of ['', 'é', 'a\nb', 'x'.repeat(129)]) assert.throws(() => new Imapi('https://a', { device }), /device/, device);
+  new Imapi('https://chat.example/imapi', { device: 'laptop 2' });
   new Imapi(new URL('http://127.0.0.1:8080/'));
 });
