@@ -90,7 +90,7 @@ func BenchmarkFanOut(b *testing.B) {
 		f := bare.newFrame(benchEvent(1))
 		for b.Loop() {
 			for _, c := range conns {
-				if _, err := c.Write(f.current().bytes); err != nil {
+				if _, err := c.Write(f.current().block()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,13 +1,19 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,14 +32,22 @@ type pipe struct {
 	blocked bool
 	broken  bool
 	blockAt int // the number of writes after which it blocks by itself, 0 for never
-	left    int // the bytes after which it breaks by itself, negative for never
+	bytes   int // the bytes after which it breaks by itself, negative for never
 	parser  sseParser
 	writes  int
 	flushes int
+
+	// As a Conn it takes chunks of HTTP/1.1.
+	chunks      dechunker
+	sips        bool // it takes only a part of each write at once
+	interrupted bool
+	closed      bool
+	hungUp      bool // the client has closed its end
+	gone        func()
 }
 
 func newPipe() *pipe {
-	p := &pipe{left: -1}
+	p := &pipe{bytes: -1}
 	p.open = sync.NewCond(&p.mu)
 	return p
 }
@@ -47,15 +61,15 @@ func (p *pipe) Write(b []byte) error {
 	for p.blocked && !p.broken {
 		p.open.Wait()
 	}
-	if p.left >= 0 && len(b) > p.left {
-		p.parser.Write(b[:p.left])
-		p.left, p.broken = 0, true
+	if p.bytes >= 0 && len(b) > p.bytes {
+		p.parser.Write(b[:p.bytes])
+		p.bytes, p.broken = 0, true
 	}
 	if p.broken {
 		return errBroken
 	}
-	if p.left >= 0 {
-		p.left -= len(b)
+	if p.bytes >= 0 {
+		p.bytes -= len(b)
 	}
 	p.parser.Write(b)
 	p.writes++
@@ -70,6 +84,133 @@ func (p *pipe) Flush() error {
 		return errBroken
 	}
 	return nil
+}
+
+// TryWrite implements Conn.
+func (p *pipe) TryWrite(b []byte) (n int, full bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.blockAt > 0 && p.writes == p.blockAt {
+		p.blocked, p.blockAt = true, 0
+	}
+	n = len(b)
+	if p.sips {
+		n = rand.N(n + 1)
+	}
+	if p.bytes >= 0 && n > p.bytes {
+		p.chunks.write(&p.parser, b[:p.bytes])
+		p.bytes, p.broken = 0, true
+	}
+	switch {
+	case p.broken, p.closed:
+		return 0, false, errBroken
+	case p.blocked:
+		return 0, true, nil
+	}
+	if p.bytes >= 0 {
+		p.bytes -= n
+	}
+	p.chunks.write(&p.parser, b[:n])
+	p.writes++
+	return n, n < len(b), nil
+}
+
+// Await implements Conn.
+func (p *pipe) Await(until time.Time, try func() bool) error {
+	defer time.AfterFunc(time.Until(until), p.open.Broadcast).Stop()
+	for {
+		p.mu.Lock()
+		for p.blocked && !p.broken && !p.interrupted && time.Now().Before(until) {
+			p.open.Wait()
+		}
+		over := p.interrupted || !time.Now().Before(until)
+		p.mu.Unlock()
+		if over {
+			return os.ErrDeadlineExceeded
+		}
+		if try() {
+			return nil
+		}
+	}
+}
+
+// Interrupt implements Conn.
+func (p *pipe) Interrupt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interrupted = true
+	p.open.Broadcast()
+}
+
+// Notify implements Conn.
+func (p *pipe) Notify(gone func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone = gone; p.hungUp {
+		go gone()
+	}
+	return nil
+}
+
+// Close implements Conn.
+func (p *pipe) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return nil
+}
+
+// hangUp closes the client's end.
+func (p *pipe) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hungUp = true; p.gone != nil {
+		go p.gone()
+	}
+}
+
+// dechunker takes the chunks of HTTP/1.1 from a response.
+type dechunker struct {
+	buf  []byte
+	done bool // the last chunk has come
+}
+
+func (d *dechunker) write(to *sseParser, b []byte) {
+	d.buf = append(d.buf, b...)
+	for {
+		line, rest, found := bytes.Cut(d.buf, []byte("\r\n"))
+		if !found {
+			return
+		}
+		size, err := strconv.ParseInt(string(line), 16, 64)
+		if err != nil || d.done {
+			panic(fmt.Sprintf("not a chunk: %q", d.buf))
+		}
+		if int64(len(rest)) < size+2 {
+			return
+		}
+		if string(rest[size:size+2]) != "\r\n" {
+			panic(fmt.Sprintf("no end of a chunk: %q", rest[size:]))
+		}
+		to.Write(rest[:size])
+		d.buf, d.done = rest[size+2:], size == 0
+	}
+}
+
+// byWriters says that clients connect to streams that writers of the hub write. Without it
+// each is written by a goroutine of its own.
+var byWriters bool
+
+// bothWays runs a test in two bubbles of synctest, one for each way to write streams.
+func bothWays(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	for name, is := range map[string]bool{"goroutines": false, "writers": true} {
+		t.Run(name, func(t *testing.T) {
+			defer func(before bool) { byWriters = before }(byWriters)
+			byWriters = is
+			synctest.Test(t, test)
+		})
+	}
 }
 
 func (p *pipe) block(blocked bool) {
@@ -123,16 +264,27 @@ func (c *client) connect(p *pipe) {
 	if err != nil {
 		c.t.Fatalf("subscribe: %v", err)
 	}
+	c.sub, c.pipe, c.served = sub, p, make(chan error, 1)
+	served := c.served
+	if byWriters {
+		c.cancel = func(error) { p.hangUp() }
+		go sub.ServeConn(p, writeTimeout, func(err error) { served <- err })
+		return
+	}
 	ctx, cancel := context.WithCancelCause(c.t.Context())
-	c.sub, c.pipe, c.cancel, c.served = sub, p, cancel, make(chan error, 1)
-	go func() { c.served <- sub.Serve(ctx, p) }()
+	c.cancel = cancel
+	go func() { served <- sub.Serve(ctx, p) }()
 }
+
+// writeTimeout ends a stream in tests whose client does not read. It is longer than most of
+// them, because the sink of a stream in a goroutine has none.
+const writeTimeout = 24 * time.Hour
 
 // disconnect ends the stream and reads what is left of it.
 func (c *client) disconnect() {
 	c.t.Helper()
 	c.cancel(io.EOF)
-	if err := <-c.served; !errors.Is(err, io.EOF) && !errors.Is(err, errBroken) {
+	if err := <-c.served; !errors.Is(err, io.EOF) && !errors.Is(err, ErrGone) && !errors.Is(err, errBroken) {
 		c.t.Errorf("%v: Serve = %v", c.actor, err)
 	}
 	c.read()

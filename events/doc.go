@@ -18,10 +18,12 @@
 //	subscription.go   [Subscription]: the queue of one stream
 //	serve.go          writing one stream, and reading the log for it
 //	sink.go           [Sink]: the HTTP response of a stream
+//	pooled.go         [Conn]: the connection of a stream that a writer writes
+//	writer.go         the writers, each of which writes many streams
 //	page.go           [Page]: the log for clients that poll
 //	receipts.go       which messages were delivered, on the way back to the store
 //
-// Locks are taken in the order Hub.mu, Subscription.mu, frameIndex.mu. Those of receipts and
+// Locks are taken in the order Hub.mu, Subscription.mu, frameIndex.mu or writer.mu. Those of receipts and
 // retractions are taken alone. No lock is held while the log is read, an event encoded, a
 // client written to or a receipt stored.
 package events

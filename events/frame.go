@@ -54,12 +54,50 @@ type Frame struct {
 	ofMessage, ofConversation links
 }
 
-// wire is the encoding of a frame.
+// wire is the encoding of a frame. The zero value is that of nothing.
 type wire struct {
-	bytes   []byte
+	buf     []byte // a chunk of HTTP/1.1 after start: its size, the block, CRLF
+	start   int
 	tracked bool // writing it to the recipient of a message counts as delivery
 	content bool // it has the content of a message
 }
+
+// chunkRoom is how many bytes come before a block in the buffer of its encoding: the size of
+// the chunk in up to eight digits, and CRLF.
+const chunkRoom = 10
+
+// beginChunk appends room for the size of a chunk. A block and endChunk follow.
+func beginChunk(dst []byte) []byte { return append(dst, "        \r\n"...) }
+
+func endChunk(dst []byte) []byte { return append(dst, "\r\n"...) }
+
+// newWire returns the encoding of an event, of which buf is the chunk.
+func newWire(e *im.Event, buf []byte) wire {
+	w := wireOf(buf)
+	w.content = e.Message != nil && e.Message.Content != nil
+	w.tracked = e.Type == im.MessageCreated && e.Tracked && w.content
+	return w
+}
+
+// wireOf returns an encoding, of which buf is the chunk. It takes buf over.
+func wireOf(buf []byte) wire {
+	var size [8]byte
+	digits := strconv.AppendInt(size[:0], int64(len(buf)-chunkRoom-len("\r\n")), 16)
+	w := wire{buf: buf, start: chunkRoom - len("\r\n") - len(digits)}
+	copy(buf[w.start:], digits)
+	return w
+}
+
+// block returns the event, which the caller must not change.
+func (w *wire) block() []byte {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	return w.buf[chunkRoom : len(w.buf)-len("\r\n")]
+}
+
+// chunk returns the event as a chunk of HTTP/1.1, which the caller must not change.
+func (w *wire) chunk() []byte { return w.buf[w.start:] }
 
 // selfErasure is the erasure of a message by its burn or expiry timer.
 type selfErasure struct {
@@ -93,7 +131,7 @@ func (h *Hub) newFrames(events []im.Event) []*Frame {
 				f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
 			}
 		}
-		buf = h.appendEvent(buf, e)
+		buf = endChunk(h.appendEvent(beginChunk(buf), e))
 		ends[i] = len(buf)
 	}
 	from := 0
@@ -108,18 +146,12 @@ func (h *Hub) newFrames(events []im.Event) []*Frame {
 // usualFrame is the usual size of a frame without its content.
 const usualFrame = 768
 
-// newWire returns the encoding of an event.
-func newWire(e *im.Event, encoded []byte) wire {
-	content := e.Message != nil && e.Message.Content != nil
-	return wire{bytes: encoded, tracked: e.Type == im.MessageCreated && e.Tracked && content, content: content}
-}
-
 // encodeFrame encodes a frame with another message. Streams that have not written the frame
 // yet write what it encodes.
 func (h *Hub) encodeFrame(f *Frame, m *im.Message) {
 	e := f.event
 	e.Message = m
-	w := newWire(&e, h.appendEvent(nil, &e))
+	w := newWire(&e, endChunk(h.appendEvent(beginChunk(nil), &e)))
 	f.wire.Store(&w)
 }
 
@@ -140,7 +172,8 @@ func (h *Hub) cursorAt(at im.Position) Cursor { return Cursor{Log: h.opts.LogID,
 
 // replaceByHeartbeat has the frame move the cursor and nothing else.
 func (h *Hub) replaceByHeartbeat(f *Frame) {
-	f.wire.Store(&wire{bytes: appendHeartbeat(nil, h.cursorAt(f.event.Position))})
+	w := wireOf(endChunk(appendHeartbeat(beginChunk(nil), h.cursorAt(f.event.Position))))
+	f.wire.Store(&w)
 }
 
 // current returns the latest encoding, which the caller must not change. Streams write
@@ -159,9 +192,6 @@ func (f *Frame) delivery(user im.UserID) im.Delivery {
 // sent events"). With an empty id the client keeps its cursor. The id and the type must
 // not have line breaks.
 func appendFrame(dst []byte, id string, typ im.EventType, json []byte) []byte {
-	if dst == nil {
-		dst = make([]byte, 0, len("id: \nevent: \ndata: \n\n")+len(id)+len(typ)+len(json))
-	}
 	return appendData(appendHead(dst, id, typ), json)
 }
 

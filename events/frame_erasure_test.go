@@ -27,7 +27,7 @@ func erasureOf(c, id im.ID) im.Event {
 // A frame that is not written when its message is erased is written with the tombstone,
 // also to a user who has left since and does not get the event of the erasure.
 func TestErasureReachesQueuedFrames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a", "b")
@@ -63,7 +63,7 @@ func TestErasureReachesQueuedFrames(t *testing.T) {
 func TestErasureReachesReplayedFrames(t *testing.T) {
 	for name, during := range map[string]bool{"read before the erasure": false, "read during the erasure": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(1, "a")
@@ -186,7 +186,7 @@ func (c *client) expectErased(m *model) {
 // there are more than the inbox keeps.
 func TestErasureInAnOverflow(t *testing.T) {
 	for _, more := range []int{0, 5} {
-		synctest.Test(t, func(t *testing.T) {
+		bothWays(t, func(t *testing.T) {
 			m := newModel()
 			h := newTestHub(t, m, Options{InboxSize: 4})
 			c := blockedClient(t, m, h)
@@ -211,7 +211,7 @@ func TestErasureInAGap(t *testing.T) {
 		h.Publish(im.Commit{Head: lost.Head, Gap: true})
 	}
 	t.Run("live", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bothWays(t, func(t *testing.T) {
 			m := newModel()
 			h := newTestHub(t, m, Options{})
 			c := blockedClient(t, m, h)
@@ -227,7 +227,7 @@ func TestErasureInAGap(t *testing.T) {
 	})
 	replay := func(name string, do func(m *model, h *Hub, c *client)) {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(1, "a")
@@ -288,7 +288,7 @@ func TestMessageErasesItselfWhileQueued(t *testing.T) {
 		"read elsewhere": {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Minute, true, "erased"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				var delivered []im.Delivery
 				h := newTestHub(t, m, Options{Deliver: func(_ context.Context, d []im.Delivery) error {

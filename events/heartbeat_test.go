@@ -24,7 +24,7 @@ func (c *client) heartbeats() (n int, at im.Position) {
 }
 
 func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "busy")
@@ -77,7 +77,7 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 // A client that takes its cursor from events alone gets one before the cursor is older than
 // the log.
 func TestReadyRefreshesTheCursor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "busy")
@@ -113,7 +113,7 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 
 // A heartbeat must not have a cursor past an event that was not written before it.
 func TestHeartbeatDoesNotPassEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{QueueSize: 2})
 		var clients []*client

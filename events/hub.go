@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,13 @@ type Hub struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the dispatcher has stopped
+	// background is the context of streams that writers write.
+	background context.Context
+
+	writers     []*writer
+	serving     sync.WaitGroup // the streams of the writers
+	stopWriters chan struct{}
+	writing     sync.WaitGroup // the goroutines of the writers
 
 	// queued is the position up to which all events are in the queues of their streams.
 	queued atomic.Int64
@@ -67,12 +75,20 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 		cuts:      make(map[im.UserID]time.Time),
 		cutsSince: time.Now(),
 		unwritten: newFrameIndex(),
+
+		stopWriters: make(chan struct{}),
 	}
 	h.queued.Store(int64(bounds.Head))
-	h.ctx, h.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	h.background = context.WithoutCancel(ctx)
+	h.ctx, h.cancel = context.WithCancel(h.background)
 	if opts.Deliver != nil {
 		h.receipts = newReceipts(opts.Deliver, opts.Logger)
 		go h.receipts.run(context.WithoutCancel(ctx))
+	}
+	for range runtime.GOMAXPROCS(0) {
+		w := &writer{hub: h, wake: make(chan struct{}, 1)}
+		h.writers = append(h.writers, w)
+		h.writing.Go(func() { w.run(h.stopWriters) })
 	}
 	go h.run()
 	return h, nil
@@ -114,10 +130,12 @@ func (h *Hub) RetryLater() []byte {
 	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing
 }
 
-// Close ends all streams. It returns when the dispatcher has stopped and Options.Deliver
-// has got all deliveries. Clients resume by their cursors, later or at another server.
+// Close ends all streams. It returns when the dispatcher and the writers have stopped and
+// Options.Deliver has got all deliveries. Clients resume by their cursors, later or at another
+// server.
 func (h *Hub) Close() {
 	h.mu.Lock()
+	first := !h.closed
 	h.closed = true
 	streams := h.all(nil)
 	h.mu.Unlock()
@@ -128,6 +146,11 @@ func (h *Hub) Close() {
 		s.end(ErrClosed)
 	}
 	<-h.done
+	h.serving.Wait()
+	if first {
+		close(h.stopWriters)
+	}
+	h.writing.Wait()
 	if h.receipts != nil {
 		h.receipts.close()
 	}
@@ -256,8 +279,9 @@ func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
 	f := h.newFrame(*e)
 	h.unwritten.add(f)
 	for _, s := range streams {
-		s.offer(f)
+		h.collect(s.offer(f))
 	}
+	h.wakeWriters()
 	h.unwritten.release(f)
 }
 

@@ -42,7 +42,7 @@ func readPages(t *testing.T, h *Hub, user im.UserID, cursor *Cursor, limit int) 
 func at(position im.Position) *Cursor { return &Cursor{Log: testLog, Position: position} }
 
 func TestPagesEqualTheStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a", "b")
@@ -85,7 +85,7 @@ func TestPageBeginsWithReset(t *testing.T) {
 		"lost":                    {func(h *Hub) *Cursor { lost := h.Lost(); return &lost }, []im.EventType{Reset}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(1, "a")
@@ -105,7 +105,7 @@ func TestPageBeginsWithReset(t *testing.T) {
 
 // A trim between two reads of one page loses events, which the page must not hide.
 func TestPageOfALogTrimmedMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a")
@@ -130,7 +130,7 @@ func TestPageOfALogTrimmedMeanwhile(t *testing.T) {
 
 func TestPageIsBounded(t *testing.T) {
 	t.Run("in bytes", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bothWays(t, func(t *testing.T) {
 			m := newModel()
 			long := `"` + strings.Repeat("x", maxPageBytes/4) + `"`
 			h := newTestHub(t, m, Options{Encode: func(dst []byte, _ *im.Event, _ string) []byte { return append(dst, long...) }})
@@ -145,7 +145,7 @@ func TestPageIsBounded(t *testing.T) {
 		})
 	})
 	t.Run("in reads", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bothWays(t, func(t *testing.T) {
 			m := newModel()
 			h := newTestHub(t, m, Options{})
 			m.create(1, "b")

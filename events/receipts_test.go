@@ -85,7 +85,7 @@ func tracked(c, id im.ID, sender im.UserID) im.Event {
 }
 
 func TestWrittenMessagesAreDelivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "b", "c")
@@ -121,7 +121,7 @@ func TestWrittenMessagesAreDelivered(t *testing.T) {
 
 // Messages that are written from the log are delivered, too, unless they were erased.
 func TestReplayedMessagesAreDelivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "b")
@@ -151,7 +151,7 @@ func (s *unflushed) Flush() error {
 }
 
 func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "slow", "broken", "unflushed")
@@ -167,7 +167,7 @@ func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
 		synctest.Wait()
 		slow.pipe.block(true)
 		broken.pipe.mu.Lock()
-		broken.pipe.left = 10
+		broken.pipe.bytes = 10
 		broken.pipe.mu.Unlock()
 		m.commit(tracked(1, 11, "a"))
 		synctest.Wait()
@@ -189,7 +189,7 @@ func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
 
 // A call of Deliver that is slow or fails delays no stream, and loses no delivery.
 func TestDeliverIsSlowAndFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "b")
@@ -217,7 +217,7 @@ func TestDeliverIsSlowAndFails(t *testing.T) {
 // Deliveries that cannot be stored are dropped in the end, so that they do not hold up later
 // ones.
 func TestDeliverGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
 		h := newTestHub(t, m, box.options())
 		m.create(1, "a", "b")
@@ -245,7 +245,7 @@ func TestDeliverGivesUp(t *testing.T) {
 func TestCloseStoresDeliveries(t *testing.T) {
 	for name, under := range map[string]bool{"idle": false, "while Deliver is running": true} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m, box := newModel(), newPostbox()
 				h := newTestHub(t, m, box.options())
 				m.create(1, "a", "b")
@@ -288,7 +288,7 @@ func TestCloseStoresDeliveries(t *testing.T) {
 }
 
 func TestWithoutDeliver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a", "b")

@@ -48,7 +48,7 @@ func TestRetractionReachesQueuedFrames(t *testing.T) {
 	}
 	for name, e := range cases {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(2, "a", "b")
@@ -93,7 +93,7 @@ func TestRetractionReachesReplayedFrames(t *testing.T) {
 	for name, e := range cases {
 		for when, during := range map[string]bool{"before it": false, "during it": true} {
 			t.Run(name+", read "+when, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bothWays(t, func(t *testing.T) {
 					m := newModel()
 					h := newTestHub(t, m, Options{})
 					m.create(1, "a")
@@ -138,7 +138,7 @@ func TestRetractionInAnOverflowAndInAGap(t *testing.T) {
 	} {
 		for where, gap := range map[string]bool{"in an overflow": false, "in a gap": true} {
 			t.Run(name+" "+where, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bothWays(t, func(t *testing.T) {
 					m := newModel()
 					h := newTestHub(t, m, Options{InboxSize: 4})
 					c := blockedClient(t, m, h)
@@ -160,7 +160,7 @@ func TestRetractionInAnOverflowAndInAGap(t *testing.T) {
 
 // A user who has hidden a message receives no events about it on any device. All others do.
 func TestHiddenMessagesHaveNoEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a", "b")
@@ -226,7 +226,7 @@ func TestRetractionInTheInbox(t *testing.T) {
 
 // The members of a deleted conversation receive the event of its deletion and no later ones.
 func TestDeletedConversationHasNoMembers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a", "b")
@@ -252,7 +252,7 @@ func TestDeletedConversationHasNoMembers(t *testing.T) {
 
 // A user's own settings do not change who receives the events of a conversation.
 func TestOwnSettingsCostNoRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})
 		m.create(1, "a")

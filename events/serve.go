@@ -26,6 +26,9 @@ const (
 func (s *Subscription) Serve(ctx context.Context, sink Sink) error {
 	defer s.hold(nil)
 	defer s.Close()
+	s.mu.Lock()
+	s.wake = make(chan struct{}, 1)
+	s.mu.Unlock()
 	v := service{Subscription: s, ctx: ctx, sink: sink}
 	err := v.run()
 	switch {
@@ -49,8 +52,7 @@ type service struct {
 	written   time.Time // the time of the last write
 	moved     time.Time // the time of the last write of a cursor
 	lastEvent time.Time // the time of the last write of an event
-	// deliveries are the messages in the current write. They count once it succeeded.
-	deliveries []im.Delivery
+	chunked   bool      // the sink takes chunks of HTTP/1.1
 }
 
 func (v *service) run() error {
@@ -118,7 +120,7 @@ func (v *service) tick() error {
 }
 
 func (v *service) heartbeat() error {
-	err := v.send(appendHeartbeat(nil, v.at()))
+	err := v.sendBlock(appendHeartbeat(beginChunk(nil), v.at()))
 	v.moved = v.written
 	return err
 }
@@ -175,7 +177,8 @@ func (v *service) reset() error {
 func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
 	json := v.hub.opts.Encode(nil, &im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
-	if err := v.send(appendFrame(before, id, typ, json)); err != nil {
+	buf := append(beginChunk(nil), before...)
+	if err := v.sendBlock(appendFrame(buf, id, typ, json)); err != nil {
 		return err
 	}
 	v.lastEvent, v.moved = v.written, v.written
@@ -262,12 +265,14 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 }
 
 // read calls fn with a context for reading the log, which may wait for long. The context
-// ends with the stream and with the hub.
+// ends with the stream.
 func (v *service) read(fn func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(im.WithStream(im.WithCaller(v.ctx, im.Caller{User: v.actor.User})))
 	defer cancel(nil)
-	stop := context.AfterFunc(v.hub.ctx, func() { cancel(ErrClosed) })
-	defer stop()
+	if err := v.interruptible(cancel); err != nil {
+		return err
+	}
+	defer func() { _ = v.interruptible(nil) }()
 	err := fn(ctx)
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -275,49 +280,70 @@ func (v *service) read(fn func(context.Context) error) error {
 	return err
 }
 
-// chunks are buffers for joining frames. An idle stream has none.
-var chunks = sync.Pool{New: func() any {
-	b := make([]byte, 0, chunkSize)
-	return &b
-}}
+// joiner joins small frames for one write.
+type joiner struct {
+	buf   []byte
+	wires []*wire // of the frames that are written
+}
+
+// joiners are used by goroutines that write one stream. An idle stream has none.
+var joiners = sync.Pool{New: func() any { return new(joiner) }}
+
+// join returns what the stream writes of the first frames, as many as fit into one write, and
+// puts their encodings into wires.
+func (j *joiner) join(v *service, frames []*Frame, now time.Time) []byte {
+	first := v.wireAt(frames[0], now)
+	j.wires = append(j.wires[:0], first)
+	p := v.bytesOf(first)
+	if len(frames) == 1 || len(p) >= chunkSize {
+		return p
+	}
+	j.buf = append(j.buf[:0], p...)
+	for _, f := range frames[1:] {
+		w := v.wireAt(f, now)
+		p := v.bytesOf(w)
+		if len(j.buf)+len(p) > chunkSize {
+			break
+		}
+		j.buf = append(j.buf, p...)
+		j.wires = append(j.wires, w)
+	}
+	return j.buf
+}
+
+// forget drops the encodings, which hold content.
+func (j *joiner) forget() {
+	clear(j.wires)
+	j.wires = j.wires[:0]
+}
+
+// bytesOf returns the bytes of an encoding for the sink.
+func (v *service) bytesOf(w *wire) []byte {
+	if v.chunked {
+		return w.chunk()
+	}
+	return w.block()
+}
 
 // write writes frames and flushes. It joins small frames into few writes. The error is
 // errInvalidated if the rest must be read from the log again.
 func (v *service) write(frames []*Frame, live bool) error {
-	var chunk *[]byte
-	if len(frames) > 1 {
-		chunk = chunks.Get().(*[]byte)
-		defer chunks.Put(chunk)
-	}
+	j := joiners.Get().(*joiner)
+	defer func() { j.forget(); joiners.Put(j) }()
 	for len(frames) > 0 {
 		if err := v.alive(); err != nil {
 			return err
 		}
-		if v.isInvalid() {
+		if v.invalid.Load() {
 			return errInvalidated
 		}
-		now := time.Now()
-		w := v.wireAt(frames[0], now)
-		v.deliveries = v.deliveries[:0]
-		v.noteDelivery(frames[0], w)
-		n, p := 1, w.bytes
-		if len(frames) > 1 && len(p) < chunkSize {
-			p = append((*chunk)[:0], p...)
-			for ; n < len(frames); n++ {
-				w := v.wireAt(frames[n], now)
-				if len(p)+len(w.bytes) > chunkSize {
-					break
-				}
-				p = append(p, w.bytes...)
-				v.noteDelivery(frames[n], w)
-			}
-		}
-		if len(p) > 0 {
+		if p := j.join(v, frames, time.Now()); len(p) > 0 {
 			if err := v.send(p); err != nil {
 				return err
 			}
 		}
-		v.wrote(frames[:n], live)
+		n := len(j.wires)
+		v.wrote(frames[:n], j.wires, live)
 		frames = frames[n:]
 	}
 	return nil
@@ -331,16 +357,9 @@ func (v *service) wireAt(f *Frame, now time.Time) *wire {
 	return v.hub.wireAt(f, now)
 }
 
-// noteDelivery notes that the current write delivers the message of a frame, if its sender
-// gets receipts.
-func (v *service) noteDelivery(f *Frame, w *wire) {
-	if w.tracked && v.hub.receipts != nil && f.sender != v.actor.User {
-		v.deliveries = append(v.deliveries, f.delivery(v.actor.User))
-	}
-}
-
-// wrote records that frames were written; live means from the queue and not from the log.
-func (v *service) wrote(frames []*Frame, live bool) {
+// wrote records that frames were written as wires; live means from the queue and not from the
+// log.
+func (v *service) wrote(frames []*Frame, wires []*wire, live bool) {
 	for _, f := range slices.Backward(frames) {
 		if f.transient == 0 {
 			v.position = f.event.Position
@@ -348,11 +367,8 @@ func (v *service) wrote(frames []*Frame, live bool) {
 			break
 		}
 	}
-	if len(v.deliveries) > 0 {
-		v.hub.receipts.put(v.deliveries)
-		if cap(v.deliveries) > 8 {
-			v.deliveries = nil // most streams are idle most of the time
-		}
+	if v.hub.receipts != nil {
+		v.deliver(frames, wires)
 	}
 	if !live {
 		v.hub.opts.Observer.EventsReplayed(len(frames))
@@ -371,12 +387,33 @@ func (v *service) wrote(frames []*Frame, live bool) {
 	}
 }
 
+// deliver gives the messages that were delivered by frames to the hub, if their senders get
+// receipts.
+func (v *service) deliver(frames []*Frame, wires []*wire) {
+	var few [8]im.Delivery
+	deliveries := few[:0]
+	for i, f := range frames {
+		if wires[i].tracked && f.sender != v.actor.User {
+			deliveries = append(deliveries, f.delivery(v.actor.User))
+		}
+	}
+	if len(deliveries) > 0 {
+		v.hub.receipts.put(deliveries)
+	}
+}
+
 // alive returns the reason why the stream has ended, nil if it has not.
 func (v *service) alive() error {
 	if v.ctx.Err() != nil {
 		return context.Cause(v.ctx)
 	}
 	return v.endedBy(time.Now())
+}
+
+// sendBlock writes a block, which follows beginChunk in buf.
+func (v *service) sendBlock(buf []byte) error {
+	w := wireOf(endChunk(buf))
+	return v.send(v.bytesOf(&w))
 }
 
 func (v *service) send(p []byte) error {

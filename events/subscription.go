@@ -19,12 +19,13 @@ type Subscriber struct {
 	ExpiresAt time.Time
 }
 
-// Subscription is one stream. It is registered with the hub from
-// [Hub.Subscribe] until [Subscription.Serve] or [Subscription.Close].
+// Subscription is one stream. It is registered with the hub from [Hub.Subscribe] until it ends
+// or [Subscription.Close]. [Subscription.Serve] writes it with the goroutine of its caller, and
+// [Subscription.ServeConn] with one of the writers of the hub.
 //
 // A stream has joined the dispatcher, which then puts frames into its queue, or it is
-// behind: then its queue is empty, and Serve reads the log. It falls behind when its queue
-// is full or the dispatcher has missed events, and joins again after catching up.
+// behind: then its queue is empty, and a goroutine reads the log for it. It falls behind when
+// its queue is full or the dispatcher has missed events, and joins again after catching up.
 type Subscription struct {
 	hub       *Hub
 	actor     im.Actor
@@ -35,14 +36,20 @@ type Subscription struct {
 	// position is the position up to which all events were written. Only Serve uses it.
 	position im.Position
 
-	// wake holds a token when Serve has something to do.
-	wake chan struct{}
-
 	closed bool // guarded by hub.mu
 
-	mu     sync.Mutex
-	ended  error // the reason; nil while the stream lasts
-	behind bool
+	mu    sync.Mutex
+	ended error // the reason; nil while the stream lasts
+	// wake holds a token when Serve has something to do.
+	wake chan struct{}
+	// pooled is the stream as its writer has it, nil if Serve runs. scheduled says that it is
+	// the writer's turn, or that of the goroutine that the writer has given the stream to.
+	pooled    *pooled
+	scheduled bool
+	// interrupt ends what the stream is waiting for, with the reason why it has ended. It is
+	// nil if the stream waits for nothing but events.
+	interrupt func(reason error)
+	behind    bool
 	// joined is the position of the dispatcher when this stream joined. Later events come
 	// by the queue, earlier ones from the log.
 	joined im.Position
@@ -53,13 +60,13 @@ type Subscription struct {
 	transients int // how many frames of queue are of transient events
 	// transientsLost is the number of the newest transient event that must not be written.
 	transientsLost atomic.Uint64
-	// invalid says that the rest of batch must not be written, but read from the log
-	// again.
-	invalid bool
+	// invalid says that the rest of batch must not be written: it must be read from the log
+	// again, or the stream has ended. It changes under mu.
+	invalid atomic.Bool
 }
 
 // Subscribe registers a stream, which gets all events committed from now on. The caller
-// must call [Subscription.Serve] or [Subscription.Close]. Subscribe does not read the log.
+// must call [Subscription.Serve], [Subscription.ServeConn] or [Subscription.Close]. Subscribe does not read the log.
 // The error is [ErrTooManyStreams], [ErrOverloaded], [ErrTokenCut] or [ErrClosed].
 func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	s := &Subscription{
@@ -69,7 +76,6 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 		issuedAt:  sub.IssuedAt,
 		expiresAt: sub.ExpiresAt,
 		behind:    sub.Cursor != nil,
-		wake:      make(chan struct{}, 1),
 	}
 	head := h.opts.Head()
 	h.mu.Lock()
@@ -112,26 +118,23 @@ func (s *Subscription) Close() {
 }
 
 // offer puts a frame into the queue, unless the stream is behind or reads the event from
-// the log. If the queue is full the stream falls behind.
-func (s *Subscription) offer(f *Frame) {
+// the log. If the queue is full the stream falls behind. If it is now a writer's turn, offer
+// returns the stream, which the caller must give to the writer.
+func (s *Subscription) offer(f *Frame) *pooled {
 	s.mu.Lock()
-	if s.ended != nil || s.behind || f.event.Position <= s.joined {
-		s.mu.Unlock()
-		return
-	}
-	full := len(s.queue)-s.transients >= s.hub.opts.QueueSize
-	if full {
+	defer s.mu.Unlock()
+	switch {
+	case s.ended != nil, s.behind, f.event.Position <= s.joined:
+		return nil
+	case len(s.queue)-s.transients >= s.hub.opts.QueueSize:
 		s.behind = true
 		s.dropQueue()
-	} else {
+		s.hub.opts.Observer.StreamsLagged(1)
+	default:
 		f.holds.Add(1)
 		s.queue = append(s.queue, f)
 	}
-	s.mu.Unlock()
-	s.signal()
-	if full {
-		s.hub.opts.Observer.StreamsLagged(1)
-	}
+	return s.claim()
 }
 
 // fallBehind has the stream read all events that it has not written from the log.
@@ -139,18 +142,19 @@ func (s *Subscription) fallBehind() {
 	s.mu.Lock()
 	s.behind = true
 	s.dropQueue()
-	s.mu.Unlock()
 	s.signal()
+	s.mu.Unlock()
 }
 
 // invalidate has the stream fall behind and not write the rest of its batch. A stream that
 // is reading the log finds retractions by itself, see [Hub.retractSince].
 func (s *Subscription) invalidate() {
 	s.mu.Lock()
-	s.behind, s.invalid = true, true
+	s.behind = true
+	s.invalid.Store(true)
 	s.dropQueue()
-	s.mu.Unlock()
 	s.signal()
+	s.mu.Unlock()
 }
 
 // invalidateIn invalidates the stream if it has unwritten frames about messages of a
@@ -165,13 +169,6 @@ func (s *Subscription) invalidateIn(conversation im.ID) {
 	}
 }
 
-// isInvalid reports whether the rest of the batch must not be written.
-func (s *Subscription) isInvalid() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.invalid
-}
-
 // dropQueue empties the queue. The caller holds s.mu.
 func (s *Subscription) dropQueue() {
 	s.hub.unwritten.release(s.queue...)
@@ -181,22 +178,68 @@ func (s *Subscription) dropQueue() {
 	s.queue, s.transients = nil, 0
 }
 
-// end has Serve return with a reason, unless it has one already.
+// end ends the stream with a reason, unless it has one already.
 func (s *Subscription) end(reason error) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.ended == nil {
 		s.ended = reason
+		s.invalid.Store(true)
+		if s.interrupt != nil {
+			s.interrupt(reason)
+		}
 	}
 	s.dropQueue()
-	s.mu.Unlock()
 	s.signal()
 }
 
-func (s *Subscription) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+// interruptible makes end call a function, until it is called with nil. If the stream has
+// ended it returns the reason instead.
+func (s *Subscription) interruptible(by func(reason error)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if by != nil && s.ended != nil {
+		return s.ended
 	}
+	s.interrupt = by
+	return nil
+}
+
+// signal has Serve or the writer look at the stream. The caller holds s.mu.
+func (s *Subscription) signal() {
+	if p := s.claim(); p != nil {
+		p.writer.add(p)
+	}
+}
+
+// claim has Serve look at the stream, or returns the stream if it must be given to its writer.
+// The caller holds s.mu.
+func (s *Subscription) claim() *pooled {
+	if s.pooled == nil {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+		return nil
+	}
+	if s.scheduled {
+		return nil
+	}
+	s.scheduled = true
+	return s.pooled
+}
+
+// rest ends the turn of the writer, unless there is more to do. It drops the batch, which was
+// written.
+func (s *Subscription) rest() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clearBatch()
+	if s.ended != nil || s.behind || len(s.queue) > 0 {
+		return false
+	}
+	s.scheduled = false
+	return true
 }
 
 // join has the dispatcher put frames into the queue again. Serve must read the log up to
@@ -217,21 +260,23 @@ func (s *Subscription) join(written im.Position) im.Position {
 func (s *Subscription) take() (batch []*Frame, behind bool, ended error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.invalid = false
-	s.hub.unwritten.release(s.batch...)
+	s.invalid.Store(false)
+	s.clearBatch()
 	if s.ended != nil || s.behind {
-		s.batch = nil
 		return nil, s.behind, s.ended
 	}
-	// The two slices alternate. A large one is dropped, because most streams are idle
-	// most of the time.
-	spare := s.batch[:0]
-	clear(s.batch)
-	if cap(spare) > 8 {
-		spare = nil
-	}
-	s.batch, s.queue, s.transients = s.queue, spare, 0
+	s.batch, s.queue, s.transients = s.queue, s.batch, 0 // the two slices alternate
 	return s.batch, false, nil
+}
+
+// clearBatch empties the batch. It drops a large slice, because most streams are idle most of
+// the time. The caller holds s.mu.
+func (s *Subscription) clearBatch() {
+	s.hub.unwritten.release(s.batch...)
+	clear(s.batch)
+	if s.batch = s.batch[:0]; cap(s.batch) > 8 {
+		s.batch = nil
+	}
 }
 
 // hold replaces the batch by frames that were read from the log and are held.
@@ -239,7 +284,8 @@ func (s *Subscription) hold(batch []*Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hub.unwritten.release(s.batch...)
-	s.batch, s.invalid = batch, false
+	s.batch = batch
+	s.invalid.Store(false)
 }
 
 // endedBy returns the reason why the stream has ended by now, nil if it has not.

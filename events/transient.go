@@ -121,17 +121,21 @@ func (h *Hub) relayOne(t *transient) {
 	defer clear(h.recipients)
 
 	f := &Frame{event: e, transient: serial}
-	f.wire.Store(&wire{bytes: appendFrame(nil, "", t.Type, t.Data)})
+	w := wireOf(endChunk(appendFrame(beginChunk(nil), "", t.Type, t.Data)))
+	f.wire.Store(&w)
 	h.unwritten.add(f)
 	dropped := 0
 	for _, s := range h.recipients {
 		if t.To != nil && !slices.Contains(t.To, s.actor.User) || s.actor.User == t.Not {
 			continue
 		}
-		if !s.offerTransient(f) {
+		turn, taken := s.offerTransient(f)
+		if !taken {
 			dropped++
 		}
+		h.collect(turn)
 	}
+	h.wakeWriters()
 	h.unwritten.release(f)
 	if dropped > 0 {
 		h.opts.Observer.TransientsDropped(dropped)
@@ -139,19 +143,17 @@ func (h *Hub) relayOne(t *transient) {
 }
 
 // offerTransient puts the frame of a transient event into the queue. It reports false if the
-// stream is behind or has too many of them in its queue.
-func (s *Subscription) offerTransient(f *Frame) bool {
+// stream is behind or has too many of them in its queue. turn is as for offer.
+func (s *Subscription) offerTransient(f *Frame) (turn *pooled, taken bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.ended != nil || s.behind || s.transients >= s.hub.opts.MaxTransients {
-		s.mu.Unlock()
-		return false
+		return nil, false
 	}
 	f.holds.Add(1)
 	s.queue = append(s.queue, f)
 	s.transients++
-	s.mu.Unlock()
-	s.signal()
-	return true
+	return s.claim(), true
 }
 
 // dropTransients makes the user's streams not write the transient events that they have not

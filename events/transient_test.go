@@ -72,7 +72,7 @@ func (s *transientScene) expect(t *testing.T, want map[string][]string) {
 }
 
 func TestTransientGoesToOpenStreamsOfTheAudience(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		s.hub.PublishTransient(transientIn(1, "all"))
 		s.expect(t, map[string][]string{"a laptop": {"all"}, "b": {"all"}, "c": {"all"}})
@@ -100,7 +100,7 @@ func TestTransientGoesToOpenStreamsOfTheAudience(t *testing.T) {
 
 // A transient event has no id, so that an EventSource keeps its cursor and resumes there.
 func TestTransientKeepsTheCursor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		s.commit(sent(1))
 		synctest.Wait()
@@ -131,7 +131,7 @@ func TestTransientKeepsTheCursor(t *testing.T) {
 
 // A stream on which only transient events come still gets its cursor moved.
 func TestTransientsDoNotReplaceHeartbeats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		s.create(2, "d")
 		b := s.clients["b"]
@@ -159,7 +159,7 @@ func TestTransientsDoNotReplaceHeartbeats(t *testing.T) {
 }
 
 func TestTransientKeepsItsPlaceBetweenEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		b := s.clients["b"]
 		b.read()
@@ -210,7 +210,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 		},
 	} {
 		t.Run(name+" before", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				s := newTransientScene(t, Options{})
 				// The commit is not published yet: only Head knows of it.
 				var published []im.Commit
@@ -231,7 +231,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 			})
 		})
 		t.Run(name+" while it waits", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				s := newTransientScene(t, Options{})
 				b := s.clients["b"]
 				b.pipe.block(true)
@@ -250,7 +250,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 			})
 		})
 		t.Run(name+" while it is about to be written", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				s := newTransientScene(t, Options{})
 				b := s.clients["b"]
 				b.pipe.block(true)
@@ -275,7 +275,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 		})
 	}
 	t.Run("blocked the sender", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bothWays(t, func(t *testing.T) {
 			s := newTransientScene(t, Options{})
 			b, c := s.clients["b"], s.clients["c"]
 			b.pipe.block(true)
@@ -300,7 +300,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 // A slow stream loses transient events. It loses no other event because of them, and no other
 // stream loses any.
 func TestTransientsOfASlowStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{QueueSize: 4, MaxTransients: 8})
 		b, c := s.clients["b"], s.clients["c"]
 		b.pipe.block(true)
@@ -353,7 +353,7 @@ func TestTransientsOfASlowStream(t *testing.T) {
 
 // While the hub is held up, a bounded number of transient events waits.
 func TestTransientsWaitingForTheHub(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		stall := make(chan struct{})
 		s.mu.Lock()
@@ -378,7 +378,7 @@ func TestTransientsWaitingForTheHub(t *testing.T) {
 }
 
 func TestTransientWithoutMembersLookUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		s.mu.Lock()
 		s.onMembers = func() error { return errors.New("busy") }
@@ -397,7 +397,7 @@ func TestTransientWithoutMembersLookUp(t *testing.T) {
 }
 
 func TestTransientAfterClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		s.hub.Close()
 		s.hub.PublishTransient(transientIn(1, "x"))
@@ -413,7 +413,7 @@ func TestTransientAfterClose(t *testing.T) {
 // slow, and the hub misses commits. No client gets one that was published after they had
 // left, or one twice, or two of a sender in the wrong order; and events are not disturbed.
 func TestTransientsAmongEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{QueueSize: 16, InboxSize: 64, MaxConversations: 2})
 		users := []im.UserID{"a", "b", "c", "d"}

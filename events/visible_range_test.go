@@ -49,7 +49,7 @@ func TestVisibleRange(t *testing.T) {
 func TestEventsAboutMessagesFromBeforeJoining(t *testing.T) {
 	for name, joined := range map[string]bool{"history from joining on": true, "entire history": false} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bothWays(t, func(t *testing.T) {
 				m := newModel()
 				m.joined[1] = joined
 				h := newTestHub(t, m, Options{})
@@ -84,7 +84,7 @@ func TestEventsAboutMessagesFromBeforeJoining(t *testing.T) {
 
 // Changing the history setting changes which events members receive from then on.
 func TestHistorySettingChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		m.joined[1] = true
 		h := newTestHub(t, m, Options{})
@@ -114,7 +114,7 @@ func TestHistorySettingChanges(t *testing.T) {
 // Once the visible ranges of members are known, an event needs no read, and one about a new
 // member needs one.
 func TestNoReadsOnceVisibleRangesAreKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
 		m := newModel()
 		m.joined[1] = true
 		h := newTestHub(t, m, Options{})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imapi/imapi/api"
+	"github.com/imapi/imapi/sockets"
 )
 
 // acceptKey is the key of the Accept header in the context of a request. OpenAPI does not
@@ -16,11 +17,19 @@ type acceptKey struct{}
 // pushKey is the key of the request in the context of PushFrames, which reads its body.
 type pushKey struct{}
 
+// takeKey says in the context of GetEvents that the connection can be taken from the server.
+type takeKey struct{}
+
 // negotiated puts the Accept header into the context of the streams, and the request into
 // that of PushFrames.
 func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
 	switch operation {
-	case "GetEvents", "ReadDataStream":
+	case "GetEvents":
+		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
+			ctx = context.WithValue(ctx, takeKey{}, sockets.CanTake(r))
+			return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
+		}
+	case "ReadDataStream":
 		return func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error) {
 			return next(context.WithValue(ctx, acceptKey{}, r.Header["Accept"]), w, r, request)
 		}

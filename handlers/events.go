@@ -11,6 +11,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sockets"
 )
 
 // GetEvents implements GET /v1/events, the stream. A client that accepts JSON and no stream
@@ -95,16 +96,43 @@ type stream struct {
 
 // VisitGetEventsResponse writes the headers at once, and then events. It logs an error that
 // occurs after the headers.
+//
+// It takes an HTTP/1.1 connection from the server and returns once the client has what it had
+// missed: an idle stream then has neither goroutines nor buffers. Streams of HTTP/2 share a
+// connection, which the server keeps.
 func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
+	if can, _ := st.ctx.Value(takeKey{}).(bool); can {
+		return st.takeConnection(w)
+	}
 	beginStream(w)
 	// The server's read timeout is for short requests. A writer that cannot set a
 	// deadline enforces none.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	err := st.subscription.Serve(st.ctx, events.NewResponseSink(w, st.server.writeTimeout))
-	if err != nil && st.ctx.Err() == nil {
-		st.server.log.DebugContext(st.ctx, "stream ended", "error", faults.Text(err))
+	if st.ctx.Err() == nil {
+		st.server.streamEnded(err)
 	}
 	return nil
+}
+
+func (st stream) takeConnection(w http.ResponseWriter) error {
+	w.Header().Set("Connection", "close") // it is of no use after the stream
+	beginStream(w)
+	conn, err := sockets.Take(w, st.server.writeTimeout)
+	if err != nil {
+		st.subscription.Close()
+		st.server.streamEnded(err)
+		return nil
+	}
+	st.subscription.ServeConn(conn, st.server.writeTimeout, st.server.streamEnded)
+	return nil
+}
+
+// streamEnded logs why a stream has ended, unless its client has closed it.
+func (s *Server) streamEnded(err error) {
+	if err != nil && !errors.Is(err, events.ErrGone) {
+		s.log.Debug("stream ended", "error", faults.Text(err))
+	}
 }
 
 // streamHeaders is the response to HEAD.

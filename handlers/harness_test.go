@@ -25,6 +25,7 @@ import (
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/sniff"
+	"github.com/imapi/imapi/sockets"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -117,7 +118,9 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 		t.Fatal(err)
 	}
 	w.routes = routes.(chi.Router)
-	srv := httptest.NewServer(routes)
+	srv := httptest.NewUnstartedServer(routes)
+	srv.Config.ConnContext = sockets.ConnContext
+	srv.Start()
 	w.url = srv.URL
 	t.Cleanup(func() {
 		w.hub.Close()

@@ -17,6 +17,7 @@ import (
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/retention"
+	"github.com/imapi/imapi/sockets"
 )
 
 // drainTime is how long running requests may take to finish after SIGTERM. Streams end at
@@ -128,11 +129,12 @@ func (n *node) run(ctx context.Context) error {
 
 	failed := make(chan error, 3)
 	main := n.httpServer(n.routes)
+	main.ConnContext = sockets.ConnContext
 	servers := []*http.Server{main}
 	go func() {
 		if n.certificate != nil {
 			main.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*n.certificate}}
-			failed <- main.ServeTLS(n.listener, "", "")
+			failed <- main.ServeTLS(sockets.Listener(n.listener), "", "")
 		} else {
 			failed <- main.Serve(n.listener)
 		}
@@ -158,7 +160,8 @@ func (n *node) run(ctx context.Context) error {
 	n.stopHooks() // what is under way ends while requests drain
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	// Closing the hub ends the streams, which Shutdown waits for.
+	// Closing the hub ends the streams: Shutdown waits for those of HTTP/2, and knows nothing
+	// of connections that were taken from the server.
 	n.hub.Close()
 	if n.streams != nil {
 		n.streams.Drain()
