@@ -207,6 +207,7 @@ const (
 	ProblemCodeAlreadyBurned           ProblemCode = "already_burned"
 	ProblemCodeAlreadyExpired          ProblemCode = "already_expired"
 	ProblemCodeAlreadyRevoked          ProblemCode = "already_revoked"
+	ProblemCodeAttachmentLost          ProblemCode = "attachment_lost"
 	ProblemCodeAttachmentMismatch      ProblemCode = "attachment_mismatch"
 	ProblemCodeAttachmentNotFound      ProblemCode = "attachment_not_found"
 	ProblemCodeAttachmentOverused      ProblemCode = "attachment_overused"
@@ -1528,6 +1529,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2023,6 +2025,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2155,6 +2158,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2413,6 +2417,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |

@@ -206,6 +206,7 @@ const (
 	ProblemCodeAlreadyBurned           ProblemCode = "already_burned"
 	ProblemCodeAlreadyExpired          ProblemCode = "already_expired"
 	ProblemCodeAlreadyRevoked          ProblemCode = "already_revoked"
+	ProblemCodeAttachmentLost          ProblemCode = "attachment_lost"
 	ProblemCodeAttachmentMismatch      ProblemCode = "attachment_mismatch"
 	ProblemCodeAttachmentNotFound      ProblemCode = "attachment_not_found"
 	ProblemCodeAttachmentOverused      ProblemCode = "attachment_overused"
@@ -1527,6 +1528,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2022,6 +2024,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2154,6 +2157,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2433,6 +2437,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -5720,7 +5725,9 @@ type ClientInterface interface {
 	// For its uploader while no message has it, and for everyone who can read an active
 	// message that has it. For everyone else, and once it is erased, the answer is 404
 	// `attachment_not_found`. A running download is cut off within a second when the file
-	// is erased or the caller loses access to it.
+	// is erased or the caller loses access to it. If the server has lost the file, as with
+	// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
+	// off. Asking again is of no use.
 	//
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -7716,7 +7723,9 @@ func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttach
 // For its uploader while no message has it, and for everyone who can read an active
 // message that has it. For everyone else, and once it is erased, the answer is 404
 // `attachment_not_found`. A running download is cut off within a second when the file
-// is erased or the caller loses access to it.
+// is erased or the caller loses access to it. If the server has lost the file, as with
+// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
+// off. Asking again is of no use.
 //
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -18013,7 +18022,9 @@ type ClientWithResponsesInterface interface {
 	// For its uploader while no message has it, and for everyone who can read an active
 	// message that has it. For everyone else, and once it is erased, the answer is 404
 	// `attachment_not_found`. A running download is cut off within a second when the file
-	// is erased or the caller loses access to it.
+	// is erased or the caller loses access to it. If the server has lost the file, as with
+	// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
+	// off. Asking again is of no use.
 	//
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -22612,7 +22623,9 @@ func (c *ClientWithResponses) UploadAttachmentWithBodyWithResponse(ctx context.C
 // For its uploader while no message has it, and for everyone who can read an active
 // message that has it. For everyone else, and once it is erased, the answer is 404
 // `attachment_not_found`. A running download is cut off within a second when the file
-// is erased or the caller loses access to it.
+// is erased or the caller loses access to it. If the server has lost the file, as with
+// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
+// off. Asking again is of no use.
 //
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,

@@ -242,14 +242,14 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	defer s.downloads.release(user, transferBytes)
 	d, err := s.service.Download(ctx, actor(ctx), id)
 	if err != nil {
-		return err
+		return s.lost(err)
 	}
 	defer func() { _ = d.Close() }() // only read
 	etag := `"` + hex.EncodeToString(d.Info.SHA256[:]) + `"`
 	h := w.Header()
-	h.Set("ETag", etag)
 	h.Set("Cache-Control", "private, no-store")
 	if matchesETag(deref(params.IfNoneMatch), etag) {
+		h.Set("ETag", etag)
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -257,13 +257,24 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	match := deref(params.IfRange)
 	if start, n, one := oneRange(deref(params.Range), d.Size); one && (match == "" || match == etag) {
 		if n == 0 {
+			h.Set("ETag", etag)
 			h.Set("Content-Range", fmt.Sprintf("bytes */%d", d.Size))
 			write(w, problem(http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable", fmt.Sprintf("the file has %d bytes", d.Size)))
 			return nil
 		}
 		status, from, length = http.StatusPartialContent, start, n
+	}
+	var part []byte
+	if !headersOnly(ctx) {
+		// It is read before the status is written, because the file may be damaged.
+		if part, err = firstPart(d, from, length); err != nil {
+			return s.lost(err)
+		}
+	}
+	if status == http.StatusPartialContent {
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+length-1, d.Size))
 	}
+	h.Set("ETag", etag)
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("Content-Type", d.Info.Type)
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
@@ -276,35 +287,50 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	if headersOnly(ctx) {
 		return nil
 	}
-	if err := s.copyFile(w, d, from, length); err != nil {
+	if err := s.copyFile(w, d, part, length); err != nil {
 		// The status is written, so the client must learn from the connection that the
 		// file is not complete.
 		if failed := d.Err(); failed != nil && ctx.Err() == nil {
-			_ = s.problemFor(ctx, failed) // logs it if it is a fault of the server
+			_ = s.problemFor(ctx, s.lost(failed)) // logs it if it is a fault of the server
 		}
 		panic(http.ErrAbortHandler)
 	}
 	return nil
 }
 
-// copyFile writes a range of a file to a client. Each write has a deadline of its own.
-func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, from, length int64) error {
-	if _, err := d.Seek(from, io.SeekStart); err != nil {
-		return err
+// lost counts a download that fails because the file is lost, and returns its error.
+func (s *Server) lost(err error) error {
+	if refusal, ok := im.AsError(err); ok && refusal.Code == "attachment_lost" {
+		s.lostFile()
 	}
+	return err
+}
+
+// firstPart returns the beginning of a range of a file, of length bytes.
+func firstPart(d *im.Download, from, length int64) ([]byte, error) {
+	if _, err := d.Seek(from, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return d.Next(int(min(length, transferBytes)))
+}
+
+// copyFile writes a range of a file to a client, of length bytes that begin with part. Each write
+// has a deadline of its own.
+func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, part []byte, length int64) error {
 	rc := http.NewResponseController(w)
-	for length > 0 {
-		part, err := d.Next(int(min(length, transferBytes)))
-		if err != nil {
-			return err
-		}
+	for {
 		_ = rc.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 		if _, err := w.Write(part); err != nil {
 			return err
 		}
-		length -= int64(len(part))
+		if length -= int64(len(part)); length == 0 {
+			return nil
+		}
+		var err error
+		if part, err = d.Next(int(min(length, transferBytes))); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 func deref(s *string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -49,7 +50,11 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		}
 		p.HookCode, p.HookText = optional(refusal.HookCode), optional(refusal.HookText)
 		if refusal.Cause != nil {
-			s.log.WarnContext(ctx, "request refused by storage", "code", refusal.Code, "error", faults.Text(refusal.Cause))
+			level := slog.LevelWarn // a storage that is not available may be soon
+			if refusal.Kind < im.Unavailable {
+				level = slog.LevelError
+			}
+			s.log.Log(ctx, level, "request refused by storage", "code", refusal.Code, "error", faults.Text(refusal.Cause))
 		}
 		return p
 	case errors.As(err, &denied):

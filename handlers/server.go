@@ -55,6 +55,9 @@ type Options struct {
 	SentAs func(result string)
 	// Uploaded is called after each upload with its size, or why it failed. It may be nil.
 	Uploaded func(bytes int64, err error)
+	// LostFile is called for each download of an attachment whose file is missing or damaged.
+	// It may be nil.
+	LostFile func()
 	// Now is the clock of the rate limits; time.Now if nil.
 	Now func() time.Time
 	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
@@ -79,6 +82,7 @@ type Server struct {
 	uploads, downloads *budget
 	transferWait       time.Duration
 	observeUpload      func(bytes int64, err error)
+	lostFile           func()
 
 	writeTimeout  time.Duration
 	maxFrameBytes int
@@ -121,6 +125,9 @@ func New(o Options) (*Server, http.Handler, error) {
 	s.observeUpload = o.Uploaded
 	if s.observeUpload == nil {
 		s.observeUpload = func(int64, error) {}
+	}
+	if s.lostFile = o.LostFile; s.lostFile == nil {
+		s.lostFile = func() {}
 	}
 	s.bodies = bodyBudgets{
 		reading:  share{free: readingBytes, perUser: readingBytesPerUser, takenBy: make(map[im.UserID]int)},

@@ -40,7 +40,8 @@ type Download struct {
 	err     error
 }
 
-// Download opens an attachment. It refuses one that the actor may not read.
+// Download opens an attachment. It refuses one that the actor may not read, and one whose file is
+// lost. Next refuses one whose file turns out to be damaged.
 func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, error) {
 	if s.attachments.blobs == nil {
 		return nil, errNoBlobs
@@ -53,23 +54,37 @@ func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, 
 	if errors.As(err, new(*ShreddedError)) {
 		return nil, errUnknownAttachment()
 	}
+	if errors.Is(err, ErrNoKey) {
+		return nil, errAttachmentLost(id, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("attachment %v: %w", id, err)
 	}
-	file, err := s.attachments.blobs.Open(ctx, Blob{ID: id, Slot: a.Slot, Key: key}, a.Size)
-	if err != nil {
-		return nil, fmt.Errorf("attachment %v: %w", id, s.gone(ctx, actor, id, err))
+	d := &Download{Attachment: a, ctx: ctx, service: s, user: actor.User, seen: seen, checked: time.Now()}
+	if d.file, err = s.attachments.blobs.Open(ctx, Blob{ID: id, Slot: a.Slot, Key: key}, a.Size); err != nil {
+		return nil, d.failure(err)
 	}
-	return &Download{Attachment: a, ctx: ctx, service: s, user: actor.User, seen: seen, file: file, checked: time.Now()}, nil
+	return d, nil
 }
 
-// gone returns the refusal for an attachment whose file was deleted because it was erased
-// meanwhile, else err.
-func (s *Service) gone(ctx context.Context, actor Actor, id ID, err error) error {
-	if _, again := s.Attachment(ctx, actor, id); again != nil {
+// errAttachmentLost refuses an attachment whose file cannot be read, now or ever: it is missing
+// or damaged, as after the loss of a disk.
+func errAttachmentLost(id ID, cause error) error {
+	err := Refuse(Gone, "attachment_lost", "the server has lost the file of this attachment")
+	err.Cause = fmt.Errorf("attachment %v: %w", id, cause)
+	return err
+}
+
+// failure returns why a download fails whose file cannot be read. If the attachment was erased
+// meanwhile, its file is gone, which is no loss.
+func (d *Download) failure(err error) error {
+	if _, ok := AsError(err); ok || d.ctx.Err() != nil {
+		return err
+	}
+	if _, _, again := d.service.findAttachment(d.ctx, d.user, d.ID, d.seen); again != nil {
 		return again
 	}
-	return err
+	return errAttachmentLost(d.ID, err)
 }
 
 // Next returns the next bytes of the file, at least one and at most limit, or [io.EOF]. They
@@ -84,7 +99,8 @@ func (d *Download) Next(limit int) ([]byte, error) {
 	}
 	part, err := d.file.Next(limit)
 	if err != nil && !errors.Is(err, io.EOF) {
-		d.err = err
+		d.err = d.failure(err)
+		return nil, d.err
 	}
 	return part, err
 }

@@ -22,6 +22,7 @@ type Metrics struct {
 	sentAs          *prometheus.CounterVec
 	uploads         *prometheus.CounterVec
 	uploadedBytes   prometheus.Counter
+	lostFiles       prometheus.Counter
 	thumbnails      *prometheus.CounterVec
 	thumbnailTime   prometheus.Histogram
 
@@ -78,6 +79,9 @@ func New(version string) *Metrics {
 		}, []string{"result"}),
 		uploadedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_uploaded_bytes_total", Help: "Bytes of attachments that were stored.",
+		}),
+		lostFiles: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "imapi_lost_files_total", Help: "Downloads that failed because the file of the attachment is missing or damaged.",
 		}),
 		thumbnails: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_thumbnails_total", Help: "Thumbnails, by result: made, failed (there will be none), or retried (making it has ended before its end).",
@@ -171,7 +175,7 @@ func New(version string) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.requestDuration, m.rateLimited, m.sentAs, m.uploads, m.uploadedBytes, m.thumbnails, m.thumbnailTime,
+		m.requests, m.requestDuration, m.rateLimited, m.sentAs, m.uploads, m.uploadedBytes, m.lostFiles, m.thumbnails, m.thumbnailTime,
 		m.commitSize, m.commitDuration, m.commitsFailed, m.walBytes,
 		m.streams, m.streamsLagged, m.delivered, m.replayed, m.lag,
 		m.transientsDelivered, m.transientsDropped, m.transientLag,
@@ -236,6 +240,9 @@ func (m *Metrics) Uploaded(result string, bytes int64) {
 		m.uploadedBytes.Add(float64(bytes))
 	}
 }
+
+// LostFile counts a download of an attachment whose file is missing or damaged.
+func (m *Metrics) LostFile() { m.lostFiles.Inc() }
 
 // Attachments exports how many attachments there are, and how many bytes they
 // have. Each scrape calls use.

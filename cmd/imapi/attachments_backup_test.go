@@ -357,3 +357,57 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 	sc.server.mustCommand("", "restore", backup)
 	sc.mustVerify("after a restore of all files")
 }
+
+// TestAttachmentsWithOlderKeys starts a server with keys that are older than its data, as after
+// the loss of a disk. It refuses to. Accepting the loss erases the files whose keys are lost: no
+// request fails by it, and verify finds nothing wrong afterwards.
+func TestAttachmentsWithOlderKeys(t *testing.T) {
+	t.Parallel()
+	sc := newFileScene(t)
+	s := sc.server
+	older := sc.send()
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.data, "keys")
+	keys, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofOlder := sc.blobs()
+	s.start() // begins a new extent of keys
+	newer := sc.send()
+	unsent := sc.upload("alice", "b.png", newer.content)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, keys, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, diag := s.command("", "verify"); status != 1 || !strings.Contains(diag, "keys are older than the data") || !strings.Contains(diag, "--accept-lost-keys") {
+		t.Errorf("verify with older keys: exit %d %s", status, diag)
+	}
+	s.args = append(s.args, "--accept-lost-keys")
+	s.start()
+	sc.there("with keys", older, true)
+	sc.there("without keys", newer, false)
+	for _, path := range []string{unsent, unsent + "/thumbnail"} {
+		if res, b := sc.request(http.MethodGet, "alice", "/v1/attachments/"+path, nil); res.StatusCode != http.StatusNotFound {
+			t.Errorf("a file that was not sent, %s: %d %s", path, res.StatusCode, b)
+		}
+	}
+	if m := sc.call(http.MethodGet, "bob", "/v1/messages/"+newer.message, ""); m["state"] != "expired" || m["body"] != nil {
+		t.Errorf("the message without a key is %v", m)
+	}
+	sc.call(http.MethodGet, "bob", "/v1/conversations/@alice/messages", "")
+	for _, file := range []string{newer.attachment, unsent} {
+		_, err := s.client("alice", "").SendMessageWithBodyWithResponse(t.Context(), "@bob", nil, "application/json",
+			strings.NewReader(fmt.Sprintf(`{"type":"image","body":{"attachment_id":%q}}`, file)))
+		if err == nil || !strings.HasPrefix(err.Error(), "422 attachment_unusable") {
+			t.Errorf("sending a file whose key is lost: %v", err)
+		}
+	}
+	await.Until(t, "the files without keys are deleted", func() bool { return slices.Equal(names(sc.blobs()), names(ofOlder)) })
+	sc.mustVerify("after the loss")
+	sc.there("new", sc.send(), true)
+}

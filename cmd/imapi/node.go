@@ -217,7 +217,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
 		TokenKey: n.store.Instance().TicketKey, Demo: n.demo(verify.Secret), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited, SentAs: n.metrics.SentAs,
-		Uploaded: n.observeUpload,
+		Uploaded: n.observeUpload, LostFile: n.metrics.LostFile,
 	}
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()
