@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes receivers
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes receivers release packaging
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ lint: ## Check formatting and run the linters of .golangci.yml
 
 fmt: ## Format the code
 	$(GO) tool -modfile=tools/golangci/go.mod golangci-lint fmt
+
+release: ## Write archives for linux/amd64 and linux/arm64, with checksums, into dist
+	VERSION=$(VERSION) packaging/release.sh dist
+
+packaging: ## Test the archives, the container, the unit, the alerts, nginx and Caddy (see .ci/run for packages)
+	packaging/test.sh
 
 generate: ## Generate code from api/openapi.yaml
 	cat api/overlay.yaml api/overlay_server.yaml | $(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml
