@@ -343,3 +343,21 @@ func TestManyMembersAreAddedAFewAtATime(t *testing.T) {
 		})
 	}
 }
+
+// TestReceiptsAreStoredTogether checks that what was written to many streams is stored in one
+// transaction, unless that would take too long.
+func TestReceiptsAreStoredTogether(t *testing.T) {
+	for step, want := range map[time.Duration]int64{time.Hour: 1, 0: 3} {
+		w := newWorld(t)
+		group := w.group(im.HistoryAll, "alice", "bob", "carol", "dave")
+		w.sayMany("alice", byID(group), 10)
+		store := w.stepping(nil)
+		im.SetStep(w.Service, step)
+		var deliveries []im.Delivery
+		for _, user := range []im.UserID{"bob", "carol", "dave"} {
+			deliveries = append(deliveries, im.Delivery{User: user, Conversation: group, Range: im.SeqRange{From: 1, To: 10}})
+		}
+		w.must(w.Deliver(w.ctx, deliveries))
+		w.equal(fmt.Sprint("transactions in steps of ", step), store.writes.Load(), want)
+	}
+}
