@@ -1,7 +1,7 @@
 // The demo page as two people see it, in a real Chromium: every feature, while the server is
 // killed and restarted under it. `node demo.mjs picture` makes the picture of the README.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { deflateSync } from 'node:zlib';
 import { run } from './run.mjs';
@@ -17,6 +17,7 @@ const tests = {
   'what people write is text': text,
   'keyboard, languages, themes and widths': access,
   'tokens of people whom the server does not sign in': tokens,
+  'the picture of the README': readme,
 };
 
 // ---- the page ----
@@ -49,7 +50,7 @@ class Demo {
   /** Fails if the console has said anything, but for what a server that is down causes. */
   quiet(wasDown = false) {
     // A thumbnail is 404 until it is made, which the browser reports, too.
-    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of 503/.test(fault));
+    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_FAILED|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of 503/.test(fault));
     assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
   }
 }
@@ -196,6 +197,17 @@ async function talk(browser) {
   await ada.bubble('is noise. Take one back').waitFor();
   assert.equal(await ada.bubble('is noise. Take one back').count(), 1);
 
+  // A second window has streams of its own, and connections are enough for both.
+  const second = await demo.context.newPage();
+  await second.goto(server.url);
+  const other = new Handset(second, second.locator('[data-user="Ada"]'));
+  await other.bubble('The meeting is on Thursday').waitFor();
+  await other.show('Iris');
+  await ada.say('And then?');
+  for (const phone of [ada, other]) await phone.bubble('Each of you has one event stream').waitFor();
+  for (const phone of [ada, other]) assert.equal(await phone.chat.locator('.streaming').count(), 0);
+  await second.close();
+
   // History, receipts and tombstones after a reload.
   await demo.page.reload();
   await ada.bubble('The meeting is on Thursday').getByRole('img', { name: 'Read' }).waitFor();
@@ -212,6 +224,8 @@ async function restarts(browser) {
     const say = async text => { said.push(text); await ada.say(text); };
     await say(`before ${round}`);
     await grace.bubble(`before ${round}`).waitFor();
+    // Nobody's stream comes back before something was missed.
+    await demo.page.route('**/v1/events', route => route.abort());
     await server.end(signal);
     await ada.at.locator('.light').getByText('Reconnecting').waitFor();
     await say(`while it is down ${round}`);
@@ -224,7 +238,8 @@ async function restarts(browser) {
       body: JSON.stringify({ type: 'text', body: { text: `missed ${round}` } }),
     });
     assert.equal(answer.status, 201);
-    await ada.at.locator('.light').getByText(/^(Live|Back)/).waitFor();
+    await demo.page.unroute('**/v1/events');
+    await ada.at.locator('.light').getByText(/^Back. [1-9][0-9]* events? caught up$/).waitFor();
     for (const phone of [ada, grace]) for (const what of ['while it is down', 'missed']) await phone.bubble(`${what} ${round}`).waitFor();
   }
   await ada.chat.locator('.pending').waitFor({ state: 'detached' });
@@ -320,13 +335,20 @@ async function places(browser) {
 async function files(browser) {
   const server = await Server.start();
   const { demo, ada, grace } = await begin(browser, server);
+  // A slow line, to see the progress.
+  const slow = await demo.context.newCDPSession(demo.page);
+  await slow.send('Network.enable');
+  await slow.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 1 << 20 });
   const [choosing] = await Promise.all([demo.page.waitForEvent('filechooser'), ada.chat.getByRole('button', { name: 'Attach a file' }).click()]);
   await choosing.setFiles([
     { name: 'cards.png', mimeType: 'image/png', buffer: picture(640, 400) },
     { name: 'notes <b>.txt', mimeType: 'text/plain', buffer: Buffer.from('note G '.repeat(300_000)) },
   ]);
+  await ada.chat.locator('.pending progress').first().waitFor();
+  await ada.chat.getByText(/Uploading [1-9][0-9]? %/).first().waitFor();
+  await slow.send('Network.disable');
   for (const phone of [ada, grace]) {
-    await phone.chat.locator('.picture img').waitFor();
+    await phone.chat.locator('.picture img').last().waitFor();
     await phone.bubble('notes <b>.txt').getByText('2.1 MB').waitFor();
   }
   const size = await grace.chat.locator('.picture img').evaluate(async image => { await image.decode(); return [image.naturalWidth, image.naturalHeight]; });
@@ -519,15 +541,42 @@ async function tokens(browser) {
   demo.quiet();
 }
 
+/** Takes the picture of the README: docs/demo.png with PICTURE=../../docs/demo.png. */
+async function readme(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  const [choosing] = await Promise.all([demo.page.waitForEvent('filechooser'), grace.chat.getByRole('button', { name: 'Attach a file' }).click()]);
+  await choosing.setFiles([{ name: 'evening.png', mimeType: 'image/png', buffer: picture(640, 300) }]);
+  await ada.chat.locator('.picture img').waitFor();
+  await ada.say('Meet me at nine by the old mill');
+  await grace.bubble('old mill').waitFor();
+  await ada.takeBack('old mill', 'wrong engine');
+  await grace.chat.getByText('wrong engine').waitFor();
+  await ada.bubble('Tap to read').getByRole('button').click();
+  await grace.bubble('third relay').getByText(/Burns in/).waitFor();
+  await demo.page.mouse.move(0, 0);
+  await demo.page.evaluate(() => {
+    document.activeElement?.blur();
+    document.body.style.background = 'var(--page)'; // a gradient makes the file larger by half
+  });
+  const path = process.env.PICTURE ?? 'generated/demo.png';
+  await demo.page.screenshot({ path });
+  const size = statSync(path).size;
+  assert.ok(size <= 300_000, `the picture has ${size} bytes`);
+  demo.quiet();
+}
+
 // ---- pictures ----
 
-/** A PNG: a weave of colours. */
+/** A PNG: hills in the evening, in flat colours. */
 function picture(width, height) {
   const rows = Buffer.alloc((width * 3 + 1) * height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const over = (Math.floor(x / 40) + Math.floor(y / 40)) % 2;
-      rows.set([over ? 82 : 230, 67 + Math.floor(120 * y / height), over ? 214 : 120 + Math.floor(100 * x / width)], y * (width * 3 + 1) + 1 + x * 3);
+      const hill = (top, wave, at) => y > height * (top - 0.09 * Math.sin(x / width * wave + at));
+      const colour = hill(0.86, 7, 1) ? [28, 31, 60] : hill(0.7, 5, 4) ? [62, 50, 168] : hill(0.55, 6, 0) ? [120, 106, 226]
+        : Math.hypot(x - width * 0.7, y - height * 0.34) < height * 0.16 ? [255, 214, 140] : [222, 219, 255];
+      rows.set(colour, y * (width * 3 + 1) + 1 + x * 3);
     }
   }
   const chunk = (type, data) => {

@@ -59,3 +59,19 @@ export class Api extends Imapi {
     return undefined;
   }
 }
+
+// Over HTTP/1 a browser has six connections to a host for all of its tabs. Each page keeps two,
+// for the event streams of its phones, and one must be left for requests.
+const pages = 'imapi-demo-page', reader = 'imapi-demo-reader';
+void navigator.locks?.request(pages, { mode: 'shared' }, () => new Promise(() => {})); // as long as the page is open
+
+/** Does work that keeps a connection, if one can be spared. */
+export async function withConnection(work: () => Promise<void>): Promise<boolean> {
+  const held = (await navigator.locks?.query())?.held?.filter(lock => lock.name === pages).length ?? 1;
+  if (held <= 1) { await work(); return true; }
+  if (held > 2) return false;
+  return navigator.locks.request(reader, { ifAvailable: true }, async lock => {
+    if (lock) await work();
+    return lock !== null;
+  });
+}

@@ -3,7 +3,7 @@ import type { Conversation, Draft, Message } from '@imapi/client';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { contentOf, nameOf, SignOf } from './list';
-import { Avatar, Icon, IconButton, useTicking, useWatched } from './parts';
+import { Avatar, hue, Icon, IconButton, useTicking, useWatched, type IconName } from './parts';
 import type { Outgoing, Phone, Talk } from './phone';
 import { assist } from './scene';
 import { assistant, signsIn } from './session';
@@ -27,7 +27,7 @@ export function Chat({ phone, onOpen }: { phone: Phone; onOpen: (opened: Opened)
     onDrop={event => { event.preventDefault(); for (const file of event.dataTransfer?.files ?? []) phone.send(id, { type: 'file', body: { attachment_id: '' }, ...(c?.kind === 'group' && { receipt: true }) }, file); }}>
     <header class="chat-head">
       <IconButton icon="back" label={words.back} class="back" onClick={() => phone.back()} />
-      <Avatar name={name} {...(c && c.kind !== 'direct' && c.kind !== 'group' && { sign: <SignOf c={c} /> })} />
+      <Avatar name={name} several={!!c && c.kind !== 'direct'} {...(c && c.kind !== 'direct' && c.kind !== 'group' && { sign: <SignOf c={c} /> })} />
       <div class="chat-title"><h2 dir="auto">{name}</h2>
         <p aria-live="polite">{typing.length ? <span class="live-text">{words.typing(typing.join(', '))}<i class="dots" aria-hidden="true" /></span>
           : !c ? words.direct : c.kind === 'direct' ? (name === assistant ? words.ask : words.direct) : `${words[c.kind]} · ${words.members(c.member_count)}`}</p></div>
@@ -106,7 +106,7 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
         {rows}
         {talk.answers.map(answer => <div class="line theirs" key={answer.id}>
           <Avatar name={answer.owner} size="small" />
-          <div class="bubble streaming"><b class="who">{answer.owner}</b><p class="text" dir="auto">{visible(answer.text)}<i class="caret" aria-hidden="true" /></p>
+          <div class="bubble streaming"><b class={`who ${hue(answer.owner)}`}>{answer.owner}</b><p class="text" dir="auto">{visible(answer.text)}<i class="caret" aria-hidden="true" /></p>
             <span class="meta">{words.writing(answer.owner)}</span></div>
         </div>)}
         {talk.outgoing.map(outgoing => <Pending key={outgoing.clientId} phone={phone} talk={talk} outgoing={outgoing} />)}
@@ -129,7 +129,7 @@ function Row({ phone, talk, c, m, follows, last, onOpen }: { phone: Phone; talk:
     {!mine && (follows || c?.kind === 'direct' ? c?.kind !== 'direct' && <span class="avatar-gap" /> : <Avatar name={m.sender} size="small" />)}
     <div class="bubble-frame">
       <div class={`bubble ${covered ? 'covered' : ''} ${m.burn ? 'burning' : ''} ${m.type === 'image' ? 'with-picture' : ''}`}>
-        {!mine && !follows && c?.kind !== 'direct' && <b class="who"><bdi>{m.sender}</bdi></b>}
+        {!mine && !follows && c?.kind !== 'direct' && <b class={`who ${hue(m.sender)}`}><bdi>{m.sender}</bdi></b>}
         {m.reply_to && <Quote phone={phone} talk={talk} id={m.reply_to} />}
         {covered ? <button type="button" class="cover" onClick={() => void phone.reveal(m)}><Icon name="flame" /><span><b>{words.covered}</b><small>{words.burnsAfter(words.seconds(m.burn!.after_seconds))}</small></span></button>
           : <Content phone={phone} m={m} onOpen={onOpen} />}
@@ -240,7 +240,7 @@ function Tombstone({ phone, m, label, onOpen }: { phone: Phone; m: Message; labe
   const mine = m.sender === phone.me;
   const by = m.erased?.by;
   const text = m.state === 'burned' ? words.burned : m.state === 'expired' ? words.expired
-    : by && by !== m.sender ? words.removedBy(by === phone.me ? words.you : by, mine ? words.you_ : m.sender) : mine ? words.youTookBack : words.tookBack(m.sender);
+    : by && by !== m.sender ? words.removedBy(by === phone.me ? words.you : by, mine ? words.youObject : m.sender) : mine ? words.youTookBack : words.tookBack(m.sender);
   const kept = phone.texts.get(m.id);
   return <div class={`line tombstone ${mine ? 'mine' : 'theirs'}`} data-message={m.id} tabIndex={-1} role="group" aria-label={label}>
     <div class="grave"><Icon name={m.state === 'revoked' ? 'undo' : m.state === 'burned' ? 'flame' : 'clock'} />
@@ -291,7 +291,7 @@ function Menu({ phone, talk, c, m, onOpen, onClose, up }: { phone: Phone; talk: 
     menu.current?.closest<HTMLElement>('.line')?.querySelector<HTMLElement>('.actions')?.focus();
     onClose();
   };
-  const item = (icon: Parameters<typeof Icon>[0]['name'], text: string, act: () => void, kind = '') =>
+  const item = (icon: IconName, text: string, act: () => void, kind = '') =>
     <button type="button" role="menuitem" class={kind} onClick={() => { close(); act(); }}><Icon name={icon} />{text}</button>;
   return <div class={`menu ${up ? 'up' : ''}`} role="menu" ref={menu} aria-label={words.more} onKeyDown={event => {
     if (event.key === 'Escape') { close(); event.preventDefault(); event.stopPropagation(); return; }
@@ -304,7 +304,7 @@ function Menu({ phone, talk, c, m, onOpen, onClose, up }: { phone: Phone; talk: 
     event.stopPropagation();
   }}>
     {item('reply', words.reply, () => { talk.replyTo = m.id; phone.changed(); })}
-    {m.type === 'text' && !covered && item('copy', words.copy, () => void navigator.clipboard.writeText(m.body?.text ?? '').then(() => phone.say(words.copied), () => {}))}
+    {m.type === 'text' && !covered && item('copy', words.copy, () => void navigator.clipboard?.writeText(m.body?.text ?? '').then(() => phone.say(words.copied), () => {}))}
     {thread ? item('thread', words.openThread, () => phone.show(thread.id, talk.id))
       : (c?.kind === 'group' || c?.kind === 'channel') && talk.permissions?.has('create_thread') && item('thread', words.startThread, () => void phone.startThread(m, [...contentOf(m)].slice(0, 40).join('').trim() || words.thread))}
     {mine && c?.kind === 'group' && m.receipt && item('people', words.whoRead, () => onOpen({ sheet: 'receipts', message: m }))}

@@ -28,7 +28,7 @@ function Line({ e, open, onToggle }: { e: Entry; open: boolean; onToggle: () => 
     </button>
     {open && <div class="wire-more">
       <p><time dateTime={e.at.toISOString()}>{e.at.toISOString().slice(11, 23)}</time> · <bdi>{e.user}</bdi>{e.took > 0 && ` · ${Math.round(e.took)} ms`}
-        <button type="button" class="small" onClick={() => void navigator.clipboard.writeText(curl(e)).then(() => { setCopied(true); setTimeout(() => setCopied(false), 1500); }, () => {})}><Icon name="copy" />{copied ? words.copied : words.copyCurl}</button></p>
+        <button type="button" class="small" onClick={() => void navigator.clipboard?.writeText(curl(e)).then(() => { setCopied(true); setTimeout(() => setCopied(false), 1500); }, () => {})}><Icon name="copy" />{copied ? words.copied : words.copyCurl}</button></p>
       {e.sent && <><h3>{words.request}</h3><pre tabIndex={0} dir="ltr">{pretty(e.sent)}</pre></>}
       {e.got && <><h3>{e.kind === 'event' ? words.event : words.answer}</h3><pre tabIndex={0} dir="ltr">{pretty(e.got)}</pre></>}
       <h3>curl</h3><pre tabIndex={0} dir="ltr" class="curl">{curl(e)}</pre>

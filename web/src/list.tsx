@@ -105,16 +105,19 @@ function Row({ phone, c }: { phone: Phone; c: Conversation }) {
   const name = nameOf(c);
   const typing = [...phone.talks.get(c.id)?.typing.keys() ?? []];
   const channel = c.kind === 'channel';
+  const badges = <>
+    {c.unread_mentions > 0 && <span class="badge at" aria-label={words.mentioned}>@</span>}
+    {c.unread > 0 && <span class={`badge ${c.muted ? 'quiet' : ''}`} aria-label={words.unread(c.unread)}>{c.unread}{c.unread_more && '+'}</span>}
+  </>;
   return <button type="button" class={`row ${channel ? 'channel' : ''} ${phone.open === c.id ? 'current' : ''}`} data-conversation={c.id} aria-current={phone.open === c.id} onClick={() => phone.show(c.id)}>
-    {channel ? <span class="channel-sign"><SignOf c={c} /></span> : <Avatar name={name} {...(c.kind === 'room' && { sign: <Icon name="door" /> })} />}
+    {channel ? <span class="channel-sign"><SignOf c={c} /></span> : <Avatar name={name} several={c.kind !== 'direct'} {...(c.kind === 'room' && { sign: <Icon name="door" /> })} />}
     <span class="row-text">
       <span class="row-top"><bdi class="row-name">{name}</bdi>
         {c.pinned && <Icon name="pin" />}
         {!channel && <time dateTime={activity(c)}>{when(activity(c))}</time>}</span>
-      {!channel && <span class="row-bottom"><span class={`preview ${typing.length ? 'live-text' : ''}`} dir="auto">{typing.length ? words.typing(typing.join(', ')) : summary(phone, c.last_message)}</span></span>}
+      {!channel && <span class="row-bottom"><span class={`preview ${typing.length ? 'live-text' : ''}`} dir="auto">{typing.length ? words.typing(typing.join(', ')) : summary(phone, c.last_message)}</span>{badges}</span>}
     </span>
-    {c.unread_mentions > 0 && <span class="badge at" aria-label={words.mentioned}>@</span>}
-    {c.unread > 0 && <span class={`badge ${c.muted ? 'quiet' : ''}`} aria-label={words.unread(c.unread)}>{c.unread}{c.unread_more && '+'}</span>}
+    {channel && badges}
   </button>;
 }
 

@@ -14,7 +14,7 @@ import { List } from './list';
 import { Avatar, hue, Icon, IconButton, useWatched } from './parts';
 import { Phone } from './phone';
 import { setScene } from './scene';
-import { keep, kept_, people, personOf, signIn, signsIn, type Person } from './session';
+import { keepPeople, keptPeople, people, personOf, signIn, signsIn, type Person } from './session';
 import { Sheets } from './sheets';
 import { speak, words, type Language } from './words';
 
@@ -49,7 +49,7 @@ function App() {
     void enter();
     return () => document.removeEventListener('visibilitychange', wake);
     async function enter(): Promise<void> {
-      if (!signsIn) { const had = kept_(); if (had) begin(had); return; }
+      if (!signsIn) { const had = keptPeople(); if (had) begin(had); return; }
       for (;;) {
         try {
           await setScene();
@@ -97,7 +97,8 @@ function App() {
     <main class={`stage ${layout} ${drawer ? 'with-drawer' : ''}`}>
       {pair.length === 2 ? shown.map(i => <Handset key={pair[i]!.me} phone={pair[i]!} window={layout === 'window'} onPerson={signsIn ? user => void change(i, user) : undefined} others={pair.map(phone => phone.me)} />)
         : signsIn ? <p class="starting" role="status">{fault || words.starting}</p>
-        : <PasteTokens onDone={persons => { keep(persons); begin(persons); }} />}
+        : <PasteTokens onDone={persons => { keepPeople(persons); begin(persons); }} />}
+      {!narrow && layout === 'phones' && !drawer && pair.length === 2 && signsIn && <Tour onWire={() => setDrawer(true)} />}
       {drawer && <Drawer onClose={() => setDrawer(false)} />}
     </main>
   </>;
@@ -156,6 +157,15 @@ function Handset({ phone, window: full, onPerson, others }: { phone: Phone; wind
 }
 
 function visibleNotice(text: string): string { return text.length > 300 ? `${text.slice(0, 300)}…` : text; }
+
+/** What a visitor may try. */
+function Tour({ onWire }: { onWire: () => void }) {
+  return <aside class="tour" aria-label={words.try}>
+    <h2>{words.try}</h2>
+    <ol>{words.tour.map(([icon, title, text]) => <li key={title}><span class="tour-icon"><Icon name={icon} /></span><p><b>{title}</b>{text}</p></li>)}</ol>
+    <button type="button" class="quiet" onClick={onWire}><Icon name="wire" />{words.watch}</button>
+  </aside>;
+}
 
 function PasteTokens({ onDone }: { onDone: (persons: Person[]) => void }) {
   const [fault, setFault] = useState('');

@@ -40,8 +40,8 @@ function initials(name: string): string {
   return letters.toLocaleUpperCase();
 }
 
-export function Avatar({ name, size = '', sign }: { name: string; size?: string; sign?: ComponentChildren }) {
-  return <span class={`avatar ${hue(name)} ${size}`} aria-hidden="true">{sign ?? initials(name)}</span>;
+export function Avatar({ name, size = '', sign, several }: { name: string; size?: string; sign?: ComponentChildren; several?: boolean }) {
+  return <span class={`avatar ${hue(name)} ${size} ${several ? 'several' : ''}`} aria-hidden="true">{sign ?? initials(name)}</span>;
 }
 
 const paths = {
@@ -54,13 +54,15 @@ const paths = {
   file: 'M7 3h7l4 4v14H7zM14 3v4h4', shield: 'M12 3l8 3v6c0 5-3.500 8-8 9-4.500-1-8-4-8-9V6zM8.500 12l2.500 2.500 4.500-5', at: 'M16 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0zm0 0v1.500a2.500 2.500 0 0 0 5 0V12a9 9 0 1 0-3.500 7.100', check: 'M5 12.500l4.500 4.500L19 7.500', pin: 'M9 4h6l-1 6 3 3H7l3-3zM12 13v7', quill: 'M5 19c6 0 13-3 14-14-6 0-11 3-12 10M5 19l6-7',
 } as const;
 
-export function Icon({ name }: { name: keyof typeof paths }) {
+export type IconName = keyof typeof paths;
+
+export function Icon({ name }: { name: IconName }) {
   return <svg class="icon" viewBox="0 0 24 24" aria-hidden="true"><path d={paths[name]} /></svg>;
 }
 
 /** A button with a picture, named for those who do not see it. */
 export function IconButton({ icon, label, onClick, pressed, class: kind = '', ...rest }: {
-  icon: keyof typeof paths; label: string; onClick: (event: MouseEvent) => void; pressed?: boolean; class?: string; disabled?: boolean; id?: string; expanded?: boolean;
+  icon: IconName; label: string; onClick: (event: MouseEvent) => void; pressed?: boolean; class?: string; disabled?: boolean; id?: string; expanded?: boolean;
 }) {
   const { expanded, ...more } = rest;
   return <button type="button" class={`icon-button ${kind}`} aria-label={label} title={label} aria-pressed={pressed} aria-expanded={expanded} onClick={onClick} {...more}><Icon name={icon} /></button>;

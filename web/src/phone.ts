@@ -1,7 +1,7 @@
 // What one person sees: conversations, messages, receipts, and what is under way. It changes by
 // answers of the API and by events, in any order, and is always what the server said last.
 import type { Conversation, Draft, Event, Message, Schemas } from '@imapi/client';
-import { Api, Problem, type Light } from './api';
+import { Api, Problem, withConnection, type Light } from './api';
 
 export type Member = Pick<Schemas['Member'], 'user'> & { role: string; roles?: string[] };
 export type Space = Schemas['Space'];
@@ -25,7 +25,8 @@ export interface Answer {
   id: string;
   owner: string;
   text: string;
-  reading: AbortController | undefined; // until it has ended
+  reading: AbortController | undefined;
+  ended: boolean;
 }
 
 /** What is known of a conversation beside what the list has. */
@@ -240,8 +241,12 @@ export class Phone {
       case 'stream.started':
         this.#listenTo(this.talk(event.conversation_id), event.stream_id, event.owner);
         break;
-      case 'stream.ended':
-        break; // the data stream itself says so to its readers
+      case 'stream.ended': {
+        const talk = this.talk(event.conversation_id);
+        const answer = talk.answers.find(a => a.id === event.stream_id);
+        if (answer && !answer.reading) this.#ended(talk, answer, event.message_id); // else it is still being read
+        break;
+      }
       default: // of spaces, channels and roles
         this.#gather('spaces', '', () => void this.loadSpaces().catch(() => {}));
         if (event.type.startsWith('role.') || event.type === 'channel.updated') this.#permissionsAgain();
@@ -329,7 +334,10 @@ export class Phone {
   /** Reads the newest messages of a conversation, and what is around them. */
   async load(id: string): Promise<void> {
     const talk = this.talk(id);
-    if (talk.older !== undefined) return this.#seen(talk);
+    if (talk.older !== undefined) {
+      for (const answer of talk.answers) this.#listenTo(talk, answer.id, answer.owner);
+      return this.#seen(talk);
+    }
     if (!id.startsWith('@') && !this.conversations.has(id)) await this.#fetchConversation(id);
     await this.#page(talk);
     if (talk.older === undefined) return;
@@ -406,7 +414,7 @@ export class Phone {
     if (had?.burn?.burn_at && message.burn && !message.burn.burn_at) message = { ...message, burn: had.burn };
     talk.messages.set(message.id, message);
     if (message.sender === this.me && message.client_id) this.#acknowledged(talk, message.client_id);
-    const answer = talk.answers.find(a => a.owner === message.sender && !a.reading);
+    const answer = talk.answers.find(a => a.owner === message.sender && a.ended);
     if (answer) talk.answers = talk.answers.filter(a => a !== answer);
     const c = this.conversations.get(message.conversation_id);
     if (c && (!c.last_message || c.last_message.seq <= message.seq)) {
@@ -613,8 +621,8 @@ export class Phone {
       // Ids sort by time.
       if (m.sender !== this.me || !(message_ids?.includes(m.id) || (up_to && m.id <= up_to))) continue;
       const had = this.receipts.get(m.id) ?? { read: [], delivered: [], unread: [] };
-      const read = type === 'receipt.read' ? with_(had.read, user) : had.read;
-      this.receipts.set(m.id, { read, delivered: with_(had.delivered, user), unread: type === 'receipt.read' ? had.unread.filter(u => u !== user) : had.unread });
+      const read = type === 'receipt.read' ? added(had.read, user) : had.read;
+      this.receipts.set(m.id, { read, delivered: added(had.delivered, user), unread: type === 'receipt.read' ? had.unread.filter(u => u !== user) : had.unread });
     }
   }
 
@@ -626,7 +634,7 @@ export class Phone {
     for (const [i, m] of mine.slice(0, 8).entries()) {
       const receipts = await this.receiptsOf(m);
       if (!receipts || receipts.unread.length > 0 || m.burn) continue;
-      for (const older of mine.slice(i + 1)) if (!older.burn) this.receipts.set(older.id, receipts);
+      for (const older of mine.slice(i + 1)) if (!older.burn) this.receipts.set(older.id, { ...receipts });
       break;
     }
   }
@@ -634,7 +642,10 @@ export class Phone {
   async receiptsOf(message: Message): Promise<Receipts | undefined> {
     try {
       const all: Schemas['Receipts'] = await this.api.get('/v1/messages/{message}/receipts', { path: { message: message.id } });
-      const receipts = { read: all.read.map(r => r.user), delivered: all.delivered.map(r => r.user), unread: all.unread };
+      // Receipts only become more: an event may have been faster than this answer.
+      const had = this.receipts.get(message.id);
+      const read = all.read.map(r => r.user).concat(had?.read ?? []), delivered = all.delivered.map(r => r.user).concat(had?.delivered ?? []);
+      const receipts = { read: [...new Set(read)], delivered: [...new Set(delivered)], unread: all.unread.filter(user => !read.includes(user)) };
       this.receipts.set(message.id, receipts);
       this.changed();
       return receipts;
@@ -647,22 +658,40 @@ export class Phone {
 
   async #answersOf(talk: Talk): Promise<void> {
     if (talk.id.startsWith('@')) return;
-    const page: Schemas['DataStreamPage'] = await this.api.get('/v1/streams', { query: { conversation_id: talk.id } });
+    const page = await this.api.get('/v1/streams', { query: { conversation_id: talk.id } });
+    talk.answers = talk.answers.filter(a => a.reading || page.items.some(s => s.id === a.id));
     for (const stream of page.items) this.#listenTo(talk, stream.id, stream.owner);
-    talk.answers = talk.answers.filter(a => page.items.some(s => s.id === a.id));
     this.changed();
   }
 
+  /** Shows that an answer is being written, and what, if its chat is open. */
   #listenTo(talk: Talk, id: string, owner: string): void {
-    if (talk.answers.some(answer => answer.id === id)) return;
-    const reading = new AbortController();
-    const answer: Answer = { id, owner, text: '', reading };
-    talk.answers.push(answer);
-    this.api.read(id, reading.signal, text => { answer.text += text; this.changed(); }).catch(() => undefined).then(message => {
-      answer.reading = undefined;
-      if (!message || talk.messages.has(message)) talk.answers = talk.answers.filter(a => a !== answer);
-      this.changed();
-    }, () => {});
+    let answer = talk.answers.find(a => a.id === id);
+    if (!answer) {
+      answer = { id, owner, text: '', reading: undefined, ended: false };
+      talk.answers.push(answer);
+    }
+    if (!answer.reading && !answer.ended && this.open === talk.id) void this.#readAnswer(talk, answer);
+  }
+
+  async #readAnswer(talk: Talk, answer: Answer): Promise<void> {
+    const reading = answer.reading = new AbortController();
+    let message: string | undefined;
+    try {
+      const had = await withConnection(async () => {
+        answer.text = '';
+        message = await this.api.read(answer.id, reading.signal, text => { answer.text += text; this.changed(); });
+      });
+      if (!had) { answer.reading = undefined; return; } // stream.ended says when it ends
+    } catch { /* it is gone, or this user may not read it any more */ }
+    this.#ended(talk, answer, message);
+  }
+
+  #ended(talk: Talk, answer: Answer, message: string | undefined): void {
+    answer.reading = undefined;
+    answer.ended = true;
+    if (!message || talk.messages.has(message)) talk.answers = talk.answers.filter(a => a !== answer);
+    this.changed();
   }
 
   // ---- attachments ----
@@ -824,7 +853,7 @@ export class Phone {
 
 interface ReceiptEvent { type: 'receipt.read' | 'receipt.delivered'; user: string; conversation_id: string; message_ids?: string[]; up_to?: string }
 
-function with_(list: string[], item: string): string[] { return list.includes(item) ? list : [...list, item]; }
+function added(list: string[], item: string): string[] { return list.includes(item) ? list : [...list, item]; }
 
 export function random(): string {
   return crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + n.toString(36), '');

@@ -31,9 +31,9 @@ export function personOf(token: string): Person | undefined {
 const kept = 'imapi-demo-people';
 
 /** Pasted tokens outlive a reload and end with the tab. */
-export function keep(pair: Person[]): void { sessionStorage.setItem(kept, JSON.stringify(pair)); }
+export function keepPeople(pair: Person[]): void { sessionStorage.setItem(kept, JSON.stringify(pair)); }
 
-export function kept_(): Person[] | undefined {
+export function keptPeople(): Person[] | undefined {
   try {
     const pair = JSON.parse(sessionStorage.getItem(kept) ?? 'null');
     return Array.isArray(pair) && pair.length === 2 ? pair : undefined;
