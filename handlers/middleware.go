@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -84,7 +85,10 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 				operation := doc.operation(r.Method, chi.RouteContext(r.Context()).RoutePattern())
 				s.observe(operation, status, took)
 				level := slog.LevelDebug
-				if status >= http.StatusInternalServerError {
+				switch {
+				case status == http.StatusServiceUnavailable:
+					s.unavailable.count(r.Context(), s.log)
+				case status >= http.StatusInternalServerError:
 					level = slog.LevelWarn
 				}
 				if s.log.Enabled(r.Context(), level) {
@@ -95,6 +99,34 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 			next.ServeHTTP(ww, r)
 		})
 	}
+}
+
+// unavailableEvery is the least time between two lines in the log about answers of 503.
+const unavailableEvery = 10 * time.Second
+
+// unavailable counts answers of 503. A server that is overloaded, or whose disk is gone, gives
+// thousands a second. A line in the log for each would cost more than the answer and fill the
+// disk.
+type unavailable struct {
+	now     func() time.Time
+	mu      sync.Mutex
+	answers int
+	logged  time.Time
+}
+
+// count counts an answer, and logs how many there were since the last line if that was long
+// enough ago.
+func (u *unavailable) count(ctx context.Context, log *slog.Logger) {
+	u.mu.Lock()
+	u.answers++
+	n, now := u.answers, u.now()
+	if age := now.Sub(u.logged); age >= 0 && age < unavailableEvery {
+		u.mu.Unlock()
+		return
+	}
+	u.answers, u.logged = 0, now
+	u.mu.Unlock()
+	log.WarnContext(ctx, "requests were answered with 503", "count", n)
 }
 
 // crossOrigin lets browsers call from the allowed origins. All headers are allowed:
@@ -121,7 +153,8 @@ const (
 )
 
 // authenticated authenticates each request to the API, before anything else is answered,
-// and charges its cost to the rate limit.
+// charges its cost to the rate limit, and has it wait or refuses it if it would write and the
+// store has too much to write.
 func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -143,6 +176,12 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 				}
 				s.fail(w, r, err)
 				return
+			}
+			if doc.writes[routeKey{r.Method, pattern}] {
+				if err := s.service.Admit(r.Context(), p.User); err != nil {
+					s.fail(w, r, err)
+					return
+				}
 			}
 			if p, err = withDevice(p, r); err != nil {
 				s.fail(w, r, err)

@@ -58,7 +58,7 @@ type Options struct {
 	// LostFile is called for each download of an attachment whose file is missing or damaged.
 	// It may be nil.
 	LostFile func()
-	// Now is the clock of the rate limits; time.Now if nil.
+	// Now is the clock of the rate limits and of what is logged now and then; time.Now if nil.
 	Now func() time.Time
 	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
 	WriteTimeout time.Duration
@@ -78,6 +78,8 @@ type Server struct {
 	log      *slog.Logger
 	observe  func(operation string, status int, took time.Duration)
 	sentAs   func(result string)
+	// unavailable counts answers of 503 for the log.
+	unavailable unavailable
 	// uploads and downloads bound the memory of attachments on their way.
 	uploads, downloads *budget
 	transferWait       time.Duration
@@ -108,6 +110,7 @@ func New(o Options) (*Server, http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	s.unavailable.now = o.Now
 	if s.sentAs = o.SentAs; s.sentAs == nil {
 		s.sentAs = func(string) {}
 	}

@@ -27,6 +27,8 @@ type document struct {
 	routes map[routeKey]*routers.Route
 	costs  map[routeKey]cost
 	bodies map[routeKey]*bodyRule
+	// writes are the operations that write to the store: those that a full disk refuses.
+	writes map[routeKey]bool
 }
 
 // routeKey is a method and a path template, which the OpenAPI document and the router
@@ -73,7 +75,7 @@ func loadDocument(maxMessage int) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule)}
+	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule), writes: make(map[routeKey]bool)}
 	for pattern, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
 			if d.costs[routeKey{method, pattern}], err = readCost(operation); err != nil {
@@ -82,6 +84,7 @@ func loadDocument(maxMessage int) (*document, error) {
 			if d.bodies[routeKey{method, pattern}], err = readBodyRule(operation, maxMessage); err != nil {
 				return nil, err
 			}
+			d.writes[routeKey{method, pattern}] = operation.Responses.Status(http.StatusInsufficientStorage) != nil
 			d.routes[routeKey{method, pattern}] = &routers.Route{
 				Spec: spec, Path: pattern, PathItem: item, Method: method, Operation: operation,
 			}

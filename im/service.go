@@ -98,6 +98,13 @@ type Service struct {
 	presend *presend
 }
 
+// Admit is called before a request of a user that will write costs anything. It waits while
+// the store has too much to write, for a moment. The error has the code "overloaded", or is the
+// context's cause.
+func (s *Service) Admit(ctx context.Context, user UserID) error {
+	return s.store.Admit(ctx, Caller{User: user})
+}
+
 // NewService returns the use cases on a store. now is the clock, [time.Now] if nil.
 func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	if now == nil {

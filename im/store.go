@@ -42,8 +42,15 @@ type Store interface {
 	// The calls of one caller run in their order. Different callers take turns by the time
 	// that their calls took, so that a long queue of one does not delay the others. Calls
 	// with [IsBulk] share no transaction. Too many waiting calls, in all or of one caller,
-	// fail at once with an [Unavailable] error, code "overloaded".
+	// fail at once with an [Unavailable] error, code "overloaded". So does a call of a user,
+	// unless IsBulk, that waits for too long; fn does not run then.
 	Write(ctx context.Context, fn func(Tx) error) error
+
+	// Admit is called before a request of a caller that will write costs anything. While too
+	// many writes wait, it waits for a moment, and then returns an [Unavailable] error, code
+	// "overloaded", or the context's cause. Callers without a waiting write, who have not had
+	// more than their share, go before the others.
+	Admit(ctx context.Context, c Caller) error
 
 	// OnCommit registers a function that is called with every commit, in their order. It
 	// runs on the writer's goroutine and must not block. For a commit that cuts off tokens,

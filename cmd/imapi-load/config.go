@@ -30,7 +30,7 @@ type config struct {
 	token, data, issuer, audience string
 	unlimited                     bool
 	rate                          float64
-	duration, settle              time.Duration
+	warmup, duration, settle      time.Duration
 	textBytes, uploadBytes        int
 	json, quiet, keep             bool
 }
@@ -58,6 +58,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.BoolVar(&c.unlimited, "unlimited", false, "give the tokens the scope admin, to which the rate limit of users does not apply")
 	f.Float64Var(&c.rate, "rate", 0, "the `number` of operations that are due in a second, answered or not; 0 starts one on each connection when the last was answered")
 	f.DurationVar(&c.duration, "duration", 30*time.Second, "the `duration` of the load; 0 goes on until Ctrl-C")
+	f.DurationVar(&c.warmup, "warmup", 0, "the `duration` of load before that, which is not measured")
 	f.DurationVar(&c.settle, "settle", 10*time.Second, "the longest `duration` to wait for deliveries at the end")
 	f.IntVar(&c.connections, "connections", c.connections, "the `number` of connections for requests")
 	f.Var(&c.mix, "mix", "the `operations` and their weights, such as send=8,history=2: "+strings.Join(operationNames(), ", "))
@@ -115,8 +116,8 @@ func (c *config) complete() error {
 	switch {
 	case c.rate < 0 || math.IsNaN(c.rate) || c.rate > most:
 		return misuse("--rate: must be 0 to %d", most)
-	case c.duration < 0 || c.settle < 0:
-		return misuse("--duration, --settle: must not be negative")
+	case c.duration < 0 || c.settle < 0 || c.warmup < 0:
+		return misuse("--warmup, --duration, --settle: must not be negative")
 	case c.uploadBytes < 1 || c.uploadBytes > 1<<30:
 		return misuse("--upload-bytes: must be 1 to %d", 1<<30)
 	case c.kind != "direct" && c.kind != "group" && c.kind != "room":

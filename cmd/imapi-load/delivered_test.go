@@ -51,7 +51,7 @@ func TestListenerChecksItsStream(t *testing.T) {
 	c := &conversation{id: "c1"}
 	c.newest.Store(10)
 	u := &user{name: "bob"}
-	r := &run{world: &world{run: "run", of: map[*user][]*conversation{u: {c}}}, began: time.Now().Add(-time.Second)}
+	r := &run{world: &world{run: "run", of: map[*user][]*conversation{u: {c}}}, made: time.Now().Add(-time.Second)}
 	l := &listener{run: r, user: u, received: newReceived(r.world.of[u])}
 	r.listeners = []*listener{l}
 

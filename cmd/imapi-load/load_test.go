@@ -200,7 +200,7 @@ func TestInterruptedLoad(t *testing.T) {
 		await.Until(t, "messages are sent", func() bool { return s.metric("imapi_commit_batch_size_sum") > 100 })
 		interrupt()
 	}()
-	status, res, diag := s.load(ctx, append([]string{"--data", s.data, "--unlimited"}, append(small, "--duration", "0", "--rate", "200")...)...)
+	status, res, diag := s.load(ctx, append([]string{"--data", s.data, "--unlimited"}, append(small, "--duration", "0", "--rate", "200", "--warmup", "100ms")...)...)
 	<-ended
 	if status != good || !res.Interrupted || res.Operations["send"].Done == 0 {
 		t.Errorf("status %d, result %+v: %s", status, res, diag)

@@ -110,7 +110,7 @@ func put(ctx context.Context, c config, diag io.Writer) (res *result, err error)
 	}
 	stop := p.watch(r)
 	r.load(ctx)
-	took := time.Since(r.began)
+	took := max(time.Since(r.began()), 0)
 	stop()
 	r.settle(lasting)
 	return r.result(took, ctx.Err() != nil), nil

@@ -182,8 +182,9 @@ func (w *worker) replay(ctx context.Context, _ time.Time) (answer, error) {
 			return answer{}, err
 		}
 		if f.event == messageCreated {
-			n++
-			w.replayed.Add(1)
+			if n++; w.measures(time.Now()) {
+				w.replayed.Add(1)
+			}
 		}
 	}
 	return answer{status: http.StatusOK}, nil

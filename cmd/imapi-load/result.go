@@ -71,7 +71,7 @@ func (r *run) result(took time.Duration, interrupted bool) *result {
 	seconds := max(took.Seconds(), 1e-9)
 	perSecond := func(n int64) float64 { return float64(int64(float64(n)/seconds*10+0.5)) / 10 }
 	res := &result{
-		Scenario: c.name, Server: c.server.Redacted(), Run: r.world.run, Began: r.began.UTC(), Seconds: float64(took.Milliseconds()) / 1000,
+		Scenario: c.name, Server: c.server.Redacted(), Run: r.world.run, Began: r.began().UTC(), Seconds: float64(took.Milliseconds()) / 1000,
 		Interrupted: interrupted, Mix: c.mix.String(), Rate: c.rate, Connections: c.connections, Users: len(r.world.users),
 		Conversations: len(r.world.conversations), Kind: c.kind, Members: c.members, Streams: c.streams, Idle: c.idle, Fill: c.fill,
 		Offered: r.schedule.offered(took), Started: r.schedule.started.Load(), Behind: milliseconds(time.Duration(r.schedule.behind.Load())),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,8 +27,11 @@ type run struct {
 	file       []byte
 	replayed   atomic.Int64 // events
 	messages   atomic.Int64 // numbers client_ids
-	began      time.Time
 	schedule   schedule
+	// made is when the run was made; other times are counted from it. measured is when
+	// measuring began, later than anything before that.
+	made     time.Time
+	measured atomic.Int64
 }
 
 // counts are the outcomes of an operation.
@@ -53,7 +57,7 @@ func (c *counts) fault(what string) {
 // clientID returns a client_id that names when the message was due, so that each stream can
 // tell how late it is.
 func (r *run) clientID(due time.Time) string {
-	return fmt.Sprintf("%s-%d-%d", r.world.run, r.messages.Add(1), due.Sub(r.began).Microseconds())
+	return fmt.Sprintf("%s-%d-%d", r.world.run, r.messages.Add(1), due.Sub(r.made).Microseconds())
 }
 
 // dueOf returns when the message with a client_id was due; false if it is none of the load.
@@ -64,8 +68,14 @@ func (r *run) dueOf(clientID []byte) (time.Time, bool) {
 	if !ours || err != nil {
 		return time.Time{}, false
 	}
-	return r.began.Add(time.Duration(us) * time.Microsecond), true
+	return r.made.Add(time.Duration(us) * time.Microsecond), true
 }
+
+// measures reports whether something at a time is measured.
+func (r *run) measures(at time.Time) bool { return int64(at.Sub(r.made)) >= r.measured.Load() }
+
+// began returns when measuring began.
+func (r *run) began() time.Time { return r.made.Add(time.Duration(r.measured.Load())) }
 
 // newRun returns a run that has not begun.
 func newRun(c config, p *progress) (*run, error) {
@@ -73,7 +83,11 @@ func newRun(c config, p *progress) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{config: c, endpoint: *c.endpoint(), world: w, progress: p, counts: make(map[string]*counts), file: make([]byte, c.uploadBytes)}
+	r := &run{
+		config: c, endpoint: *c.endpoint(), world: w, progress: p, counts: make(map[string]*counts), file: make([]byte, c.uploadBytes),
+		made: time.Now(),
+	}
+	r.measured.Store(math.MaxInt64)
 	for name, weight := range c.mix {
 		if weight > 0 {
 			r.counts[name] = &counts{}
@@ -198,12 +212,14 @@ func (r *run) newWorker() *worker {
 }
 
 // load runs the operations until the duration is over or ctx ends. What runs then is
-// finished.
+// finished. What begins during the warmup is not counted unless it fails.
 func (r *run) load(ctx context.Context) {
 	var end time.Time
-	r.began = time.Now()
+	begin := time.Now()
+	measured := begin.Add(r.config.warmup)
+	r.measured.Store(int64(measured.Sub(r.made)))
 	if r.config.duration > 0 {
-		end = r.began.Add(r.config.duration)
+		end = measured.Add(r.config.duration)
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, end)
 		defer cancel()
@@ -213,7 +229,7 @@ func (r *run) load(ctx context.Context) {
 		<-ctx.Done()
 		return
 	}
-	r.schedule.begin(r.began, end, r.config.rate)
+	r.schedule.begin(begin, measured, end, r.config.rate)
 	var workers sync.WaitGroup
 	for range r.config.connections {
 		workers.Go(func() {
@@ -237,6 +253,7 @@ func (r *run) load(ctx context.Context) {
 
 // do does an operation and counts its outcome. It returns how long the server asks to wait.
 func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wait time.Duration) {
+	warm := r.measures(time.Now())
 	a, err := operations[name](w, ctx, due)
 	took := time.Since(due)
 	c := r.counts[name]
@@ -248,14 +265,16 @@ func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wa
 		c.fault("connection: " + err.Error())
 		return backoff // a server that is gone is not asked thousands of times a second
 	case a.shed():
-		c.shed.Add(1)
-		c.shedLatency.add(took)
-		c.fault(refusalOf(a.status, a.body))
+		if warm {
+			c.shed.Add(1)
+			c.shedLatency.add(took)
+			c.fault(refusalOf(a.status, a.body))
+		}
 		return a.retryAfter
 	case a.status >= http.StatusBadRequest:
 		c.failed.Add(1)
 		c.fault(refusalOf(a.status, a.body))
-	default:
+	case warm:
 		c.done.Add(1)
 		c.latency.add(took)
 	}

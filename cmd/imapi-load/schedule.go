@@ -16,14 +16,17 @@ import (
 //
 // Without a rate each connection does the next operation when the last one was answered.
 type schedule struct {
-	began, end time.Time // end is zero if there is none
-	rate       float64
-	started    atomic.Int64
-	behind     atomic.Int64 // the longest that an operation waited for a connection
+	began, measured, end time.Time // end is zero if there is none
+	rate                 float64
+	numbers              atomic.Int64
+	started              atomic.Int64 // of those that are measured
+	behind               atomic.Int64 // how late the latest of them began: it waited for a connection
 }
 
-func (s *schedule) begin(at, end time.Time, rate float64) {
-	s.began, s.end, s.rate = at, end, rate
+// begin sets when the first operation is due, from when on operations are measured, and when
+// there are no more.
+func (s *schedule) begin(at, measured, end time.Time, rate float64) {
+	s.began, s.measured, s.end, s.rate = at, measured, end, rate
 }
 
 // next waits until the next operation is due and returns its number, or false at the end.
@@ -31,27 +34,36 @@ func (s *schedule) next(ctx context.Context) (n int64, due time.Time, ok bool) {
 	if ctx.Err() != nil {
 		return 0, due, false
 	}
+	n = s.numbers.Add(1) - 1
 	if s.rate == 0 {
-		return s.started.Add(1) - 1, time.Now(), true
+		due = time.Now()
+		s.start(due)
+		return n, due, true
 	}
-	n = s.started.Add(1) - 1
 	due = s.began.Add(time.Duration(float64(n) / s.rate * float64(time.Second)))
 	if !s.end.IsZero() && !due.Before(s.end) {
-		s.started.Add(-1)
 		return 0, due, false
 	}
 	wait := time.Until(due)
-	if wait > 0 {
-		pause(ctx, wait)
-	}
+	pause(ctx, wait)
 	if ctx.Err() != nil {
-		s.started.Add(-1)
 		return 0, due, false
 	}
-	for longest := s.behind.Load(); int64(-wait) > longest && !s.behind.CompareAndSwap(longest, int64(-wait)); {
+	s.start(due)
+	return n, due, true
+}
+
+// start counts an operation that begins now.
+func (s *schedule) start(due time.Time) {
+	now := time.Now()
+	if now.Before(s.measured) {
+		return
+	}
+	s.started.Add(1)
+	waited := int64(now.Sub(due))
+	for longest := s.behind.Load(); waited > longest && !s.behind.CompareAndSwap(longest, waited); {
 		longest = s.behind.Load()
 	}
-	return n, due, true
 }
 
 // offered returns how many operations were due in a time.

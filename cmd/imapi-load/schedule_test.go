@@ -15,7 +15,7 @@ func TestStallsAreCountedInFull(t *testing.T) {
 		var s schedule
 		var latency histogram
 		began := time.Now()
-		s.begin(began, began.Add(2*time.Second), 100)
+		s.begin(began, began, began.Add(2*time.Second), 100)
 		for {
 			n, due, ok := s.next(t.Context())
 			if !ok {
@@ -44,7 +44,7 @@ func TestOperationsBeginWhenDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s schedule
 		began := time.Now()
-		s.begin(began, began.Add(time.Second), 50)
+		s.begin(began, began, began.Add(time.Second), 50)
 		var mu sync.Mutex
 		seen := map[int64]bool{}
 		var workers sync.WaitGroup
@@ -80,13 +80,31 @@ func TestInterruptionEndsTheWait(t *testing.T) {
 		var s schedule
 		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 		defer cancel()
-		s.begin(time.Now(), time.Time{}, 10)
+		s.begin(time.Now(), time.Now(), time.Time{}, 10)
 		n := 0
 		for _, _, ok := s.next(ctx); ok; _, _, ok = s.next(ctx) {
 			n++
 		}
 		if n != 2 || s.started.Load() != 2 {
 			t.Errorf("%d operations began and %d are counted, want 2", n, s.started.Load())
+		}
+	})
+}
+
+// What begins during the warmup is done and not counted.
+func TestWarmupIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s schedule
+		began := time.Now()
+		s.begin(began, began.Add(time.Second), began.Add(3*time.Second), 10)
+		n := 0
+		for num, _, ok := s.next(t.Context()); ok; num, _, ok = s.next(t.Context()) {
+			if n++; num == 0 {
+				time.Sleep(500 * time.Millisecond)
+			}
+		}
+		if n != 30 || s.started.Load() != 20 || s.offered(2*time.Second) != 20 || s.behind.Load() != 0 {
+			t.Errorf("%d operations, %d of them counted, the longest wait %v; want 30, 20 and none", n, s.started.Load(), time.Duration(s.behind.Load()))
 		}
 	})
 }

@@ -232,8 +232,8 @@ func (l *listener) take(data []byte) {
 		d.outOfOrder.Add(1)
 	case inOrder, early:
 	}
-	d.messages.Add(1)
-	if due, ok := l.run.dueOf(bytes.Trim(jsonscan.Member(jsonscan.Member(data, "message"), "client_id"), `"`)); ok {
+	if due, ok := l.run.dueOf(bytes.Trim(jsonscan.Member(jsonscan.Member(data, "message"), "client_id"), `"`)); ok && l.run.measures(time.Now()) {
+		d.messages.Add(1)
 		d.latency.add(time.Since(due))
 	}
 }

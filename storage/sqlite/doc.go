@@ -9,7 +9,7 @@
 //	store.go           Store: Open, View, Close
 //	tx.go              reader and tx, which implement im.Reader and im.Tx
 //	writer.go          the goroutine that writes: group commit, failures, listeners
-//	write_queue.go     the fair queue of waiting calls
+//	write_queue.go     the fair queue of waiting calls; write_door.go requests that wait for it
 //	session.go         connections and prepared statements
 //	row.go             rows that are read, one by one or as a list
 //	numbers.go         Go constants in SQL

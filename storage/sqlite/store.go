@@ -281,6 +281,11 @@ func (s *Store) Write(ctx context.Context, fn func(im.Tx) error) error {
 	return s.writer.write(ctx, fn)
 }
 
+// Admit waits until a request that will write may begin; see [im.Store].
+func (s *Store) Admit(ctx context.Context, caller im.Caller) error {
+	return s.writer.queue.admit(ctx, caller)
+}
+
 // Ready returns an error if the store cannot write. It lets the writer run an empty
 // transaction.
 func (s *Store) Ready(ctx context.Context) error {

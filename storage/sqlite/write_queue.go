@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -22,6 +23,9 @@ const (
 	// maxQueue is the maximum number of waiting calls, maxOwn that of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
+	// maxWait is how long a call of a user waits. The client gives up after 10 s, so it gets
+	// an answer before.
+	maxWait = 5 * time.Second
 	// retryAfter is sent to callers refused for these limits.
 	retryAfter = time.Second
 
@@ -46,9 +50,36 @@ type call struct {
 	bulk  bool
 	order uint64        // among all calls
 	took  time.Duration // how long fn ran
+	state atomic.Int32  // waiting, begun or withdrawn
 }
 
+// The states of a call.
+const (
+	waiting = iota
+	begun
+	withdrawn
+)
+
 func (c *call) answer(err error) { c.done <- err }
+
+// begin reports whether the call may run, also again after a rollback. It may not if it was
+// withdrawn.
+func (c *call) begin() bool {
+	return c.state.CompareAndSwap(waiting, begun) || c.state.Load() == begun
+}
+
+// withdraw reports whether the call has not begun and will not run. It stays in the queue
+// until its turn.
+func (c *call) withdraw() bool { return c.state.CompareAndSwap(waiting, withdrawn) }
+
+// patience returns how long the call may wait, 0 if there is no limit: a job, or a step of a
+// long request, which must not stop in the middle, waits for its turn.
+func (c *call) patience() time.Duration {
+	if c.bulk || im.CallerOf(c.ctx).User == "" {
+		return 0
+	}
+	return maxWait
+}
 
 // account is a caller with their waiting calls and the writer's time they have used.
 type account struct {
@@ -134,10 +165,12 @@ type queue struct {
 	sweepAt  int
 	lanes    [lanes]lane
 	lastLane int // the lane of the last batch
+
+	door door
 }
 
 func newQueue(now func() time.Time) *queue {
-	return &queue{now: now, ready: make(chan struct{}, 1), accounts: make(map[im.Caller]*account), sweepAt: idleAccounts}
+	return &queue{now: now, ready: make(chan struct{}, 1), accounts: make(map[im.Caller]*account), sweepAt: idleAccounts, door: newDoor()}
 }
 
 // add queues a call, or refuses it.
@@ -185,6 +218,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	q.door.open(q.door.line.Len())
 	q.signal()
 }
 
@@ -346,6 +380,7 @@ func (b *batch) close() {
 	for _, a := range b.aside {
 		b.release(a)
 	}
+	b.letIn()
 	if b.waiting > 0 || b.closed {
 		b.signal()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
@@ -67,11 +68,26 @@ func (w *writer) listen(fn func(im.Commit)) {
 }
 
 // write runs fn and returns once its transaction has ended. It does not return earlier when
-// ctx is done, because the caller could not know whether fn was committed.
+// ctx is done, because the caller could not know whether fn was committed. If fn has not begun
+// within the patience of its caller, as with a disk that hangs, it will not run.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
 		return err
+	}
+	patience := c.patience()
+	if patience == 0 {
+		return <-c.done
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case err := <-c.done:
+		return err
+	case <-timer.C:
+	}
+	if c.withdraw() {
+		return errOverloaded
 	}
 	return <-c.done
 }
@@ -144,6 +160,9 @@ func (w *writer) transact(next func() *call) {
 	for c := next(); c != nil; c = next() {
 		if c.ctx.Err() != nil {
 			c.answer(context.Cause(c.ctx))
+			continue
+		}
+		if !c.begin() {
 			continue
 		}
 		began := now()

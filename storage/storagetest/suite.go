@@ -118,6 +118,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"WriteIsAtomic", testWriteIsAtomic},
 		{"WriteErrors", testWriteErrors},
 		{"WriteContext", testWriteContext},
+		{"Admit", testAdmit},
 		{"Commits", testCommits},
 		{"CommitsBlocks", testCommitsBlocks},
 		{"CommitsDue", testCommitsDue},

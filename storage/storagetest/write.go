@@ -380,3 +380,23 @@ func consistent(r im.Reader, ids []im.ID) error {
 	}
 	return err
 }
+
+// testAdmit checks that an idle store admits every request at once, and does not wait for a
+// client that is gone.
+func testAdmit(w *world) {
+	gone, cancel := context.WithCancel(w.Context())
+	cancel()
+	for _, c := range []im.Caller{{User: "alice"}, {Job: "a job"}, {}} {
+		if err := w.store.Admit(w.Context(), c); err != nil {
+			w.Errorf("an idle store does not admit %+v: %v", c, err)
+		}
+		if err := w.store.Admit(gone, c); err != nil && !errors.Is(err, context.Canceled) {
+			w.Errorf("an idle store answers %+v, who is gone, with %v", c, err)
+		}
+	}
+	// Writing does not change that.
+	w.group(im.HistoryAll, "alice", "bob")
+	if err := w.store.Admit(w.Context(), im.Caller{User: "alice"}); err != nil {
+		w.Errorf("an idle store does not admit who wrote before: %v", err)
+	}
+}

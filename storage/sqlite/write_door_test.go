@@ -1,0 +1,210 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+)
+
+// ask asks for admission of a user and returns where the answer arrives.
+func (l *queueFixture) ask(ctx context.Context, user string) <-chan error {
+	answer := make(chan error, 1)
+	go func() { answer <- l.admit(ctx, im.Caller{User: im.UserID(user)}) }()
+	synctest.Wait()
+	return answer
+}
+
+// crowd queues a call for each of as many users as make the queue crowded.
+func (l *queueFixture) crowd() {
+	for i := range crowded {
+		l.must(l.put(fmt.Sprint("user ", i), time.Millisecond/10, false))
+	}
+}
+
+// answered returns an answer that must be there.
+func (l *queueFixture) answered(what string, answer <-chan error) error {
+	l.Helper()
+	select {
+	case err := <-answer:
+		return err
+	default:
+		l.Fatalf("%s still waits", what)
+		return nil
+	}
+}
+
+func (l *queueFixture) waits(what string, answer <-chan error) {
+	l.Helper()
+	select {
+	case err := <-answer:
+		l.Fatalf("%s does not wait: %v", what, err)
+	default:
+	}
+}
+
+// While the queue is crowded, whoever has a call in it waits at the door, and others do not.
+func TestDoorKeepsTheCrowdOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.must(l.answered("the first", l.ask(t.Context(), "user 0")))
+		l.must(l.put("hog", 9*time.Millisecond, false))
+		l.crowd()
+		again := l.ask(t.Context(), "user 0")
+		l.waits("who has a call in the queue", again)
+		l.must(l.answered("a stranger", l.ask(t.Context(), "stranger")))
+
+		// Each transaction makes room for as many as it has run.
+		later := l.ask(t.Context(), "user 1")
+		l.transaction(nil)
+		synctest.Wait()
+		l.must(l.answered("the first at the door", again))
+		l.must(l.answered("the second at the door", later))
+
+		// So do those who have had more than others.
+		for l.waiting < crowded {
+			l.must(l.put(fmt.Sprint("more ", l.waiting), time.Millisecond/10, false))
+		}
+		had := l.ask(t.Context(), "hog")
+		l.waits("who has had more than others", had)
+		for l.waiting > 0 {
+			l.transaction(nil)
+		}
+		synctest.Wait()
+		l.must(l.answered("who has had more than others", had))
+		if l.door.line.Len() != 0 || len(l.door.guests) != 0 {
+			t.Errorf("%d requests and %d callers stay at the door", l.door.line.Len(), len(l.door.guests))
+		}
+	})
+}
+
+// A request waits at the door for a second, and not at all if too many wait.
+func TestDoorRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.crowd()
+		ctx, hangUp := context.WithCancelCause(t.Context())
+		gone := l.ask(ctx, "user 1")
+		var own []<-chan error
+		for range maxOwnLine {
+			own = append(own, l.ask(t.Context(), "user 0"))
+		}
+		if err := l.answered("one too many of a user", l.ask(t.Context(), "user 0")); !errors.Is(err, errOverloaded) {
+			t.Errorf("one too many of a user: %v", err)
+		}
+		cause := errors.New("the client is gone")
+		hangUp(cause)
+		synctest.Wait()
+		if err := l.answered("who hangs up", gone); !errors.Is(err, cause) {
+			t.Errorf("who hangs up gets %v", err)
+		}
+		time.Sleep(doorWait - time.Millisecond)
+		l.waits("a patient one", own[0])
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		for _, answer := range own {
+			if err := l.answered("one who waited too long", answer); !errors.Is(err, errOverloaded) {
+				t.Errorf("one who waited too long gets %v", err)
+			}
+		}
+		if refusal, _ := im.AsError(errOverloaded); refusal.Code != "overloaded" || refusal.RetryAfter <= 0 {
+			t.Errorf("the refusal is %+v", refusal)
+		}
+		if l.door.line.Len() != 0 || len(l.door.guests) != 0 {
+			t.Errorf("%d requests and %d callers stay at the door", l.door.line.Len(), len(l.door.guests))
+		}
+
+		// In an overcrowded queue everyone waits, and a full line refuses everyone at once.
+		for i := l.waiting; i < overcrowded; i++ {
+			l.must(l.put(fmt.Sprint("user ", i), 0, false))
+		}
+		l.waits("a stranger", l.ask(t.Context(), "stranger"))
+		for i := l.door.line.Len(); i < maxLine; i++ {
+			l.door.line.PushBack(&guest{im.Caller{User: im.UserID(fmt.Sprint("guest ", i))}, make(chan struct{})})
+		}
+		if err := l.answered("a stranger", l.ask(t.Context(), "another stranger")); !errors.Is(err, errOverloaded) {
+			t.Errorf("a stranger gets %v while the line is full", err)
+		}
+	})
+}
+
+// Nobody is left at the door of a queue that closes.
+func TestDoorOpensWhenTheQueueCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.crowd()
+		waiting := l.ask(t.Context(), "user 0")
+		l.waits("who has a call in the queue", waiting)
+		l.close()
+		synctest.Wait()
+		l.must(l.answered("who waited", waiting))
+		l.must(l.answered("who comes later", l.ask(t.Context(), "user 0")))
+	})
+}
+
+// A call that has waited for too long is withdrawn and never runs, and one that runs is
+// waited for. Jobs wait as long as it takes.
+func TestCallsAreWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &writer{queue: newQueue(time.Now)}
+		write := func(c im.Caller, bulk bool) <-chan error {
+			ctx := im.WithCaller(t.Context(), c)
+			if bulk {
+				ctx = im.WithBulk(ctx)
+			}
+			answer := make(chan error, 1)
+			go func() { answer <- w.write(ctx, func(im.Tx) error { return nil }) }()
+			synctest.Wait()
+			return answer
+		}
+		alice := write(im.Caller{User: "alice"}, false)
+		b := w.queue.batch()
+		running := b.next()
+		if !running.begin() {
+			t.Fatal("a waiting call may not run")
+		}
+		bob := write(im.Caller{User: "bob"}, false)
+		step := write(im.Caller{User: "carol"}, true)
+		job := write(im.Caller{Job: "retention"}, false)
+		time.Sleep(maxWait)
+		synctest.Wait()
+		if err := <-bob; !errors.Is(err, errOverloaded) {
+			t.Errorf("the call that waited gets %v", err)
+		}
+		for what, answer := range map[string]<-chan error{"the running call": alice, "a step": step, "a job": job} {
+			select {
+			case err := <-answer:
+				t.Errorf("%s is not waited for: %v", what, err)
+			default:
+			}
+		}
+		if !running.begin() {
+			t.Error("a call may not run again after a rollback")
+		}
+		running.answer(nil)
+		b.close()
+		ran := map[im.Caller]bool{}
+		for waiting, _ := w.queue.len(); waiting > 0; waiting, _ = w.queue.len() {
+			b := w.queue.batch()
+			for c := b.next(); c != nil; c = b.next() {
+				if c.begin() {
+					ran[im.CallerOf(c.ctx)] = true
+					c.answer(nil)
+				}
+			}
+			b.close()
+		}
+		for what, answer := range map[string]<-chan error{"the running call": alice, "a step": step, "a job": job} {
+			if err := <-answer; err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if ran[im.Caller{User: "bob"}] || len(ran) != 2 {
+			t.Errorf("calls of %v ran", ran)
+		}
+	})
+}
