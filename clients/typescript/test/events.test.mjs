@@ -39,6 +39,32 @@ test('a stream survives SIGKILL and SIGTERM: no event is lost or repeated', asyn
   assert.equal(new Set(reader.cursors).size, reader.cursors.length, 'the cursor moves forward');
 });
 
+test('a replay that is cut again and again goes on where it was', async t => {
+  const server = await serverFor(t);
+  const link = await Link.to(t, server);
+  const alice = await clientOf(server, 'alice');
+  const bob = new Imapi(link.url, { token: await server.token('bob') });
+  let cursor;
+  for await (const event of bob.events()) {
+    cursor = event.id;
+    break;
+  }
+  const many = 600;
+  const acknowledged = [];
+  for (let n = 0; n < many; n += 20) {
+    acknowledged.push(...await Promise.all(Array.from({ length: 20 }, (_, i) => alice.send('@bob', text(`${n + i} ${'x'.repeat(2000)}`)))));
+  }
+  acknowledged.sort((a, b) => a.seq - b.seq);
+  const events = [], states = [];
+  link.limit = 700_000; // in the middle of an event
+  for await (const event of bob.events({ cursor, minBackoff: 1, maxBackoff: 20, onState: ({ state }) => states.push(state) })) {
+    events.push(event);
+    if (event.type === 'message.created' && event.seq === many) break;
+  }
+  assertDelivered(events, acknowledged);
+  assert.equal(states.filter(state => state === 'open').length, 3, `${states}`);
+});
+
 test('a program that restarts resumes at the stored cursor', async t => {
   const server = await serverFor(t);
   const alice = await clientOf(server, 'alice');

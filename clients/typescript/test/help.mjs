@@ -82,6 +82,8 @@ export class Link {
   stalled = false;
   /** How many answers to requests that begin with a text are still lost. */
   lose = { request: '', times: 0 };
+  /** After how many bytes from the server a connection is cut. */
+  limit = Infinity;
   connections = 0;
   #listener;
   #sockets = new Set();
@@ -102,7 +104,7 @@ export class Link {
 
   #join(near, far) {
     this.connections++;
-    let lost = false;
+    let lost = false, passed = 0;
     near.on('data', part => {
       if (this.lose.times > 0 && String(part).startsWith(this.lose.request)) {
         this.lose.times--;
@@ -111,7 +113,10 @@ export class Link {
       far.write(part);
     });
     far.on('data', part => {
+      const rest = this.limit - passed;
+      passed += part.length;
       if (lost) near.destroy();
+      else if (passed >= this.limit) near.end(part.subarray(0, rest));
       else if (!this.stalled) near.write(part);
     });
     for (const [socket, other] of [[near, far], [far, near]]) {
