@@ -16,6 +16,7 @@ const tests = {
   'the generated client talks to the server': typedClient,
   'an EventSource survives six SIGKILLs and a SIGTERM': restarts,
   'an EventSource whose ticket ended resumes by cursor': endedTickets,
+  'the demo signs nobody in through nginx': noStrangers,
   'the demo and the snippet of the README outlive a restart behind nginx': behindProxy,
 };
 
@@ -76,6 +77,21 @@ async function endedTickets(browser) {
 
   await finish(server, listener, senders);
   assert.equal(new Set(listener.tickets).size, 4, 'each ticket is another');
+}
+
+/** Also by its default, which sends the server's own address as Host and says nothing of its clients. */
+async function noStrangers() {
+  const server = await Server.start();
+  const ask = url => fetch(`${url}/demo/sign-in`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"user":"Ada"}' });
+  assert.equal((await ask(server.url)).status, 200);
+  const proxies = [await Proxy.start(server)];
+  // Workers of an nginx that root has started are another user's.
+  if (process.getuid() === 0) proxies.push(await Proxy.start(server, `location / { proxy_pass ${server.url}; proxy_http_version 1.1; }`));
+  for (const proxy of proxies) {
+    const answer = await ask(proxy.url);
+    assert.equal(answer.status, 403, 'a stranger is signed in through the proxy');
+    assert.match(await (await fetch(proxy.url)).text(), /data-sign-in="off"/);
+  }
 }
 
 /** While the server is away nginx answers 502, which closes an EventSource for good. */

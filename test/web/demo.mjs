@@ -489,8 +489,25 @@ async function access(browser) {
     await page.keyboard.press('Escape');
     await ada.show('Grace');
   }
+  await ada.say('Take me back, please');
+  await ada.takeBack('Take me back', '');
+  await ada.chat.getByRole('button', { name: 'Prove it' }).click();
+  await ada.at.getByRole('dialog').getByText('Key destroyed').waitFor();
+  await audit(page, 'a proof, dark');
+  await page.keyboard.press('Escape');
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'New chat' }).click();
+  await audit(page, 'the dialog of a new chat, dark');
+  await page.keyboard.press('Escape');
+  await ada.list.getByRole('searchbox').fill('engine');
+  await ada.list.locator('.row.found').first().waitFor();
+  assert.equal(await ada.list.locator('.row.found').getByText('Tap to read').count(), 1, 'search shows nothing behind a cover');
+  await audit(page, 'a search, dark');
+  await ada.list.getByRole('searchbox').fill('');
+  await ada.show('Grace');
   await page.emulateMedia({ colorScheme: 'light' });
   await page.getByRole('button', { name: 'Dark or light' }).click();
+  await page.locator('html[data-theme=dark]').waitFor();
   assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'dark', 'the toggle overrides the system');
   await page.getByRole('button', { name: '中文' }).click();
   await ada.list.getByRole('heading', { name: '聊天' }).or(ada.chat.getByText('单聊')).first().waitFor();

@@ -18,13 +18,12 @@ export class Proxy {
     return [...running];
   }
 
-  static async start(server) {
+  /** Starts an nginx with a location: that of docs/operations.md, or another. */
+  static async start(server, location = documented(server)) {
     const proxy = new Proxy();
     const directory = proxy.#directory = mkdtempSync(join(tmpdir(), 'imapi-nginx-'));
     const port = await freePort();
     proxy.url = `http://127.0.0.1:${port}`;
-    const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-    const location = operations.match(/^```nginx\n([^]*?)^```/m)[1].replace('http://127.0.0.1:8080', server.url);
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
       .map(kind => `${kind}_temp_path ${join(directory, kind)};`).join('\n');
     writeFileSync(join(directory, 'nginx.conf'), `
@@ -57,4 +56,10 @@ ${location}
     this.#process.kill('SIGTERM');
     rmSync(this.#directory, { recursive: true, force: true });
   }
+}
+
+/** The location in docs/operations.md. */
+function documented(server) {
+  const operations = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  return operations.match(/^```nginx\n([^]*?)^```/m)[1].replace('http://127.0.0.1:8080', server.url);
 }

@@ -2,7 +2,7 @@
 import type { Conversation, Draft, Message } from '@imapi/client';
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import { contentOf, nameOf, SignOf } from './list';
+import { contentFor, contentOf, isCovered, nameOf, SignOf } from './list';
 import { Avatar, hue, Icon, IconButton, useTicking, useWatched, type IconName } from './parts';
 import type { Outgoing, Phone, Talk } from './phone';
 import { assist } from './scene';
@@ -121,7 +121,7 @@ function Row({ phone, talk, c, m, follows, last, onOpen }: { phone: Phone; talk:
   const [menu, setMenu] = useState(false);
   const label = `${mine ? words.you : m.sender}, ${clock(m.created_at)}`;
   if (m.state !== 'active') return <Tombstone phone={phone} m={m} onOpen={onOpen} label={label} />;
-  const covered = !!m.burn && !mine && !m.burn.burn_at;
+  const covered = isCovered(phone, m);
   const thread = talk.threads.get(m.id);
   return <div class={`line ${mine ? 'mine' : 'theirs'} ${follows ? 'follows' : ''} ${talk.marked === m.id ? 'marked' : ''} ${menu ? 'with-menu' : ''}`}
     data-message={m.id} tabIndex={-1} role="group" aria-label={label}
@@ -151,7 +151,7 @@ function Quote({ phone, talk, id }: { phone: Phone; talk: Talk; id: string }) {
   const m = talk.messages.get(id);
   return <button type="button" class="quote" onClick={() => void phone.jump(talk.id, id)}>
     {m ? <b><bdi>{m.sender === phone.me ? words.you : m.sender}</bdi></b> : null}
-    <span dir="auto">{m?.state === 'active' && (!m.burn || m.sender === phone.me) ? contentOf(m) : words.goneQuote}</span>
+    <span dir="auto">{m?.state === 'active' ? contentFor(phone, m) : words.goneQuote}</span>
   </button>;
 }
 
@@ -279,7 +279,7 @@ function Menu({ phone, talk, c, m, onOpen, onClose, up }: { phone: Phone; talk: 
   const menu = useRef<HTMLDivElement>(null);
   const mine = m.sender === phone.me;
   const thread = talk.threads.get(m.id);
-  const covered = !!m.burn && !mine && !m.burn.burn_at;
+  const covered = isCovered(phone, m);
   useEffect(() => {
     menu.current?.querySelector('button')?.focus();
     if (!up) menu.current?.scrollIntoView({ block: 'nearest' });
@@ -381,7 +381,7 @@ function Composer({ phone, talk, c }: { phone: Phone; talk: Talk; c: Conversatio
   const quoted = talk.replyTo ? talk.messages.get(talk.replyTo) : undefined;
 
   return <form class={`composer ${burn ? 'hot' : ''}`} onSubmit={event => { event.preventDefault(); send(); }}>
-    {quoted && <div class="replying"><Icon name="reply" /><span dir="auto"><b>{words.replyingTo(quoted.sender === phone.me ? words.you : quoted.sender)}</b><br />{contentOf(quoted)}</span>
+    {quoted && <div class="replying"><Icon name="reply" /><span dir="auto"><b>{words.replyingTo(quoted.sender === phone.me ? words.you : quoted.sender)}</b><br />{contentFor(phone, quoted)}</span>
       <IconButton icon="close" label={words.cancel} onClick={() => { talk.replyTo = undefined; phone.changed(); }} /></div>}
     {suggested && <ul class="suggested" role="listbox" id={`names-${phone.me}`} aria-label={words.mention}>{suggested.names.map((name, i) =>
       <li key={name} id={`names-${phone.me}-${i}`} role="option" aria-selected={i === suggested.chosen} onMouseDown={event => { event.preventDefault(); complete(name); }}><Avatar name={name} size="small" /><bdi>{name}</bdi></li>)}</ul>}

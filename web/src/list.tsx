@@ -19,9 +19,15 @@ export function summary(phone: Phone, m: Message | null): string {
     case 'revoked': return m.sender === m.erased?.by ? (m.sender === phone.me ? words.youTookBack : words.tookBack(m.sender)) : words.removedBy(m.erased?.by ?? '', m.sender);
     case 'burned': return words.burned;
     case 'expired': return words.expired;
-    case 'active': return `${who}: ${m.burn && m.sender !== phone.me && !m.burn.burn_at ? words.covered : contentOf(m)}`;
+    case 'active': return `${who}: ${contentFor(phone, m)}`;
   }
 }
+
+/** Reports whether a message is to be read only by lifting its cover, which starts its timer. */
+export function isCovered(phone: Phone, m: Message): boolean { return !!m.burn && m.sender !== phone.me && !m.burn.burn_at; }
+
+/** What may be shown of a message outside of its bubble. */
+export function contentFor(phone: Phone, m: Message): string { return isCovered(phone, m) ? words.covered : contentOf(m); }
 
 export function contentOf(m: Pick<Message, 'type' | 'body'>): string {
   switch (m.type) {
@@ -130,8 +136,8 @@ function Found({ phone, found }: { phone: Phone; found: Message[] }) {
         <Avatar name={m.sender} />
         <span class="row-text">
           <span class="row-top"><bdi class="row-name">{m.sender}</bdi><time dateTime={m.created_at}>{when(m.created_at)}</time></span>
-          <span class="preview" dir="auto">{m.snippet?.map((part, i) => part.match ? <mark key={i}>{visible(part.text)}</mark> : visible(part.text)) ?? contentOf(m)}</span>
-          <bdi class="row-where">{c?.peer ? words.direct : nameOf(c)}</bdi>
+          <span class="preview" dir="auto">{isCovered(phone, m) ? words.covered : m.snippet?.map((part, i) => part.match ? <mark key={i}>{visible(part.text)}</mark> : visible(part.text)) ?? contentOf(m)}</span>
+          <span class="row-where">{c ? words[c.kind] : ''} · <bdi>{nameOf(c)}</bdi></span>
         </span>
       </button>;
     })}

@@ -264,6 +264,7 @@ export class Phone {
       for (const [id, c] of this.conversations) if (c.kind === 'thread' || c.kind === 'channel') list.set(id, c);
       this.conversations = list;
       await Promise.all([this.loadSpaces(), this.loadInvitations()]);
+      for (const c of [...list.values()].filter(c => c.unread > 0 && c.last_message).slice(0, 50)) this.#delivered(c.id, { up_to: c.last_message!.id });
       const shown = [...this.talks.values()].filter(talk => talk.older !== undefined);
       for (const talk of shown) { talk.messages.clear(); talk.older = undefined; }
       this.loaded = true;
@@ -436,11 +437,13 @@ export class Phone {
         known.unread++;
         if (message.mentions?.includes(this.me) || message.mention_all) known.unread_mentions++;
       }
-      this.#gather(`delivered ${message.conversation_id}`, message.id, ids => void this.api.post('/v1/conversations/{conversation}/receipts', {
-        path: { conversation: message.conversation_id }, body: { kind: 'delivered', message_ids: [...ids] },
-      }).catch(() => {}));
+      this.#gather(`delivered ${message.conversation_id}`, message.id, ids => this.#delivered(message.conversation_id, { message_ids: [...ids] }));
     }
     if (this.open === message.conversation_id) this.#seen(this.talk(message.conversation_id));
+  }
+
+  #delivered(conversation: string, which: { message_ids: string[] } | { up_to: string }): void {
+    void this.api.post('/v1/conversations/{conversation}/receipts', { path: { conversation }, body: { kind: 'delivered', ...which } }).catch(() => {});
   }
 
   /** Marks what is shown as read, but for messages behind a cover. */
