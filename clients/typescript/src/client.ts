@@ -153,8 +153,9 @@ export class Imapi {
       headers: { 'Content-Type': 'application/octet-stream' },
     };
     if (onProgress && typeof XMLHttpRequest !== 'undefined') return parseJSON(await this.#http.upload(call, onProgress)) as Attachment;
-    const body = onProgress ? counted(file, onProgress) : file;
-    return parseJSON(await readText(await this.#http.request({ ...call, body }), signal)) as Attachment;
+    const response = await this.#http.renewing(token =>
+      this.#http.answer({ ...call, body: onProgress ? counted(file, onProgress) : file }, token));
+    return parseJSON(await readText(response, signal)) as Attachment;
   }
 
   /**

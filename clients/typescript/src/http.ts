@@ -105,16 +105,16 @@ export class Http {
     }
   }
 
-  /**
-   * Makes a request, a second time with another token if the first one is refused. A status of
-   * 400 or more is a {@link Problem}.
-   */
-  async request(call: Call): Promise<Response> {
-    return this.renewing(async token => {
-      const response = await this.attempt(call, token);
-      if (response.status >= 400) throw await problemOf(response);
-      return response;
-    }, !(call.body instanceof ReadableStream));
+  /** Makes a request, a second time with another token if the first one is refused. */
+  request(call: Call): Promise<Response> {
+    return this.renewing(token => this.answer(call, token), !(call.body instanceof ReadableStream));
+  }
+
+  /** Makes one attempt. A status of 400 or more is a {@link Problem}. */
+  async answer(call: Call, token: string): Promise<Response> {
+    const response = await this.attempt(call, token);
+    if (response.status >= 400) throw await problemOf(response);
+    return response;
   }
 
   /** Calls with a token, and if that is refused and repeating is possible once more with another. */

@@ -1,4 +1,4 @@
-import { Problem, TransportError, problemOf } from './errors.js';
+import { Problem, TransportError } from './errors.js';
 import { abortable, type Http, parseJSON, readText, segment } from './http.js';
 import { pause } from './backoff.js';
 import type { Draft, Message } from './types.js';
@@ -50,10 +50,9 @@ async function attempt(
   try {
     const message = await abortable(http.renewing(async token => {
       sent = true;
-      const response = await http.attempt({
+      const response = await http.answer({
         method: 'POST', path, body, headers: { 'Content-Type': 'application/json' }, signal: inTime.signal,
       }, token);
-      if (response.status >= 400) throw await problemOf(response);
       return parseJSON(await readText(response, inTime.signal)) as Message;
     }), inTime.signal);
     return { message };

@@ -150,6 +150,10 @@ test('files are uploaded and downloaded', async t => {
   assert.ok(progress.length >= 16 && progress.every(([sent], i) => i === 0 || sent > progress[i - 1][0]), 'it rises');
   assert.equal((await alice.upload(new Blob(['x']), { name: 'x.txt' })).name, 'x.txt');
 
+  let token = 'not.a.token';
+  const renewing = new Imapi(server.url, { token: async ({ refused }) => refused ? token = await server.token('alice') : token });
+  assert.equal((await renewing.upload(new Blob([bytes]), { onProgress: () => {} })).size, bytes.length, 'once more with another token');
+
   await assert.rejects(bob.download(attachment.id), { status: 404, code: 'attachment_not_found' });
   await alice.send('@bob', { type: 'file', body: { attachment_id: attachment.id } });
   assert.deepEqual(new Uint8Array(await (await bob.download(attachment.id)).arrayBuffer()), bytes);
