@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes receivers release packaging
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes receivers release packaging reference
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,10 @@ demo: web build ## Check that web/dist is current, and drive the demo page with 
 	git diff --exit-code -- web/dist
 	@test -z "$$(git ls-files -o --exclude-standard -- web/dist)" || { git ls-files -o --exclude-standard -- web/dist; exit 1; }
 	cd test/web && npm ci --no-audit --no-fund && npm run demo
+
+reference: build ## Check the renderer of the reference against npm, and drive it with Chromium (Node.js, Chromium)
+	node web/reference/vendor.mjs --check
+	cd test/web && npm ci --no-audit --no-fund && npm run reference
 
 browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser

@@ -34,6 +34,8 @@ type Options struct {
 	Metrics http.Handler
 	// Demo answers / and what is below /demo/; 404 if nil.
 	Demo http.Handler
+	// Reference answers GET /docs and below; 404 if nil.
+	Reference http.Handler
 	// Observe is called after each answer. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
 	// Origins are the web origins that browsers may call from, or "*" for any. None by
@@ -169,6 +171,10 @@ func New(o Options) (*Server, http.Handler, error) {
 		r.Method(http.MethodGet, "/", o.Demo)
 		r.Method(http.MethodGet, "/demo/*", o.Demo)
 		r.Method(http.MethodPost, "/demo/*", o.Demo)
+	}
+	if o.Reference != nil {
+		r.Method(http.MethodGet, "/docs", o.Reference)
+		r.Method(http.MethodGet, "/docs/*", o.Reference)
 	}
 	strict := api.NewStrictHandlerWithOptions(s, []api.StrictMiddlewareFunc{negotiated}, api.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  s.badRequest,

@@ -41,10 +41,13 @@ func newFile(name string, body []byte) file {
 	return file{kinds[path.Ext(name)], `"` + hex.EncodeToString(sum[:16]) + `"`, body}
 }
 
-func (f file) serve(w http.ResponseWriter, r *http.Request) {
+func (f file) serve(w http.ResponseWriter, r *http.Request) { f.serveWith(contentSecurity, w, r) }
+
+// serveWith serves the file under a policy of content security.
+func (f file) serveWith(policy string, w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
-	h.Set("Content-Security-Policy", contentSecurity)
+	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-cache") // a newer server may have a newer page
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")

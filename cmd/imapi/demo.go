@@ -17,15 +17,24 @@ const demoTokenTTL = 12 * time.Hour
 // provable is how long after an erasure the demo proves it.
 const provable = time.Hour
 
-// demo returns the demo page; nil with --demo=false.
-func (n *node) demo(secret []byte) http.Handler {
-	if !n.config.demo {
+// pages returns the demo and the reference; nil with --demo=false and --docs=false.
+func (n *node) pages(secret []byte) (demo, reference http.Handler) {
+	signIn := n.signIn(secret)
+	if n.config.demo {
+		demo = web.Handler(signIn)
+	}
+	if n.config.docs {
+		reference = web.Reference(signIn)
+	}
+	return demo, reference
+}
+
+// signIn returns how visitors are signed in; nil if they are not.
+func (n *node) signIn(secret []byte) *web.SignIn {
+	if !n.config.demo || !n.inDevelopment() {
 		return nil
 	}
-	if !n.inDevelopment() {
-		return web.Handler(nil)
-	}
-	return web.Handler(&web.SignIn{
+	return &web.SignIn{
 		Mint: func(user string) (string, time.Time, error) {
 			now := time.Now()
 			token, err := auth.Mint(secret, auth.Grant{
@@ -34,7 +43,7 @@ func (n *node) demo(secret []byte) http.Handler {
 			return token, now.Add(demoTokenTTL), err
 		},
 		Prove: n.prove,
-	})
+	}
 }
 
 // inDevelopment reports whether the demo may sign people in: the server signs its own tokens,

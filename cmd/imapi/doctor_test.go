@@ -170,7 +170,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		"an expired token":         {s, []string{"IMAPI_TOKEN=" + old}, nil, "token", "failure", "expired"},
 		"no token at all":          {s, nil, []string{"--token", "secret"}, "token", "failure", "three parts"},
 		"another server's token":   {s, nil, []string{"--token", stopped.token("alice")}, "token", "failure", "--auth-algorithm"},
-		"a clock that is behind":   {s, nil, []string{"--server", proxy(t, s, dated(-2 * time.Hour))}, "clock", "failure", "differ by"},
+		"a clock that is behind":   {s, nil, []string{"--server", proxy(t, s, dated(-2*time.Hour))}, "clock", "failure", "differ by"},
 		"a clock that is ahead":    {s, nil, []string{"--server", proxy(t, s, dated(10*time.Second))}, "clock", "warning", "run NTP"},
 		"a proxy that buffers":     {s, nil, []string{"--as", "alice", "--server", proxy(t, s, buffering)}, "stream", "failure", "a proxy buffers it"},
 		"a proxy that compresses":  {s, nil, []string{"--as", "alice", "--server", proxy(t, s, compressing)}, "stream", "failure", "compresses"},

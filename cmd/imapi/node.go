@@ -215,10 +215,11 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 
 	options := handlers.Options{
 		Service: n.service, Verifier: verifier, Hub: n.hub, Streams: n.streams, MaxFrameBytes: c.dataStreams.maxFrameBytes,
-		TokenKey: n.store.Instance().TicketKey, Demo: n.demo(verify.Secret), Observe: n.metrics.Request, Origins: c.origins, Logger: log,
+		TokenKey: n.store.Instance().TicketKey, Observe: n.metrics.Request, Origins: c.origins, Logger: log,
 		Rate: float64(c.rate), CommandRate: float64(c.commandRate), TrustedProxies: c.trustedProxies, Limited: n.metrics.RateLimited, SentAs: n.metrics.SentAs,
 		Uploaded: n.observeUpload, LostFile: n.metrics.LostFile,
 	}
+	options.Demo, options.Reference = n.pages(verify.Secret)
 	if c.metricsListen == "" {
 		options.Metrics = n.metrics.Handler()
 	}

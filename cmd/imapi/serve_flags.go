@@ -38,6 +38,7 @@ type config struct {
 	policy                   im.Policy
 	revokeByKind, burnPolicy string
 
+	docs              bool
 	retentionInterval time.Duration
 	privateWebhooks   bool
 	maxStreams        int
@@ -110,6 +111,7 @@ func (c *config) add(f flags) {
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
 	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
+	f.BoolVar(&c.docs, "docs", true, "serve the reference of the API at /docs; --docs=false does not")
 	f.BoolVar(&c.privateWebhooks, "webhooks-allow-private", false, "allow webhooks at private addresses, also with http://")
 	f.BoolVar(&c.demo, "demo", true, "serve the demo at /; in development it signs its own people in")
 }

@@ -518,7 +518,7 @@ func TestCommandLine(t *testing.T) {
 		for _, c := range everyCommand() {
 			_, _, diag := run(c.name, "--help")
 			for _, m := range regexp.MustCompile(`(?m)^  --(\S+) (\S*)$`).FindAllStringSubmatch(diag, -1) {
-				isSwitch := m[2] == "" && slices.Contains([]string{"accept-lost-keys", "admin", "dry-run", "follow", "json"}, m[1])
+				isSwitch := m[2] == "" && slices.Contains([]string{"accept-lost-keys", "admin", "docs", "dry-run", "follow", "json"}, m[1])
 				if !isSwitch && !slices.Contains(kinds, m[2]) {
 					t.Errorf("%s --%s %s: not a kind of value", c.name, m[1], m[2])
 				}
