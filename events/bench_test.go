@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sockets"
 )
 
 // counter counts events delivered to streams, and signals when it reaches its goal.
@@ -30,8 +31,8 @@ func (o *counter) EventDelivered(time.Duration) {
 	}
 }
 
-// sockets returns n loopback connections. Their other ends are read as fast as possible.
-func sockets(b *testing.B, n int) []net.Conn {
+// loopback returns n connections. Their other ends are read as fast as possible.
+func loopback(b *testing.B, n int) []net.Conn {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -85,7 +86,7 @@ func BenchmarkFanOut(b *testing.B) {
 		b.ReportMetric(float64(b.N)*streams/b.Elapsed().Seconds(), "frames/s")
 	}
 	b.Run("bare", func(b *testing.B) {
-		conns := sockets(b, streams)
+		conns := loopback(b, streams)
 		bare := &Hub{opts: Options{LogID: testLog, Encode: testEncode}}
 		f := bare.newFrame(benchEvent(1))
 		for b.Loop() {
@@ -97,46 +98,59 @@ func BenchmarkFanOut(b *testing.B) {
 		}
 		report(b)
 	})
-	b.Run("hub", func(b *testing.B) {
-		o := newCounter()
-		h, m, wait := benchHub(b, streams, o, func() []Sink {
-			var sinks []Sink
-			for _, c := range sockets(b, streams) {
-				sinks = append(sinks, connSink{c})
+	for name, serve := range benchWays {
+		b.Run(name, func(b *testing.B) {
+			o := newCounter()
+			h, m, wait := benchHub(b, streams, o, serve)
+			defer wait()
+			defer h.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				o.goal.Store(o.n.Load() + streams)
+				m.commit(benchEvent(0))
+				<-o.met
 			}
-			return sinks
-		}())
-		defer wait()
-		defer h.Close()
-		for b.Loop() {
-			o.goal.Store(o.n.Load() + streams)
-			m.commit(benchEvent(0))
-			<-o.met
+			report(b)
+		})
+	}
+}
+
+// benchWays serve a stream over a connection: by the writers of the hub, as over HTTP/1.1, and
+// by a goroutine of its own, as over HTTP/2.
+var benchWays = map[string]func(*testing.B, *Subscription, net.Conn, func(error)){
+	"writers": func(b *testing.B, s *Subscription, c net.Conn, done func(error)) {
+		conn, err := sockets.New(c.(*net.TCPConn))
+		if err != nil {
+			b.Fatal(err)
 		}
-		report(b)
-	})
+		go s.ServeConn(conn, 10*time.Second, done)
+	},
+	"goroutines": func(_ *testing.B, s *Subscription, c net.Conn, done func(error)) {
+		go func() { done(s.Serve(context.Background(), connSink{c})) }()
+	},
 }
 
 // BenchmarkFanOutBusy publishes events as fast as streams write them, so that queued frames
 // are joined.
 func BenchmarkFanOutBusy(b *testing.B) {
 	const streams, ahead = 1000, 64
-	o := newCounter()
-	var sinks []Sink
-	for _, c := range sockets(b, streams) {
-		sinks = append(sinks, connSink{c})
+	for name, serve := range benchWays {
+		b.Run(name, func(b *testing.B) {
+			o := newCounter()
+			h, m, wait := benchHub(b, streams, o, serve)
+			defer wait()
+			defer h.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				o.goal.Store(o.n.Load() + streams*ahead)
+				for range ahead {
+					m.commit(benchEvent(0))
+				}
+				<-o.met
+			}
+			b.ReportMetric(float64(b.N)*streams*ahead/b.Elapsed().Seconds(), "frames/s")
+		})
 	}
-	h, m, wait := benchHub(b, streams, o, sinks)
-	defer wait()
-	defer h.Close()
-	for b.Loop() {
-		o.goal.Store(o.n.Load() + streams*ahead)
-		for range ahead {
-			m.commit(benchEvent(0))
-		}
-		<-o.met
-	}
-	b.ReportMetric(float64(b.N)*streams*ahead/b.Elapsed().Seconds(), "frames/s")
 }
 
 func benchEvent(position im.Position) im.Event {
@@ -145,9 +159,9 @@ func benchEvent(position im.Position) im.Event {
 	return e
 }
 
-// benchHub returns a hub with a stream for each sink, all of different members of one
+// benchHub returns a hub with n streams over sockets, all of different members of one
 // conversation, and a function that waits for their end.
-func benchHub(b *testing.B, n int, o Observer, sinks []Sink) (*Hub, *model, func()) {
+func benchHub(b *testing.B, n int, o Observer, serve func(*testing.B, *Subscription, net.Conn, func(error))) (*Hub, *model, func()) {
 	b.Helper()
 	m := newModel()
 	h := newTestHub(b, m, Options{Observer: o})
@@ -160,15 +174,17 @@ func benchHub(b *testing.B, n int, o Observer, sinks []Sink) (*Hub, *model, func
 		runtime.Gosched()
 	}
 	var serving sync.WaitGroup
-	for i, sink := range sinks {
+	serving.Add(n)
+	for i, c := range loopback(b, n) {
 		sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: users[i]}})
 		if err != nil {
 			b.Fatal(err)
 		}
-		serving.Go(func() {
-			if err := sub.Serve(context.Background(), sink); err != nil {
+		serve(b, sub, c, func(err error) {
+			if err != nil {
 				b.Error(err)
 			}
+			serving.Done()
 		})
 	}
 	return h, m, serving.Wait

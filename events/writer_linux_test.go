@@ -1,0 +1,356 @@
+package events
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/testsize"
+	"github.com/imapi/imapi/sockets"
+)
+
+// reader is the client's end of a stream over a real socket.
+type reader struct {
+	net.Conn
+	server *net.TCPConn // the other end
+	ended  chan error   // what the stream ended with
+	frames atomic.Int64 // events of messages
+}
+
+// overSocket opens a stream of a user that a writer of the hub writes to a socket.
+func overSocket(t testing.TB, h *Hub, user im.UserID, timeout time.Duration) *reader {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := sockets.New(server.(*net.TCPConn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: user}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reader{Conn: client, server: server.(*net.TCPConn), ended: make(chan error, 1)}
+	sub.ServeConn(conn, timeout, func(err error) { r.ended <- err })
+	return r
+}
+
+// count reads the stream and counts its messages.
+func (r *reader) count() {
+	buf, before := make([]byte, 32<<10), []byte(nil)
+	mark := []byte("event: message.created\n")
+	for {
+		n, err := r.Read(buf)
+		got := append(before, buf[:n]...)
+		r.frames.Add(int64(bytes.Count(got, mark)))
+		// The rest may be the beginning of a mark.
+		rest := got[max(len(got)-len(mark)+1, bytes.LastIndex(got, mark)+1):]
+		before = append([]byte(nil), rest...)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// A client that does not read stops no other stream of its writer, gets a goroutine while it is
+// waited for, and loses its stream after the timeout.
+func TestStalledClientStopsNoOther(t *testing.T) {
+	streams := testsize.Pick(1000, 200)
+	m := newModel()
+	h := newTestHub(t, m, Options{})
+	users := make([]im.UserID, streams)
+	for i := range users {
+		users[i] = im.UserID(fmt.Sprint("user", i))
+	}
+	m.create(1, users...)
+	await.Until(t, "the group is dispatched", func() bool { return h.position() == 1 })
+	readers := make([]*reader, streams)
+	for i, u := range users {
+		timeout := time.Hour
+		if i == 0 {
+			timeout = time.Second
+		}
+		readers[i] = overSocket(t, h, u, timeout)
+	}
+	stalled, others := readers[0], readers[1:]
+	_ = stalled.Conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	_ = stalled.server.SetWriteBuffer(4 << 10)
+	for _, r := range others {
+		go r.count()
+	}
+	sent := int64(0)
+	var reason error
+	for reason == nil {
+		m.commit(withText(1, im.ID(sent+1), strings.Repeat("x", 4<<10)))
+		sent++
+		for _, r := range others {
+			await.Until(t, "all others have the message", func() bool { return r.frames.Load() >= sent })
+		}
+		select {
+		case reason = <-stalled.ended:
+		default:
+		}
+	}
+	if !errors.Is(reason, os.ErrDeadlineExceeded) {
+		t.Errorf("the stalled stream ended with %v", reason)
+	}
+	if n := h.Streams(); n != streams-1 {
+		t.Errorf("%d streams are left, want %d", n, streams-1)
+	}
+	for i, r := range others {
+		if n := r.frames.Load(); n != sent {
+			t.Errorf("stream %d: %d messages, want %d", i+1, n, sent)
+		}
+	}
+}
+
+// An idle stream has no goroutine and no buffer. These are counts: nothing here depends on how
+// fast the machine is.
+func TestIdleStreamIsSmall(t *testing.T) {
+	const most = 3 << 10 // bytes, both ends of the connection included
+	streams := testsize.Pick(1000, 300)
+	m := newModel()
+	h := newTestHub(t, m, Options{})
+	overSocket(t, h, "first", time.Hour) // begins the watch of sockets
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	goroutines, before := runtime.NumGoroutine(), heap()
+	readers := make([]*reader, streams)
+	for i := range readers {
+		readers[i] = overSocket(t, h, im.UserID(fmt.Sprint("user", i)), time.Hour)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines {
+		t.Errorf("%d idle streams have %d goroutines", streams, n-goroutines)
+	}
+	perStream := (heap() - before) / uint64(streams)
+	t.Logf("%d bytes a stream", perStream)
+	if perStream > most {
+		t.Errorf("an idle stream takes %d bytes, want at most %d", perStream, most)
+	}
+	runtime.KeepAlive(readers)
+}
+
+// The stream of a client that closes its end is removed although nothing is written to it.
+func TestClosedClientIsNoticed(t *testing.T) {
+	m := newModel()
+	h := newTestHub(t, m, Options{Heartbeat: time.Hour})
+	for _, how := range []string{"close", "shut down writing", "reset"} {
+		r := overSocket(t, h, "a", time.Hour)
+		tcp := r.Conn.(*net.TCPConn)
+		switch how {
+		case "close":
+			_ = tcp.Close()
+		case "shut down writing":
+			_ = tcp.CloseWrite()
+		case "reset":
+			_ = tcp.SetLinger(0)
+			_ = tcp.Close()
+		}
+		if err := <-r.ended; !errors.Is(err, ErrGone) {
+			t.Errorf("%s: the stream ended with %v", how, err)
+		}
+		if n := h.Streams(); n != 0 {
+			t.Errorf("%s: %d streams are left", how, n)
+		}
+	}
+}
+
+// A message that is erased while it waits for a socket that is full arrives as its tombstone.
+func TestErasureReachesFramesOfAFullSocket(t *testing.T) {
+	m := newModel()
+	h := newTestHub(t, m, Options{QueueSize: 10_000})
+	m.create(1, "a")
+	await.Until(t, "the group is dispatched", func() bool { return h.position() == 1 })
+	r := overSocket(t, h, "a", time.Hour)
+	waits := func() bool { // the socket is full
+		for _, s := range h.streamsOf("a") {
+			s.mu.Lock()
+			n := len(s.queue)
+			s.mu.Unlock()
+			if n > 2 {
+				return true
+			}
+		}
+		return false
+	}
+	for n := im.ID(100); !waits(); n++ {
+		m.commit(withText(1, n, strings.Repeat("x", 64<<10)))
+		runtime.Gosched()
+	}
+	m.commit(withText(1, 11, "secret"))
+	revoked := im.Event{Type: im.MessageRevoked, Conversation: 1, MessageID: 11, Message: &im.Message{ID: 11}}
+	head := m.commit(revoked)
+	await.Until(t, "the erasure is dispatched", func() bool { return h.position() == head })
+	all := make(chan []byte)
+	go func() {
+		b, _ := io.ReadAll(r)
+		all <- b
+	}()
+	await.Until(t, "the client has read on", func() bool {
+		position, settled := h.streamsOf("a")[0].settled()
+		return settled && position == head
+	})
+	h.Close()
+	got := string(<-all)
+	if strings.Contains(got, "secret") || !strings.Contains(got, "erased") {
+		t.Error("the erased message has arrived, or not its tombstone")
+	}
+	// The body ends with the last chunk.
+	if err := <-r.ended; err != nil || !strings.HasSuffix(got, "\r\n"+lastChunk) {
+		t.Errorf("the stream ended with %v and %q", err, got[max(0, len(got)-20):])
+	}
+}
+
+// Closing the hub does not wait for clients that do not read.
+func TestCloseCutsOffStalledClients(t *testing.T) {
+	m := newModel()
+	h := newTestHub(t, m, Options{})
+	r := overSocket(t, h, "a", time.Hour)
+	e := withText(1, 10, strings.Repeat("x", 1<<20))
+	e.To = "a"
+	waiting := func() bool {
+		s := h.streamsOf("a")[0]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.interrupt != nil
+	}
+	for !waiting() {
+		m.commit(e)
+		runtime.Gosched()
+	}
+	h.Close()
+	if err := <-r.ended; err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+}
+
+// A token ends its stream on time while the client does not read, too.
+func TestTokenEndsAStalledStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer func(before bool) { byWriters = before }(byWriters)
+		byWriters = true
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		c := newClient(t, h, "a", "")
+		began := time.Now()
+		c.ends = began.Add(40 * time.Second)
+		c.connect(newPipe())
+		synctest.Wait()
+		c.pipe.block(true)
+		m.commit(im.Event{Type: im.MessageCreated, To: "a"})
+		if err := <-c.served; !errors.Is(err, ErrTokenExpired) {
+			t.Errorf("ended with %v", err)
+		}
+		if d := time.Since(began); d != 40*time.Second {
+			t.Errorf("ended after %s, want 40s", d)
+		}
+	})
+}
+
+// A client that reads too slowly loses its stream, even if it takes some bytes again and again.
+func TestTrickleIsAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		p := newPipe()
+		sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: "a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		sub.ServeConn(trickle{p}, 10*time.Second, func(err error) { ended <- err })
+		e := withText(1, 10, strings.Repeat("x", 4*chunkSize))
+		e.To = "a"
+		began := time.Now()
+		m.commit(e)
+		if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+		if d := time.Since(began); d > 11*time.Second {
+			t.Errorf("ended after %s, want 10s", d)
+		}
+	})
+}
+
+// trickle is a pipe that takes a byte of a long write at a time, and one a second.
+type trickle struct{ *pipe }
+
+func (c trickle) TryWrite(b []byte) (n int, full bool, err error) {
+	if len(b) < chunkSize {
+		return c.pipe.TryWrite(b)
+	}
+	n, _, err = c.pipe.TryWrite(b[:1])
+	return n, true, err
+}
+
+func (c trickle) Await(until time.Time, try func() bool) error {
+	for time.Now().Before(until) {
+		if try() {
+			return nil
+		}
+		<-time.After(time.Second)
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// A panic while a stream is written ends that stream alone.
+func TestPanicEndsOneStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		ended := make(chan error, 2)
+		for _, conn := range []Conn{panics{newPipe()}, newPipe()} {
+			sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: "a"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			sub.ServeConn(conn, time.Hour, func(err error) { ended <- err })
+		}
+		m.commit(im.Event{Type: im.MessageCreated, To: "a"})
+		if err := <-ended; err == nil || !strings.Contains(err.Error(), "panic") {
+			t.Errorf("ended with %v", err)
+		}
+		synctest.Wait()
+		if n := h.Streams(); n != 1 {
+			t.Errorf("%d streams are left, want 1", n)
+		}
+	})
+}
+
+// panics panics at the first write after the opening.
+type panics struct{ *pipe }
+
+func (c panics) TryWrite(b []byte) (n int, full bool, err error) {
+	if writes, _ := c.counts(); writes > 0 {
+		panic("a write")
+	}
+	return c.pipe.TryWrite(b)
+}
