@@ -11,6 +11,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/sockets"
 )
 
 func TestStreamDeliversAndResumes(t *testing.T) {
@@ -141,8 +142,9 @@ func TestClosingTheHubEndsStreamsCleanly(t *testing.T) {
 func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 	const deadline = time.Second // in which a busy machine writes something
 	for name, protocol := range map[string]func(*http.Protocols){
-		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },
-		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+		"HTTP/1":             func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/1 of net/http": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2":             func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +154,9 @@ func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 			srv := httptest.NewUnstartedServer(w.routes)
 			srv.Config.Protocols = protocols
 			srv.Config.ReadTimeout, srv.Config.WriteTimeout = deadline, deadline
+			if name != "HTTP/1 of net/http" {
+				srv.Config.ConnContext = sockets.ConnContext
+			}
 			srv.Start()
 			t.Cleanup(srv.Close)
 			transport := &http.Transport{Protocols: protocols}
