@@ -208,12 +208,19 @@ func TestThumbnailsAfterACrash(t *testing.T) {
 // sendPicture sends a picture with a secret in its name and behind its pixels, and returns the
 // id of the message. The secret is nowhere else.
 func (st *stage) sendPicture(conversation, text, more string) string {
+	attachment := st.uploadPicture(text)
+	st.n++
+	return st.post(st.alice, "/v1/conversations/"+conversation+"/messages", fmt.Sprintf(
+		`{"client_id":"%s-%d","type":"image","body":{"attachment_id":%q,"name":"a.png"}%s}`, st.alice, st.n, attachment, more))
+}
+
+// uploadPicture uploads a picture with a secret in its name and behind its pixels, and returns its
+// id.
+func (st *stage) uploadPicture(text string) string {
 	var file bytes.Buffer
 	if err := png.Encode(&file, noise()); err != nil {
 		st.t.Error(err)
 	}
-	attachment := st.post(st.alice, "/v1/attachments?name="+text+".png", file.String()+text)
-	st.n++
-	return st.post(st.alice, "/v1/conversations/"+conversation+"/messages", fmt.Sprintf(
-		`{"client_id":"%s-%d","type":"image","body":{"attachment_id":%q,"name":"a.png"}%s}`, st.alice, st.n, attachment, more))
+	st.alsoInFile(text)
+	return st.post(st.alice, "/v1/attachments?name="+text+".png", file.String()+text)
 }

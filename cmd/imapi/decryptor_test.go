@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -76,8 +77,52 @@ func (k keyFile) unsealWith(key []byte, s sealedContent) ([]byte, bool) {
 	if err != nil {
 		panic(err)
 	}
+	if s.where == inFile {
+		return unsealFile(gcm, []byte(s.bytes))
+	}
 	content, err := gcm.Open(nil, make([]byte, 12), []byte(s.bytes), endian.BigEndian.AppendUint64(k.store[:len(k.store):len(k.store)], uint64(s.slot)))
 	return content, err == nil
+}
+
+// inFile is where the content of a file of an attachment or thumbnail is.
+const inFile = "a file"
+
+// unsealFile reads the chunks of a file, as far as they can be unsealed.
+func unsealFile(gcm cipher.AEAD, file []byte) (content []byte, ok bool) {
+	bound, chunks := file[16:48], file[64:]
+	for n := uint32(0); ; n++ {
+		last := len(chunks) <= 65536+16
+		nonce := make([]byte, 12)
+		nonce[0] = 1
+		endian.BigEndian.PutUint32(nonce[7:], n)
+		if last {
+			nonce[11] = 1
+		}
+		chunk, err := gcm.Open(nil, nonce, chunks[:min(65536+16, len(chunks))], bound)
+		if err != nil {
+			return content, n > 0 // cut off, or the first chunk
+		}
+		content = append(content, chunk...)
+		if last {
+			return content, true
+		}
+		chunks = chunks[65536+16:]
+	}
+}
+
+// readFiles calls found with every file of an attachment or thumbnail in a copy of the data
+// directory, also with those that were being written.
+func readFiles(data string, found func(sealedContent)) error {
+	return filepath.WalkDir(filepath.Join(data, "blobs"), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err == nil && len(b) > 64 && string(b[:8]) == "imapblob" && endian.BigEndian.Uint32(b[8:]) == 1 {
+			found(sealedContent{inFile, int64(endian.BigEndian.Uint64(b[32:])), string(b)})
+		}
+		return err
+	})
 }
 
 // sealedColumns returns a query of slots and bytes for each column with sealed content.

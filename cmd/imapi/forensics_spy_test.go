@@ -43,6 +43,9 @@ type spy struct {
 type secret struct {
 	way  string           // of erasing it; "" if it is kept
 	keys map[int64][]byte // of its content, by their slots, once it was found
+	// inFile is set if it is also in the file of an attachment, and fromFile once it was
+	// unsealed from there.
+	inFile, fromFile bool
 	// erased is when it was erased, zero if it was not; shredded is when its keys were seen
 	// to be destroyed.
 	erased, shredded time.Time
@@ -105,17 +108,17 @@ func (s *spy) takeCopy(dir string) {
 		s.t.Errorf("copying: %v", err)
 		return
 	}
-	s.read(filepath.Join(dir, "imapi.db"))
+	s.read(dir)
 }
 
-// read collects the sealed bytes in a copy of a database, and unseals them with the present
-// keys.
-func (s *spy) read(path string) {
+// read collects the sealed bytes in a copy of the database and of the files of attachments, and
+// unseals them with the present keys.
+func (s *spy) read(dir string) {
 	keys, noKeys := readKeyFile(filepath.Join(s.data, "keys"))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.copies++
-	err := readSealed(path, s.queries, func(c sealedContent) {
+	found := func(c sealedContent) {
 		if s.found[c] {
 			return
 		}
@@ -127,10 +130,14 @@ func (s *spy) read(path string) {
 			if secret := s.secrets[text]; secret != nil {
 				key, _ := keys.key(c.slot)
 				secret.keys[c.slot] = slices.Clone(key)
+				secret.fromFile = secret.fromFile || c.where == inFile
 			}
 		}
-	})
-	if err != nil {
+	}
+	if err := readFiles(dir, found); err != nil {
+		s.t.Error(err)
+	}
+	if readSealed(filepath.Join(dir, "imapi.db"), s.queries, found) != nil {
 		s.torn++
 	}
 }
@@ -150,7 +157,15 @@ func (s *spy) textsIn(content []byte) (texts []string) {
 func (s *spy) known(text string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.secrets[text].keys) > 0
+	secret := s.secrets[text]
+	return len(secret.keys) > 0 && (secret.fromFile || !secret.inFile)
+}
+
+// alsoInFile records that a secret is in the file of an attachment, too.
+func (s *spy) alsoInFile(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets[text].inFile = true
 }
 
 // waitKnown waits for that.
@@ -248,7 +263,7 @@ func (s *spy) judge(late keyFile, running bool) {
 			kept++
 		case secret.erased.IsZero():
 			s.t.Errorf("%s: it was not erased", secret.way)
-		case len(secret.keys) == 0:
+		case len(secret.keys) == 0 || secret.inFile && !secret.fromFile:
 			s.t.Errorf("%s: it was found in no copy", secret.way)
 		case read[text]:
 			s.t.Errorf("%s: it can be read from a copy", secret.way)

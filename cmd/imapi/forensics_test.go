@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -299,6 +300,30 @@ var slowErasings = map[string]func(st *stage, way string){
 		st.call(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "")
 		st.erased(text, began)
 	},
+	"a picture past retention": func(st *stage, way string) {
+		group, text := st.newGroup(), st.secret(way)
+		st.post(st.root, "/v1/admin/import/message", fmt.Sprintf(
+			`{"conversation_id":%q,"sender":%q,"type":"image","body":{"attachment_id":%q},"created_at":%q}`,
+			group, st.alice, st.uploadPicture(text), time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339Nano)))
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`)
+		st.erased(text, began)
+	},
+	"the final message of a data stream": func(st *stage, way string) {
+		// No file ever has its frames: everything with the text of the run is found.
+		stream := "/v1/streams/" + st.post(st.alice, "/v1/streams", fmt.Sprintf(`{"conversation_id":%q,"access":"members"}`, st.group))
+		for n := range 20 {
+			st.call(st.alice, http.MethodPost, stream+"/frames", fmt.Sprintf(`{"text":"%s, frame %d"}`, st.run.text, n))
+		}
+		text := st.secret(way)
+		ended, _ := st.call(st.alice, http.MethodPost, stream+"/end", fmt.Sprintf(
+			`{"message":{"type":"text","body":{"text":"words and %s"}}}`, text))["ended"].(map[string]any)
+		st.waitKnown(text)
+		began := time.Now()
+		st.call(st.alice, http.MethodPost, fmt.Sprintf("/v1/messages/%v/revoke", ended["message_id"]), "")
+		st.erased(text, began)
+	},
 	"burned unread": func(st *stage, way string) {
 		st.timed(way, st.direct(), `,"burn":{"after_seconds":9,"unread_ttl_seconds":%d}`)
 	},
@@ -396,11 +421,16 @@ func (st *stage) keep(ended <-chan struct{}) {
 
 // TestForensics erases in every way while others send and read, and copies all files but
 // the keys all the time. With the keys after the last erasure no erased content can be
-// unsealed from any copy, and everything else can. No file ever has content in the clear.
+// unsealed from any copy, and everything else can. No file ever has content in the clear, although
+// one webhook receives all messages and another one refuses all, so that its deliveries wait.
 func TestForensics(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
+	s := startServer(t, "--webhooks-allow-private")
 	spy := newSpy(t, s.data)
+	takes, refuses := newReceiver(t), newReceiver(t)
+	refuses.answer = func(int, hookRequest) int { return http.StatusServiceUnavailable }
+	s.hook(takes)
+	waits := s.hook(refuses, "message.created")
 	ended := make(chan struct{})
 	var load, workers sync.WaitGroup
 	for range 2 {
@@ -418,6 +448,15 @@ func TestForensics(t *testing.T) {
 	workers.Wait()
 	close(ended)
 	load.Wait()
+	for what, r := range map[string]*receiver{"takes": takes, "refuses": refuses} {
+		got := r.all()
+		if !slices.ContainsFunc(got, func(r hookRequest) bool { return spy.run.in(r.body) != "" }) {
+			t.Errorf("the webhook that %s messages got %d requests without content", what, len(got))
+		}
+	}
+	if now := s.hookNow(waits.ID); now.Behind == 0 {
+		t.Errorf("nothing waits for the webhook that refuses: %+v", now)
+	}
 	spy.conclude(true)
 }
 
