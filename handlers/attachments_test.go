@@ -235,23 +235,28 @@ func TestManyUploadsAtOnce(t *testing.T) {
 	w.left(100)
 }
 
-// TestDownloadsTakeTurns: an answer is in memory until its client has read it, so only so many are
-// made at once, of files and of thumbnails.
-func TestDownloadsTakeTurns(t *testing.T) {
+// TestTransfersTakeTurns: a part of a file is in memory until it is written, to the disk or to the
+// client, so only so many are uploaded and downloaded at once, thumbnails among them.
+func TestTransfersTakeTurns(t *testing.T) {
 	w := newWorld(t)
 	id := w.uploadPicture("alice")
-	release := w.server.HoldDownloads()
-	for _, path := range []string{"", "/thumbnail"} {
-		a := w.do("alice", "GET", "/v1/attachments/"+id+path, "")
+	release := w.server.HoldTransfers()
+	for _, request := range []struct{ method, path, body string }{
+		{"GET", "/v1/attachments/" + id, ""},
+		{"GET", "/v1/attachments/" + id + "/thumbnail", ""},
+		{"POST", "/v1/attachments", "hello"},
+	} {
+		a := w.do("alice", request.method, request.path, request.body)
 		if a.status != http.StatusServiceUnavailable || a.code(t) != "overloaded" || a.header.Get("Retry-After") == "" {
-			t.Errorf("%s without a turn: %d, Retry-After %q: %s", path, a.status, a.header.Get("Retry-After"), a.body)
+			t.Errorf("%s %s without a turn: %d, Retry-After %q: %s", request.method, request.path, a.status, a.header.Get("Retry-After"), a.body)
 		}
 	}
 	release()
 	for _, path := range []string{"", "/thumbnail"} {
 		w.must(http.StatusOK, "alice", "HEAD", "/v1/attachments/"+id+path, "")
 	}
-	w.server.HoldDownloads()() // all turns are free
+	w.upload("alice", "hello")
+	w.server.HoldTransfers()() // all turns are free
 }
 
 func TestDownloadRanges(t *testing.T) {

@@ -15,11 +15,12 @@ func (s *Server) HoldBodies() (release func()) {
 	return s.bodies.decoding.hold()
 }
 
-// HoldDownloads takes all turns of downloads until release is called. Requests then wait for
-// one only a moment.
-func (s *Server) HoldDownloads() (release func()) {
+// HoldTransfers takes all turns of uploads and downloads until release is called. Requests then
+// wait for one only a moment.
+func (s *Server) HoldTransfers() (release func()) {
 	s.transferWait = time.Nanosecond
-	return s.downloads.hold()
+	downloads, uploads := s.downloads.hold(), s.uploads.hold()
+	return func() { downloads(); uploads() }
 }
 
 // hold takes all of a budget until release is called.
