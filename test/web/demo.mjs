@@ -50,7 +50,7 @@ class Demo {
   /** Fails if the console has said anything, but for what a server that is down causes. */
   quiet(wasDown = false) {
     // A thumbnail is 404 until it is made, which the browser reports, too.
-    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_FAILED|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of 503/.test(fault));
+    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_FAILED|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of (503|401)/.test(fault));
     assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
   }
 }
@@ -243,10 +243,18 @@ async function restarts(browser) {
     for (const phone of [ada, grace]) for (const what of ['while it is down', 'missed']) await phone.bubble(`${what} ${round}`).waitFor();
   }
   await ada.chat.locator('.pending').waitFor({ state: 'detached' });
+  // A token that is refused is replaced by another.
+  const admin = { method: 'POST', headers: { Authorization: `Bearer ${await server.token('root', '--admin')}` } };
+  assert.equal((await fetch(`${server.url}/v1/admin/users/Ada/tokens/cut`, admin)).status, 200);
+  await grace.say('Are you still there?');
+  await ada.bubble('Are you still there?').waitFor();
+  await ada.say('By another token.');
+  await grace.bubble('By another token.').waitFor();
+  said.push('Are you still there?', 'By another token.');
   const news = (await ada.texts()).slice(before.length);
   for (const text of [...said, 'missed 0', 'missed 1', 'missed 2']) assert.equal(news.filter(one => one === text).length, 1, `“${text}” is there once: ${news}`);
-  assert.equal(news.length, 9, `nothing else is there: ${news}`);
-  assert.deepEqual(await grace.texts().then(all => all.slice(-9)), news, 'both see the same, in the same order');
+  assert.equal(news.length, 11, `nothing else is there: ${news}`);
+  assert.deepEqual(await grace.texts().then(all => all.slice(-11)), news, 'both see the same, in the same order');
   demo.quiet(true);
 }
 

@@ -1,5 +1,5 @@
 // The TypeScript client as one user's device, with all that it does shown in the drawer.
-import { Imapi, TransportError, type Attachment, type Event } from '@imapi/client';
+import { Imapi, TransportError, type Arguments, type Attachment, type Event, type ItemOf, type PagedPath } from '@imapi/client';
 import { recorded, shown, wire } from './wire';
 
 export { Problem } from '@imapi/client';
@@ -10,8 +10,22 @@ export type Light = 'connecting' | 'live' | 'reconnecting' | 'stopped';
 const maxBackoff = 5000;
 
 export class Api extends Imapi {
-  constructor(readonly user: string, readonly device: string, token: string) {
-    super('/', { token, device, fetch: recorded(user, device), sendTimeout: 4000 }); // then the page shows that it waits
+  /** @param renew Returns another token if the server refuses the one that there is. */
+  constructor(readonly user: string, readonly device: string, token: string, renew?: () => Promise<string>) {
+    super('/', {
+      token: async ({ refused }) => {
+        if (refused === token && renew) token = await renew();
+        return token;
+      },
+      device, fetch: recorded(user, device), sendTimeout: 4000, // then the page shows that it waits
+    });
+  }
+
+  /** Returns the items of all pages. */
+  async all<P extends PagedPath>(path: P, ...options: Arguments<P, 'get'>): Promise<ItemOf<P>[]> {
+    const items: ItemOf<P>[] = [];
+    for await (const item of this.list(path, ...options)) items.push(item);
+    return items;
   }
 
   /** Uploads a file. Its progress is a number from 0 to 1. */

@@ -64,7 +64,6 @@ export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => voi
 
   const chats = [...phone.conversations.values()].filter(c => (c.kind === 'direct' || c.kind === 'group' || c.kind === 'room') && !c.hidden)
     .sort((a, b) => Number(b.pinned) - Number(a.pinned) || activity(b).localeCompare(activity(a)));
-  const total = [...phone.conversations.values()].reduce((sum, c) => sum + (c.muted || c.kind === 'channel' ? 0 : c.unread), 0);
 
   // Arrow keys move between the rows.
   const arrows = (event: KeyboardEvent) => {
@@ -79,7 +78,7 @@ export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => voi
   return <section class="list" aria-label={words.chats} onKeyDown={arrows}>
     <header class="list-head">
       <h2>{words.chats}</h2>
-      {total > 0 && <span class="badge" aria-label={words.unread(total)}>{total}</span>}
+      {phone.unread > 0 && <span class="badge" aria-label={words.unread(phone.unread)}>{phone.unread}</span>}
       <IconButton icon="plus" label={words.newChat} class="right" onClick={onNew} />
     </header>
     <div class="search"><Icon name="search" />

@@ -38,7 +38,7 @@ function App() {
   useEffect(() => { if (theme) document.documentElement.dataset['theme'] = theme; else delete document.documentElement.dataset['theme']; }, [theme]);
 
   const begin = (persons: Person[]) => {
-    const phones = persons.map(person => new Phone(person.user, person.token));
+    const phones = persons.map(person => new Phone(person));
     phones.forEach(phone => phone.start());
     setPair(phones);
     return phones;
@@ -65,6 +65,14 @@ function App() {
     }
   }, []);
   pairNow = pair;
+  useEffect(() => {
+    const title = () => {
+      const unread = pair.reduce((sum, phone) => sum + phone.unread, 0);
+      document.title = `${unread ? `(${unread}) ` : ''}imapi`;
+    };
+    const stops = pair.map(phone => phone.watch(title));
+    return () => stops.forEach(stop => stop());
+  }, [pair]);
 
   // Each phone's messages are read only if it is to be seen.
   const narrow = useNarrow();
@@ -73,11 +81,12 @@ function App() {
 
   const change = async (i: number, user: string) => {
     if (pair.some(phone => phone.me === user)) { setFront(pair.findIndex(phone => phone.me === user)); return; }
-    const { token } = await signIn(user);
-    const phone = new Phone(user, token);
-    pair[i]?.stop();
-    phone.start();
-    setPair(pair.map((other, j) => j === i ? phone : other));
+    await pair[i]?.attempt(async () => {
+      const phone = new Phone(await signIn(user));
+      pair[i]?.stop();
+      phone.start();
+      setPair(pair.map((other, j) => j === i ? phone : other));
+    });
   };
   const shown = layout === 'window' || narrow ? [front] : [0, 1];
   return <>
@@ -132,8 +141,7 @@ function useNarrow(): boolean {
 
 function SwitchTo({ phone, pressed, onClick }: { phone: Phone; pressed: boolean; onClick: () => void }) {
   useWatched(phone);
-  const unread = [...phone.conversations.values()].reduce((sum, c) => sum + (c.kind === 'channel' ? 0 : c.unread), 0);
-  return <button type="button" aria-pressed={pressed} onClick={onClick}><Avatar name={phone.me} size="small" /><span class="switch-name"><bdi>{phone.me}</bdi></span>{unread > 0 && <span class="badge">{unread}</span>}</button>;
+  return <button type="button" aria-pressed={pressed} onClick={onClick}><Avatar name={phone.me} size="small" /><span class="switch-name"><bdi>{phone.me}</bdi></span>{phone.unread > 0 && <span class="badge">{phone.unread}</span>}</button>;
 }
 
 function Handset({ phone, window: full, onPerson, others }: { phone: Phone; window: boolean; onPerson: ((user: string) => void) | undefined; others: string[] }) {

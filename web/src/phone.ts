@@ -2,6 +2,7 @@
 // answers of the API and by events, in any order, and is always what the server said last.
 import type { Conversation, Draft, Event, Message, Schemas } from '@imapi/client';
 import { Api, Problem, withConnection, type Light } from './api';
+import type { Person } from './session';
 
 export type Member = Pick<Schemas['Member'], 'user'> & { role: string; roles?: string[] };
 export type Space = Schemas['Space'];
@@ -82,10 +83,10 @@ export class Phone {
   #notices = 0;
   #pictures = new Map<string, Promise<string>>();
 
-  constructor(user: string, token: string) {
+  constructor({ user, token, renew }: Person) {
     this.me = user;
     // A device does not receive what it caused, so each phone of each tab is one of its own.
-    this.api = new Api(user, `demo-${random()}`, token);
+    this.api = new Api(user, `demo-${random()}`, token, renew);
   }
 
   // ---- watching ----
@@ -123,6 +124,11 @@ export class Phone {
       this.say(error instanceof Error ? error.message : String(error));
       return undefined;
     }
+  }
+
+  /** How many messages are unread, but for muted chats and channels. */
+  get unread(): number {
+    return [...this.conversations.values()].reduce((sum, c) => sum + (c.muted || c.kind === 'channel' ? 0 : c.unread), 0);
   }
 
   // ---- the stream ----
@@ -277,26 +283,25 @@ export class Phone {
   }
 
   async loadSpaces(): Promise<void> {
-    const page: Schemas['SpacePage'] = await this.api.get('/v1/spaces');
-    await Promise.all(page.items.map(async space => {
+    const spaces = await this.api.all('/v1/spaces');
+    await Promise.all(spaces.map(async space => {
       const path = { space: space.id };
       const [channels, roles, members] = await Promise.all([
-        this.api.get('/v1/spaces/{space}/channels', { path }), this.api.get('/v1/spaces/{space}/roles', { path }), this.api.get('/v1/spaces/{space}/members', { path }),
-      ]) as [Schemas['ConversationPage'], Schemas['SpaceRoles'], Schemas['SpaceMemberPage']];
-      for (const channel of channels.items) this.conversations.set(channel.id, channel);
-      this.channels.set(space.id, channels.items);
+        this.api.all('/v1/spaces/{space}/channels', { path }), this.api.get('/v1/spaces/{space}/roles', { path }), this.api.all('/v1/spaces/{space}/members', { path }),
+      ]);
+      for (const channel of channels) this.conversations.set(channel.id, channel);
+      this.channels.set(space.id, channels);
       this.roles.set(space.id, roles.items);
-      this.spaceMembers.set(space.id, members.items);
+      this.spaceMembers.set(space.id, members);
     }));
-    const seen = new Set(page.items.flatMap(space => (this.channels.get(space.id) ?? []).map(c => c.id)));
+    const seen = new Set(spaces.flatMap(space => (this.channels.get(space.id) ?? []).map(c => c.id)));
     for (const [id, c] of this.conversations) if (c.kind === 'channel' && !seen.has(id)) this.#left(id);
-    this.spaces = page.items;
+    this.spaces = spaces;
     this.changed();
   }
 
   async loadInvitations(): Promise<void> {
-    const page: Schemas['InvitationPage'] = await this.api.get('/v1/invitations');
-    this.invitations = page.items;
+    this.invitations = await this.api.all('/v1/invitations');
     this.changed();
   }
 
@@ -377,13 +382,13 @@ export class Phone {
     if (!c || c.kind === 'direct') return;
     const path = { conversation: c.id };
     const [members, mine, threads] = await Promise.all([
-      this.api.get('/v1/conversations/{conversation}/members', { path }),
+      this.api.all('/v1/conversations/{conversation}/members', { path }),
       this.api.get('/v1/conversations/{conversation}/permissions', { path }),
-      c.kind === 'group' || c.kind === 'channel' ? this.api.get('/v1/conversations/{conversation}/threads', { path }) : undefined,
-    ]) as [Schemas['MemberPage'], Schemas['MyPermissions'], Schemas['ConversationPage'] | undefined];
-    talk.members = members.items;
+      c.kind === 'group' || c.kind === 'channel' ? this.api.all('/v1/conversations/{conversation}/threads', { path }) : [],
+    ]);
+    talk.members = members;
     talk.permissions = new Set(mine.permissions);
-    for (const thread of threads?.items ?? []) this.#known(thread, talk);
+    for (const thread of threads) this.#known(thread, talk);
     this.changed();
   }
 
@@ -661,9 +666,9 @@ export class Phone {
 
   async #answersOf(talk: Talk): Promise<void> {
     if (talk.id.startsWith('@')) return;
-    const page = await this.api.get('/v1/streams', { query: { conversation_id: talk.id } });
-    talk.answers = talk.answers.filter(a => a.reading || page.items.some(s => s.id === a.id));
-    for (const stream of page.items) this.#listenTo(talk, stream.id, stream.owner);
+    const streams = await this.api.all('/v1/streams', { query: { conversation_id: talk.id } });
+    talk.answers = talk.answers.filter(a => a.reading || streams.some(s => s.id === a.id));
+    for (const stream of streams) this.#listenTo(talk, stream.id, stream.owner);
     this.changed();
   }
 

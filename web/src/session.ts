@@ -7,14 +7,19 @@ export const assistant = 'Iris';
 
 export const signsIn = document.documentElement.dataset['signIn'] === 'on';
 
-export interface Person { user: string; token: string }
+export interface Person {
+  user: string;
+  token: string;
+  /** Returns another token if this one is refused: it has expired, or the server has new data. */
+  renew?: () => Promise<string>;
+}
 
 /** Signs one of the demo's people in. */
 export async function signIn(user: string): Promise<Person> {
   const answer = await fetch('/demo/sign-in', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ user }) });
   const json = await answer.json();
   if (!answer.ok) throw new Error(json.detail);
-  return { user, token: json.token };
+  return { user, token: json.token, renew: async () => (await signIn(user)).token };
 }
 
 /** The person of a token, which the server verifies, not this page. */
