@@ -1020,7 +1020,7 @@ type Erasure struct {
 	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
 	ShreddedAt *Time `json:"shredded_at"`
 
-	// WipedAt When the server erased it: nobody can read it since then. Its key is destroyed within seconds.
+	// WipedAt When the server erased it, whatever the name says: nobody can read it since then. Its key is destroyed within seconds, see `shredded_at`.
 	WipedAt Time `json:"wiped_at"`
 }
 

@@ -54,7 +54,7 @@ type Frame struct {
 	ofMessage, ofConversation links
 }
 
-// wire is the encoding of a frame. The zero value is that of nothing.
+// wire is the encoding of a frame. The zero value is empty.
 type wire struct {
 	buf     []byte // a chunk of HTTP/1.1 after start: its size, the block, CRLF
 	start   int

@@ -59,7 +59,7 @@ type Hub struct {
 }
 
 // NewHub returns a hub that follows the log from its head on. All later commits must be
-// given to [Hub.Publish]. The error is that of reading the log.
+// given to [Hub.Publish]. Any error is from reading the log.
 func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	opts = opts.withDefaults()
 	bounds, err := opts.Log.LogBounds(im.AtStart(ctx))

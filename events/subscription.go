@@ -13,7 +13,7 @@ import (
 type Subscriber struct {
 	Actor  im.Actor
 	Cursor *Cursor // where the stream begins; nil is now
-	// IssuedAt and ExpiresAt are those of the token. Every cut-off ends a token with a
+	// IssuedAt and ExpiresAt are the times in the token. Every cut-off ends a token with a
 	// zero IssuedAt. A token with a zero ExpiresAt does not expire.
 	IssuedAt  time.Time
 	ExpiresAt time.Time

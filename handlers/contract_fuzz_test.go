@@ -35,7 +35,7 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// TestAnswersAreAsDocumented is a run of that which is the same every time.
+// TestAnswersAreAsDocumented makes a request from each of the first seeds.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	var (
 		w *world

@@ -125,8 +125,8 @@ func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObje
 	return api.HideMessages204Response{}, nil
 }
 
-// conversationRef reads the id or @user of a conversation in a path. The error of an invalid
-// one is that of an unknown conversation.
+// conversationRef reads the id or @user of a conversation in a path. An invalid one is
+// refused like an unknown conversation.
 func conversationRef(s string) (im.ConversationRef, error) {
 	ref, ok := im.ParseConversationRef(s)
 	if !ok {

@@ -19,8 +19,8 @@ func (s *Server) dataStreams() (*datastreams.Hub, error) {
 	return s.streams, nil
 }
 
-// dataStream returns the hub, and the id of a data stream in a path. The error of an invalid
-// id is that of an unknown data stream.
+// dataStream returns the hub, and the id of a data stream in a path. An invalid one is
+// refused like an unknown data stream.
 func (s *Server) dataStream(path api.DataStreamID) (*datastreams.Hub, im.DataStreamID, error) {
 	hub, err := s.dataStreams()
 	if err != nil {

@@ -111,8 +111,8 @@ func roleName(id im.ID) string {
 	return id.String()
 }
 
-// roleID reads the id of a role in a path. The error of an invalid one is that of an unknown
-// role.
+// roleID reads the id of a role in a path. An invalid one is
+// refused like an unknown role.
 func roleID(s string) (im.ID, error) {
 	if s == everyone {
 		return im.Everyone, nil

@@ -116,8 +116,8 @@ func space(v im.SpaceView) api.Space {
 	}
 }
 
-// spaceID reads the id of a space in a path. The error of an invalid one is that of an
-// unknown space.
+// spaceID reads the id of a space in a path. An invalid one is
+// refused like an unknown space.
 func spaceID(s string) (im.ID, error) {
 	id, ok := im.ParseID(s)
 	if !ok {

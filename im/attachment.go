@@ -16,7 +16,7 @@ import (
 type Attachment struct {
 	ID       ID
 	Uploader UserID
-	// Slot is that of the key of its blob, which seals Info, too.
+	// Slot has the key of its blob. The same key seals Info.
 	Slot      Slot
 	Size      int64
 	CreatedAt time.Time
@@ -31,7 +31,7 @@ type AttachmentInfo struct {
 	// Type is a media type, found from the bytes and not from what the uploader says.
 	Type   string
 	SHA256 [32]byte
-	// Width and Height are those of an image as it is to be shown, 0 if they are unknown.
+	// Width and Height are the size of an image as it is to be shown, 0 if they are unknown.
 	Width, Height int
 }
 

@@ -13,8 +13,8 @@ type Blob struct {
 	Key  Key
 }
 
-// Blobs keeps sealed files. Package blobs implements it. Its errors are those of [Store], and
-// an error that says that a file is damaged.
+// Blobs keeps sealed files. Package blobs implements it. It returns errors as [Store]
+// does, and one that says that a file is damaged.
 type Blobs interface {
 	// Create begins a blob. It exists once its Commit has returned. seen is called with what
 	// is written, in parts of up to 64 KiB that it must not keep; all but the last have that

@@ -90,7 +90,7 @@ func (s *Service) Clock() ClockState { return s.guard.look(s.now()) }
 
 // WatchClock is Clock, and stores the time of the clock once a minute, so that a jump is
 // detected across a restart. While the clock is not trusted it stores nothing, so a restart
-// does not end the hold. The error is that of the store.
+// does not end the hold. Any error is from the store.
 func (s *Service) WatchClock(ctx context.Context) (ClockState, error) {
 	state := s.Clock()
 	now := s.now()

@@ -105,7 +105,7 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 const listedAtOnce = 5000
 
 // Conversations returns a page of the direct conversations, groups and rooms that the actor
-// is a member of, by last activity. The error is that of the store.
+// is a member of, by last activity. Any error is from the store.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
 	now := s.time()
 	page := ConversationPage{AsOf: f.AsOf, Through: f.Through}

@@ -93,7 +93,7 @@ func (r StreamEndReason) String() string { return streamEndReasons[r] }
 type DataStreamDraft struct {
 	// Owner is the owner if that is not the actor; only admins may set it.
 	Owner UserID
-	// Conversation is the conversation that it is in, nil for none.
+	// Conversation is where the data stream is, nil outside of conversations.
 	Conversation *ConversationRef
 	Access       StreamAccess
 	Readers      []UserID

@@ -48,7 +48,7 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 
 // Purge deletes the messages and other rows of deleted conversations and shreds their keys.
 // It works in steps with pauses, see [PauseAfter]. If it is interrupted, the next call
-// finishes the rest. The error is that of the store, or the context's cause.
+// finishes the rest. Any error is from the store, or the context's cause.
 func (s *Service) Purge(ctx context.Context) error {
 	ctx = asJob(ctx, "purge")
 	for {

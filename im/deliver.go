@@ -13,8 +13,8 @@ type Delivery struct {
 }
 
 // Deliver stores delivered receipts for messages that were written to streams, and publishes
-// what is new in them. It works in steps and skips users who are no longer members. The
-// error is that of the store.
+// what is new in them. It works in steps and skips users who are no longer members. Any
+// error is from the store.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")
 	for len(deliveries) > 0 {

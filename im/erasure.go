@@ -56,7 +56,7 @@ const dueBatch = 200
 
 // EraseDue erases the messages that are due. It returns how many it erased and when the next
 // one is due, zero if none is. It works in steps, without pauses: a due message must be
-// erased in time. The error is that of the store.
+// erased in time. Any error is from the store.
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	ctx = asJob(ctx, "timers")
 	for {
@@ -139,7 +139,7 @@ type ErasurePage struct {
 // Erased returns the tombstones of erased messages that the actor could read, in the order
 // of their stamps. It is for a client that has missed events. Erasures in conversations that
 // the actor has joined again since come first, whatever their stamps, because the actor
-// received no events while away. The error is that of the store.
+// received no events while away. Any error is from the store.
 func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	q.User = actor.User
 	return view(ctx, s, func(r Reader) (ErasurePage, error) {

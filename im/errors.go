@@ -34,7 +34,7 @@ type Error struct {
 	Field string
 	// Message is for developers. It has no content of messages.
 	Message string
-	// HookCode and HookText are those of the application, if its pre-send hook refuses.
+	// HookCode and HookText are what the application answered if its pre-send hook refuses.
 	HookCode, HookText string
 	// RetryAfter is how long to wait before a retry, 0 if that is not known.
 	RetryAfter time.Duration

@@ -140,22 +140,22 @@ type Event struct {
 	Conversation ID
 	// To is the only user who receives it, "" for the members.
 	To UserID
-	// MessageID and Seq identify the message that it is about, if any.
+	// MessageID and Seq identify the message concerned, if any.
 	MessageID ID
 	Seq       int64
 	// Actor is the user who caused it, ActorDevice their device if it has a name.
 	Actor       UserID
 	ActorDevice string
-	// User and Role are those of the member that it is about, if any.
+	// User is the member concerned, if any, and Role their role.
 	User UserID
 	Role Role
 	// MessageIDs or UpTo say which messages a receipt is for.
 	MessageIDs []ID
 	UpTo       ID
-	// BurnAt is when the message that it is about burns.
+	// BurnAt is when the message burns.
 	BurnAt time.Time
-	// UpToSeq is the seq of the last message that it is about, Before the time before which
-	// they were created, FirstSeq the seq of the first message that is left.
+	// UpToSeq is the seq of the last message concerned, and Before is later than all of them.
+	// FirstSeq is the seq of the first message that is left.
 	UpToSeq  int64
 	Before   time.Time
 	FirstSeq int64
@@ -163,19 +163,19 @@ type Event struct {
 	Unread *UnreadCount
 	// Own are the own settings of the user who receives it, nil if it has none.
 	Own *OwnSettings
-	// Space is the space that it is about, or the space of its channel.
+	// Space is the space concerned, or the space of the channel.
 	Space ID
-	// Thread is the thread that it is about, when it goes to the members of the thread's
-	// parent, and Root the message that the thread is under.
+	// Thread is the thread concerned if the event goes to the members of its parent, and Root
+	// the message that the thread is under.
 	Thread, Root ID
-	// Activity is that of the thread, nil if it has none.
+	// Activity is the thread's, nil if it has none.
 	Activity *Activity
-	// RoleID is the role of a space that it is about.
+	// RoleID is the role of a space, if one is concerned.
 	RoleID ID
-	// MutedUntil is the time until which the member that it is about may not send.
+	// MutedUntil is when the mute of the member ends.
 	MutedUntil time.Time
-	// Webhook is the webhook that it is about, Reason why it is off or lost events, and
-	// After the last event before a gap.
+	// Webhook is the webhook concerned. Reason says why it is off or has lost events. After is
+	// the last event before a gap.
 	Webhook ID
 	Reason  WebhookReason
 	After   Position
@@ -191,15 +191,14 @@ type Event struct {
 	MentionedAll bool
 	// Gone are the conversations that the event deleted.
 	Gone []ID
-	// HiddenBy are the members who have hidden the message that it is about and do not
-	// receive it.
+	// HiddenBy are the members who have hidden the message. They do not receive the event.
 	HiddenBy []UserID
 	// Tracked is set if delivering the event counts as a delivered receipt.
 	Tracked bool
 	// Late is how long after its due time the message was erased.
 	Late time.Duration
-	// Message is the message that it is about: as committed when it is published, as it
-	// reads now when it is replayed.
+	// Message is the message concerned: as committed when the event is published, as it reads
+	// now when the event is replayed.
 	Message *Message
 }
 

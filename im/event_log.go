@@ -35,7 +35,7 @@ const mostEvents = 256
 // device, each with its message as they may read it now. An event comes without its message
 // if they have since left the conversation or hidden the message. Events about messages
 // that were trimmed or purged are left out, as are those about hidden messages except their
-// creation. The window may end early. The error is that of the store.
+// creation. The window may end early. Any error is from the store.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
 	limit = min(limit, mostEvents)
 	return view(ctx, s, func(r Reader) (EventWindow, error) {

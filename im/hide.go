@@ -202,7 +202,7 @@ type Lost struct {
 const maxLost = 1000
 
 // Lost returns which messages the actor has hidden, and which conversations were deleted or
-// hidden, since a time. It is for a client that has missed events. The error is that of the
+// hidden, since a time. It is for a client that has missed events. Any error is from the
 // store.
 func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost, error) {
 	out, err := view(ctx, s, func(r Reader) (out Lost, err error) {

@@ -79,7 +79,7 @@ func (p Prepared) Weight() int { return 1 + len(p.members) }
 
 // ImportResult is the result of a line.
 type ImportResult struct {
-	// ID is that of the message or conversation, 0 if the line was refused.
+	// ID identifies the message or conversation. It is 0 if the line was refused.
 	ID ID
 	// Again is set if it was stored before.
 	Again bool

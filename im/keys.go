@@ -109,7 +109,7 @@ type Keys interface {
 	// crashed. They are greater than past, the greatest slot that the data may name.
 	Begin(past Slot) error
 
-	// Next returns a key that was never returned before. Its error is that of making more
+	// Next returns a key that was never returned before. Any error is from making more
 	// keys; the next call tries again.
 	Next() (Slot, Key, error)
 

@@ -120,7 +120,7 @@ type Found struct {
 
 // KeysFit checks whether the key of each sealed content exists, and counts the findings. It
 // also returns the slots of the contents that were not erased. end is the slot after the
-// last one; progress may be nil. The error is that of the reader, or the context's cause.
+// last one; progress may be nil. Any error is from the reader, or the context's cause.
 func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (found Found, named *SlotSet, err error) {
 	named = NewSlotSet(end)
 	total, err := r.CountMessages()
@@ -218,8 +218,8 @@ type Reconciled struct {
 // ready: the data is a restored backup, or the keys are older than the data. Contents whose
 // keys are shredded become what their erasure made of them: tombstones of the state that
 // the key has, or deleted messages. Contents without a key become expired messages. Each
-// erasure appends the usual event. Reconcile may be interrupted and called again. Its error
-// is that of the store or of the keys, or the context's cause.
+// erasure appends the usual event. Reconcile may be interrupted and called again. Any error
+// is from the store or the keys, or the context's cause.
 func Reconcile(ctx context.Context, store Store, how Reconciling) (Reconciled, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "reconcile"})
 	r := reconciler{Service: NewService(store, DefaultPolicy(), how.Now), how: how}

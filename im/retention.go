@@ -77,7 +77,7 @@ type RetentionKey struct {
 
 // RetentionPage is a page of what retention would trim.
 type RetentionPage struct {
-	// AsOf is the time for which it was computed.
+	// AsOf is when it was computed.
 	AsOf  time.Time
 	Items []RetentionOf
 	Next  *RetentionKey

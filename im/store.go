@@ -136,7 +136,7 @@ type Reader interface {
 
 // Tx is a transaction. It reads its own writes. Rules must be checked before the first
 // method that writes: an error afterwards rolls back the whole transaction, with the other
-// calls in it, which then have to be run again. The errors are those of [Reader].
+// calls in it, which then have to be run again. Any errors are from [Reader].
 type Tx interface {
 	Reader
 	ConversationWriter

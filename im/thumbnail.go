@@ -29,7 +29,7 @@ type Thumbnail struct {
 	State      ThumbnailState
 	// Tries is how many attempts to make it were begun.
 	Tries int
-	// ID is that of the blob, Slot that of its key, which seals Info, too.
+	// ID is the id of the blob. Slot has its key, which also seals Info.
 	ID   ID
 	Slot Slot
 	Size int64

@@ -130,7 +130,7 @@ const unreadLooked = 5000
 
 // UnreadPast returns a page of the actor's unread counts: of their direct conversations and
 // groups that are not hidden, with ids less than past; 0 starts at the beginning. It counts
-// in several short reads, so the counts are not of one moment. The error is that of the
+// in several short reads, so the counts are not of one moment. Any error is from the
 // store.
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread

@@ -58,7 +58,7 @@ type WebhookProgress struct {
 	// Moves counts how often an admin has set the position or resumed the webhook. A
 	// progress that began before is void.
 	Moves int64
-	// Attempts and Refusals are those of the next event. NextAttempt is when it is
+	// Attempts and Refusals count for the next event. NextAttempt is when it is
 	// attempted again, zero for at once.
 	Attempts, Refusals int
 	NextAttempt        time.Time
@@ -337,7 +337,7 @@ type WebhookDraft struct {
 	Kinds  *[]Kind
 	// Active resumes the webhook, or pauses it. It is not for a new one.
 	Active *bool
-	// Secret is that of a new webhook; "" makes one.
+	// Secret is the first secret of a new webhook; "" makes one.
 	Secret string
 }
 

@@ -25,8 +25,8 @@ type ActiveWebhook struct {
 	Secrets []string
 }
 
-// ActiveWebhooks returns the active webhooks and how many others there are, by state. The
-// error is that of the store.
+// ActiveWebhooks returns the active webhooks and how many others there are, by state. Any
+// error is from the store.
 func (s *Service) ActiveWebhooks(ctx context.Context) (list []ActiveWebhook, others map[WebhookState]int, err error) {
 	ctx = WithCaller(ctx, Caller{Job: webhookJob})
 	err = s.read(ctx, func(r Reader) error {
@@ -56,7 +56,7 @@ func (s *Service) ActiveWebhooks(ctx context.Context) (list []ActiveWebhook, oth
 }
 
 // ContinueWebhooks is called at a start. A webhook whose log ended with a restored backup
-// gets an event that says so; one without a secret is turned off. The error is that of the
+// gets an event that says so; one without a secret is turned off. Any error is from the
 // store.
 func (s *Service) ContinueWebhooks(ctx context.Context) error {
 	instance := s.store.Instance()
@@ -112,7 +112,7 @@ func (s *Service) turnOff(tx Tx, w Webhook, why WebhookReason) (Webhook, error) 
 	return w, err
 }
 
-// ForgetPreviousSecrets erases the previous secrets whose time is over. The error is that of
+// ForgetPreviousSecrets erases the previous secrets whose time is over. Any error is from
 // the store.
 func (s *Service) ForgetPreviousSecrets(ctx context.Context) (n int, err error) {
 	ctx = WithCaller(ctx, Caller{Job: webhookJob})
@@ -161,8 +161,8 @@ type WebhookWindow struct {
 }
 
 // WebhookEvents returns the events after a position that the webhook gets. The window may end
-// early. If the log was trimmed past the position, the window is an event that says so. The
-// error is that of the store.
+// early. If the log was trimmed past the position, the window is an event that says so. Any
+// error is from the store.
 func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) (WebhookWindow, error) {
 	return view(asWebhook(ctx, w.ID), s, func(r Reader) (WebhookWindow, error) {
 		bounds, err := r.LogBounds()
@@ -196,7 +196,7 @@ func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) 
 }
 
 // WebhookEvent returns the event at a position; false if the log does not have it any more.
-// The error is that of the store.
+// Any error is from the store.
 func (s *Service) WebhookEvent(ctx context.Context, webhook ID, at Position) (Event, bool, error) {
 	e, err := view(asWebhook(ctx, webhook), s, func(r Reader) (Event, error) { return r.EventAt(at) })
 	return maybe(e, err)
@@ -233,7 +233,7 @@ const (
 // WebhookContent looks up what a webhook gets of an event now: a message that was erased
 // since is a tombstone. It returns false if the event is not delivered because its message or
 // conversation was deleted, or because the pre-send hook dropped the message. offline returns those of some users who have no open stream; it
-// must not block. The error is that of the store.
+// must not block. Any error is from the store.
 func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
 	if e.MessageID == 0 {
 		return WebhookContent{Event: e}, true, nil
@@ -333,7 +333,7 @@ func (s *Service) present(r Reader, c Conversation, e Event, users []UserID) ([]
 }
 
 // QueuedDeliveries returns up to limit deliveries of a webhook that an admin asked for,
-// the oldest events first. The error is that of the store.
+// the oldest events first. Any error is from the store.
 func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) ([]WebhookDelivery, error) {
 	list, err := view(asWebhook(ctx, webhook), s, func(r Reader) ([]WebhookDelivery, error) {
 		return r.Deliveries(DeliveryQuery{Webhook: webhook, State: DeliveryQueued, Before: Latest, Limit: limit})
@@ -344,7 +344,7 @@ func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) (
 
 // SaveWebhook stores the progress of a webhook and deliveries since the last call. Its
 // progress is ignored if an admin has moved the webhook meanwhile. If the webhook is off, that
-// is stored and published. It reports false if the webhook was deleted. The error is that of
+// is stored and published. It reports false if the webhook was deleted. Any error is from
 // the store.
 func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDelivery) (found bool, err error) {
 	ctx = withSize(asWebhook(ctx, w.ID), len(list))

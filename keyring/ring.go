@@ -162,7 +162,7 @@ func (r *Ring) Begin(past im.Slot) error {
 }
 
 // Next gives out a key that is never given out again. Keys are made ahead of use, so Next
-// waits only if the disk does not keep up. The error is that of making keys; the next call
+// waits only if the disk does not keep up. Any error is from making keys; the next call
 // tries again.
 func (r *Ring) Next() (im.Slot, im.Key, error) {
 	r.mu.Lock()
@@ -183,7 +183,7 @@ func (r *Ring) Next() (im.Slot, im.Key, error) {
 	return slot, key, nil
 }
 
-// await waits until there are keys to give out. mu must be held. The error is that of
+// await waits until there are keys to give out. mu must be held. Any error is from
 // making them.
 func (r *Ring) await() error {
 	for fails := r.fails; r.state == begun; r.made.Wait() {

@@ -143,7 +143,7 @@ func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, err
 }
 
 // Exists reports whether Open would find a database rather than create one. Its errors are
-// those of the URL and of finding the file.
+// from parsing the URL and finding the file.
 func Exists(rawURL, dataDir string) (bool, error) {
 	path, err := sqlitePath(rawURL, dataDir)
 	if err != nil {

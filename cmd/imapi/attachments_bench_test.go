@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,6 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/internal/await"
 )
 
 // benchFileBytes is the size of the files of BenchmarkAttachments: the largest by default.
@@ -167,9 +167,9 @@ func benchPhoto(b *testing.B) []byte {
 }
 
 // BenchmarkThumbnails makes 100 thumbnails of photos of 12 megapixels while 64 users send: as
-// fast as they are answered ("full"), or each every 160 ms, 400 a second in all ("paced").
-// "send" is the latency of the sends at the time, "send-before" in the two seconds before;
-// "of-before" is their ratio.
+// fast as they are answered ("full"), or each every 160 ms, 400 a second in all ("paced"). Making
+// and not making them alternate every two seconds until all are made. "send" is the latency of
+// the sends while they are made, "send-without" in between; "p99-of-without" is their ratio.
 func BenchmarkThumbnails(b *testing.B) {
 	b.Run("full", func(b *testing.B) { benchThumbnails(b, 0) })
 	b.Run("paced", func(b *testing.B) { benchThumbnails(b, 160*time.Millisecond) })
@@ -177,8 +177,8 @@ func BenchmarkThumbnails(b *testing.B) {
 
 func benchThumbnails(b *testing.B, pace time.Duration) {
 	const (
-		count  = 100
-		before = 2 * time.Second
+		count = 100
+		turn  = 2 * time.Second
 	)
 	photo := benchPhoto(b)
 	g := &gate{}
@@ -195,7 +195,7 @@ func benchThumbnails(b *testing.B, pace time.Duration) {
 	defer func() { _ = c.Close() }()
 	upload := append(append(request(http.MethodPost, "/v1/attachments", token, "Content-Type", "application/octet-stream",
 		"Content-Length", strconv.Itoa(len(photo))), "\r\n"...), photo...)
-	var sent dueSpans
+	var without, while []time.Duration
 	var took time.Duration
 	rounds := 0
 	for b.Loop() {
@@ -205,22 +205,49 @@ func benchThumbnails(b *testing.B, pace time.Duration) {
 		for range count {
 			idOf(b, c, upload)
 		}
-		due := time.Now().Add(before)
 		b.StartTimer()
-		sent.collect(p, pace, due, func() {
-			time.Sleep(time.Until(due))
-			took += timed(func() {
-				g.Unlock()
-				await.Until(b, "the thumbnails are made", func() bool { return n.waitingThumbnails() == 0 })
-			})
-		})
+		done := make(chan struct{})
+		var sent [][]span
+		var sending sync.WaitGroup
+		sending.Go(func() { sent = p.sendUntil(done, pace) })
+		var idle, busy []span
+		for n.waitingThumbnails() > 0 {
+			began := time.Now()
+			time.Sleep(turn)
+			idle = append(idle, span{began, time.Now()})
+			g.Unlock()
+			began = time.Now()
+			for time.Since(began) < turn && n.waitingThumbnails() > 0 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			g.Lock() // once the last one is made
+			busy = append(busy, span{began, time.Now()})
+		}
+		g.Unlock()
+		close(done)
+		sending.Wait()
+		all := slices.Concat(sent...)
+		without, while = append(without, within(all, idle)...), append(while, within(all, busy)...)
+		for _, s := range busy {
+			took += s.end.Sub(s.begin)
+		}
 	}
 	b.ReportMetric(float64(rounds*count)/took.Seconds(), "thumbnails/s")
-	b.ReportMetric(millis(percentile(sent.before, 50)), "send-before-p50-ms")
-	b.ReportMetric(millis(percentile(sent.while, 50)), "send-p50-ms")
-	b.ReportMetric(millis(percentile(sent.before, 99)), "send-before-p99-ms")
-	b.ReportMetric(millis(percentile(sent.while, 99)), "send-p99-ms")
-	b.ReportMetric(millis(percentile(sent.while, 99))/millis(percentile(sent.before, 99)), "p99-of-before")
+	b.ReportMetric(millis(percentile(without, 50)), "send-without-p50-ms")
+	b.ReportMetric(millis(percentile(while, 50)), "send-p50-ms")
+	b.ReportMetric(millis(percentile(without, 99)), "send-without-p99-ms")
+	b.ReportMetric(millis(percentile(while, 99)), "send-p99-ms")
+	b.ReportMetric(millis(percentile(while, 99))/millis(percentile(without, 99)), "p99-of-without")
+}
+
+// within returns how long those of the spans took that began and ended in one of the times.
+func within(spans, times []span) (took []time.Duration) {
+	for _, s := range spans {
+		if slices.ContainsFunc(times, func(t span) bool { return !s.begin.Before(t.begin) && !s.end.After(t.end) }) {
+			took = append(took, s.end.Sub(s.begin))
+		}
+	}
+	return took
 }
 
 // gate is a maker of thumbnails that waits while it is locked.

@@ -65,7 +65,7 @@ const (
 )
 
 // AddRange adds a range of messages to the rows of a kind and returns the parts of it that
-// were in none of them. The errors are those of the rows.
+// were in none of them. Any errors are from the rows.
 //
 // A range keeps its time while it is among the user's newest 64 in the conversation. Older
 // ranges that touch are merged and get the latest of their times: the time of an old range

@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// secrets are those of a webhook.
+// secrets are the secrets of a webhook.
 type secrets struct {
 	Current  string `json:"current"`
 	Previous string `json:"previous,omitempty"`

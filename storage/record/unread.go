@@ -36,7 +36,7 @@ const (
 )
 
 // CountUnread counts the messages in ranges that a user has not read, from the newest to
-// the oldest, until there are more than are counted. The errors are those of the rows.
+// the oldest, until there are more than are counted. Any errors are from the rows.
 //
 // The cost depends on the number of gaps in what was read, which are few for a user who
 // reads in order, and on the number of erased messages in them: not on the number of

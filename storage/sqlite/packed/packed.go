@@ -49,7 +49,7 @@ type Value struct {
 	Kind Kind
 	// Int is the number of an Integer.
 	Int int64
-	// Bytes are those of a Text or Blob. They are part of the packed rows.
+	// Bytes holds a Text or Blob. It is part of the packed rows.
 	Bytes []byte
 	// Text is a copy of Bytes, which shares memory with those of all rows.
 	Text string
