@@ -41,6 +41,7 @@ type history struct {
 	extra  []any  // arguments of filter
 
 	budget   int  // rows that may still be read
+	size     int  // bytes of content on the page
 	measured bool // the rows of the scan are already counted
 	page     im.HistoryPage
 }
@@ -136,13 +137,7 @@ func (h *history) bySeq() error {
 		slices.Reverse(ranges)
 	}
 	for i, rng := range ranges {
-		if past := h.q.Past; past != nil {
-			if h.q.Ascending {
-				rng.From = max(rng.From, past.Seq+1)
-			} else {
-				rng.To = min(rng.To, past.Seq-1)
-			}
-		}
+		h.narrow(&rng, h.q.Past)
 		if rng.From > rng.To {
 			continue
 		}
@@ -185,10 +180,13 @@ func (h *history) walkSeqs(rng im.SeqRange) (full bool, err error) {
 		}
 	}
 	query := fmt.Sprintf(`SELECT %s FROM messages m INDEXED BY %s
-		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s`,
-		messageColumns+withContent, h.index, h.equal, h.filter, h.order())
-	args := slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
-	if full, err = h.collect(query, args); err != nil || full {
+		WHERE %s AND m.seq BETWEEN ? AND ?%s ORDER BY m.seq %s LIMIT ?`,
+		messageColumns+withSmallContent, h.index, h.equal, h.filter, h.order())
+	full, err = h.collect(query, func(past *im.HistoryKey) []any {
+		h.narrow(&rng, past)
+		return slices.Concat(h.args, []any{rng.From, rng.To}, h.extra)
+	})
+	if err != nil || full {
 		return true, err
 	}
 	if stop != 0 {
@@ -218,34 +216,66 @@ func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	return s, err
 }
 
-// collect adds the results of a query to the page, up to the limit. One row more means that
-// there is a next page.
-func (h *history) collect(query string, args []any) (full bool, err error) {
-	err = h.r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
-		if len(h.page.Messages) == h.q.Limit {
-			last := h.page.Messages[h.q.Limit-1]
-			h.page.Next = &im.HistoryKey{CreatedAt: last.CreatedAt, Seq: last.Seq}
-			full = true
-			return false, nil
+// narrow leaves out of a range what comes before a key, and the key; nothing if it is nil.
+func (h *history) narrow(rng *im.SeqRange, past *im.HistoryKey) {
+	switch {
+	case past == nil:
+	case h.q.Ascending:
+		rng.From = max(rng.From, past.Seq+1)
+	default:
+		rng.To = min(rng.To, past.Seq-1)
+	}
+}
+
+// furtherRows is how many rows are read at once after the first ones did not fill the page,
+// because few of them are visible.
+const furtherRows = 256
+
+// collect adds the results of a query to the page, up to the limit. args returns its
+// arguments but the last, which is the limit, for the rows past a key. One row more means
+// that there is a next page.
+func (h *history) collect(query string, args func(past *im.HistoryKey) []any) (full bool, err error) {
+	var last *im.HistoryKey
+	for limit := h.q.Limit - len(h.page.Messages) + 1; ; limit = furtherRows {
+		n := 0
+		err = h.r.session.list(query, append(args(last), limit), func(row packedRow) (bool, error) {
+			if len(h.page.Messages) == h.q.Limit || h.size >= im.EnoughContent {
+				end := h.page.Messages[len(h.page.Messages)-1]
+				h.page.Next = &im.HistoryKey{CreatedAt: end.CreatedAt, Seq: end.Seq}
+				full = true
+				return false, nil
+			}
+			m, err := h.r.scanMessage(row)
+			n, last = n+1, &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+			if err == nil {
+				full = h.add(m)
+			}
+			return !full, err
+		})
+		if err != nil || full || n < limit {
+			return full, err
 		}
-		m, err := h.r.scanMessage(rows)
-		if err != nil {
-			return false, err
+	}
+}
+
+// add adds a message that a scan has read to the page, if it is visible. It reports whether
+// the budget is used up.
+func (h *history) add(m im.Message) (full bool) {
+	if h.q.Ranges.Has(m.Seq) && h.visible(m) {
+		h.page.Messages = append(h.page.Messages, m)
+		if m.Content != nil {
+			h.size += len(m.Content.Sent)
 		}
-		if h.q.Ranges.Has(m.Seq) && h.visible(m) {
-			h.page.Messages = append(h.page.Messages, m)
-			return true, nil
-		}
-		if h.filter != "" || h.measured {
-			return true, nil
-		}
-		if h.budget--; h.budget <= 0 {
-			h.page.Next = &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
-			full = true
-		}
-		return !full, nil
-	})
-	return full, err
+		return false
+	}
+	if h.filter != "" || h.measured {
+		return false
+	}
+	if h.budget--; h.budget > 0 {
+		return false
+	}
+	h.page.Next = &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+	return true
 }
 
 // visible reports whether the reader may see a message: it is not older than Since, not for
@@ -266,6 +296,17 @@ const (
 	// inTimesOf is the same for rows found by another range.
 	inTimesOf = " AND (m.created_at, +m.seq) >= (?, ?) AND (m.created_at, +m.seq) <= (?, ?)"
 )
+
+// narrow is like [history.narrow].
+func (r *timeRange) narrow(past *im.HistoryKey, ascending bool) {
+	switch {
+	case past == nil:
+	case ascending:
+		r.from = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq + 1}
+	default:
+		r.to = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq - 1}
+	}
+}
 
 func (r timeRange) args() []any {
 	return []any{r.from.CreatedAt.UnixMilli(), r.from.Seq, r.to.CreatedAt.UnixMilli(), r.to.Seq}
@@ -336,9 +377,12 @@ func (h *history) timed(walk timeRange) error {
 			stop = &last
 		}
 	}
-	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s%s ORDER BY %s",
-		messageColumns+withContent, h.index, where, h.filter, order)
-	full, err := h.collect(query, slices.Concat(h.args, walk.args(), h.extra))
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s%s ORDER BY %s LIMIT ?",
+		messageColumns+withSmallContent, h.index, where, h.filter, order)
+	full, err := h.collect(query, func(past *im.HistoryKey) []any {
+		walk.narrow(past, h.q.Ascending)
+		return slices.Concat(h.args, walk.args(), h.extra)
+	})
 	if err == nil && !full {
 		h.page.Next = stop
 	}
@@ -376,10 +420,13 @@ func (h *history) untimed(walk timeRange) error {
 	} else {
 		seqs.From = last.Seq
 	}
-	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s",
-		messageColumns+withContent, h.index, where, inTimesOf, h.filter, order)
+	query := fmt.Sprintf("SELECT %s FROM messages m INDEXED BY %s WHERE %s AND m.timed = 0 %s%s ORDER BY %s LIMIT ?",
+		messageColumns+withSmallContent, h.index, where, inTimesOf, h.filter, order)
 	h.measured = true
-	full, err := h.collect(query, slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra))
+	full, err := h.collect(query, func(past *im.HistoryKey) []any {
+		h.narrow(&seqs, past)
+		return slices.Concat(h.args, []any{seqs.From, seqs.To}, walk.args(), h.extra)
+	})
 	if err == nil && !full && rows == h.budget {
 		h.page.Next = &last
 	}
@@ -422,12 +469,9 @@ func (h *history) timeRange() timeRange {
 	if !h.q.To.IsZero() {
 		r.to = im.HistoryKey{CreatedAt: ceilMillis(h.q.To)} // seqs begin at 1
 	}
-	switch past := h.q.Past; {
-	case past == nil:
-	case h.q.Ascending && !past.CreatedAt.Before(r.from.CreatedAt):
-		r.from = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq + 1}
-	case !h.q.Ascending && past.CreatedAt.Before(r.to.CreatedAt):
-		r.to = im.HistoryKey{CreatedAt: past.CreatedAt, Seq: past.Seq - 1}
+	past := h.q.Past
+	if past != nil && (h.q.Ascending && !past.CreatedAt.Before(r.from.CreatedAt) || !h.q.Ascending && past.CreatedAt.Before(r.to.CreatedAt)) {
+		r.narrow(past, h.q.Ascending)
 	}
 	return r
 }

@@ -89,3 +89,32 @@ func BenchmarkWindow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/128, "ns/event")
 }
+
+// page reads a page of the newest messages as bob.
+func (w *readsWorld) page(tb testing.TB, messages int) {
+	tb.Helper()
+	got, err := w.service.Messages(tb.Context(), im.Actor{User: "bob"}, im.ConversationRef{ID: w.group}, im.HistoryFilter{Limit: messages})
+	if err != nil || len(got.Messages) != messages || got.Messages[0].Content == nil {
+		tb.Fatalf("%d messages, %v; want %d", len(got.Messages), err, messages)
+	}
+}
+
+// TestPageCosts checks that a page of history takes the same statements however many messages
+// it has, and few allocations for each.
+func TestPageCosts(t *testing.T) {
+	w := newReadsWorld(t, 120)
+	few, fixed := w.count(func() { w.page(t, 10) })
+	many, all := w.count(func() { w.page(t, 110) })
+	if perMessage := (all - fixed) / 100; few != many || many > 3 || perMessage > 9 {
+		t.Errorf("%d statements for 10 messages and %d for 110, %.1f allocations a message", few, many, perMessage)
+	}
+}
+
+// BenchmarkPage reads pages of history.
+func BenchmarkPage(b *testing.B) {
+	w := newReadsWorld(b, 130)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.page(b, 50)
+	}
+}
