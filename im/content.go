@@ -308,6 +308,21 @@ func eachStored(b []byte, fn func(name, value []byte) error) error {
 	}
 }
 
+// storedText returns a member of a canonical JSON object that is a text, "" if there is none.
+func storedText(object []byte, member string) (text string) {
+	_ = eachStored(object, func(name, value []byte) error {
+		if string(name) != member || value[0] != '"' {
+			return nil
+		}
+		if bytes.IndexByte(value, '\\') < 0 {
+			text = string(value[1 : len(value)-1])
+			return nil
+		}
+		return json.Unmarshal(value, &text)
+	})
+	return text
+}
+
 // storedLength returns the length of the value at the beginning of a canonical JSON text; 0
 // if the value has no end.
 func storedLength(b []byte) int {

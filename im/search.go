@@ -1,9 +1,6 @@
 package im
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // SearchQuery asks for a page of messages that contain words, by descending id.
 type SearchQuery struct {
@@ -22,6 +19,10 @@ type SearchQuery struct {
 	// Past continues with ids less than this; 0 starts at the beginning.
 	Past  ID
 	Limit int
+	// Enough is called with each hit, and ends the page after it by returning true; nil does
+	// not. Wanted is how many hits that will probably take; 0 is Limit.
+	Enough func(SearchHit) (bool, error)
+	Wanted int
 }
 
 // Admits reports whether a message can be a hit by its state, type and time. The sender,
@@ -72,22 +73,16 @@ func (m Message) Words() string {
 	if m.Content == nil {
 		return ""
 	}
-	var body struct {
-		Text    string `json:"text"`
-		Address string `json:"address"`
-		Name    string `json:"name"`
-	}
-	if json.Unmarshal(m.Content.Body, &body) != nil {
-		return ""
-	}
+	var member string
 	switch m.Type {
 	case Text:
-		return body.Text
+		member = "text"
 	case Location:
-		return body.Address
+		member = "address"
 	case Image, Audio, Video, File:
-		return body.Name
+		member = "name"
 	default:
 		return ""
 	}
+	return storedText(m.Content.Body, member)
 }

@@ -31,48 +31,45 @@ const (
 	conversationsAsked = 400
 )
 
-// leastHits is the least number of hits that the store is asked for. If it were the number
-// requested, a short page would reveal that there are hits that the actor may not see.
+// leastHits is the least number of hits that may end a query of the store. If it were the
+// number requested, a short page would reveal that there are hits that the actor may not see.
 const leastHits = 100
 
 // Search returns a page of the messages that the actor can read and that contain words,
 // newest first. It refuses a conversation that the actor cannot see.
 func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (SearchPage, error) {
 	return view(ctx, s, func(r Reader) (SearchPage, error) {
+		known := s.newAccessCache(r, actor.User)
+		page, size := SearchPage{}, 0
 		q := SearchQuery{
 			Words: f.Words, Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Past: f.Past,
-			Limit: max(f.Limit, leastHits),
+			Limit: max(f.Limit+1, leastHits), Wanted: f.Limit + 1,
+			Sees: func(id ID) (bool, error) { return seesConversation(known, id) },
+			// One more than the page takes says that there is another page.
+			Enough: func(hit SearchHit) (bool, error) {
+				readable, err := s.readsHit(known, hit)
+				if readable && err == nil {
+					page.Hits = append(page.Hits, hit)
+					size += hit.Message.size()
+				}
+				return len(page.Hits) > f.Limit || size >= EnoughContent, err
+			},
 		}
-		known := s.newAccessCache(r, actor.User)
-		q.Sees = func(id ID) (bool, error) { return seesConversation(known, id) }
 		if some, err := s.searched(r, actor, f.In, &q); err != nil || !some {
 			return SearchPage{}, err
 		}
-		page, size := SearchPage{}, 0
 		for range maxSearches {
 			found, err := r.Search(q)
 			if err != nil {
 				return SearchPage{}, err
 			}
 			page.Next = found.Next
-			for i, hit := range found.Hits {
-				readable, err := s.readsHit(known, hit)
-				if err != nil {
-					return SearchPage{}, err
-				}
-				if !readable {
-					continue
-				}
-				page.Hits = append(page.Hits, hit)
-				size += hit.Message.size()
-				if len(page.Hits) == f.Limit || size >= EnoughContent {
-					if i+1 < len(found.Hits) {
-						page.Next = hit.Message.ID
-					}
-					return page, nil
-				}
+			if len(page.Hits) > f.Limit {
+				page.Hits = page.Hits[:f.Limit]
+				page.Next = page.Hits[f.Limit-1].Message.ID
+				break
 			}
-			if page.Next == 0 || len(known.known) >= conversationsAsked {
+			if page.Next == 0 || size >= EnoughContent || len(known.known) >= conversationsAsked {
 				break
 			}
 			q.Past = page.Next

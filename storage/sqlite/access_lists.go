@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -35,7 +34,7 @@ const (
 // Listed returns a page of the users on a list of a conversation, by user.
 func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed []im.Listing, err error) {
 	err = r.session.query(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var l im.Listing
 			var at int64
 			err := rows.Scan(&l.User, &at)

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,7 +112,7 @@ func (r *reader) MessagesWith(attachment im.ID, user im.UserID, past im.ID, limi
 	if err != nil || key == 0 {
 		return nil, err
 	}
-	err = r.session.query(selectMessagesWith, []any{int64(attachment), key, orLast(past), limit}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectMessagesWith, []any{int64(attachment), key, orLast(past), limit}, func(rows row) (bool, error) {
 		m, err := r.scanMessage(rows)
 		list = append(list, m)
 		return true, err
@@ -203,7 +202,7 @@ func (t *tx) releaseAttachments(messages []int64) error {
 	}
 	fewer := map[int64]int64{}
 	var ids []int64
-	err = t.session.query(selectReferenced, []any{string(list)}, func(rows *sql.Rows) (bool, error) {
+	err = t.session.query(selectReferenced, []any{string(list)}, func(rows row) (bool, error) {
 		var id int64
 		err := rows.Scan(&id)
 		if fewer[id]++; fewer[id] == 1 {
@@ -239,7 +238,7 @@ func (t *tx) eraseAttachments(query string, among []int64) error {
 	}
 	type erasing struct{ id, user, slot, size int64 }
 	var all []erasing
-	err = t.session.query(query, []any{string(list)}, func(rows *sql.Rows) (bool, error) {
+	err = t.session.query(query, []any{string(list)}, func(rows row) (bool, error) {
 		var a erasing
 		err := rows.Scan(&a.id, &a.user, &a.slot, &a.size)
 		all = append(all, a)

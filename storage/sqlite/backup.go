@@ -203,7 +203,7 @@ func copyPages(ctx context.Context, source *session, to string, progress func(do
 	if err != nil {
 		return err
 	}
-	b, err := conn.(*sqlite3.SQLiteConn).Backup("main", source.raw, "main")
+	b, err := conn.(*sqlite3.SQLiteConn).Backup("main", source.conn, "main")
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}

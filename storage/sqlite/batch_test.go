@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -327,7 +326,7 @@ func (b *batchFixture) checkPublished() {
 	var integrity string
 	err := b.store.View(context.Background(), func(r im.Reader) error {
 		s := r.(*reader).session
-		err := s.query("SELECT pos FROM events ORDER BY pos", nil, func(rows *sql.Rows) (bool, error) {
+		err := s.query("SELECT pos FROM events ORDER BY pos", nil, func(rows row) (bool, error) {
 			var pos im.Position
 			err := rows.Scan(&pos)
 			stored = append(stored, pos)

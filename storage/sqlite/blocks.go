@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 	"slices"
 	"time"
@@ -31,7 +30,7 @@ func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID,
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectBlockedBy, []any{string(names), string(user)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectBlockedBy, []any{string(names), string(user)}, func(rows row) (bool, error) {
 		var by im.UserID
 		err := rows.Scan(&by)
 		list = append(list, by)
@@ -49,7 +48,7 @@ func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 	var list []im.Block
 	err = r.session.query("SELECT name, at FROM blocks WHERE by_id = ? AND name > ? ORDER BY name LIMIT ?",
 		[]any{key, page.After, page.Limit},
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var b im.Block
 			var at int64
 			err := rows.Scan(&b.User, &at)

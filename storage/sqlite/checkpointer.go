@@ -88,7 +88,7 @@ func (c *checkpointer) open() (*session, error) {
 		return nil, err
 	}
 	session.fault = c.store.options.logFault
-	_, err = session.conn.ExecContext(session.ctx, "PRAGMA busy_timeout = 0")
+	_, err = session.conn.Exec("PRAGMA busy_timeout = 0", nil)
 	if err == nil {
 		_, err = session.moveLog("PASSIVE")
 	}

@@ -86,7 +86,7 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 		args = append(args, ceilMillis(q.ChangedSince).UnixMilli())
 	}
 	var list []im.ListedConversation
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.list(query, args, func(rows packedRow) (bool, error) {
 		var sortAt int64
 		c, err := r.scanConversation(rows, &sortAt)
 		list = append(list, im.ListedConversation{Conversation: c, ActiveAt: fromMillis(sortAt)})

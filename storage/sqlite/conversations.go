@@ -55,7 +55,7 @@ func (r *reader) scanConversation(rows row, also ...any) (im.Conversation, error
 
 func (r *reader) conversation(query string, args ...any) (c im.Conversation, err error) {
 	found := false
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.list(query, args, func(rows packedRow) (bool, error) {
 		found = true
 		c, err = r.scanConversation(rows)
 		return false, err
@@ -120,7 +120,7 @@ func (r *reader) ConversationIDs(after im.ID, limit int) ([]im.ID, error) {
 
 // ids runs a query that returns ids.
 func (r *reader) ids(query string, args ...any) (list []im.ID, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		var id im.ID
 		err := rows.Scan(&id)
 		list = append(list, id)

@@ -49,7 +49,7 @@ func (r *reader) Entry(q im.EntryQuery) (im.Entry, error) {
 	var e im.Entry
 	var counts im.Counts
 	found := false
-	err = r.session.query(query, args, func(rows *sql.Rows) (more bool, err error) {
+	err = r.session.list(query, args, func(rows packedRow) (more bool, err error) {
 		var role, joined, from, to, fromSeq, toSeq, until, sent sql.NullInt64
 		var left, blocked sql.NullBool
 		var mark storedMark

@@ -121,7 +121,7 @@ func (t *tx) StartBurn(id im.ID, at time.Time) error {
 // whose content cannot be read is returned with empty content, so that it is erased and
 // does not block the others.
 func (r *reader) Due(now time.Time, limit int) (list []im.Message, err error) {
-	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectDue, []any{now.UnixMilli(), limit}, func(rows row) (bool, error) {
 		m, err := r.scanMessage(rows)
 		if errors.Is(err, errContent) {
 			r.session.logger.Error("content of a due message cannot be read", "message_id", m.ID)

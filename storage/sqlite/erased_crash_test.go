@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bufio"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,7 +43,7 @@ func TestErasedAfterCrash(t *testing.T) {
 					t.Errorf("%d keys remain to be shredded, %v", noted, err)
 				}
 				n := 0
-				err := session.query("SELECT slot FROM messages WHERE state = 2", nil, func(rows *sql.Rows) (bool, error) {
+				err := session.query("SELECT slot FROM messages WHERE state = 2", nil, func(rows row) (bool, error) {
 					var slot im.Slot
 					if err := rows.Scan(&slot); err != nil {
 						return false, err

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -162,7 +161,7 @@ func sealedOf(tb testing.TB, s *Store) map[im.ID]sealedRow {
 	tb.Helper()
 	all := map[im.ID]sealedRow{}
 	err := s.View(context.Background(), func(r im.Reader) error {
-		return r.(*reader).session.query("SELECT id, slot, sealed FROM messages WHERE state = 1", nil, func(rows *sql.Rows) (bool, error) {
+		return r.(*reader).session.query("SELECT id, slot, sealed FROM messages WHERE state = 1", nil, func(rows row) (bool, error) {
 			var id im.ID
 			var row sealedRow
 			err := rows.Scan(&id, &row.slot, &row.sealed)

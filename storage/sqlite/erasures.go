@@ -86,7 +86,7 @@ func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 	var end im.ErasureKey
 	var endMillis int64
 	scanned := 0
-	err = r.session.query(measureErasures, []any{stamp, id, erasureScan}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(measureErasures, []any{stamp, id, erasureScan}, func(rows row) (bool, error) {
 		scanned++
 		return true, rows.Scan(&endMillis, &end.ID)
 	})
@@ -104,7 +104,7 @@ func (r *reader) Erasures(q im.ErasureQuery) (im.ErasurePage, error) {
 // takeErasures adds the results of a query to the page. The query must return one row more
 // than the limit if there is a next page.
 func (r *reader) takeErasures(page *im.ErasurePage, limit int, query string, args ...any) error {
-	return r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	return r.session.query(query, args, func(rows row) (bool, error) {
 		if len(page.Items) == limit {
 			last := page.Items[limit-1]
 			page.Next = &im.ErasureKey{Stamp: last.Stamp, ID: last.ID}

@@ -84,7 +84,7 @@ const (
 		"coalesce(e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) > {inlined}, 0)"
 	// hiddenByUser looks for hidden messages only if the user has any.
 	hiddenByUser = `CASE WHEN e.message_id IS NULL THEN 0
-		WHEN EXISTS (SELECT 1 FROM seq_ranges INDEXED BY seq_ranges_hidden WHERE kind = {hidden_range} AND user_id = ?1)
+		WHEN (` + selectHides + `)
 		THEN coalesce((SELECT h.to_seq FROM seq_ranges h WHERE h.conversation_id = e.conversation_id AND h.kind = {hidden_range}
 			AND h.user_id = ?1 AND h.from_seq <= e.seq ORDER BY h.from_seq DESC LIMIT 1), 0) >= e.seq ELSE 0 END`
 
@@ -352,7 +352,7 @@ func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
 		return 0, err
 	}
 	n := 0
-	err := t.session.query(selectOldest, []any{cut, limit}, func(rows *sql.Rows) (bool, error) {
+	err := t.session.query(selectOldest, []any{cut, limit}, func(rows row) (bool, error) {
 		var pos, at int64
 		if err := rows.Scan(&pos, &at); err != nil || at >= ceilMillis(before).UnixMilli() {
 			return false, err

@@ -32,7 +32,7 @@ var afterError = map[bool]string{false: ", transaction stays open", true: ", rol
 // rolledBack returns the error after rolling back the transaction, as SQLite may do.
 func rolledBack(s *session, err error) error {
 	if s.inTransaction() {
-		if _, failed := s.conn.ExecContext(context.Background(), "ROLLBACK"); failed != nil {
+		if _, failed := s.conn.Exec("ROLLBACK", nil); failed != nil {
 			return failed
 		}
 	}
@@ -111,7 +111,7 @@ func TestUnknownOutcome(t *testing.T) {
 	b := newBatchFixture(t)
 	jobs := []*job{b.job(returnsErrors), b.job(returnsErrors)}
 	b.batch(jobs, 0, "COMMIT", func(s *session, _ string) error {
-		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+		if _, err := s.conn.Exec("COMMIT", nil); err != nil {
 			t.Error(err)
 		}
 		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}
@@ -274,7 +274,7 @@ func TestReallyNoCommit(t *testing.T) {
 	b := newBatchFixture(t)
 	refuse := false
 	b.onWriter(func(s *session) error {
-		s.raw.RegisterCommitHook(func() int {
+		s.conn.RegisterCommitHook(func() int {
 			if refuse {
 				refuse = false
 				return 1
@@ -308,7 +308,7 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 		if query != "COMMIT" || !fails.CompareAndSwap(true, false) {
 			return nil
 		}
-		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+		if _, err := s.conn.Exec("COMMIT", nil); err != nil {
 			t.Error(err)
 		}
 		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}

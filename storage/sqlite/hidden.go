@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	selectHides  = "SELECT EXISTS (SELECT 1 FROM seq_ranges INDEXED BY seq_ranges_hidden WHERE kind = {hidden_range} AND user_id = ?1)"
 	selectHidden = "SELECT to_seq" + ofRanges + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT 1"
 	// selectHiding finds the users whose marks hide a message of seq ?2 and time ?3.
 	selectHiding = `SELECT u.name FROM marks k INDEXED BY marks_hiding CROSS JOIN users u ON u.id = k.user_id
@@ -56,9 +57,28 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 	if err != nil || key == 0 {
 		return false, err
 	}
+	if hides, err := r.hides(key); err != nil || !hides {
+		return false, err
+	}
 	var to int64
 	found, err := r.session.row(selectHidden, []any{int64(conversation), int64(record.Hidden), key, seq}, &to)
 	return found && to >= seq, err
+}
+
+// hides reports whether a user has hidden any message by its id. Most users have not. A read
+// asks once for each user, because a page asks for each of its messages.
+func (r *reader) hides(user int64) (hides bool, err error) {
+	if hides, known := r.hiding[user]; known {
+		return hides, nil
+	}
+	_, err = r.session.row(selectHides, []any{user}, &hides)
+	if err == nil && r.interned == nil {
+		if r.hiding == nil {
+			r.hiding = make(map[int64]bool)
+		}
+		r.hiding[user] = hides
+	}
+	return hides, err
 }
 
 // HiddenIn returns the messages in a range that the user has hidden by id.
@@ -83,7 +103,7 @@ func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
 		users = append(users, h.User)
 	}
 	args := []any{int64(m.Conversation), m.Seq, m.CreatedAt.UnixMilli()}
-	err = r.session.query(selectHiding, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectHiding, args, func(rows row) (bool, error) {
 		var user im.UserID
 		err := rows.Scan(&user)
 		users = append(users, user)
@@ -101,7 +121,7 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 	}
 	var list []im.HiddenPart
 	args := []any{key, ceilMillis(since).UnixMilli(), limit}
-	err = r.session.query(selectHiddenSince, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectHiddenSince, args, func(rows row) (bool, error) {
 		var p im.HiddenPart
 		var at int64
 		err := rows.Scan(&p.Conversation, &at, &p.Range.From, &p.Range.To)
@@ -112,7 +132,7 @@ func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.H
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectMarksSince, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectMarksSince, args, func(rows row) (bool, error) {
 		var conversation im.ID
 		var k im.Mark
 		var at int64
@@ -144,7 +164,7 @@ func (r *reader) GoneSince(user im.UserID, since time.Time, limit int) (list []i
 			args = append(args, cut)
 		}
 		looked := 0
-		err := r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+		err := r.session.query(query, args, func(rows row) (bool, error) {
 			g := im.GoneConversation{Deleted: deleted}
 			var at sql.NullInt64
 			var qualifies sql.NullBool

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"cmp"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -227,6 +226,9 @@ func (h *history) narrow(rng *im.SeqRange, past *im.HistoryKey) {
 	}
 }
 
+// historyRoom is the most messages for which room is made before they are read.
+const historyRoom = 64
+
 // furtherRows is how many rows are read at once after the first ones did not fill the page,
 // because few of them are visible.
 const furtherRows = 256
@@ -235,6 +237,7 @@ const furtherRows = 256
 // arguments but the last, which is the limit, for the rows past a key. One row more means
 // that there is a next page.
 func (h *history) collect(query string, args func(past *im.HistoryKey) []any) (full bool, err error) {
+	h.page.Messages = slices.Grow(h.page.Messages, min(h.q.Limit-len(h.page.Messages), historyRoom))
 	var last *im.HistoryKey
 	for limit := h.q.Limit - len(h.page.Messages) + 1; ; limit = furtherRows {
 		n := 0
@@ -436,7 +439,7 @@ func (h *history) untimed(walk timeRange) error {
 // measure finds how far the budget reaches in an index and returns the last key. at
 // converts the first column of the query to a time.
 func (h *history) measure(query string, args []any, at func(int64) time.Time) (rows int, last im.HistoryKey, err error) {
-	err = h.r.session.query(query, append(args, h.budget), func(row *sql.Rows) (bool, error) {
+	err = h.r.session.query(query, append(args, h.budget), func(row row) (bool, error) {
 		var first int64
 		err := row.Scan(&first, &last.Seq)
 		last.CreatedAt, rows = at(first), rows+1

@@ -1,10 +1,6 @@
 package sqlite
 
-import (
-	"database/sql"
-
-	"github.com/imapi/imapi/im"
-)
+import "github.com/imapi/imapi/im"
 
 const (
 	invitationColumns  = "SELECT v.conversation_id, v.name, b.name, v.at FROM invitations v "
@@ -19,7 +15,7 @@ const (
 )
 
 func (r *reader) invitations(query string, args ...any) (list []im.Invitation, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		var i im.Invitation
 		var at int64
 		err := rows.Scan(&i.Conversation, &i.User, &i.By, &at)

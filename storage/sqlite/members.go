@@ -46,7 +46,7 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	var list []im.Membership
 	var mark storedMark
 	var until sql.NullInt64
-	err = r.session.query(selectMembership, []any{int64(conversation), key}, func(rows *sql.Rows) (more bool, err error) {
+	err = r.session.list(selectMembership, []any{int64(conversation), key}, func(rows packedRow) (more bool, err error) {
 		list, err = scanStay(rows, conversation, list, append([]any{&until}, mark.dest()...)...)
 		return true, err
 	})
@@ -65,7 +65,7 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 // EveryMembership returns the memberships of all present and former members, by user.
 func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int) (list []im.Membership, err error) {
 	err = r.session.query(selectEveryMember, []any{int64(conversation), string(after), limit},
-		func(rows *sql.Rows) (more bool, err error) {
+		func(rows row) (more bool, err error) {
 			list, err = scanStay(rows, conversation, list)
 			return true, err
 		})
@@ -87,8 +87,8 @@ func (r *reader) members(conversation im.ID, page im.Page) (list []im.Membership
 			return nil, nil, err
 		}
 	}
-	err = r.session.query(selectMembers, []any{int64(conversation), after, page.Limit},
-		func(rows *sql.Rows) (bool, error) {
+	err = r.session.list(selectMembers, []any{int64(conversation), after, page.Limit},
+		func(rows packedRow) (bool, error) {
 			m := im.Membership{Conversation: conversation}
 			var joined, key int64
 			var until sql.NullInt64

@@ -42,7 +42,7 @@ const (
 
 // scanStay reads a stay. If it belongs to the last user of the list, it is added there,
 // otherwise a new membership is appended. Further columns are scanned into also.
-func scanStay(rows *sql.Rows, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
+func scanStay(rows row, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval
 	var role, joined, toSeq sql.NullInt64
@@ -80,7 +80,7 @@ func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID
 		}
 	}
 	var members []im.Membership
-	collect := func(rows *sql.Rows) (more bool, err error) {
+	collect := func(rows row) (more bool, err error) {
 		var key int64
 		members, err = scanStay(rows, conversation, members, &key)
 		if keys != nil {
@@ -112,7 +112,7 @@ func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID
 // MembersAtSeq returns the members at the time a message was sent, by user.
 func (r *reader) MembersAtSeq(conversation im.ID, seq int64, limit int) ([]im.UserID, error) {
 	var users []im.UserID
-	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows *sql.Rows) (bool, error) {
+	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows row) (bool, error) {
 		var user im.UserID
 		err := rows.Scan(&user)
 		users = append(users, user)

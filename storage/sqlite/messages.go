@@ -73,16 +73,30 @@ func newMessageRow() *messageRow {
 
 // scanMessage reads a message. The columns after it are scanned into also.
 func (r *reader) scanMessage(rows row, also ...any) (im.Message, error) {
+	row, err := r.scanColumns(rows, also...)
+	if err != nil {
+		return row.m, err
+	}
+	return r.readMessage(row)
+}
+
+// scanColumns reads the columns of a message, and further ones. The row is valid until the
+// next one is read.
+func (r *reader) scanColumns(rows row, also ...any) (*messageRow, error) {
 	if r.row == nil {
 		r.row = newMessageRow()
 	}
-	row := r.row
-	*row = messageRow{columns: row.columns}
-	err := rows.Scan(append(slices.Clip(row.columns), also...)...)
-	m := row.m
-	if err != nil {
-		return m, err
+	*r.row = messageRow{columns: r.row.columns}
+	columns := r.row.columns
+	if len(also) > 0 {
+		columns = append(slices.Clip(columns), also...)
 	}
+	return r.row, rows.Scan(columns...)
+}
+
+// readMessage returns the message of a row, with its content unsealed.
+func (r *reader) readMessage(row *messageRow) (m im.Message, err error) {
+	m = row.m
 	if err := r.readUsers(row, &m); err != nil {
 		return m, err
 	}
@@ -156,7 +170,7 @@ func fromDuration(ms sql.NullInt64) time.Duration { return time.Duration(ms.Int6
 
 func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 	found := false
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		found = true
 		m, err = r.scanMessage(rows)
 		return false, err
@@ -168,7 +182,7 @@ func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 }
 
 func (r *reader) messages(query string, args ...any) (list []im.Message, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		m, err := r.scanMessage(rows)
 		list = append(list, m)
 		return true, err
@@ -209,7 +223,7 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 		return im.Message{}, im.ErrNotFound
 	}
 	var found *im.Message // the one with the least seq, timed or not
-	compare := func(rows *sql.Rows) (bool, error) {
+	compare := func(rows row) (bool, error) {
 		m, err := r.scanMessage(rows)
 		same := err == nil && m.Content != nil && m.Content.SentAs(sent)
 		if same && (found == nil || m.Seq < found.Seq) {

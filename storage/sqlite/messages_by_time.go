@@ -58,7 +58,7 @@ func (r *reader) seqAt(conversation, millis int64) (int64, error) {
 
 // messagesBefore returns up to limit of the oldest messages created before a cutoff.
 func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []deletion, err error) {
-	add := func(rows *sql.Rows) (bool, error) {
+	add := func(rows row) (bool, error) {
 		m, err := scanDeletion(rows)
 		list = append(list, m)
 		return true, err

@@ -116,12 +116,12 @@ func (m migration) apply(s *session) error {
 	}
 	script := fmt.Sprintf("%s;\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;",
 		m.script, applicationID, m.version)
-	_, err = s.conn.ExecContext(s.ctx, script)
+	_, err = s.conn.Exec(script, nil)
 	if err == nil && m.version == 1 {
 		err = createInstance(s)
 	}
 	if err == nil {
-		err = s.query("PRAGMA foreign_key_check", nil, func(*sql.Rows) (bool, error) {
+		err = s.query("PRAGMA foreign_key_check", nil, func(row) (bool, error) {
 			return false, errors.New("it leaves references to rows that do not exist")
 		})
 	}

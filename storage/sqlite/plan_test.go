@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -386,7 +385,7 @@ func explain(t *testing.T, s *session, query string) (plan []string) {
 		}
 		args = args[:n]
 	}
-	err := s.query("EXPLAIN QUERY PLAN "+query, args, func(rows *sql.Rows) (bool, error) {
+	err := s.query("EXPLAIN QUERY PLAN "+query, args, func(rows row) (bool, error) {
 		var id, parent, unused int
 		var step string
 		err := rows.Scan(&id, &parent, &unused, &step)

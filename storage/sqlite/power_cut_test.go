@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -365,7 +364,7 @@ func checkAfterCut(t *testing.T, dir string, marks []any, counts map[string]int)
 		}
 	}
 	err = s.View(t.Context(), func(r im.Reader) error {
-		return r.(*reader).session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
+		return r.(*reader).session.query("PRAGMA integrity_check", nil, func(rows row) (bool, error) {
 			var result string
 			err := rows.Scan(&result)
 			if result != "ok" {

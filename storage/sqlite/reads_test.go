@@ -110,6 +110,35 @@ func TestPageCosts(t *testing.T) {
 	}
 }
 
+// search reads a page of hits as bob. All messages match.
+func (w *readsWorld) search(tb testing.TB, hits int) {
+	tb.Helper()
+	got, err := w.service.Search(tb.Context(), im.Actor{User: "bob"}, im.SearchFilter{Words: "words message", Limit: hits})
+	if err != nil || len(got.Hits) != hits || got.Next == 0 {
+		tb.Fatalf("%d hits, %v; want %d", len(got.Hits), err, hits)
+	}
+}
+
+// TestSearchCosts checks that a page of hits takes the same statements however many hits it
+// has, and that no more messages are read than it takes.
+func TestSearchCosts(t *testing.T) {
+	w := newReadsWorld(t, 120)
+	few, fixed := w.count(func() { w.search(t, 10) })
+	many, all := w.count(func() { w.search(t, 90) })
+	if perHit := (all - fixed) / 80; few != many || many > 6 || perHit > 50 {
+		t.Errorf("%d statements for 10 hits and %d for 90, %.1f allocations a hit", few, many, perHit)
+	}
+}
+
+// BenchmarkSearchPage reads pages of 20 hits.
+func BenchmarkSearchPage(b *testing.B) {
+	w := newReadsWorld(b, 130)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.search(b, 20)
+	}
+}
+
 // BenchmarkPage reads pages of history.
 func BenchmarkPage(b *testing.B) {
 	w := newReadsWorld(b, 130)

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"cmp"
-	"database/sql"
 	"slices"
 	"time"
 
@@ -111,7 +110,7 @@ func (o *rangesOf) Delete(from int64) error {
 func (o *rangesOf) ranges(query string, args ...any) ([]record.Range, error) {
 	var list []record.Range
 	err := o.session.query(query, append([]any{o.conversation, o.kind, o.user}, args...),
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var r record.Range
 			err := rows.Scan(&r.From, &r.To, &r.At)
 			list = append(list, r)
@@ -134,7 +133,7 @@ func (r *reader) rangesIn(kind record.RangeKind, conversation im.ID, user im.Use
 	}
 	var list seqs.Set
 	err = r.session.query(selectRanges, []any{int64(conversation), int64(kind), key, of.From, of.To},
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var found seqs.Range
 			var at int64
 			err := rows.Scan(&found.From, &found.To, &at)
@@ -154,7 +153,7 @@ func (r *reader) ReceiptsOf(kind im.ReceiptKind, conversation im.ID, seq int64) 
 func (r *reader) usersWith(kind record.RangeKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	var list []im.Receipt
 	err := r.session.query(selectRangesOf, []any{int64(conversation), int64(kind), seq},
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var rc im.Receipt
 			var at int64
 			err := rows.Scan(&rc.User, &at)

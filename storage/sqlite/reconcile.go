@@ -242,7 +242,7 @@ func (s *Store) renewLog(ctx context.Context, todo int64) error {
 }
 
 func (s *session) loadPastLogs() (list []im.PastLog, err error) {
-	err = s.query(selectPastLogs, nil, func(rows *sql.Rows) (bool, error) {
+	err = s.query(selectPastLogs, nil, func(rows row) (bool, error) {
 		var l im.PastLog
 		err := rows.Scan(&l.Log, &l.Head)
 		list = append(list, l)
@@ -293,7 +293,7 @@ func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (pag
 		query, scan = selectSealedSecrets, l.secrets
 	}
 	n := 0
-	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows row) (bool, error) {
 		n++
 		return true, scan(rows)
 	})
@@ -323,12 +323,12 @@ func (l *sealedScan) add(s im.Sealed, id im.ID, slot sql.NullInt64, sealed []byt
 	}
 }
 
-func (l *sealedScan) message(rows *sql.Rows) error {
+func (l *sealedScan) message(rows row) error {
 	var id, conversation im.ID
 	var state im.State
 	var slot, noteSlot sql.NullInt64
 	var doomed bool
-	var sealed, note sql.RawBytes
+	var sealed, note []byte
 	if err := rows.Scan(&id, &conversation, &state, &slot, &noteSlot, &doomed, &sealed, &note); err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (l *sealedScan) message(rows *sql.Rows) error {
 	return nil
 }
 
-func (l *sealedScan) texts(rows *sql.Rows) error {
+func (l *sealedScan) texts(rows row) error {
 	var id im.ID
 	var t texts
 	if err := rows.Scan(append([]any{&id}, t.dest()...)...); err != nil {
@@ -353,7 +353,7 @@ func (l *sealedScan) texts(rows *sql.Rows) error {
 	return nil
 }
 
-func (l *sealedScan) roleName(rows *sql.Rows) error {
+func (l *sealedScan) roleName(rows row) error {
 	var id, space im.ID
 	var name sealedText
 	if err := rows.Scan(&id, &space, &name.slot, &name.sealed); err != nil {
@@ -363,10 +363,10 @@ func (l *sealedScan) roleName(rows *sql.Rows) error {
 	return nil
 }
 
-func (l *sealedScan) attachment(rows *sql.Rows) error {
+func (l *sealedScan) attachment(rows row) error {
 	var id im.ID
 	var slot sql.NullInt64
-	var info sql.RawBytes
+	var info []byte
 	if err := rows.Scan(&id, &slot, &info); err != nil {
 		return err
 	}
@@ -375,10 +375,10 @@ func (l *sealedScan) attachment(rows *sql.Rows) error {
 }
 
 // thumbnail adds the thumbnail of an attachment, if it was made.
-func (l *sealedScan) thumbnail(rows *sql.Rows) error {
+func (l *sealedScan) thumbnail(rows row) error {
 	var id im.ID
 	var slot sql.NullInt64
-	var info sql.RawBytes
+	var info []byte
 	if err := rows.Scan(&id, &slot, &info); err != nil {
 		return err
 	}
@@ -387,7 +387,7 @@ func (l *sealedScan) thumbnail(rows *sql.Rows) error {
 }
 
 // deadBlob adds the blob of an erased attachment. It has no state, and counts as expired.
-func (l *sealedScan) deadBlob(rows *sql.Rows) error {
+func (l *sealedScan) deadBlob(rows row) error {
 	var id im.ID
 	var slot sql.NullInt64
 	said := im.Sealed{Kind: im.SealedAttachment, Erased: im.Expired}
@@ -486,7 +486,7 @@ func (t *tx) loadDeletions(ids []im.ID) (list []deletion, newest int64, err erro
 	if err != nil {
 		return nil, 0, err
 	}
-	err = t.session.query(selectToDelete, []any{string(numbers)}, func(rows *sql.Rows) (bool, error) {
+	err = t.session.query(selectToDelete, []any{string(numbers)}, func(rows row) (bool, error) {
 		m, err := scanDeletion(rows)
 		newest = max(newest, m.created)
 		list = append(list, m)

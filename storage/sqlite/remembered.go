@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -54,7 +53,7 @@ func (r *reader) GoneAt(keys []im.SentKey) (list []im.GoneMessage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectRememberedAt, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectRememberedAt, []any{string(b)}, func(rows row) (bool, error) {
 		var i int
 		var g im.GoneMessage
 		err := rows.Scan(&i, &g.Conversation)

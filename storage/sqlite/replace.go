@@ -260,7 +260,7 @@ func (s *session) loadUnshredded() ([]im.Shredding, error) {
 		return nil, err
 	}
 	left := shreddings(list)
-	err = s.query(selectUnpurgedSlots, nil, func(rows *sql.Rows) (bool, error) {
+	err = s.query(selectUnpurgedSlots, nil, func(rows row) (bool, error) {
 		var slots [2]sql.NullInt64
 		err := rows.Scan(&slots[0], &slots[1])
 		for _, slot := range slots {

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 
 	"github.com/imapi/imapi/im"
@@ -46,7 +45,7 @@ func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientK
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(query, []any{string(b)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, []any{string(b)}, func(rows row) (bool, error) {
 		var i int
 		err := rows.Scan(&i)
 		list = append(list, keys[i])

@@ -36,7 +36,7 @@ const (
 
 // Retentions returns the different retention settings of conversations with messages.
 func (r *reader) Retentions() (list []*time.Duration, err error) {
-	err = r.session.query(selectRetentions, nil, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectRetentions, nil, func(rows row) (bool, error) {
 		var setting sql.NullInt64
 		err := rows.Scan(&setting)
 		list = append(list, optionalDuration(setting))
@@ -65,7 +65,7 @@ func (r *reader) Unpurged(limit int) ([]im.Conversation, error) {
 }
 
 func (r *reader) conversations(query string, args ...any) (list []im.Conversation, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		c, err := r.scanConversation(rows)
 		list = append(list, c)
 		return true, err

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"reflect"
 
@@ -9,19 +10,44 @@ import (
 	"github.com/imapi/imapi/storage/sqlite/packed"
 )
 
-// row is a row that is being read: one of [sql.Rows], or of [session.list].
+// row is a row that is being read, one by one or of a list.
 type row interface {
-	// Scan copies the columns into what dest points to.
+	// Scan copies the columns into what dest points to. The bytes are not copied: they may
+	// be kept.
 	Scan(dest ...any) error
 }
 
-var _ row = (*sql.Rows)(nil)
+// singleRow is a row of [session.query].
+type singleRow []driver.Value
 
-// packedRow is a row of [session.list]. Bytes that it scans are valid until list returns.
+// Scan implements [row].
+func (r singleRow) Scan(dest ...any) error {
+	if len(dest) != len(r) {
+		return fmt.Errorf("%d columns are scanned as %d", len(r), len(dest))
+	}
+	for i, column := range r {
+		var v packed.Value
+		switch c := column.(type) {
+		case int64:
+			v.Kind, v.Int = packed.Integer, c
+		case string:
+			v.Kind, v.Text = packed.Text, c
+		case []byte:
+			v.Kind, v.Bytes = packed.Blob, c
+		default:
+			v.Kind = packed.Null
+		}
+		if err := scanValue(dest[i], &v); err != nil {
+			return fmt.Errorf("column %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// packedRow is a row of [session.list]. Unlike a singleRow it may be scanned in parts.
 type packedRow struct{ rows *packed.Rows }
 
-// Scan implements [row]. Unlike [sql.Rows] it knows the types of this package, and converts
-// nothing but integers and texts of other types.
+// Scan implements [row].
 func (p packedRow) Scan(dest ...any) error {
 	for i := range dest {
 		v, err := p.rows.Next()
@@ -51,6 +77,8 @@ func (p packedRow) skip(columns int) error {
 	return nil
 }
 
+// scanValue copies a value into what dest points to. It converts numbers and texts to types
+// made of them, and nothing else.
 func scanValue(dest any, v *packed.Value) error {
 	fits := v.Kind == packed.Integer
 	switch d := dest.(type) {
@@ -64,11 +92,10 @@ func scanValue(dest any, v *packed.Value) error {
 		*d = sql.NullBool{Bool: v.Int != 0, Valid: fits}
 		fits = fits || v.Kind == packed.Null
 	case *[]byte:
-		*d = v.Bytes
-		if v.Bytes == nil && v.Kind != packed.Null {
-			*d = []byte{}
+		*d, fits = v.Bytes, !fits
+		if v.Kind == packed.Text {
+			*d = []byte(v.Text)
 		}
-		fits = !fits
 	case *int64:
 		*d = v.Int
 	case *int:
@@ -85,6 +112,10 @@ func scanValue(dest any, v *packed.Value) error {
 		*d = im.State(v.Int)
 	case *im.Role:
 		*d = im.Role(v.Int)
+	case *im.Kind:
+		*d = im.Kind(v.Int)
+	case *im.History:
+		*d = im.History(v.Int)
 	case *string:
 		*d, fits = v.Text, v.Kind == packed.Text
 	case *im.UserID:
@@ -100,10 +131,12 @@ func scanValue(dest any, v *packed.Value) error {
 	return nil
 }
 
-// scanOther copies a number into what is a number or a bool underneath, and reports whether
-// it fits.
+// scanOther copies a value into what is a number, a bool or a text underneath, and reports
+// whether it fits.
 func scanOther(dest reflect.Value, v *packed.Value) bool {
 	switch {
+	case v.Kind == packed.Text && dest.Kind() == reflect.String:
+		dest.SetString(v.Text)
 	case v.Kind != packed.Integer:
 		return false
 	case dest.CanInt() && !dest.OverflowInt(v.Int):

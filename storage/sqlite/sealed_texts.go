@@ -113,7 +113,7 @@ func (t *tx) eraseTexts(conversations []int64) error {
 		return err
 	}
 	var slots []int64
-	err = t.session.query(selectTextSlots, []any{string(list)}, func(rows *sql.Rows) (bool, error) {
+	err = t.session.query(selectTextSlots, []any{string(list)}, func(rows row) (bool, error) {
 		var slot int64
 		err := rows.Scan(&slot)
 		slots = append(slots, slot)
@@ -131,7 +131,7 @@ func (t *tx) eraseTexts(conversations []int64) error {
 // RoleNames returns the current names of a space's roles.
 func (r *reader) RoleNames(space im.ID) (map[im.ID]string, error) {
 	all := map[im.ID]string{}
-	err := r.session.query(selectRoleNames, []any{int64(space)}, func(rows *sql.Rows) (bool, error) {
+	err := r.session.query(selectRoleNames, []any{int64(space)}, func(rows row) (bool, error) {
 		var role im.ID
 		var name sealedText
 		err := rows.Scan(&role, &name.slot, &name.sealed)

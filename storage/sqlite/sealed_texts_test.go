@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -57,7 +56,7 @@ func TestSealedColumns(t *testing.T) {
 	err := s.View(t.Context(), func(r im.Reader) error {
 		return r.(*reader).session.query(`SELECT m.name || '.' || c.name, upper(c.type) FROM sqlite_schema m
 			CROSS JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND m.name NOT GLOB 'search*' AND m.name NOT GLOB 'sqlite_*'`,
-			nil, func(rows *sql.Rows) (bool, error) {
+			nil, func(rows row) (bool, error) {
 				var name, typ string
 				err := rows.Scan(&name, &typ)
 				columns[name] = typ
@@ -102,7 +101,7 @@ func allSealed(tb testing.TB, s *Store) map[string]sealedRow {
 	for _, c := range sealedColumns {
 		query := fmt.Sprintf("SELECT rowid, %s, %s FROM %s WHERE %[2]s IS NOT NULL", c.slot, c.sealed, c.table)
 		err := s.View(context.Background(), func(r im.Reader) error {
-			return r.(*reader).session.query(query, nil, func(rows *sql.Rows) (bool, error) {
+			return r.(*reader).session.query(query, nil, func(rows row) (bool, error) {
 				var id im.ID
 				var row sealedRow
 				err := rows.Scan(&id, &row.slot, &row.sealed)

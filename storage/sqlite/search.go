@@ -1,10 +1,11 @@
 package sqlite
 
 import (
-	"database/sql"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -14,13 +15,14 @@ import (
 )
 
 const (
-	selectCandidates = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
-		FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value`
+	selectCandidates = "SELECT " + messageColumns + withSmallContent + " FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value"
 	// selectEvery is for words the index cannot find, and for messages it does not have
 	// yet.
-	selectEvery = `SELECT m.id, m.conversation_id, m.type, m.sender_id, m.created_at, m.state
-		FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC`
+	selectEvery = "SELECT " + messageColumns + withSmallContent + " FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC LIMIT ?"
 )
+
+// searchList is how many candidates are read at once.
+const searchList = 128
 
 // The cost of a page. A candidate is a row of messages. If it meets the other conditions,
 // its content is read and compared with the words.
@@ -29,8 +31,8 @@ const (
 	readCost     = 20     // the cost of reading one
 	// conversationCost is the cost of checking whether the user can see a conversation.
 	conversationCost = 100
-	// searchFirst is how many candidates the first step takes beyond the limit. Each
-	// further step takes searchFactor times as many.
+	// searchFirst is how many candidates the first step takes beyond the hits that are
+	// wanted. Each further step of the index takes searchFactor times as many.
 	searchFirst  = 8
 	searchMax    = 4096
 	searchFactor = 4
@@ -49,6 +51,7 @@ type finder struct {
 
 	least, next int64 // the ids still to search: from least to below next
 	budget      int
+	row         messageRow // the candidate
 	page        im.SearchPage
 }
 
@@ -110,18 +113,12 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	if failure == nil {
 		defer c.Close()
 	}
-	for take := f.q.Limit + searchFirst; failure == nil; take = min(take*searchFactor, searchMax) {
+	for take := cmp.Or(f.q.Wanted, f.q.Limit) + searchFirst; failure == nil; take = min(take*searchFactor, searchMax) {
 		var ids []int64
 		var through int64
 		ids, through, failure = c.Next(take, until)
-		list, err := f.candidates(ids)
-		if err != nil {
-			return false, err
-		}
-		for _, c := range list {
-			if full, err := f.consider(c); err != nil || full {
-				return true, err
-			}
+		if full, err := f.candidates(ids); err != nil || full {
+			return true, err
 		}
 		f.next = min(f.next, through)
 		if failure == nil && f.next <= c.Floor() {
@@ -137,84 +134,69 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 
 // findByScan looks at one message after the other.
 func (f *finder) findByScan() error {
-	for take := f.q.Limit + searchFirst; f.next > f.least; take = min(take*searchFactor, searchMax) {
-		list, err := f.scanAll(take)
-		if err != nil {
+	for take := min(cmp.Or(f.q.Wanted, f.q.Limit)+searchFirst, searchList); f.next > f.least; take = searchList {
+		n, full, err := f.consider(selectEvery, f.least, f.next, take)
+		if err != nil || full {
 			return err
 		}
-		for _, c := range list {
-			if full, err := f.consider(c); err != nil || full {
-				return err
-			}
-		}
-		if len(list) < take {
+		if n < take {
 			f.next = f.least
 		}
 	}
 	return nil
 }
 
-// candidate is a message that may contain the words.
-type candidate struct {
-	id, conversation, kind, sender, created int64
-	state                                   im.State
-}
-
-// candidates loads the messages of a list that exist, in the same order.
-func (f *finder) candidates(ids []int64) (list []candidate, err error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	numbers, err := json.Marshal(ids)
-	if err != nil {
-		return nil, err
-	}
-	return f.scan(len(ids), selectCandidates, string(numbers))
-}
-
-// scanAll returns the next messages of the store.
-func (f *finder) scanAll(limit int) ([]candidate, error) {
-	return f.scan(limit, selectEvery, f.least, f.next)
-}
-
-func (f *finder) scan(limit int, query string, args ...any) (list []candidate, err error) {
-	err = f.r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
-		var c candidate
-		err := rows.Scan(&c.id, &c.conversation, &c.kind, &c.sender, &c.created, &c.state)
-		list = append(list, c)
-		return len(list) < limit, err
-	})
-	return list, err
-}
-
-// consider adds a candidate to the page if it matches. It returns true, without considering
-// the candidate, if the page is full or has cost enough.
-func (f *finder) consider(c candidate) (full bool, err error) {
-	if f.budget <= 0 {
-		return true, nil
-	}
-	passes := f.passes(c)
-	if passes {
-		if passes, err = f.maySee(c.conversation); err != nil {
+// candidates considers the messages of a list that exist, in its order. It reports whether
+// the page is complete.
+func (f *finder) candidates(ids []int64) (full bool, err error) {
+	for part := range slices.Chunk(ids, searchList) {
+		numbers, err := json.Marshal(part)
+		if err != nil {
 			return false, err
 		}
-	}
-	if passes {
-		if len(f.page.Hits) == f.q.Limit {
-			return true, nil
+		if _, full, err := f.consider(selectCandidates, string(numbers)); err != nil || full {
+			return full, err
 		}
-		f.budget -= readCost
-		err = f.read(c)
 	}
-	f.budget--
-	f.next = c.id
-	return false, err
+	return false, nil
+}
+
+// consider considers the messages that a query returns, and adds those to the page that
+// match. It returns how many there were, unless it reports that the page is full or has cost
+// enough: then next is where it stopped.
+func (f *finder) consider(query string, args ...any) (n int, full bool, err error) {
+	err = f.r.session.list(query, args, func(rows packedRow) (bool, error) {
+		if full = f.budget <= 0 || len(f.page.Hits) == f.q.Limit; full {
+			return false, nil
+		}
+		n++
+		row, err := f.r.scanColumns(rows)
+		if err != nil {
+			return false, err
+		}
+		f.row = *row // maySee may read other messages
+		passes := f.passes()
+		if passes {
+			if passes, err = f.maySee(int64(f.row.m.Conversation)); err != nil {
+				return false, err
+			}
+		}
+		if passes {
+			f.budget -= readCost
+			full, err = f.read()
+		}
+		f.budget--
+		f.next = int64(f.row.m.ID)
+		return !full, err
+	})
+	return n, full, err
 }
 
 // passes reports whether a candidate meets the conditions other than the words.
-func (f *finder) passes(c candidate) bool {
-	return !f.excluded(c.conversation) && (f.sender == 0 || c.sender == f.sender) &&
-		f.q.Admits(im.Message{State: c.state, Type: im.MessageType(c.kind), CreatedAt: fromMillis(c.created)})
+func (f *finder) passes() bool {
+	row := &f.row
+	return !f.excluded(int64(row.m.Conversation)) && (f.sender == 0 || row.sender == f.sender) &&
+		f.q.Admits(im.Message{State: row.m.State, Type: row.m.Type, CreatedAt: fromMillis(row.created)})
 }
 
 // excluded reports whether a conversation is not among those to search.
@@ -235,22 +217,24 @@ func (f *finder) maySee(conversation int64) (bool, error) {
 	return sees, err
 }
 
-// read compares a candidate's content with the words. Content that cannot be read is
-// skipped.
-func (f *finder) read(c candidate) error {
-	var m im.Message
-	err := f.r.session.query(selectMessage, []any{c.id}, func(rows *sql.Rows) (_ bool, err error) {
-		if m, err = f.r.scanMessage(rows); errors.Is(err, errContent) {
-			f.r.session.logger.Error("content of a search candidate cannot be read", "message_id", m.ID)
-			err = nil
-		}
-		return false, err
-	})
+// read compares a candidate's content with the words, and reports whether the page has enough
+// hits. Content that cannot be read is skipped.
+func (f *finder) read() (enough bool, err error) {
+	m, err := f.r.readMessage(&f.row)
+	if errors.Is(err, errContent) {
+		f.r.session.logger.Error("content of a search candidate cannot be read", "message_id", m.ID)
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	if hit, matches := record.Hit(f.terms, m); matches {
-		f.page.Hits = append(f.page.Hits, hit)
+	hit, matches := record.Hit(f.terms, m)
+	if !matches {
+		return false, nil
 	}
-	return nil
+	f.page.Hits = append(f.page.Hits, hit)
+	if f.q.Enough == nil {
+		return false, nil
+	}
+	return f.q.Enough(hit)
 }

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"math"
@@ -139,7 +138,7 @@ func (i indexSource) view(ctx context.Context, fn func(*reader) error) error {
 func (i indexSource) Searchable(ctx context.Context, below int64, limit int) (ids []int64, err error) {
 	err = i.view(ctx, func(r *reader) error {
 		ids = ids[:0]
-		return r.session.query(selectSearchable, []any{below, int64(im.Active), wordTypes, limit}, func(rows *sql.Rows) (bool, error) {
+		return r.session.query(selectSearchable, []any{below, int64(im.Active), wordTypes, limit}, func(rows row) (bool, error) {
 			var id int64
 			err := rows.Scan(&id)
 			ids = append(ids, id)
@@ -156,7 +155,7 @@ func (i indexSource) Documents(ctx context.Context, ids []int64) (docs []searchi
 		if err != nil {
 			return err
 		}
-		return r.session.query(selectSearchables, []any{string(list), int64(im.Active)}, func(rows *sql.Rows) (bool, error) {
+		return r.session.query(selectSearchables, []any{string(list), int64(im.Active)}, func(rows row) (bool, error) {
 			m, err := r.scanMessage(rows)
 			if errors.Is(err, errContent) {
 				err = nil

@@ -2,10 +2,10 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"path/filepath"
@@ -60,24 +60,13 @@ func (o Options) pragmas(r role) []string {
 	return list
 }
 
-// connector opens connections of one kind. It is passed to database/sql instead of
-// registering a driver by name, which would be global.
-type connector struct {
-	driver *sqlite3.SQLiteDriver
-	dsn    string
-}
-
-func (c *connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.dsn) }
-func (c *connector) Driver() driver.Driver                        { return c.driver }
-
 // session is a connection with its prepared statements. Only one goroutine may use it at a
-// time.
+// time. It calls the driver without database/sql, which for each query with a context starts
+// a goroutine, and for each row converts the columns by reflection.
 type session struct {
 	role  role
-	db    *sql.DB
-	conn  *sql.Conn
-	raw   *sqlite3.SQLiteConn
-	stmts map[string]*sql.Stmt
+	conn  *sqlite3.SQLiteConn
+	stmts map[string]*statement
 	lists map[string]string // queries of list, with the statements that pack their rows
 	// ctx bounds the statements of a read transaction. The writer's is never done, because
 	// an interrupted statement may make SQLite roll back the transaction of the whole batch
@@ -96,6 +85,14 @@ type session struct {
 	writes uint64
 }
 
+// statement is a prepared statement.
+type statement struct {
+	*sqlite3.SQLiteStmt
+	inputs int // how many arguments it takes
+	args   []driver.NamedValue
+	values []driver.Value // the columns of a row
+}
+
 // openSession opens a connection to the existing file at path.
 func openSession(path string, o Options, r role) (*session, error) {
 	return openSource(dataSource(path), o, r)
@@ -106,25 +103,22 @@ func openSource(source string, o Options, r role) (*session, error) {
 	if err := packed.Register(); err != nil {
 		return nil, err
 	}
-	s := &session{role: r, stmts: map[string]*sql.Stmt{}, lists: map[string]string{}, ctx: context.Background(), logger: o.Logger}
-	c := &connector{dsn: source}
-	c.driver = &sqlite3.SQLiteDriver{ConnectHook: func(raw *sqlite3.SQLiteConn) error {
+	s := &session{role: r, stmts: map[string]*statement{}, lists: map[string]string{}, ctx: context.Background(), logger: o.Logger}
+	conn, err := (&sqlite3.SQLiteDriver{ConnectHook: func(conn *sqlite3.SQLiteConn) error {
 		for _, p := range o.pragmas(r) {
-			if _, err := raw.Exec("PRAGMA "+p, nil); err != nil {
+			if _, err := conn.Exec("PRAGMA "+p, nil); err != nil {
 				return fmt.Errorf("PRAGMA %s: %w", p, err)
 			}
 		}
-		s.raw = raw
+		s.conn = conn
 		return nil
-	}}
-	s.db = sql.OpenDB(c)
-	s.db.SetMaxOpenConns(1)
-	conn, err := s.db.Conn(s.ctx)
+	}}).Open(source)
 	if err != nil {
-		_ = s.db.Close()
+		if conn != nil {
+			_ = conn.Close()
+		}
 		return nil, err
 	}
-	s.conn = conn
 	if r != setup {
 		s.fault = o.fault
 	}
@@ -142,14 +136,13 @@ func dataFile(path string) string {
 }
 
 // close closes the connection and rolls back an open transaction. It closes the statements
-// first: database/sql does not, and SQLite keeps a connection with open statements, and its
-// locks.
+// first: SQLite keeps a connection with open statements, and its locks.
 func (s *session) close() error {
-	errs := make([]error, 0, len(s.stmts)+2)
+	errs := make([]error, 0, len(s.stmts)+1)
 	for _, stmt := range s.stmts {
 		errs = append(errs, stmt.Close())
 	}
-	return errors.Join(append(errs, s.conn.Close(), s.db.Close())...)
+	return errors.Join(append(errs, s.conn.Close())...)
 }
 
 // reset clears wrote and failed before the next closure.
@@ -157,7 +150,7 @@ func (s *session) reset() { s.wrote, s.failed = false, nil }
 
 // inTransaction reports whether a transaction is open. SQLite ends it by itself after some
 // errors.
-func (s *session) inTransaction() bool { return !s.raw.AutoCommit() }
+func (s *session) inTransaction() bool { return !s.conn.AutoCommit() }
 
 // control runs BEGIN, COMMIT or ROLLBACK.
 func (s *session) control(query string) error {
@@ -166,11 +159,11 @@ func (s *session) control(query string) error {
 			return refusal(err)
 		}
 	}
-	stmt, err := s.prepare(query) //nolint:sqlclosecheck // kept for the next time
+	stmt, err := s.prepare(query)
 	if err != nil {
 		return err
 	}
-	if _, err := stmt.ExecContext(context.Background()); err != nil {
+	if _, err := stmt.ExecContext(context.Background(), nil); err != nil {
 		return refusal(err)
 	}
 	return nil
@@ -182,16 +175,34 @@ func (s *session) control(query string) error {
 // SQLite plans for the value of a bare parameter in a join or an order, and compiles the
 // statement again whenever the value changes, which takes several times as long as running
 // it.
-func (s *session) prepare(query string) (*sql.Stmt, error) {
+func (s *session) prepare(query string) (*statement, error) {
 	if stmt := s.stmts[query]; stmt != nil {
 		return stmt, nil
 	}
-	stmt, err := s.conn.PrepareContext(context.Background(), strings.ReplaceAll(expand(query), "?", "+?"))
+	prepared, err := s.conn.Prepare(strings.ReplaceAll(expand(query), "?", "+?"))
 	if err != nil {
 		return nil, refusal(err)
 	}
+	stmt := &statement{SQLiteStmt: prepared.(*sqlite3.SQLiteStmt), inputs: prepared.NumInput()}
 	s.stmts[query] = stmt
 	return stmt, nil
+}
+
+// bind returns the arguments of a call, valid until the next one. The driver would take
+// missing ones for NULL.
+func (s *statement) bind(args []any) ([]driver.NamedValue, error) {
+	if len(args) != s.inputs {
+		return nil, fmt.Errorf("a statement with %d parameters got %d arguments", s.inputs, len(args))
+	}
+	s.args = s.args[:0]
+	for i, arg := range args {
+		v, err := driver.DefaultParameterConverter.ConvertValue(arg)
+		if err != nil {
+			return nil, err
+		}
+		s.args = append(s.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+	return s.args, nil
 }
 
 // fail converts an error of the driver and stores it.
@@ -206,14 +217,18 @@ func (s *session) fail(err error) error {
 }
 
 // exec runs a statement that writes.
-func (s *session) exec(query string, args ...any) (sql.Result, error) {
+func (s *session) exec(query string, args ...any) (driver.Result, error) {
 	s.wrote = true
 	s.writes++
-	stmt, err := s.ready(query) //nolint:sqlclosecheck // kept for the next time
+	stmt, err := s.ready(query)
 	if err != nil {
 		return nil, err
 	}
-	res, err := stmt.ExecContext(s.ctx, args...)
+	values, err := stmt.bind(args)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	res, err := stmt.ExecContext(s.ctx, values)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -230,18 +245,55 @@ func (s *session) update(query string, args ...any) (int64, error) {
 }
 
 // query runs a statement and calls scan for each row until scan returns false or an error.
-func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, error)) error {
-	stmt, err := s.ready(query) //nolint:sqlclosecheck // kept for the next time
+func (s *session) query(query string, args []any, scan func(row) (bool, error)) error {
+	stmt, err := s.ready(query)
 	if err != nil {
 		return err
 	}
-	rows, err := stmt.QueryContext(s.ctx, args...)
+	return s.rows(stmt, args, func(values []driver.Value) (bool, error) { return scan(singleRow(values)) })
+}
+
+// list is query for a statement that returns a bounded number of rows, most of which are
+// needed. It reads all of them in one call into C, which is several times as fast, and holds
+// them in memory.
+func (s *session) list(query string, args []any, scan func(packedRow) (bool, error)) error {
+	stmt, err := s.readyList(query, len(args))
+	if err != nil {
+		return err
+	}
+	return s.rows(stmt, args, func(values []driver.Value) (bool, error) {
+		blob, _ := values[0].([]byte) // NULL without rows
+		for list := (packedRow{packed.NewRows(blob)}); list.rows.More(); {
+			if more, err := scan(list); err != nil || !more {
+				return false, err
+			}
+		}
+		return false, nil
+	})
+}
+
+// rows runs a statement and calls scan for each row until scan returns false or an error.
+func (s *session) rows(stmt *statement, args []any, scan func([]driver.Value) (bool, error)) error {
+	bound, err := stmt.bind(args)
+	if err != nil {
+		return s.fail(err)
+	}
+	rows, err := stmt.QueryContext(s.ctx, bound)
 	if err != nil {
 		return s.fail(err)
 	}
 	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		more, err := scan(rows)
+	if stmt.values == nil {
+		stmt.values = make([]driver.Value, len(rows.Columns()))
+	}
+	for {
+		switch err := rows.Next(stmt.values); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return s.fail(err)
+		}
+		more, err := scan(stmt.values)
 		if err != nil {
 			return s.fail(err)
 		}
@@ -249,48 +301,10 @@ func (s *session) query(query string, args []any, scan func(*sql.Rows) (bool, er
 			return nil
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return s.fail(err)
-	}
-	return nil
-}
-
-// list is query for a statement that returns a bounded number of rows, most of which are
-// needed. It reads all of them in one call into C, which is several times as fast, and holds
-// them in memory.
-func (s *session) list(query string, args []any, scan func(packedRow) (bool, error)) error {
-	stmt, err := s.readyList(query, len(args)) //nolint:sqlclosecheck // kept for the next time
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.QueryContext(s.ctx, args...)
-	if err != nil {
-		return s.fail(err)
-	}
-	defer func() { _ = rows.Close() }()
-	var blob sql.RawBytes
-	if rows.Next() {
-		if err := rows.Scan(&blob); err != nil {
-			return s.fail(err)
-		}
-		for list := (packedRow{packed.NewRows(blob)}); list.rows.More(); {
-			more, err := scan(list)
-			if err != nil {
-				return s.fail(err)
-			}
-			if !more {
-				return nil
-			}
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return s.fail(err)
-	}
-	return nil
 }
 
 // readyList is ready for a list.
-func (s *session) readyList(query string, args int) (*sql.Stmt, error) {
+func (s *session) readyList(query string, args int) (*statement, error) {
 	packing := s.lists[query]
 	if packing == "" {
 		columns, err := s.columns(query, args)
@@ -305,19 +319,18 @@ func (s *session) readyList(query string, args int) (*sql.Stmt, error) {
 
 // columns returns the number of columns of a query, which it does not run.
 func (s *session) columns(query string, args int) (int, error) {
-	rows, err := s.conn.QueryContext(s.ctx, packed.Shape(expand(query)), make([]any, args)...)
+	rows, err := s.conn.Query(packed.Shape(expand(query)), make([]driver.Value, args))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = rows.Close() }()
-	names, err := rows.Columns()
-	return len(names), errors.Join(err, rows.Err())
+	return len(rows.Columns()), nil
 }
 
 // row reads the first row of a query into dest and reports whether there is one.
 func (s *session) row(query string, args []any, dest ...any) (bool, error) {
 	found := false
-	err := s.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err := s.query(query, args, func(rows row) (bool, error) {
 		found = true
 		return false, rows.Scan(dest...)
 	})
@@ -329,7 +342,7 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 	s.wrote = true
 	s.writes++
 	found := false
-	err := s.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err := s.query(query, args, func(rows row) (bool, error) {
 		found = true
 		return true, rows.Scan(dest...)
 	})
@@ -338,10 +351,10 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 
 // ready prepares a statement. It fails after an error of the driver: SQLite may have rolled
 // back the transaction, and further writes would then be committed on their own.
-func (s *session) ready(query string) (*sql.Stmt, error) { return s.readyAs(query, query) }
+func (s *session) ready(query string) (*statement, error) { return s.readyAs(query, query) }
 
 // readyAs is ready for a query that runs as another statement.
-func (s *session) readyAs(query, statement string) (*sql.Stmt, error) {
+func (s *session) readyAs(query, statement string) (*statement, error) {
 	if s.failed != nil {
 		return nil, s.failed
 	}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -248,7 +247,7 @@ func (s *session) inOne(fn func() error) error {
 
 // loadDoomed returns the keys to be shredded.
 func (s *session) loadDoomed() (list []doomed, err error) {
-	err = s.query(selectDoomed, nil, func(rows *sql.Rows) (bool, error) {
+	err = s.query(selectDoomed, nil, func(rows row) (bool, error) {
 		var d doomed
 		err := rows.Scan(&d.Slot, &d.Code, &d.message)
 		list = append(list, d)

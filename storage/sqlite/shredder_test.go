@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"math/rand/v2"
 	"path/filepath"
@@ -226,7 +225,7 @@ func TestErasureInDoubt(t *testing.T) {
 	sendAll(t, s, list)
 	rows := sealedOf(t, s)
 	faults.arm(0, "COMMIT", func(s *session, _ string) error {
-		if _, err := s.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
+		if _, err := s.conn.Exec("COMMIT", nil); err != nil {
 			t.Error(err)
 		}
 		return sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrFsync}

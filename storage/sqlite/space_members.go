@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -152,7 +151,7 @@ func (r *reader) addChannelAssignments(list []im.ChannelOf, ids []int64, user im
 
 // stays calls fn for each interval that a query finds, with its index in the list.
 func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from, to im.Position)) error {
-	return r.session.query(query, []any{list, id}, func(rows *sql.Rows) (bool, error) {
+	return r.session.query(query, []any{list, id}, func(rows row) (bool, error) {
 		var i int
 		var of int64
 		var from, to im.Position
@@ -169,7 +168,7 @@ func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from
 
 // mutesOf does the same for mutes.
 func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)) error {
-	return r.session.query(query, []any{list, id}, func(rows *sql.Rows) (bool, error) {
+	return r.session.query(query, []any{list, id}, func(rows row) (bool, error) {
 		var i int
 		var until int64
 		if err := rows.Scan(&i, &until); err != nil {

@@ -341,7 +341,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		_, _ = session.conn.ExecContext(context.Background(), "ROLLBACK")
+		_, _ = session.conn.Exec("ROLLBACK", nil)
 	})
 	defer func() {
 		if !stop() {

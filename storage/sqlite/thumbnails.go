@@ -104,7 +104,7 @@ func (t *tx) eraseThumbnailBlobs(attachments []int64, except im.ID) error {
 		return err
 	}
 	var ids, slots []int64
-	err = t.session.query(selectThumbnailBlobs, []any{string(list)}, func(rows *sql.Rows) (bool, error) {
+	err = t.session.query(selectThumbnailBlobs, []any{string(list)}, func(rows row) (bool, error) {
 		var id, slot int64
 		err := rows.Scan(&id, &slot)
 		if im.ID(id) != except {

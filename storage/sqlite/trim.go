@@ -111,7 +111,7 @@ type deletion struct {
 	slot, note       sql.NullInt64
 }
 
-func scanDeletion(rows *sql.Rows) (m deletion, err error) {
+func scanDeletion(rows row) (m deletion, err error) {
 	err = rows.Scan(&m.id, &m.seq, &m.created, &m.kind, &m.state, &m.hidden, &m.slot, &m.note)
 	return m, err
 }

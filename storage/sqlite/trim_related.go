@@ -79,7 +79,7 @@ func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err
 	var expired []int64
 	for _, query := range []string{selectEventsFrom, selectAddressedFrom} {
 		n, reached := 0, int64(math.MaxInt64)
-		err := r.session.query(query, []any{r.conversation, r.pos, batch}, func(rows *sql.Rows) (bool, error) {
+		err := r.session.query(query, []any{r.conversation, r.pos, batch}, func(rows row) (bool, error) {
 			var pos, at int64
 			var kind im.EventType
 			if err := rows.Scan(&pos, &at, &kind); err != nil {
@@ -120,7 +120,7 @@ func (r *trimProgress) trimRanges(below int64) (through bool, err error) {
 	past := true // the remaining ranges of this user are kept
 	n := 0
 	err = r.session.query(selectRangesPast, []any{r.conversation, r.kind, r.user, rangeBatch},
-		func(rows *sql.Rows) (bool, error) {
+		func(rows row) (bool, error) {
 			var of key
 			var from, to int64
 			if err := rows.Scan(&of.kind, &of.user, &from, &to); err != nil {

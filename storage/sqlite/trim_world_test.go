@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -286,7 +285,7 @@ func (w *trimWorld) checkIntegrity() {
 	w.Helper()
 	session, err := openSession(w.path, w.options, setup)
 	w.must(err)
-	err = session.query("PRAGMA integrity_check", nil, func(rows *sql.Rows) (bool, error) {
+	err = session.query("PRAGMA integrity_check", nil, func(rows row) (bool, error) {
 		var result string
 		err := rows.Scan(&result)
 		if result != "ok" {

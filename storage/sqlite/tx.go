@@ -24,6 +24,8 @@ type reader struct {
 	// before the first.
 	row   *messageRow
 	event *eventRow
+	// hiding holds which users have hidden messages by their ids, in a read.
+	hiding map[int64]bool
 	// unsealed is where content is unsealed to, see [reader.unseal].
 	unsealed []byte
 	// outdated is set when content was met whose key is shredded.

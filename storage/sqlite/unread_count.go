@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
 
@@ -83,7 +82,7 @@ func (u *unreadRows) Settled(bounds seqs.Range, limit int) (read, hidden []seqs.
 		return nil, nil, nil
 	}
 	args := []any{int64(u.q.Conversation), u.user, bounds.From, bounds.To, limit}
-	err = u.r.session.query(selectSettled, args, func(rows *sql.Rows) (bool, error) {
+	err = u.r.session.query(selectSettled, args, func(rows row) (bool, error) {
 		var kind record.RangeKind
 		var r seqs.Range
 		err := rows.Scan(&kind, &r.From, &r.To)

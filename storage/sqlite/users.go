@@ -170,7 +170,7 @@ func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, e
 	if after != nil {
 		at, user = after.At.UnixMilli(), string(after.User)
 	}
-	err = r.session.query(selectTokenCuts, []any{at, user, limit}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectTokenCuts, []any{at, user, limit}, func(rows row) (bool, error) {
 		var cut im.TokenCut
 		var at int64
 		err := rows.Scan(&cut.User, &at)

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"slices"
 
 	"github.com/imapi/imapi/im"
@@ -79,7 +78,7 @@ func (r *reader) AccessAt(channel im.ID, at im.Position) (im.ChannelAccess, erro
 func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.ChannelOf, error) {
 	var list []im.ChannelOf
 	var ids []int64
-	err := r.session.query(selectChannelAccess, []any{int64(space)}, func(rows *sql.Rows) (bool, error) {
+	err := r.session.query(selectChannelAccess, []any{int64(space)}, func(rows row) (bool, error) {
 		var c im.ChannelOf
 		var text []byte
 		if err := rows.Scan(&c.Channel, &c.MuteAll, &text); err != nil {

@@ -47,7 +47,7 @@ func nullMillis(t time.Time) sql.NullInt64 {
 }
 
 func (r *reader) webhooks(query string, args ...any) (list []im.Webhook, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		var w im.Webhook
 		var events, kinds []byte
 		var createdAt, updatedAt int64
@@ -121,7 +121,7 @@ func (r *reader) WebhookDelivery(webhook im.ID, at im.Position) (im.WebhookDeliv
 }
 
 func (r *reader) deliveries(query string, args ...any) (list []im.WebhookDelivery, err error) {
-	err = r.session.query(query, args, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(query, args, func(rows row) (bool, error) {
 		var d im.WebhookDelivery
 		var at, took int64
 		var first, last sql.NullInt64
@@ -241,7 +241,7 @@ func (r *reader) AllEvents(after, upTo im.Position, types []im.EventType, limit 
 	}
 	var found []im.Position
 	n := 0
-	err := r.session.query(allEvents, []any{int64(after), int64(upTo), limit}, func(rows *sql.Rows) (bool, error) {
+	err := r.session.query(allEvents, []any{int64(after), int64(upTo), limit}, func(rows row) (bool, error) {
 		var at im.Position
 		var typ im.EventType
 		err := rows.Scan(&at, &typ)
@@ -270,7 +270,7 @@ func (r *reader) AllEvents(after, upTo im.Position, types []im.EventType, limit 
 // EventAt returns the event at a position.
 func (r *reader) EventAt(at im.Position) (e im.Event, err error) {
 	found := false
-	err = r.session.query(selectEvent, []any{int64(at)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectEvent, []any{int64(at)}, func(rows row) (bool, error) {
 		found = true
 		e, err = r.scanEvent(rows)
 		return false, err
@@ -293,7 +293,7 @@ func (r *reader) Muting(conversation im.ID, users []im.UserID) (list []im.UserID
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectMuting, []any{string(names), int64(conversation)}, func(rows *sql.Rows) (bool, error) {
+	err = r.session.query(selectMuting, []any{string(names), int64(conversation)}, func(rows row) (bool, error) {
 		var user im.UserID
 		err := rows.Scan(&user)
 		list = append(list, user)
@@ -308,7 +308,7 @@ const (
 )
 
 // secrets scans a row of selectSealedSecrets.
-func (l *sealedScan) secrets(rows *sql.Rows) error {
+func (l *sealedScan) secrets(rows row) error {
 	var id im.ID
 	var s sealedText
 	if err := rows.Scan(&id, &s.slot, &s.sealed); err != nil {
