@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateSync } from 'node:zlib';
 import { run } from './run.mjs';
 import { Server } from './server.mjs';
@@ -12,6 +13,7 @@ const deadline = 100_000; // of one test
 const tests = {
   'two people write, read, take back, prove and burn': talk,
   'a killed server loses nothing and repeats nothing': restarts,
+  'a first visit that a killed server interrupts goes on': interrupted,
   'groups, threads, rooms, spaces and roles': places,
   'files, pictures, search and the drawer': files,
   'what people write is text': text,
@@ -256,6 +258,32 @@ async function restarts(browser) {
   assert.equal(news.length, 11, `nothing else is there: ${news}`);
   assert.deepEqual(await grace.texts().then(all => all.slice(-11)), news, 'both see the same, in the same order');
   demo.quiet(true);
+}
+
+async function interrupted(browser) {
+  const server = await Server.start();
+  const context = await browser.newContext();
+  let written = 0;
+  const page = await context.newPage();
+  page.setDefaultTimeout(30_000);
+  page.on('response', answer => { if (answer.request().method() === 'POST' && answer.url().includes('/v1/')) written++; });
+  await page.goto(server.url);
+  for (const least of [4, 14]) {
+    for (const end = Date.now() + 30_000; written < least; await sleep(5)) assert.ok(Date.now() < end, 'the scene is being written');
+    await server.end('SIGKILL');
+    await server.startAgain();
+  }
+  await page.locator('[data-user=Ada] .cover').waitFor();
+  const call = async (user, path) => (await (await fetch(server.url + path, { headers: { Authorization: `Bearer ${await server.token(user)}` } })).json()).items;
+  const chats = await call('Ada', '/v1/conversations');
+  assert.deepEqual(chats.map(c => c.peer ?? c.name).sort(), ['Analytical Engine', 'Grace', 'Iris', 'Open house']);
+  for (const [name, count] of [['Analytical Engine', 7], ['Grace', 5], ['Iris', 1], ['Open house', 1]]) {
+    const { id } = chats.find(c => (c.peer ?? c.name) === name);
+    assert.equal((await call('Ada', `/v1/conversations/${id}/messages`)).length, count, `messages in ${name}`);
+  }
+  const spaces = await call('Ada', '/v1/spaces');
+  assert.equal(spaces.length, 1);
+  assert.deepEqual((await call('Ada', `/v1/spaces/${spaces[0].id}/channels`)).map(c => c.name), ['general', 'notices', 'council']);
 }
 
 async function places(browser) {

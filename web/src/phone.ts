@@ -1,6 +1,6 @@
 // What one person sees: conversations, messages, receipts, and what is under way. It changes by
 // answers of the API and by events, in any order, and is always what the server said last.
-import type { Conversation, Draft, Event, Message, Schemas } from '@imapi/client';
+import type { Conversation, Draft, Event, EventOf, Message, Schemas } from '@imapi/client';
 import { Api, Problem, withConnection, type Light } from './api';
 import type { Person } from './session';
 
@@ -178,11 +178,11 @@ export class Phone {
         break;
       case 'message.created':
         if (event.message) this.#arrived(event.message);
-        else void this.refresh(event.conversation_id);
+        else this.refresh(event.conversation_id);
         break;
       case 'message.revoked': case 'message.burned': case 'message.expired':
         if (event.message) this.put(event.message);
-        void this.refresh(event.conversation_id);
+        this.refresh(event.conversation_id);
         break;
       case 'message.burn_started': {
         const message = this.talks.get(event.conversation_id)?.messages.get(event.message_id);
@@ -190,14 +190,15 @@ export class Phone {
         break;
       }
       case 'message.hidden': case 'conversation.hidden': {
-        const gone = event as { conversation_id: string; message_ids?: string[]; up_to_seq?: number; before?: string };
-        this.#forget(gone.conversation_id, m => m.seq <= (gone.up_to_seq ?? 0) || !!gone.message_ids?.includes(m.id) || (!!gone.before && m.created_at < gone.before));
-        if (event.type === 'conversation.hidden') this.#left(gone.conversation_id);
-        else void this.refresh(gone.conversation_id);
+        const { up_to_seq: last = 0 } = event;
+        const [ids, before] = event.type === 'message.hidden' ? [event.message_ids, event.before] : [];
+        this.#forget(event.conversation_id, m => m.seq <= last || !!ids?.includes(m.id) || (!!before && m.created_at < before));
+        if (event.type === 'conversation.hidden') this.#left(event.conversation_id);
+        else this.refresh(event.conversation_id);
         break;
       }
       case 'receipt.delivered': case 'receipt.read':
-        this.#receipt(event as unknown as ReceiptEvent);
+        this.#receipt(event);
         break;
       case 'unread.changed': {
         const c = this.conversations.get(event.conversation_id);
@@ -208,22 +209,21 @@ export class Phone {
         this.#forget(event.conversation_id, m => m.seq < event.first_seq);
         break;
       case 'conversation.created': case 'conversation.updated':
-        void this.refresh(event.conversation_id);
+        this.refresh(event.conversation_id);
         break;
       case 'conversation.deleted':
         this.#left(event.conversation_id);
         break;
       case 'member.added': case 'member.removed': case 'member.updated': {
-        const about = event as { conversation_id?: string; space_id?: string; user?: string; users?: string[] };
-        if (about.space_id) {
+        if (event.space_id) {
           this.#gather('spaces', '', () => void this.loadSpaces().catch(() => {}));
           this.#permissionsAgain();
         }
-        else if (about.conversation_id) {
-          if (event.type === 'member.removed' && about.user === this.me) this.#left(about.conversation_id);
+        if (event.conversation_id) {
+          if (event.type === 'member.removed' && event.user === this.me) this.#left(event.conversation_id);
           else {
-            void this.refresh(about.conversation_id);
-            const talk = this.talks.get(about.conversation_id);
+            this.refresh(event.conversation_id);
+            const talk = this.talks.get(event.conversation_id);
             if (talk) void this.#surroundings(talk).catch(() => {});
           }
         }
@@ -310,7 +310,10 @@ export class Phone {
     this.#gather('conversation', id, ids => ids.forEach(one => void this.#fetchConversation(one)));
   }
 
+  #fetching = new Set<string>();
+
   async #fetchConversation(id: string): Promise<Conversation | undefined> {
+    this.#fetching.add(id);
     try {
       const c: Conversation = await this.api.get('/v1/conversations/{conversation}', { path: { conversation: id } });
       if (c.hidden) { this.#left(c.id); return c; }
@@ -321,6 +324,8 @@ export class Phone {
     } catch (error) {
       if (error instanceof Problem && error.status === 404) this.#left(id);
       return undefined;
+    } finally {
+      this.#fetching.delete(id);
     }
   }
 
@@ -435,7 +440,8 @@ export class Phone {
     const fresh = !this.talk(message.conversation_id).messages.has(message.id) && message.seq > (known?.last_message?.seq ?? 0);
     this.put(message);
     this.talk(message.conversation_id).typing.delete(message.sender);
-    if (!known) void this.refresh(message.conversation_id);
+    // An answer that is under way may be from before the message.
+    if (!known || this.#fetching.has(message.conversation_id)) this.refresh(message.conversation_id);
     if (message.sender === this.me || message.state !== 'active') return;
     if (known && known.kind !== 'room') {
       if (fresh && (known.kind !== 'thread' || known.role)) {
@@ -564,7 +570,7 @@ export class Phone {
       const message = await this.api.send(talk.id, outgoing.draft);
       if (talk.id !== message.conversation_id) this.#became(talk, message);
       this.put(message);
-      if (!this.conversations.has(message.conversation_id)) void this.refresh(message.conversation_id);
+      if (!this.conversations.has(message.conversation_id)) this.refresh(message.conversation_id);
       const thread = this.conversations.get(message.conversation_id);
       if (thread?.kind === 'thread' && thread.parent_id) void this.#thread(thread.parent_id, thread.id);
     } catch (error) {
@@ -620,7 +626,7 @@ export class Phone {
 
   // ---- receipts ----
 
-  #receipt({ type, user, conversation_id, message_ids, up_to }: ReceiptEvent): void {
+  #receipt({ type, user, conversation_id, message_ids, up_to }: EventOf<'receipt.delivered'> | EventOf<'receipt.read'>): void {
     if (user === this.me) {
       if (type === 'receipt.read') this.refresh(conversation_id); // read on another device
       return;
@@ -858,8 +864,6 @@ export class Phone {
     this.#gathering.set(what, { ids, timer: setTimeout(() => { this.#gathering.delete(what); work(ids); }, 120) });
   }
 }
-
-interface ReceiptEvent { type: 'receipt.read' | 'receipt.delivered'; user: string; conversation_id: string; message_ids?: string[]; up_to?: string }
 
 function added(list: string[], item: string): string[] { return list.includes(item) ? list : [...list, item]; }
 

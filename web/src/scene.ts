@@ -13,8 +13,8 @@ export async function setScene(): Promise<void> {
     const tokens = await Promise.all((['Ada', 'Grace', 'Alan', 'Hedy', 'Iris'] as const).map(async user => [user, new Api(user, `scene-${random()}`, (await signIn(user)).token)] as const));
     const cast = Object.fromEntries(tokens) as Cast;
     // Its last step is a message of the assistant to Ada.
-    const page: Schemas['ConversationPage'] = await cast.Ada.get('/v1/conversations', { query: { kind: 'direct', limit: 100 } });
-    if (!page.items.some(c => c.peer === assistant)) await write(cast);
+    const chats = await cast.Ada.all('/v1/conversations', { query: { kind: 'direct' } });
+    if (!chats.some(c => c.peer === assistant)) await write(cast);
   });
 }
 
@@ -27,35 +27,18 @@ async function write({ Ada, Grace, Alan, Hedy, Iris }: Cast): Promise<void> {
   await say(Alan, group.id, '@Ada you did, in 1843. I only asked whether it would ever stop.', 'scene-5', { mentions: ['Ada'], receipt: true });
   await say(Ada, group.id, 'Library, Thursday, eight. I shall bring the cards.', 'scene-6', { receipt: true });
 
-  try {
-    const thread: Conversation = await Grace.post('/v1/messages/{message}/thread', { path: { message: question.id }, body: { name: 'The first program' } });
-    await say(Grace, thread.id, 'Note G, the one for the Bernoulli numbers.', 'scene-7');
-    await Alan.post('/v1/conversations/{conversation}/join', { path: { conversation: thread.id } });
-    await say(Alan, thread.id, 'With one bug in it, which makes it a real program.', 'scene-8');
-  } catch (error) {
-    if (!(error instanceof Problem) || error.code !== 'thread_exists') throw error;
-  }
+  const thread = await threadUnder(Grace, question, 'The first program');
+  await say(Grace, thread.id, 'Note G, the one for the Bernoulli numbers.', 'scene-7');
+  await Alan.post('/v1/conversations/{conversation}/join', { path: { conversation: thread.id } });
+  await say(Alan, thread.id, 'With one bug in it, which makes it a real program.', 'scene-8');
 
   const room = await grouped(Hedy, 'room', 'Open house', ['Ada', 'Grace', 'Alan']);
   await say(Hedy, room.id, 'Everybody may come in here, and nobody is counted.', 'scene-9');
 
-  const spaces: Schemas['SpacePage'] = await Ada.get('/v1/spaces');
-  if (!spaces.items.some(space => space.name === 'The Society')) {
-    const space: Schemas['Space'] = await Ada.post('/v1/spaces', { body: { name: 'The Society', settings: { announcement: 'For those who compute.' } } });
-    const path = { space: space.id };
-    await Ada.post('/v1/spaces/{space}/members', { path, body: { members: ['Grace', 'Alan', 'Hedy'] } });
-    const editors: Schemas['SpaceRole'] = await Ada.post('/v1/spaces/{space}/roles', { path, body: { name: 'Editors', permissions: { send: 'allow', revoke_others: 'allow', mention_all: 'allow' } } });
-    await Ada.put('/v1/spaces/{space}/roles/{role}/members/{user}', { path: { ...path, role: editors.id, user: 'Hedy' } });
-    const channel = async (name: string, visibility: 'public' | 'private' = 'public'): Promise<Conversation> => Ada.post('/v1/spaces/{space}/channels', { path, body: { name, visibility } });
-    const general = await channel('general'), notices = await channel('notices');
-    await channel('council', 'private');
-    const overrides = (role: string, send: 'allow' | 'deny') => Ada.put('/v1/conversations/{conversation}/overrides/{role}', { path: { conversation: notices.id, role }, body: { permissions: { send } } });
-    await overrides('everyone', 'deny');
-    await overrides(editors.id, 'allow');
-    await say(Hedy, notices.id, 'Only editors write here. Ada makes somebody an editor with one tick.', 'scene-10');
-    await say(Alan, general.id, 'Has anybody seen the tape? It was infinite this morning.', 'scene-11');
-    await say(Hedy, general.id, 'Look behind the head.', 'scene-12');
-  }
+  const { general, notices } = await society(Ada);
+  await say(Hedy, notices.id, 'Only editors write here. Ada makes somebody an editor with one tick.', 'scene-10');
+  await say(Alan, general.id, 'Has anybody seen the tape? It was infinite this morning.', 'scene-11');
+  await say(Hedy, general.id, 'Look behind the head.', 'scene-12');
 
   await say(Alan, '@Grace', 'Your compiler compiles my doubts away.', 'scene-13');
   await say(Ada, '@Grace', 'Good morning! Is the engine awake?', 'scene-14');
@@ -69,9 +52,38 @@ async function write({ Ada, Grace, Alan, Hedy, Iris }: Cast): Promise<void> {
   for (const someone of ['Grace', 'Ada']) await say(Iris, `@${someone}`, `Good day, ${someone}. Ask me anything: my answer appears as I write it.`, `scene-iris-${someone}`);
 }
 
+async function threadUnder(owner: Api, message: Message, name: string): Promise<Conversation> {
+  const path = { message: message.id };
+  try {
+    return await owner.post('/v1/messages/{message}/thread', { path, body: { name } });
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== 'thread_exists') throw error;
+    return owner.get('/v1/messages/{message}/thread', { path });
+  }
+}
+
+/** The space, with its channels, and a role without which nobody writes in one of them. */
+async function society(owner: Api): Promise<{ general: Conversation; notices: Conversation }> {
+  const name = 'The Society';
+  const space = (await owner.all('/v1/spaces')).find(s => s.name === name) ?? await owner.post('/v1/spaces', { body: { name, settings: { announcement: 'For those who compute.' } } });
+  const path = { space: space.id };
+  await owner.post('/v1/spaces/{space}/members', { path, body: { members: ['Grace', 'Alan', 'Hedy'] } });
+  const roles = await owner.get('/v1/spaces/{space}/roles', { path });
+  const editors = roles.items.find(r => r.name === 'Editors')
+    ?? await owner.post('/v1/spaces/{space}/roles', { path, body: { name: 'Editors', permissions: { send: 'allow', revoke_others: 'allow', mention_all: 'allow' } } });
+  await owner.put('/v1/spaces/{space}/roles/{role}/members/{user}', { path: { ...path, role: editors.id, user: 'Hedy' } });
+  const channels = await owner.all('/v1/spaces/{space}/channels', { path });
+  const channel = async (name: string, visibility: 'public' | 'private' = 'public') => channels.find(c => c.name === name) ?? owner.post('/v1/spaces/{space}/channels', { path, body: { name, visibility } });
+  const general = await channel('general'), notices = await channel('notices');
+  await channel('council', 'private');
+  for (const [role, send] of [['everyone', 'deny'], [editors.id, 'allow']] as const) {
+    await owner.put('/v1/conversations/{conversation}/overrides/{role}', { path: { conversation: notices.id, role }, body: { permissions: { send } } });
+  }
+  return { general, notices };
+}
+
 async function grouped(owner: Api, kind: 'group' | 'room', name: string, members: string[], settings = {}): Promise<Conversation> {
-  const page: Schemas['ConversationPage'] = await owner.get('/v1/conversations', { query: { kind } });
-  return page.items.find(c => c.name === name) ?? owner.post('/v1/conversations', { body: { kind, name, members, settings } });
+  return (await owner.all('/v1/conversations', { query: { kind } })).find(c => c.name === name) ?? owner.post('/v1/conversations', { body: { kind, name, members, settings } });
 }
 
 /** Reads all that there is in conversations, but for what burns. */
