@@ -3133,7 +3133,7 @@ export interface components {
             by: string | null;
             /**
              * Format: date-time
-             * @description When the server erased it: nobody can read it since then. Its key is destroyed within seconds.
+             * @description When the server erased it, whatever the name says: nobody can read it since then. Its key is destroyed within seconds, see `shredded_at`.
              */
             wiped_at: string;
             /**
