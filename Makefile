@@ -92,8 +92,8 @@ reference: build ## Check the renderer of the reference against npm, and drive i
 browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
 	cd test/web && npm ci --no-audit --no-fund && npm run browser
 
-receivers: ## Run the receivers in docs/webhooks.md and docs/presend.md (Node.js, Python)
-	$(GO) test -count 1 -timeout 10m -run Receivers ./cmd/imapi -receivers
+receivers: ## Run the programs in docs/guide.md, docs/webhooks.md and docs/presend.md (Node.js, Python)
+	$(GO) test -count 1 -timeout 10m -run "Receivers|Guide" ./cmd/imapi -receivers
 
 streams: build ## Test libraries for event streams: none may dispatch a heartbeat (Node.js)
 	cd test/web && npm ci --no-audit --no-fund && npm run streams

@@ -27,10 +27,10 @@ import (
 	"github.com/imapi/imapi/metrics"
 )
 
-// These tests check that README.md and docs/ show what happens: the walk is run, the Go
+// These tests check that README.md and docs/ show what happens: the walks are run, the Go
 // program is built and run, and the tables are compared.
 
-var update = flag.Bool("update", false, "write what the walks print into README.md and docs/streams.md")
+var update = flag.Bool("update", false, "write what the walks print into docs/walk.md and docs/streams.md")
 
 const (
 	root          = "../../"
@@ -50,11 +50,11 @@ func readDoc(t *testing.T, name string) string {
 // of step, and the block that follows.
 var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|waits) -->(?:\n```\\w+\n(.*?)```)?")
 
-// TestReadmeWalk types the commands in README.md into shells, and checks that they print
+// TestReadmeWalk types the commands in docs/walk.md into shells, and checks that they print
 // what it shows, except for ids, times and cursors.
 func TestReadmeWalk(t *testing.T) {
 	t.Parallel()
-	walk(t, "README.md")
+	walk(t, "docs/walk.md")
 }
 
 // TestReadmeDataStreams does the same with docs/streams.md.
@@ -193,7 +193,7 @@ func (term *terminal) unread() string {
 
 // expect waits until the terminal has printed this next. What it has printed after it, such
 // as the event of a message that burned while a slow machine came to this step, is left to
-// the next step. known maps values in README.md that differ from run to run to those of this
+// the next step. known maps values in the document that differ from run to run to those of this
 // run.
 func (term *terminal) expect(want string, known map[string]string) error {
 	pattern, values := shape(want)
@@ -212,7 +212,7 @@ func (term *terminal) expect(want string, known map[string]string) error {
 			return fmt.Errorf("the document has %s where there were %s and %s", value, got, match[i+1])
 		}
 		known[value] = match[i+1]
-		// Nor may two ids or cursors in README.md be one; times may well be.
+		// Nor may two ids or cursors in the document be one; times may well be.
 		if !strings.HasPrefix(value, "retry") && !strings.HasPrefix(value, "2") {
 			for other, got := range known {
 				if other != value && got == match[i+1] {
@@ -284,13 +284,13 @@ func TestReadmeGreeting(t *testing.T) {
 	}
 }
 
-// TestReadmeGo builds the program in README.md, and talks to it.
+// TestReadmeGo builds the program in docs/guide.md, and talks to it.
 func TestReadmeGo(t *testing.T) {
 	t.Parallel()
-	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "```go\n")
+	_, rest, _ := strings.Cut(readDoc(t, "docs/guide.md"), "<!-- guide: bot go -->\n```go\n")
 	source, _, ok := strings.Cut(rest, "```")
 	if !ok {
-		t.Fatal("README.md has no Go program")
+		t.Fatal("docs/guide.md has no Go program")
 	}
 	s := startServer(t)
 	dir := t.TempDir()

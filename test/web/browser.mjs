@@ -17,7 +17,7 @@ const tests = {
   'an EventSource survives six SIGKILLs and a SIGTERM': restarts,
   'an EventSource whose ticket ended resumes by cursor': endedTickets,
   'the demo signs nobody in through nginx': noStrangers,
-  'the demo and the snippet of the README outlive a restart behind nginx': behindProxy,
+  'the demo and the snippet of the guide outlive a restart behind nginx': behindProxy,
 };
 
 // ---- the tests ----
@@ -159,10 +159,10 @@ async function behindProxy(browser) {
   assert.deepEqual(faults, [], 'nothing was thrown');
 }
 
-/** The snippet in README.md. */
+/** The snippet in docs/guide.md. */
 function snippet() {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  return readme.match(/^```js\n([^]*?)^```/m)[1];
+  const guide = readFileSync(new URL('../../docs/guide.md', import.meta.url), 'utf8');
+  return guide.match(/^<!-- guide: browser -->\n```js\n([^]*?)^```/m)[1];
 }
 
 /** Polls until a condition outside of the page is true. */
