@@ -1,0 +1,395 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
+)
+
+// mixedMark is in everything that is written in TestKilledUnderMixedLoad.
+const mixedMark = "zqmixedload"
+
+// mixedLoad is everything that clients do at once, and what the server has acknowledged.
+type mixedLoad struct {
+	*server
+	group string
+	ctx   context.Context // ends the repetitions of requests
+	stop  chan struct{}   // closed when no new work is to begin
+	done  atomic.Int64    // acknowledged pieces of work
+
+	mu      sync.Mutex
+	sent    map[string]string // texts by the id of their message
+	revoked map[string]bool   // ids of messages
+	files   map[string][]byte // contents by the id of their attachment
+	fileOf  map[string]string // the attachment of a message
+}
+
+// untilAnswered repeats a request until the server answers it with less than 500. The error is
+// a refusal, or says that the test is over.
+func (l *mixedLoad) untilAnswered(request func() error) error {
+	for l.ctx.Err() == nil {
+		err := request()
+		refusal, refused := errors.AsType[*client.Problem](err)
+		if err == nil || refused && refusal.Status < http.StatusInternalServerError {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond) // it was killed, and needs the processor to start
+	}
+	return l.ctx.Err()
+}
+
+// work repeats a piece of work, which is numbered, until the load stops.
+func (l *mixedLoad) work(all *sync.WaitGroup, name string, piece func(i int) error) {
+	all.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-l.stop:
+				return
+			default:
+			}
+			if err := piece(i); err != nil {
+				if l.ctx.Err() == nil {
+					l.t.Errorf("%s %d: %v", name, i, err)
+				}
+				return
+			}
+			l.done.Add(1)
+		}
+	})
+}
+
+func (l *mixedLoad) acknowledge(fn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fn()
+}
+
+// revoke revokes a message. A repetition after a kill finds it revoked.
+func (l *mixedLoad) revoke(c *client.Client, id string) error {
+	err := l.untilAnswered(func() error {
+		_, err := c.RevokeMessageWithResponse(l.ctx, id, &client.RevokeMessageParams{}, client.Revoke{})
+		return err
+	})
+	if refusal, ok := errors.AsType[*client.Problem](err); ok && refusal.Code == "already_revoked" {
+		err = nil
+	}
+	if err == nil {
+		l.acknowledge(func() { l.revoked[id] = true })
+	}
+	return err
+}
+
+// send sends texts, and revokes a third of them.
+func (l *mixedLoad) send(c *client.Client) func(int) error {
+	return func(i int) error {
+		text := fmt.Sprint(mixedMark, " text ", i)
+		m, err := sayUntilAnswered(l.ctx, c, l.group, fmt.Sprint("text-", i), text)
+		if err != nil {
+			return err
+		}
+		l.acknowledge(func() { l.sent[m.ID] = text })
+		if i%3 != 0 {
+			return nil
+		}
+		return l.revoke(c, m.ID)
+	}
+}
+
+// upload sends files, and revokes half of them.
+func (l *mixedLoad) upload(c *client.Client) func(int) error {
+	return func(i int) error {
+		content := []byte(strings.Repeat(fmt.Sprint(mixedMark, " file ", i, "\n"), 4000))
+		var file client.Attachment
+		err := l.untilAnswered(func() (err error) {
+			file, err = c.Upload(l.ctx, "notes.txt", bytes.NewReader(content))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		id := fmt.Sprint("file-", i)
+		var draft client.SendMessage
+		err = draft.FromSendFile(client.SendFile{ClientID: &id, Type: client.SendFileTypeFile, Body: client.AttachmentBody{AttachmentID: file.ID}})
+		if err != nil {
+			return err
+		}
+		var m *client.Message
+		err = l.untilAnswered(func() error {
+			res, err := c.SendMessageWithResponse(l.ctx, l.group, &client.SendMessageParams{}, draft)
+			if err == nil {
+				m = cmp.Or(res.JSON201, res.JSON200)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		l.acknowledge(func() { l.files[file.ID], l.fileOf[m.ID] = content, file.ID })
+		if i%2 != 0 {
+			return nil
+		}
+		return l.revoke(c, m.ID)
+	}
+}
+
+// stream pushes to data streams, which do not survive a kill, and ends them with a message.
+func (l *mixedLoad) stream(c *client.Client) func(int) error {
+	return func(i int) error {
+		started, err := c.CreateDataStreamWithResponse(l.ctx, nil, client.CreateDataStream{ConversationID: &l.group, Access: client.StreamAccessMembers})
+		if err != nil {
+			time.Sleep(10 * time.Millisecond)
+			return nil //nolint:nilerr // the server was killed
+		}
+		id := started.JSON201.ID
+		if p, err := c.Push(l.ctx, id, ""); err == nil {
+			for n := range 100 {
+				if p.Text(0, fmt.Sprint(mixedMark, " frame ", n)) != nil {
+					break
+				}
+			}
+			_, _ = p.Close()
+		}
+		text := fmt.Sprint(mixedMark, " answer ", i)
+		var last client.SendMessage
+		if err := last.FromSendText(client.SendText{Type: client.SendTextTypeText, Body: client.TextBody{Text: text}}); err != nil {
+			return err
+		}
+		ended, err := c.EndDataStreamWithResponse(l.ctx, id, nil, client.EndDataStream{Message: &last})
+		if err == nil {
+			l.acknowledge(func() { l.sent[*ended.JSON200.Ended.MessageID] = text })
+		}
+		return nil
+	}
+}
+
+// serverSends is how many users a server send has.
+const serverSends = 20
+
+// sendAs sends to users as the server.
+func (l *mixedLoad) sendAs(admin *client.Client) func(int) error {
+	return func(i int) error {
+		id, text := fmt.Sprint("notice-", i), fmt.Sprint(mixedMark, " notice ", i)
+		request := client.SendAs{As: "support"}
+		for n := range serverSends {
+			request.To = append(request.To, fmt.Sprint("@user", n))
+		}
+		if err := request.Message.FromSendText(client.SendText{ClientID: &id, Type: client.SendTextTypeText, Body: client.TextBody{Text: text}}); err != nil {
+			return err
+		}
+		for l.ctx.Err() == nil {
+			var items []client.SendAsResult
+			err := l.untilAnswered(func() error {
+				res, err := admin.SendMessagesAsWithResponse(l.ctx, &client.SendMessagesAsParams{}, request)
+				if err == nil {
+					items = res.JSON200.Items
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			missing := 0
+			for _, item := range items {
+				if item.Message == nil {
+					missing++
+					continue
+				}
+				l.acknowledge(func() { l.sent[item.Message.ID] = text })
+			}
+			if missing == 0 {
+				return nil
+			}
+		}
+		return l.ctx.Err()
+	}
+}
+
+// TestKilledUnderMixedLoad kills the server while clients send, revoke, upload, push to data
+// streams and send as the server, and a webhook and a stream receive. Nothing that was
+// acknowledged is lost, nothing that was erased can be read, and everything is delivered.
+func TestKilledUnderMixedLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each kind of load has a short test of its own")
+	}
+	t.Parallel()
+	const kills = 6
+	s := newRacedServer(t, "--webhooks-allow-private")
+	s.start()
+	step := steps.Begin(t)
+	r := newReceiver(t)
+	hook := s.hook(r, "message.created", "message.revoked")
+	alice, bob := s.client("alice", "phone"), s.client("bob", "phone")
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	l := &mixedLoad{
+		server: s, group: s.group(alice, "bob"), ctx: ctx, stop: make(chan struct{}),
+		sent: map[string]string{}, revoked: map[string]bool{}, files: map[string][]byte{}, fileOf: map[string]string{},
+	}
+	var working, following sync.WaitGroup
+	stop := sync.OnceFunc(func() { close(l.stop) })
+	defer func() { // also when the test fails: none of them may log after its end
+		stop()
+		cancel()
+		working.Wait()
+		following.Wait()
+	}()
+	heard, ready := make(chan string, 1<<16), make(chan struct{})
+	isReady := sync.OnceFunc(func() { close(ready) })
+	following.Go(func() {
+		for e, err := range bob.Events(ctx, client.EventsOptions{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}) {
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("bob's stream: %v", err)
+				}
+				return
+			}
+			switch e.Type {
+			case client.EventTypeReady:
+				isReady()
+			case client.EventTypeMessageCreated:
+				heard <- *e.MessageID
+			}
+		}
+	})
+	<-ready
+	l.work(&working, "send", l.send(s.client("alice", "sender")))
+	l.work(&working, "upload", l.upload(s.client("alice", "uploader")))
+	l.work(&working, "stream", l.stream(s.client("alice", "bot")))
+	l.work(&working, "send as", l.sendAs(s.admin()))
+
+	step("kill the server under load")
+	for range kills {
+		until := l.done.Load() + 1 + rand.Int64N(60)
+		await.Until(t, "more is acknowledged", func() bool { return l.done.Load() >= until || t.Failed() })
+		s.kill()
+		s.start()
+	}
+	stop()
+	working.Wait()
+
+	step("nothing that was acknowledged is lost, nothing erased can be read")
+	t.Logf("%d pieces of work: %d messages, %d files, %d revoked", l.done.Load(), len(l.sent), len(l.files), len(l.revoked))
+	admin := s.client("support", "")
+	for id, text := range l.sent {
+		reader := alice
+		if strings.Contains(text, "notice") {
+			reader = admin
+		}
+		res, err := reader.GetMessageWithResponse(ctx, id, nil)
+		if err != nil {
+			t.Errorf("%q is lost: %v", text, err)
+			continue
+		}
+		m := res.JSON200
+		if l.revoked[id] != (m.State == client.MessageStateRevoked) || l.revoked[id] != (m.Body == nil || string(m.Body) == "null") || !l.revoked[id] && textOf(m.Body) != text {
+			t.Errorf("%q, revoked %t, is %s with %s", text, l.revoked[id], m.State, m.Body)
+		}
+	}
+	for message, file := range l.fileOf {
+		body, err := bob.Download(ctx, file)
+		if l.revoked[message] {
+			if err == nil {
+				t.Errorf("the file of %s can be read, which was revoked", message)
+				_ = body.Close()
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("the file of %s is lost: %v", message, err)
+			continue
+		}
+		got, err := io.ReadAll(body)
+		_ = body.Close()
+		if err != nil || !bytes.Equal(got, l.files[file]) {
+			t.Errorf("the file of %s: %d bytes, %v", message, len(got), err)
+		}
+	}
+
+	step("each target of a server send has it once")
+	notices := make(map[string]int)
+	for _, e := range eventLog(t, admin) {
+		if e.Type == client.EventTypeMessageCreated {
+			notices[*e.ConversationID+" "+textOf(e.Message.Body)]++
+		}
+	}
+	for notice, n := range notices {
+		if n != 1 {
+			t.Errorf("%q is there %d times", notice, n)
+		}
+	}
+
+	step("bob's stream and the webhook receive everything")
+	there := make(map[string]bool)
+	for _, m := range history(t, bob, l.group) {
+		there[m.ID] = true
+	}
+	missing := make(map[string]bool)
+	for id := range there {
+		missing[id] = true
+	}
+	for len(missing) > 0 {
+		select {
+		case id := <-heard:
+			switch {
+			case missing[id]:
+				delete(missing, id)
+			case there[id]:
+				t.Errorf("bob has received message %s twice", id)
+			default: // in another conversation
+			}
+		case <-time.After(patience):
+			t.Fatalf("bob has not received %d messages of %d", len(missing), len(there))
+		}
+	}
+	await.Until(t, "the webhook is at the end of the log", func() bool { now := s.hookNow(hook.ID); return now.Behind == 0 })
+	told, seqs := make(map[string]bool), make(map[string]int64)
+	for _, request := range r.all() {
+		m := request.payload.Data.Message
+		if request.payload.Type != "message.created" || told[m.ID] {
+			continue
+		}
+		if seqs[m.ConversationID]++; m.Seq != seqs[m.ConversationID] {
+			t.Errorf("the webhook received message %d of %s as its number %d", m.Seq, m.ConversationID, seqs[m.ConversationID])
+		}
+		told[m.ID] = true
+	}
+	for id := range l.sent {
+		there[id] = true
+	}
+	for id := range there {
+		if !told[id] {
+			t.Errorf("the webhook has not received message %s", id)
+		}
+	}
+
+	step("the files are intact, and have nothing in the clear")
+	err := copyFiles(s.data, t.TempDir(), nil, func(name string, b []byte) {
+		if bytes.Contains(b, []byte(mixedMark)) {
+			t.Errorf("%s has content in the clear", name)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := s.mustCommand("", "verify"); !strings.Contains(out, "0 problems") {
+		t.Errorf("verify: %s", out)
+	}
+	cancel()
+	if err := s.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	integrity(t, s.data)
+}
