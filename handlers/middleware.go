@@ -169,17 +169,22 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 				return
 			}
 			pattern := routes.Find(chi.NewRouteContext(), r.Method, r.URL.RawPath)
+			refuse := func(err error) {
+				// The route is not matched yet, and metrics and the log need it.
+				chi.RouteContext(r.Context()).RoutePatterns = []string{pattern}
+				s.fail(w, r, err)
+			}
 			if err := s.limits.spend(p, doc.costOf(r.Method, pattern).base); err != nil {
 				if byTicket(r) && r.URL.Path == eventsPath {
 					s.tryLater(w)
 					return
 				}
-				s.fail(w, r, err)
+				refuse(err)
 				return
 			}
 			if doc.writes[routeKey{r.Method, pattern}] {
 				if err := s.service.Admit(r.Context(), p.User); err != nil {
-					s.fail(w, r, err)
+					refuse(err)
 					return
 				}
 			}

@@ -50,7 +50,9 @@ func TestOverloadRefusesWritesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var observed string
 	server, routes, err := handlers.New(handlers.Options{
+		Observe: func(operation string, _ int, _ time.Duration) { observed = operation },
 		Service: im.NewService(store, im.DefaultPolicy(), nil), Verifier: verifier, Hub: w.hub, Logger: book.logger(), Now: clock.now,
 	})
 	if err != nil {
@@ -85,6 +87,9 @@ func TestOverloadRefusesWritesFirst(t *testing.T) {
 			}
 			if writes {
 				refused++
+				if observed != operation.OperationID {
+					t.Errorf("%s is counted as %q", operation.OperationID, observed)
+				}
 				if after := rec.Header().Get("Retry-After"); after != "1" {
 					t.Errorf("%s: Retry-After is %q", operation.OperationID, after)
 				}

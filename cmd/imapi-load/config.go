@@ -73,7 +73,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.IntVar(&c.uploadBytes, "upload-bytes", 64<<10, "the `number` of bytes of each attachment")
 	f.BoolVar(&c.json, "json", false, "print the result as JSON")
 	f.BoolVar(&c.quiet, "quiet", false, "say nothing while the load runs")
-	f.BoolVar(&c.keep, "keep", false, "do not delete the groups and rooms at the end")
+	f.BoolVar(&c.keep, "keep", false, "do not delete the conversations at the end")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			help(diag, f)
@@ -128,7 +128,6 @@ func (c *config) complete() error {
 		return misuse("--fill: must be more than 0, because streams replay what the conversations were filled with")
 	}
 	if c.users == 0 {
-		// Each conversation begins at the next user, so that all users are in about as many.
 		c.users = max(c.members, min(c.conversations*c.members, c.streams+c.idle), c.streams, 1)
 	}
 	if c.kind == "direct" && c.token == "" {
@@ -144,7 +143,7 @@ func help(w io.Writer, f *flag.FlagSet) {
 
 Put load on an imapi server and print how it did. It makes users and conversations
 of its own, checks that each stream receives each message once and in order, and
-deletes its groups and rooms at the end. Ctrl-C ends the load and prints the result
+deletes its conversations at the end. Ctrl-C ends the load and prints the result
 so far; a second one ends at once.
 
 The exit status is 0 if all went well, 3 if the server lost or repeated an event or

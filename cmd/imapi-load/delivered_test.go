@@ -65,7 +65,7 @@ func TestListenerChecksItsStream(t *testing.T) {
 		event("message.created", "c1", 13) + // twice
 		event("message.created", "other", 1) + event("message.revoked", "c1", 11) + // of no interest
 		"event: reset\ndata: {\"type\":\"reset\"}\n\n" +
-		event("message.created", "c1", 15) + "id: cut\nevent: message.created\ndata: {" // 14 is missing
+		event("message.created", "c1", 15) + ": heartbeat\nid: h2\n" + "id: cut\nevent: message.created\ndata: {" // 14 is missing
 	here, there := net.Pipe()
 	go func() {
 		for rest := text; rest != ""; {
@@ -86,8 +86,8 @@ func TestListenerChecksItsStream(t *testing.T) {
 		t.Errorf("ready %d, messages %d, twice %d, out of order %d, resets %d, lost %d; want 1, 4, 1, 1, 1, 1", ready,
 			d.messages.Load(), d.twice.Load(), d.outOfOrder.Load(), d.resets.Load(), r.lost())
 	}
-	if s.cursor != "p15" {
-		t.Errorf("the stream would resume after %q, want p15, the last whole event", s.cursor)
+	if s.cursor != "h2" {
+		t.Errorf("the stream would resume after %q, want h2, the last heartbeat: the event after it is cut off", s.cursor)
 	}
 	if p := d.latency.quantile(0); p < 400*time.Millisecond {
 		t.Errorf("a message that was due half a second ago was delivered after %v", p)

@@ -5,16 +5,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/imapi/imapi/internal/await"
 )
@@ -147,8 +148,10 @@ func TestLoad(t *testing.T) {
 	if res.Streams != 8 || res.Idle != 3 || res.Users != 8 || res.Interrupted {
 		t.Errorf("result: %+v", res)
 	}
-	if n := s.conversations("load-" + res.Run + "-0"); n != 0 {
-		t.Errorf("the run left %d conversations behind", n)
+	for i := range res.Users {
+		if n := s.conversations(fmt.Sprintf("load-%s-%d", res.Run, i)); n != 0 {
+			t.Errorf("the run left user %d %d conversations", i, n)
+		}
 	}
 	if !strings.Contains(diag, "streams") {
 		t.Errorf("no progress in %q", diag)
@@ -182,6 +185,9 @@ func TestLoadWithAToken(t *testing.T) {
 			t.Errorf("%s: status %d: %s", kind, status, diag)
 			continue
 		}
+		if n := s.conversations("alice"); n != 0 {
+			t.Errorf("%s: the run left %d conversations behind", kind, n)
+		}
 		sent := res.Operations["send"].Done
 		if e := res.Events; sent == 0 || e.Messages != 5*sent {
 			t.Errorf("%s: %d messages sent, %d delivered to 5 streams", kind, sent, e.Messages)
@@ -205,8 +211,10 @@ func TestInterruptedLoad(t *testing.T) {
 	if status != good || !res.Interrupted || res.Operations["send"].Done == 0 {
 		t.Errorf("status %d, result %+v: %s", status, res, diag)
 	}
-	if n := s.conversations("load-" + res.Run + "-0"); n != 0 {
-		t.Errorf("the run left %d conversations behind", n)
+	for i := range res.Users {
+		if n := s.conversations(fmt.Sprintf("load-%s-%d", res.Run, i)); n != 0 {
+			t.Errorf("the run left user %d %d conversations", i, n)
+		}
 	}
 }
 
@@ -266,14 +274,10 @@ func parsed(t testing.TB, address string) *url.URL {
 	return u
 }
 
-var metricLine = regexp.MustCompile(`(?m)^(\w+) (\S+)$`)
-
-// metric returns a metric of the server that has no labels.
-func (s *server) metric(name string) float64 {
+// metric returns a metric of the server, summed over its labels.
+func (s *server) metric(name string) (sum float64) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/metrics", nil)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/metrics", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -282,19 +286,20 @@ func (s *server) metric(name string) float64 {
 		s.t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(res.Body); err != nil {
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	for _, found := range metricLine.FindAllStringSubmatch(b.String(), -1) {
-		if found[1] == name {
-			var v float64
-			if _, err := fmt.Sscan(found[2], &v); err != nil {
-				s.t.Fatal(err)
-			}
-			return v
+	lines := regexp.MustCompile(`(?m)^`+name+`(?:\{[^}]*\})? (\S+)$`).FindAllSubmatch(text, -1)
+	for _, found := range lines {
+		v, err := strconv.ParseFloat(string(found[1]), 64)
+		if err != nil {
+			s.t.Fatal(err)
 		}
+		sum += v
 	}
-	s.t.Fatalf("there is no metric %s", name)
-	return 0
+	if len(lines) == 0 {
+		s.t.Fatalf("there is no metric %s", name)
+	}
+	return sum
 }

@@ -218,15 +218,16 @@ func (r *run) load(ctx context.Context) {
 	begin := time.Now()
 	measured := begin.Add(r.config.warmup)
 	r.measured.Store(int64(measured.Sub(r.made)))
+	until := ctx
 	if r.config.duration > 0 {
 		end = measured.Add(r.config.duration)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end)
+		until, cancel = context.WithDeadline(ctx, end)
 		defer cancel()
 	}
 	turns := r.config.mix.turns()
 	if len(turns) == 0 {
-		<-ctx.Done()
+		<-until.Done()
 		return
 	}
 	r.schedule.begin(begin, measured, end, r.config.rate)
@@ -236,14 +237,14 @@ func (r *run) load(ctx context.Context) {
 			w := r.newWorker()
 			defer w.conn.close()
 			for {
-				n, due, ok := r.schedule.next(ctx)
+				n, due, ok := r.schedule.next(until)
 				if !ok {
 					return
 				}
 				name := turns[n%int64(len(turns))]
 				wait := r.do(ctx, w, name, due)
 				if r.config.rate == 0 {
-					pause(ctx, wait)
+					pause(until, wait)
 				}
 			}
 		})

@@ -38,8 +38,11 @@ type stream struct {
 	line []byte
 	data []byte
 	id   string
-	// cursor is the id of the last event that next returned.
+	// cursor is the id of the last event that next returned, or of a later heartbeat.
 	cursor string
+	// beat says that the last line was a comment. The id after it is that of a heartbeat,
+	// which no empty line ends.
+	beat bool
 }
 
 // openStream opens the stream of a user on a device after a cursor; "" begins now. size is
@@ -91,6 +94,8 @@ func (s *stream) next() (frame, error) {
 			return f, err
 		}
 		name, value, _ := bytes.Cut(line, []byte(": "))
+		beat := s.beat
+		s.beat = len(line) > 0 && line[0] == ':'
 		switch string(name) {
 		case "":
 			if len(line) == 0 && has {
@@ -99,7 +104,9 @@ func (s *stream) next() (frame, error) {
 				return f, nil
 			}
 		case "id":
-			s.id = string(value)
+			if s.id = string(value); beat {
+				s.cursor = s.id
+			}
 		case "event":
 			f.event = eventName(value)
 		case "data":

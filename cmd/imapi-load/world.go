@@ -177,8 +177,10 @@ const mostAtOnce = 2000
 // converse makes a conversation.
 func (w *world) converse(ctx context.Context, c config, i int) (*conversation, error) {
 	made := &conversation{}
+	// Each conversation begins further on, so that all users are in about as many.
+	begin := i * len(w.users) / c.conversations
 	for j := range min(c.members, len(w.users)) {
-		made.members = append(made.members, w.users[(i+j)%len(w.users)])
+		made.members = append(made.members, w.users[(begin+j)%len(w.users)])
 	}
 	owner := made.members[0]
 	api, err := client.New(c.server.String(), client.Options{Token: client.StaticToken(owner.token), Device: device})
@@ -241,13 +243,12 @@ func patiently(ctx context.Context, fn func() error) error {
 	}
 }
 
-// tearDown deletes the groups and rooms, and with them their messages. Direct conversations
-// cannot be deleted.
+// tearDown deletes the conversations for everyone, and with them their messages.
 func (w *world) tearDown(ctx context.Context, c config, step func(what string, done, all int)) error {
 	var done atomic.Int64
 	return each(ctx, len(w.conversations), func(ctx context.Context, i int) error {
 		made := w.conversations[i]
-		if made == nil || c.kind == "direct" {
+		if made == nil {
 			return nil
 		}
 		api, err := client.New(c.server.String(), client.Options{Token: client.StaticToken(made.members[0].token), Device: device})
@@ -255,7 +256,8 @@ func (w *world) tearDown(ctx context.Context, c config, step func(what string, d
 			return err
 		}
 		err = patiently(ctx, func() error {
-			_, err := api.DeleteConversationWithResponse(ctx, made.id, nil)
+			everyone := client.DeleteConversationParamsScopeEveryone
+			_, err := api.DeleteConversationWithResponse(ctx, made.id, &client.DeleteConversationParams{Scope: &everyone})
 			return err
 		})
 		step("conversations deleted", int(done.Add(1)), len(w.conversations))
