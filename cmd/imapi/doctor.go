@@ -258,7 +258,7 @@ func checkClock(r *report, server, asked time.Time, took time.Duration) {
 func checkToken(ctx context.Context, r *report, c *connection, source client.TokenSource) (string, bool) {
 	token, err := source(ctx)
 	if err != nil {
-		r.fail("token", err.Error(), "")
+		r.fail("token", err.Error(), "give another token, or name the directory of the server's secret with --data")
 		return "", false
 	}
 	about, err := auth.Describe(token)
@@ -277,7 +277,7 @@ func checkToken(ctx context.Context, r *report, c *connection, source client.Tok
 	}
 	user, err := client.New(c.server, client.Options{Token: client.StaticToken(token)})
 	if err != nil {
-		r.fail("token", err.Error(), "")
+		r.fail("token", err.Error(), "correct --server")
 		return "", false
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
