@@ -150,8 +150,6 @@ func (p *pooled) drain() error {
 	if !p.full {
 		return nil
 	}
-	j := joiners.Get().(*joiner)
-	defer joiners.Put(j)
 	for p.full || len(p.part) > 0 || len(p.left) > 0 {
 		if err := p.interruptible(func(error) { p.conn.Interrupt() }); err != nil {
 			return err
@@ -162,6 +160,9 @@ func (p *pooled) drain() error {
 		}
 		var failed error
 		err := p.conn.Await(until, func() bool {
+			// Many may wait at once, so a stream has a buffer only while it writes.
+			j := joiners.Get().(*joiner)
+			defer joiners.Put(j)
 			failed = p.push(j, time.Now(), chunkSize)
 			return failed != nil || !p.full
 		})
@@ -221,6 +222,7 @@ func (p *pooled) pushPart() (int, error) {
 func (p *pooled) pushFrames(j *joiner, now time.Time) (int, error) {
 	defer j.forget()
 	n := 0
+	p.written = now // if nothing is written: all frames were lost
 	if b := j.join(&p.service, p.left, now); len(b) > 0 {
 		var err error
 		if n, err = p.try(b); err != nil {
@@ -241,7 +243,6 @@ func (p *pooled) pushFrames(j *joiner, now time.Time) (int, error) {
 
 // completed records that the connection has taken the first frames that were left, as wires.
 func (p *pooled) completed(wires []*wire) {
-	p.written = time.Now()
 	n := len(wires)
 	p.wrote(p.left[:n], wires, true)
 	p.left = p.left[n:]
@@ -249,6 +250,7 @@ func (p *pooled) completed(wires []*wire) {
 
 func (p *pooled) try(b []byte) (n int, err error) {
 	n, p.full, err = p.conn.TryWrite(b)
+	p.written = time.Now()
 	return n, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // Four writers send to three conversations and revoke messages there while members join and
@@ -31,7 +32,8 @@ func TestEverythingOnceInOrder(t *testing.T) {
 }
 
 func everythingOnce(t *testing.T, opts Options, faults bool) {
-	const writers, rounds = 4, 300
+	const writers = 4
+	rounds := testsize.Pick(300, 100)
 	users := []im.UserID{"a", "b", "c", "d", "e", "f"}
 	conversations := []im.ID{1, 2, 3}
 	m := newModel()

@@ -214,9 +214,11 @@ func TestErasureReachesFramesOfAFullSocket(t *testing.T) {
 		b, _ := io.ReadAll(r)
 		all <- b
 	}()
-	await.Until(t, "the client has read on", func() bool {
-		position, settled := h.streamsOf("a")[0].settled()
-		return settled && position == head
+	await.Until(t, "everything is written", func() bool {
+		s := h.streamsOf("a")[0]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.scheduled && len(s.queue) == 0
 	})
 	h.Close()
 	got := string(<-all)
