@@ -10,50 +10,43 @@ type Draft interface {
 
 func (m SendText) prepare(clientID string) (any, string) {
 	m.Type = SendTextTypeText
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendImage) prepare(clientID string) (any, string) {
 	m.Type = SendImageTypeImage
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendAudio) prepare(clientID string) (any, string) {
 	m.Type = SendAudioTypeAudio
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendVideo) prepare(clientID string) (any, string) {
 	m.Type = SendVideoTypeVideo
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendFile) prepare(clientID string) (any, string) {
 	m.Type = SendFileTypeFile
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendLocation) prepare(clientID string) (any, string) {
 	m.Type = SendLocationTypeLocation
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
 func (m SendCustom) prepare(clientID string) (any, string) {
 	m.Type = SendCustomTypeCustom
-	m.ClientID = orElse(m.ClientID, clientID)
-	return m, *m.ClientID
+	return &m, identified(&m.ClientID, clientID)
 }
 
-// orElse returns own, or a pointer to other if own is nil or empty.
-func orElse(own *string, other string) *string {
-	if own == nil || *own == "" {
-		return &other
+// identified sets a client_id that is nil or empty to another one, and returns the client_id.
+func identified(own **string, other string) string {
+	if *own == nil || **own == "" {
+		*own = &other
 	}
-	return own
+	return **own
 }

@@ -83,3 +83,12 @@ func (s *exampleServer) token(user im.UserID) client.TokenSource {
 	}
 	return client.StaticToken(token)
 }
+
+// client returns a client of a user.
+func (s *exampleServer) client(user im.UserID) *client.Client {
+	c, err := client.New(s.URL, client.Options{Token: s.token(user)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}

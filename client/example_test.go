@@ -52,10 +52,7 @@ func ExampleClient_Events() {
 	server := startServer()
 	defer server.close()
 	ctx := context.Background()
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
+	alice := server.client("alice")
 	bob, err := client.New(server.URL, client.Options{Token: server.token("bob"), Device: "phone"})
 	if err != nil {
 		log.Fatal(err)
@@ -113,14 +110,8 @@ func ExampleClient_Command() {
 	server := startServer()
 	defer server.close()
 	ctx := context.Background()
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
-	if err != nil {
-		log.Fatal(err)
-	}
+	alice := server.client("alice")
+	bob := server.client("bob")
 	if _, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "Hello Bob"}}); err != nil {
 		log.Fatal(err)
 	}
@@ -150,14 +141,8 @@ func ExampleClient_revoke() {
 	server := startServer()
 	defer server.close()
 	ctx := context.Background()
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
-	if err != nil {
-		log.Fatal(err)
-	}
+	alice := server.client("alice")
+	bob := server.client("bob")
 	message, err := alice.Send(ctx, "@bob", client.SendText{Body: client.TextBody{Text: "My PIN is 4711"}})
 	if err != nil {
 		log.Fatal(err)
@@ -186,14 +171,8 @@ func ExampleClient_Upload() {
 	defer server.close()
 	ctx := context.Background()
 
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	bob, err := client.New(server.URL, client.Options{Token: server.token("bob")})
-	if err != nil {
-		log.Fatal(err)
-	}
+	alice := server.client("alice")
+	bob := server.client("bob")
 	file, err := alice.Upload(ctx, "notes.txt", strings.NewReader("milk, bread"))
 	if err != nil {
 		log.Fatal(err)
@@ -222,11 +201,8 @@ func ExampleClient_Upload() {
 func ExampleProblem() {
 	server := startServer()
 	defer server.close()
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	_, err = alice.Send(context.Background(), "@alice", client.SendText{Body: client.TextBody{Text: "Note to self"}})
+	alice := server.client("alice")
+	_, err := alice.Send(context.Background(), "@alice", client.SendText{Body: client.TextBody{Text: "Note to self"}})
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		fmt.Println(problem.Status, problem.Code)
 	}
@@ -265,14 +241,8 @@ func ExampleClient_Frames() {
 	server := startServer()
 	defer server.close()
 	ctx := context.Background()
-	bot, err := client.New(server.URL, client.Options{Token: server.token("bot")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	alice, err := client.New(server.URL, client.Options{Token: server.token("alice")})
-	if err != nil {
-		log.Fatal(err)
-	}
+	bot := server.client("bot")
+	alice := server.client("alice")
 	if _, err := alice.Send(ctx, "@bot", client.SendText{Body: client.TextBody{Text: "Who was Ada Lovelace?"}}); err != nil {
 		log.Fatal(err)
 	}

@@ -256,10 +256,10 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 				}
 				return
 			}
-			switch e.Type {
-			case client.EventTypeReady:
+			if e.Type == client.EventTypeReady {
 				isReady()
-			case client.EventTypeMessageCreated:
+			}
+			if e.Type == client.EventTypeMessageCreated {
 				heard <- *e.MessageID
 			}
 		}
