@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes soak receivers release packaging reference
+.PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes growth soak receivers release packaging reference
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ typescript: build ## Build and test clients/typescript, also as a package and in
 crashes: ## Kill the server 100 times while it erases, and cut the power 300 times
 	$(GO) test -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
 	$(GO) test -count 1 -timeout 30m -run "PowerCuts$$" ./storage/sqlite -cuts 300
+
+GROWTH ?= 1000000
+growth: ## Measure operations among up to GROWTH messages, and draw docs/growth.svg
+	$(GO) test -count 1 -timeout 0 -v -run 'Growth$$' ./cmd/imapi -growth $(GROWTH) -growth-chart $(CURDIR)/docs/growth.svg
 
 SOAK ?= 60s
 soak: ## Put a mixed load on a server for SOAK (30m is a real one), and look for what grows
