@@ -305,7 +305,7 @@ func sizeBelow(t *testing.T, dir string) (size int64) {
 
 // The chart: two panels with logarithmic axes.
 const (
-	chartWidth, chartHeight = 980, 420
+	chartWidth, chartHeight = 1020, 420
 	panelWidth, panelHeight = 250, 320
 	panelTop                = 50
 	chartLeast, chartMost   = 10.0, 100_000.0 // microseconds
