@@ -221,7 +221,9 @@ func TestPresendFailOpenSends(t *testing.T) {
 	}
 	_, err := w.Send(w.ctx, as("alice"), direct("bob"), text("refuse"))
 	w.equal("refused", answer(err), "403 refused_by_hook")
-	w.equal("outcomes", outcomes, "[failed_open allowed rewritten dropped refused]")
+	w.equal("outcomes", outcomes, []im.PresendOutcome{
+		im.PresendFailedOpen, im.PresendAllowed, im.PresendRewritten, im.PresendDropped, im.PresendRefused,
+	})
 }
 
 // TestPresendRepeatedAtOnce: of requests with one client_id at once, one asks the hook, and
@@ -480,7 +482,7 @@ func TestDroppedFirstMessages(t *testing.T) {
 			w.say("alice", direct("bob"), "more")
 			w.equal("bob reads", w.said("bob", direct("alice")), append(test.reads, "more"))
 			w.equal("bob gets", w.received(on("bob", "tablet")), append(test.events, "message 3 more"))
-			w.equal("lists", []int{len(w.list("alice")), len(w.list("bob"))}, "[1 1]")
+			w.equal("lists", []int{len(w.list("alice")), len(w.list("bob"))}, []int{1, 1})
 		})
 	}
 }
@@ -502,7 +504,7 @@ func TestDroppedConversationIsExportedWhole(t *testing.T) {
 		}
 		return nil
 	}))
-	w.equal("members", users, "[alice bob]")
+	w.equal("members", users, []im.UserID{"alice", "bob"})
 }
 
 // TestPresendAttachments: a rewritten message may have another name for its file, and another

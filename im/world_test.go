@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/storage"
@@ -102,8 +106,33 @@ func (w *world) must(err error) {
 
 func (w *world) equal(what string, got, want any) {
 	w.Helper()
-	if g, s := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != s {
-		w.Errorf("%s:\n got %s\nwant %s", what, g, s)
+	if diff := cmp.Diff(plain(want), plain(got), cmpopts.EquateEmpty()); diff != "" {
+		w.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// plain returns a value without what does not matter for a comparison with a constant: which
+// type of integer or of string it is, and that it is an error.
+func plain(v any) any {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case error:
+		return v.Error()
+	case []any:
+		all := make([]any, len(v))
+		for i := range v {
+			all[i] = plain(v[i])
+		}
+		return all
+	}
+	switch value := reflect.ValueOf(v); {
+	case value.CanInt():
+		return value.Int()
+	case value.Kind() == reflect.String:
+		return value.String()
+	default:
+		return v
 	}
 }
 
