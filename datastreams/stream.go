@@ -110,8 +110,8 @@ func (s *stream) shrinkTo(size int) {
 }
 
 // push appends a frame and returns its id. Before it drops a frame that readers have yet to
-// take it waits for them, so that a burst is not lost to readers who keep up. It does not
-// wait for readers who are stuck, and so for a short time only.
+// take, it waits for them, so that readers who keep up do not lose a burst. It does not wait
+// for readers who are stuck, so it never waits for long.
 func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	f := &frame{Payload: payload, from: p.from}
 	s.mu.Lock()

@@ -121,8 +121,8 @@ type Answer struct {
 // Post sends a body by POST and returns the answer. The header may be nil. All errors are of
 // type [*Error].
 //
-// A kept connection that its server closes at the moment of the request is replaced, and the
-// request sent again. So a receiver may get it twice, and needs an id in it to notice.
+// If the server closes a kept connection at the moment of the request, the request is sent again
+// on a new one. So a receiver may get it twice, and needs an id in it to notice.
 func (c *Client) Post(ctx context.Context, address string, header http.Header, body []byte) (Answer, error) {
 	u, err := parse(address, c.allowPrivate)
 	if err != nil {

@@ -89,7 +89,7 @@ type unobserved struct{}
 func (unobserved) WebhookAttempted(string)     {}
 func (unobserved) WebhookStates(int, int, int) {}
 
-// Committed tells the deliverer of a commit. It does not block.
+// Committed informs the deliverer of a commit. It does not block.
 func (d *Deliverer) Committed(c im.Commit) {
 	if c.Webhooks || c.Gap {
 		signal(d.reload)
@@ -102,8 +102,8 @@ func (d *Deliverer) Committed(c im.Commit) {
 	}
 }
 
-// Lag returns how long ago the oldest event happened that an active webhook is to get next; 0
-// if all have got all.
+// Lag returns the age of the oldest event that is yet to be delivered to an active webhook, 0 if
+// there is none.
 func (d *Deliverer) Lag() time.Duration {
 	var lag time.Duration
 	for _, e := range d.running() {
@@ -203,8 +203,8 @@ func (d *Deliverer) failed(ctx context.Context, err error) bool {
 	}
 }
 
-// load starts goroutines of new webhooks, tells others what has changed and stops those that
-// are no longer active.
+// load starts goroutines for new webhooks, passes changes to those that run, and stops those
+// whose webhooks are no longer active.
 func (d *Deliverer) load(ctx context.Context, all *sync.WaitGroup, known map[im.ID]*endpoint) error {
 	active, others, err := d.opts.Source.ActiveWebhooks(ctx)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// What was delivered is stored together: after mostUnsaved deliveries or saveAfter, if
-	// only the position has moved after moveAfter, and before each wait. A crash has as much
-	// delivered again.
+	// Deliveries are stored in batches: after mostUnsaved of them, after saveAfter, and before
+	// each wait. If only the position has moved, it is stored after moveAfter. What was not
+	// stored before a crash is delivered again.
 	mostUnsaved = 256
 	saveAfter   = 500 * time.Millisecond
 	moveAfter   = 5 * time.Second
@@ -65,7 +65,7 @@ func newEndpoint(ctx context.Context, d *Deliverer, w im.ActiveWebhook) *endpoin
 	return e
 }
 
-// change has the goroutine use what was stored of the webhook.
+// change has the goroutine take over the webhook as it is stored now.
 func (e *endpoint) change(w im.ActiveWebhook) {
 	e.mu.Lock()
 	e.next, e.stopping = &w, false
@@ -129,7 +129,7 @@ func (e *endpoint) log(err error) {
 	e.opts.Logger.Error("webhook not read or stored", "webhook", e.w.ID.String(), "error", faults.Text(err))
 }
 
-// drop forgets what was read and not delivered.
+// drop forgets what was read but not delivered.
 func (e *endpoint) drop() {
 	e.window, e.through, e.queued, e.askQueued = nil, e.w.Position, nil, true
 }

@@ -35,8 +35,7 @@ func headers(secrets []string, id string, at time.Time, body []byte) (http.Heade
 	return h, nil
 }
 
-// post makes a request and says what came of it. It reports false if ctx ended before it
-// did.
+// post makes a request and returns its outcome. It reports false if ctx ended first.
 func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, body []byte) (a im.Attempt, ended bool, err error) {
 	a.At = d.opts.Now()
 	h, err := headers(w.Secrets, id, a.At, body)
