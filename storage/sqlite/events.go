@@ -235,7 +235,7 @@ func (r *reader) scanWindowEvent(row packedRow, user im.UserID, messages *[]im.M
 	if !found {
 		return e, row.skip(messageColumnCount)
 	}
-	m, err := r.scanMessage(row)
+	m, err := r.showMessage(row)
 	*messages = append(*messages, m)
 	e.Message = &(*messages)[len(*messages)-1]
 	return e, err

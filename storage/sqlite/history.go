@@ -248,7 +248,7 @@ func (h *history) collect(query string, args func(past *im.HistoryKey) []any) (f
 				full = true
 				return false, nil
 			}
-			m, err := h.r.scanMessage(row)
+			m, err := h.r.showMessage(row)
 			n, last = n+1, &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
 			if err == nil {
 				full = h.add(m)

@@ -147,6 +147,22 @@ func (r *reader) readUsers(row *messageRow, m *im.Message) (err error) {
 	return err
 }
 
+// showMessage is scanMessage for pages and lookups. A message whose content is damaged must not
+// make the others of its page unreadable: in a read it is a tombstone, like one whose key is lost.
+// In a write it is active without content, so that it can be erased. The log names it.
+func (r *reader) showMessage(rows row) (im.Message, error) {
+	m, err := r.scanMessage(rows)
+	if !errors.Is(err, errContent) {
+		return m, err
+	}
+	r.session.logger.Error("content of a message cannot be read", "message_id", m.ID)
+	if r.interned != nil {
+		m.Content = &im.Content{}
+		return m, nil
+	}
+	return m.Shredded(im.ShredExpired), nil
+}
+
 // largeContent returns the sealed content of a message, which a list has left out.
 func (r *reader) largeContent(id im.ID) (sealed []byte, err error) {
 	_, err = r.session.row(selectContent, []any{int64(id)}, &sealed)
@@ -172,7 +188,7 @@ func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 	found := false
 	err = r.session.query(query, args, func(rows row) (bool, error) {
 		found = true
-		m, err = r.scanMessage(rows)
+		m, err = r.showMessage(rows)
 		return false, err
 	})
 	if err == nil && !found {
@@ -183,7 +199,7 @@ func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 
 func (r *reader) messages(query string, args ...any) (list []im.Message, err error) {
 	err = r.session.query(query, args, func(rows row) (bool, error) {
-		m, err := r.scanMessage(rows)
+		m, err := r.showMessage(rows)
 		list = append(list, m)
 		return true, err
 	})
@@ -224,7 +240,7 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	}
 	var found *im.Message // the one with the least seq, timed or not
 	compare := func(rows row) (bool, error) {
-		m, err := r.scanMessage(rows)
+		m, err := r.showMessage(rows)
 		same := err == nil && m.Content != nil && m.Content.SentAs(sent)
 		if same && (found == nil || m.Seq < found.Seq) {
 			found = &m
