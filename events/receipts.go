@@ -26,8 +26,8 @@ const (
 	receiptTries = 60
 )
 
-// receipts collects which messages were written to streams of which users, and has them
-// stored in the background.
+// receipts collects deliveries: which messages were written to a stream of which user. It has
+// them stored in the background.
 type receipts struct {
 	deliver func(context.Context, []im.Delivery) error
 	log     *slog.Logger

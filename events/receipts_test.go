@@ -137,7 +137,7 @@ func TestReplayedMessagesAreDelivered(t *testing.T) {
 	})
 }
 
-// unflushed is a sink the flushes of which fail.
+// unflushed is a sink whose flushes fail.
 type unflushed struct {
 	*pipe
 	after int // the number of flushes that succeed before

@@ -23,7 +23,7 @@ type shape struct {
 	// anything. most is how many items there may be, 0 for no limit.
 	items *shape
 	most  int
-	// plain is set for a string of which the schema demands at most that it is not empty.
+	// plain is set for a string that may be anything, or anything but empty.
 	plain bool
 	// free is set for any JSON of the application.
 	free bool

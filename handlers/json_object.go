@@ -132,7 +132,7 @@ func (o *jsonObject) integerOrNull(name string, n *int64) {
 	o.integer(name, *n)
 }
 
-// object adds an object, the members of which addMembers adds.
+// object adds an object. addMembers adds its members.
 func (o *jsonObject) object(name string, addMembers func(*jsonObject)) {
 	o.name(name)
 	inner := openObject(o.buf)

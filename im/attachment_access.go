@@ -5,8 +5,9 @@ import (
 )
 
 // readableAttachment returns an attachment that a user may read, and the message in which they
-// see it. It is an orphan of theirs, with message 0, or one of an active message that they can
-// read. It refuses others as unknown. It looks at the message seen first, if that is not 0.
+// see it. A user may read their own orphans, for which the message is 0, and the attachments of
+// active messages that they can read. Any other attachment is refused as unknown. The message
+// seen is tried first, if it is not 0.
 func (s *Service) readableAttachment(r Reader, user UserID, id, seen ID) (a Attachment, in ID, err error) {
 	a, found, err := maybe(r.Attachment(id))
 	if err == nil && found {

@@ -63,8 +63,8 @@ func TestErasedContinuesFromAsOf(t *testing.T) {
 	w.equal("deleted since", len(lost.Gone), 1)
 }
 
-// A user who rejoins a group gets what was erased while they were away, whatever since they
-// pass: of what they could see, there and in its threads.
+// A user who rejoins a group gets the erasures that happened while they were away, whatever
+// since they pass. They get those of messages that they could see, in the group and its threads.
 func TestErasedWhileAway(t *testing.T) {
 	for _, limit := range []int{1, 2, 100} {
 		w := newWorld(t)

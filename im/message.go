@@ -57,8 +57,7 @@ func ParseState(s string) (State, bool) { return stateNames.parse(s) }
 // key of its own.
 type Content struct {
 	// Sent is the canonical JSON of the request, as [Content.SentAs] compares it. If the
-	// pre-send hook has rewritten the message, it is that of the rewritten one, and has
-	// Original.
+	// pre-send hook rewrote the message, Sent is the rewritten request, and Original is set.
 	Sent []byte
 	// Original is the fingerprint of the request that the pre-send hook rewrote, "" if it did
 	// not.

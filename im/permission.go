@@ -209,8 +209,8 @@ type PermissionInput struct {
 	Creator bool
 	Parent  Permissions
 
-	// Roles are the roles of the space, and Has those of the member without everyone's. They
-	// are set for spaces and channels.
+	// Roles are the roles of the space. Has are the ids of the member's roles, except for the
+	// role that everyone has. Both are set for spaces and channels only.
 	Roles RoleSet
 	Has   []ID
 	// Channel is set for a channel.

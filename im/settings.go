@@ -296,9 +296,9 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// patchShared changes the conversation for all members. A change of the retention applies to
-// its threads, too, of which there may be any number. They change first, in steps: while more
-// is true nothing else has changed, and the caller calls again with through.
+// patchShared changes the conversation for all members. A change of the retention also applies
+// to its threads, and there may be any number of them. They change first, in steps: while more
+// is true, nothing else has changed, and the caller calls again with through.
 func (s *Service) patchShared(
 	tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch, after ID,
 ) (through ID, more bool, err error) {

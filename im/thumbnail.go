@@ -37,7 +37,7 @@ type Thumbnail struct {
 	Info AttachmentInfo
 }
 
-// pictures are the media types of which thumbnails can be made.
+// pictures are the media types that can have thumbnails.
 var pictures = []string{"image/gif", "image/jpeg", "image/png", "image/webp"}
 
 // maxPictureBytes is the largest size of a picture of which a thumbnail is made.
