@@ -161,10 +161,16 @@ type WebhookWindow struct {
 }
 
 // WebhookEvents returns the events after a position that the webhook gets. The window may end
-// early. If the log was trimmed past the position, the window is an event that says so. Any
-// error is from the store.
-func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) (WebhookWindow, error) {
-	return view(asWebhook(ctx, w.ID), s, func(r Reader) (WebhookWindow, error) {
+// early. If the log was trimmed past the position, the window is an event that says so. There
+// are no events if the webhook was deleted. Any error is from the store.
+func (s *Service) WebhookEvents(ctx context.Context, webhook ID, after Position) (WebhookWindow, error) {
+	return view(asWebhook(ctx, webhook), s, func(r Reader) (WebhookWindow, error) {
+		// The caller may not know yet that an admin has changed the filters, but must not
+		// deliver by the old ones what happened afterwards.
+		w, found, err := maybe(r.Webhook(webhook))
+		if err != nil || !found {
+			return WebhookWindow{Through: after}, err
+		}
 		bounds, err := r.LogBounds()
 		if err != nil {
 			return WebhookWindow{}, err
@@ -177,12 +183,12 @@ func (s *Service) WebhookEvents(ctx context.Context, w Webhook, after Position) 
 		if len(types) > 0 {
 			types = append(slices.Clip(types), WebhookTest, WebhookGap)
 		}
-		found, err := r.AllEvents(after, bounds.Head, types, webhookScan)
+		examined, err := r.AllEvents(after, bounds.Head, types, webhookScan)
 		if err != nil {
 			return WebhookWindow{}, err
 		}
-		out := WebhookWindow{Through: found.Through}
-		for _, e := range found.Events {
+		out := WebhookWindow{Through: examined.Through}
+		for _, e := range examined.Events {
 			wanted, err := wants(r, w, e)
 			if err != nil {
 				return out, err
@@ -232,8 +238,8 @@ const (
 
 // WebhookContent looks up what a webhook gets of an event now: a message that was erased
 // since is a tombstone. It returns false if the event is not delivered because its message or
-// conversation was deleted, or because the pre-send hook dropped the message. offline returns those of some users who have no open stream; it
-// must not block. Any error is from the store.
+// conversation was deleted, or because the pre-send hook dropped the message. offline returns
+// those of some users who have no open stream; it must not block. Any error is from the store.
 func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
 	if e.MessageID == 0 {
 		return WebhookContent{Event: e}, true, nil

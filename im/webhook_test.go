@@ -266,7 +266,7 @@ func TestRedeliverOfARetriedEvent(t *testing.T) {
 	v, err := w.CreateWebhook(w.ctx, root, im.WebhookDraft{URL: &url})
 	w.must(err)
 	w.say("alice", direct("bob"), "hi")
-	window, err := w.WebhookEvents(w.ctx, v.Webhook, v.Position)
+	window, err := w.WebhookEvents(w.ctx, v.Webhook.ID, v.Position)
 	w.must(err)
 	refused, _ := v.After(im.DeliveryOf(window.Events[0]), im.Attempt{At: epoch, Status: 422}, 0)
 	d := im.DeliveryOf(window.Events[0])

@@ -19,7 +19,7 @@ type Source interface {
 	ActiveWebhooks(ctx context.Context) ([]im.ActiveWebhook, map[im.WebhookState]int, error)
 	ForgetPreviousSecrets(ctx context.Context) (int, error)
 	QueuedDeliveries(ctx context.Context, webhook im.ID, limit int) ([]im.WebhookDelivery, error)
-	WebhookEvents(ctx context.Context, w im.Webhook, after im.Position) (im.WebhookWindow, error)
+	WebhookEvents(ctx context.Context, webhook im.ID, after im.Position) (im.WebhookWindow, error)
 	WebhookEvent(ctx context.Context, webhook im.ID, at im.Position) (im.Event, bool, error)
 	WebhookContent(ctx context.Context, webhook im.ID, e im.Event, offline func([]im.UserID) []im.UserID) (im.WebhookContent, bool, error)
 	SaveWebhook(ctx context.Context, w im.Webhook, list []im.WebhookDelivery) (bool, error)

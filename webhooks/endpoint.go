@@ -194,7 +194,7 @@ func (e *endpoint) read() error {
 	default:
 	}
 	e.w.Position = max(e.w.Position, e.through) // the window is done
-	w, err := e.opts.Source.WebhookEvents(e.ctx, e.w.Webhook, e.through)
+	w, err := e.opts.Source.WebhookEvents(e.ctx, e.w.Webhook.ID, e.through)
 	if err != nil {
 		return err
 	}

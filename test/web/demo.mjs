@@ -91,7 +91,7 @@ class Handset {
   }
 
   async act(text, action) {
-    const line = this.line(text).last();
+    const line = this.line(text).and(this.chat.locator('[data-message]')).last(); // once it is stored
     await line.hover();
     await line.getByRole('button', { name: 'Actions for this message' }).click();
     await line.getByRole('menuitem', { name: action }).click();
@@ -498,6 +498,7 @@ async function access(browser) {
   await page.keyboard.type('two');
   await page.keyboard.press('Enter');
   await grace.chat.locator('.bubble p.text').getByText('one two').waitFor();
+  await grace.chat.locator('.pending').waitFor({ state: 'detached' }); // it cannot be focused before it is stored
   await grace.line('two').last().focus();
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('ArrowDown');
