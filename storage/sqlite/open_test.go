@@ -422,7 +422,8 @@ func TestViewEnds(t *testing.T) {
 		t.Errorf("endless read: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = s.View(ctx, func(r im.Reader) error {
+	patient := openNew(t, Options{Readers: 1, ReadLimit: time.Hour}) // or the limit might come first
+	err = patient.View(ctx, func(r im.Reader) error {
 		cancel()
 		return endless(r)
 	})
