@@ -245,7 +245,9 @@ func (p *pooled) pushFrames(j *joiner, now time.Time) (int, error) {
 func (p *pooled) completed(wires []*wire) {
 	n := len(wires)
 	p.wrote(p.left[:n], wires, true)
-	p.left = p.left[n:]
+	if p.left = p.left[n:]; len(p.left) == 0 {
+		p.left = nil // it would keep a large batch in memory
+	}
 }
 
 func (p *pooled) try(b []byte) (n int, err error) {

@@ -168,6 +168,33 @@ func TestIdleStreamIsSmall(t *testing.T) {
 	runtime.KeepAlive(readers)
 }
 
+// A stream that has written many events at once keeps no room for them.
+func TestIdleStreamKeepsNoBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		h := newTestHub(t, m, Options{})
+		p := newPipe()
+		sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: "a"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.ServeConn(p, time.Hour, func(error) {})
+		synctest.Wait()
+		p.block(true)
+		for range 100 {
+			m.commit(im.Event{Type: im.MessageCreated, To: "a"})
+			synctest.Wait()
+		}
+		p.block(false)
+		synctest.Wait()
+		sub.mu.Lock()
+		defer sub.mu.Unlock()
+		if n := max(cap(sub.pooled.left), cap(sub.batch), cap(sub.queue)); n > 8 {
+			t.Errorf("the idle stream has room for %d frames", n)
+		}
+	})
+}
+
 // The stream of a client that closes its end is removed although nothing is written to it.
 func TestClosedClientIsNoticed(t *testing.T) {
 	m := newModel()
