@@ -208,6 +208,13 @@ func TestHeartbeatsReachNoHandler(t *testing.T) {
 	s.say(alice, "two")
 	s.until("both hear the second", all("message.created", 2))
 	s.heartbeats(bob, 1)
+	for name, h := range handlers {
+		h.mu.Lock()
+		if h.empty > 0 {
+			t.Errorf("%s: %d messages without anything", name, h.empty)
+		}
+		h.mu.Unlock()
+	}
 	s.stop()
 	s.start()
 	s.until("both are open again", all("ready", 2))
@@ -218,8 +225,8 @@ func TestHeartbeatsReachNoHandler(t *testing.T) {
 	for name, h := range handlers {
 		h.mu.Lock()
 		// When a connection ends, r3labs/sse makes an event of whatever came after the last
-		// one, even of a comment.
-		if ended := name == "r3labs/sse"; h.empty > 0 && !(ended && h.empty == 1) {
+		// one, even of a comment. It may connect more than once while the server stops.
+		if name != "r3labs/sse" && h.empty > 0 {
 			t.Errorf("%s: %d messages without anything", name, h.empty)
 		}
 		if !slices.Equal(h.events, want) || !slices.Equal(h.texts, []string{"one", "two", "three"}) || len(h.faults) > 0 {
