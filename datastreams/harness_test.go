@@ -113,11 +113,14 @@ func push(t testing.TB, p *Publisher, f Payload) {
 	}
 }
 
-// sink collects what a reader writes. While it is held, writes wait.
+// sink collects what a reader writes, or follows it. While it is held, writes wait.
 type sink struct {
-	mu   sync.Mutex
-	got  bytes.Buffer
-	hold chan struct{} // nil: no write waits
+	mu       sync.Mutex
+	got      bytes.Buffer
+	follower *follower     // nil: got collects
+	hold     chan struct{} // nil: no write waits
+
+	frames atomic.Int64 // how many the follower has
 }
 
 func (s *sink) Write(p []byte) error {
@@ -126,7 +129,12 @@ func (s *sink) Write(p []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.got.Write(p)
+	if s.follower == nil {
+		s.got.Write(p)
+		return nil
+	}
+	s.follower.take(p)
+	s.frames.Store(s.follower.frames)
 	return nil
 }
 
@@ -147,11 +155,27 @@ func read(t testing.TB, h *Hub, id im.DataStreamID, c Client, from From, binary 
 		t.Fatal(err)
 	}
 	s := &served{sink: sink{hold: hold}, done: make(chan struct{})}
+	s.serve(r)
+	return s
+}
+
+// followed is read for a reader of a long stream, whose frames are checked and not kept.
+func followed(t testing.TB, h *Hub, id im.DataStreamID, c Client) *served {
+	t.Helper()
+	r, err := h.Read(context.Background(), c, id, Oldest, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{sink: sink{follower: &follower{next: 1}}, done: make(chan struct{})}
+	s.serve(r)
+	return s
+}
+
+func (s *served) serve(r *Reader) {
 	go func() {
 		defer close(s.done)
 		s.end, s.err = r.Serve(context.Background(), &s.sink)
 	}()
-	return s
 }
 
 func (s *served) wait(t testing.TB) string {
@@ -164,40 +188,69 @@ func (s *served) wait(t testing.TB) string {
 	return s.sink.got.String()
 }
 
-// follow checks what a reader got: ids rise by one, except at gaps, which say how many frames
-// are missing. It returns the number of frames, and of those that were lost.
-func follow(t testing.TB, got string) (frames, lost int64) {
-	t.Helper()
-	next := int64(1)
-	for block := range strings.SplitSeq(got, "\n\n") {
-		event, data := "", ""
-		for line := range strings.SplitSeq(block, "\n") {
-			if v, ok := strings.CutPrefix(line, "event: "); ok {
-				event = v
-			}
-			if v, ok := strings.CutPrefix(line, "data: "); ok {
-				data = v
-			}
+// follower checks what a reader gets: ids rise by one, except at gaps, which say how many frames
+// are missing.
+type follower struct {
+	next         int64 // the id of the next frame
+	frames, lost int64
+	rest         []byte // of an event that is not complete
+	err          error  // the first fault
+}
+
+// take takes more of what the reader gets.
+func (f *follower) take(p []byte) {
+	left := append(f.rest, p...)
+	for f.err == nil {
+		block, rest, complete := bytes.Cut(left, []byte("\n\n"))
+		if !complete {
+			break
 		}
-		var v struct {
-			ID   int64
-			Text string
-			Lost int64
+		f.event(string(block))
+		left = rest
+	}
+	f.rest = append(f.rest[:0], left...)
+}
+
+func (f *follower) event(block string) {
+	event, data := "", ""
+	for line := range strings.SplitSeq(block, "\n") {
+		if v, ok := strings.CutPrefix(line, "event: "); ok {
+			event = v
 		}
-		if data != "" {
-			if err := json.Unmarshal([]byte(data), &v); err != nil {
-				t.Fatalf("%q: %v", data, err)
-			}
-		}
-		switch event {
-		case "stream.gap":
-			next, lost = next+v.Lost, lost+v.Lost
-		case "stream.frame":
-			if v.ID != next || v.Text != strconv.FormatInt(next, 10) {
-				t.Fatalf("frame %d with %q, want %d", v.ID, v.Text, next)
-			}
-			next, frames = next+1, frames+1
+		if v, ok := strings.CutPrefix(line, "data: "); ok {
+			data = v
 		}
 	}
-	return frames, lost
+	var v struct {
+		ID   int64
+		Text string
+		Lost int64
+	}
+	if data != "" {
+		if err := json.Unmarshal([]byte(data), &v); err != nil {
+			f.err = fmt.Errorf("%q: %w", data, err)
+			return
+		}
+	}
+	switch event {
+	case "stream.gap":
+		f.next, f.lost = f.next+v.Lost, f.lost+v.Lost
+	case "stream.frame":
+		if v.ID != f.next || v.Text != strconv.FormatInt(f.next, 10) {
+			f.err = fmt.Errorf("frame %d with %q, want %d", v.ID, v.Text, f.next)
+			return
+		}
+		f.next, f.frames = f.next+1, f.frames+1
+	}
+}
+
+// follow checks what a reader got. It returns the number of frames, and of those that were lost.
+func follow(t testing.TB, got string) (frames, lost int64) {
+	t.Helper()
+	f := follower{next: 1}
+	f.take([]byte(got))
+	if f.err != nil {
+		t.Fatal(f.err)
+	}
+	return f.frames, f.lost
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -58,25 +60,23 @@ func (n *benchNode) resumeAll(clients, behind int) (live time.Duration) {
 		groups[g] = n.group(users)
 		n.fill("sender", groups[g], behind)
 	}
-	requests, conns := make([][]byte, clients), make([]*benchConn, clients)
-	for i := range requests {
-		token := mintFor(n.b, n.secret, fmt.Sprint("client", i))
-		requests[i] = append(request(http.MethodGet, "/v1/events", token, "Last-Event-ID", cursor), "\r\n"...)
+	all, conns := make([]*resumer, clients), make([]*benchConn, clients)
+	for i := range all {
+		all[i] = &resumer{addr: n.addr, token: mintFor(n.b, n.secret, fmt.Sprint("client", i)), cursor: cursor}
 		conns[i] = dial(n.b, n.addr)
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	errs := make(chan error, clients+len(groups))
-	var caughtUp, all sync.WaitGroup
+	var caughtUp, running sync.WaitGroup
 	caughtUp.Add(clients)
 	began := time.Now()
-	for i, c := range conns {
-		all.Go(func() {
-			defer func() { _ = c.Close() }()
+	for i, r := range all {
+		running.Go(func() {
 			var once sync.Once
 			defer once.Do(caughtUp.Done)
-			err := c.receive(requests[i], func(seq int64) {
+			err := r.receive(conns[i], func(seq int64) {
 				if seq == int64(behind) {
 					once.Do(caughtUp.Done)
 				}
@@ -87,7 +87,7 @@ func (n *benchNode) resumeAll(clients, behind int) (live time.Duration) {
 		})
 	}
 	for _, g := range groups {
-		all.Go(func() {
+		running.Go(func() {
 			if err := n.sendUntil(ctx, g); err != nil {
 				errs <- err
 			}
@@ -96,7 +96,7 @@ func (n *benchNode) resumeAll(clients, behind int) (live time.Duration) {
 	caughtUp.Wait()
 	live = time.Since(began)
 	stop()
-	all.Wait()
+	running.Wait()
 	close(errs)
 	for err := range errs {
 		n.b.Error(err)
@@ -124,35 +124,73 @@ func (n *benchNode) sendUntil(ctx context.Context, group im.ID) error {
 	return nil
 }
 
-// receive opens a stream and reads it until the last message. It calls got with the seq of
-// each message, and fails unless they are 1, 2, 3 and so on.
-func (c *benchConn) receive(request []byte, got func(seq int64)) error {
-	res, err := c.roundTrip(request)
+// resumer is a client that receives the messages of a group.
+type resumer struct {
+	addr, token string
+	cursor      string // of the last event
+	seq         int64  // of the last message
+}
+
+// mostResumes is how often a client resumes before its test fails. The server cuts off a client
+// that does not read for 10 s, as one of a thousand may not on a busy machine.
+const mostResumes = 20
+
+// receive reads streams, the first one over c, until the last message. It calls got with the seq
+// of each message, and fails unless they are 1, 2, 3 and so on.
+func (r *resumer) receive(c *benchConn, got func(seq int64)) error {
+	for range mostResumes {
+		ended, err := r.receiveOver(c, got)
+		_ = c.Close()
+		if err != nil || ended {
+			return err
+		}
+		again, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			return err
+		}
+		c = &benchConn{Conn: again, in: bufio.NewReader(again)}
+	}
+	return fmt.Errorf("after message %d: the stream broke %d times", r.seq, mostResumes)
+}
+
+// receiveOver reads one stream until the last message, or until the stream breaks.
+func (r *resumer) receiveOver(c *benchConn, got func(seq int64)) (ended bool, err error) {
+	res, err := c.roundTrip(append(request(http.MethodGet, "/v1/events", r.token, "Last-Event-ID", r.cursor), "\r\n"...))
 	if err != nil {
-		return err
+		return false, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", res.StatusCode)
+		return false, fmt.Errorf("status %d", res.StatusCode)
 	}
 	in := bufio.NewReaderSize(res.Body, 64<<10)
-	for seq := int64(0); ; {
+	for cursor, seq := r.cursor, r.seq; ; {
 		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return false, err
+		}
 		if err != nil {
-			return fmt.Errorf("after message %d: %w", seq, err)
+			return false, nil //nolint:nilerr // the client resumes
 		}
-		if !bytes.HasPrefix(line, []byte("data: ")) || !bytes.Contains(line, []byte(`"type":"message.created"`)) {
-			continue
-		}
-		_, rest, _ := bytes.Cut(line, []byte(`"seq":`))
-		number, _, _ := bytes.Cut(rest, []byte(","))
-		next, err := strconv.ParseInt(string(number), 10, 64)
-		if err != nil || next != seq+1 {
-			return fmt.Errorf("message %s comes after %d", number, seq)
-		}
-		seq = next
-		got(seq)
-		if bytes.Contains(line, []byte(lastText)) {
-			return nil
+		switch {
+		case bytes.HasPrefix(line, []byte("id: ")):
+			cursor = string(bytes.TrimSpace(line[len("id: "):]))
+		case bytes.HasPrefix(line, []byte("data: ")) && bytes.Contains(line, []byte(`"type":"message.created"`)):
+			_, rest, _ := bytes.Cut(line, []byte(`"seq":`))
+			number, _, _ := bytes.Cut(rest, []byte(","))
+			next, err := strconv.ParseInt(string(number), 10, 64)
+			if err != nil || next != r.seq+1 {
+				return false, fmt.Errorf("message %s comes after %d", number, r.seq)
+			}
+			seq, ended = next, bytes.Contains(line, []byte(lastText))
+		case len(bytes.TrimSpace(line)) == 0: // the event is complete
+			r.cursor = cursor
+			if seq != r.seq {
+				r.seq = seq
+				got(seq)
+			}
+			if ended {
+				return true, nil
+			}
 		}
 	}
 }
