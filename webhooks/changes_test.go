@@ -116,9 +116,11 @@ func TestFilterChangedDuringRetries(t *testing.T) {
 	attempts := 0 // used by one request at a time
 	r := newReceiver(t, func(payload) int {
 		if attempts++; attempts == 4 {
-			if _, err := w.UpdateWebhook(w.ctx, root, hook.ID, im.WebhookDraft{Kinds: &kinds}); err != nil {
-				t.Error(err)
-			}
+			w.loaded(func() {
+				if _, err := w.UpdateWebhook(w.ctx, root, hook.ID, im.WebhookDraft{Kinds: &kinds}); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 		return 422
 	})

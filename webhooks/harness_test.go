@@ -42,6 +42,7 @@ type world struct {
 	mu       sync.Mutex
 	now      time.Time
 	active   int
+	loads    int            // how often the deliverer has taken over changes
 	attempts map[string]int // by result
 }
 
@@ -50,6 +51,20 @@ func (w *world) WebhookStates(active, _, _ int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.active = active
+	w.loads++
+}
+
+// loaded waits until the deliverer has taken over what change has changed.
+func (w *world) loaded(change func()) {
+	w.Helper()
+	count := func() int {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.loads
+	}
+	before := count()
+	change()
+	await.Until(w, "the change is taken over", func() bool { return count() > before })
 }
 
 // WebhookAttempted implements [webhooks.Observer].
