@@ -5,6 +5,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 ADDR    ?= 127.0.0.1:8080
+# Installs what package-lock.json names, unless the same was installed before.
+NPM_CI  := { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund; }
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-all bench fuzz lint fmt verify generate contract browser streams typescript web demo crashes growth soak receivers release packaging reference
@@ -40,7 +42,7 @@ fuzz: ## Fuzz each target for FUZZTIME
 	  done; done
 
 typescript: build ## Build and test clients/typescript, also as a package and in Chromium (Node.js, Chromium)
-	cd clients/typescript && npm ci --no-audit --no-fund && npm run check && npm run build && npm test
+	cd clients/typescript && $(NPM_CI) && npm run check && npm run build && npm test
 
 crashes: ## Kill the server 100 times while it erases, and cut the power 300 times
 	$(GO) test -count 1 -timeout 30m -run ForensicsKilled ./cmd/imapi -kills 100
@@ -83,26 +85,26 @@ contract: build ## Lint the OpenAPI document, and test clients and servers of ot
 	$(CONTRACT) $(GO) tool oapi-codegen -generate types,client,chi-server,strict-server -package oapi -o generated/oapi/oapi.gen.go ../../api/openapi.yaml
 	$(CONTRACT) $(GO) tool ogen -config ogen.yml -loglevel error -target generated/ogen -package ogen -clean ../../api/openapi.yaml
 	$(CONTRACT) $(GO) build -o generated/ ./...
-	cd test/web && npm ci --no-audit --no-fund && npm run contract
+	cd test/web && $(NPM_CI) && npm run contract
 
 web: ## Build the demo page in web/dist (Node.js)
-	cd web && npm ci --no-audit --no-fund && npm run types && npm run build
+	cd web && $(NPM_CI) && npm run types && npm run build
 
 demo: web build ## Check that web/dist is current, and drive the demo page with Chromium (Node.js, Chromium)
 	git diff --exit-code -- web/dist
 	@test -z "$$(git ls-files -o --exclude-standard -- web/dist)" || { git ls-files -o --exclude-standard -- web/dist; exit 1; }
-	cd test/web && npm ci --no-audit --no-fund && npm run demo
+	cd test/web && $(NPM_CI) && npm run demo
 
 reference: build ## Check the renderer of the reference against npm, and drive it with Chromium (Node.js, Chromium)
 	node web/reference/vendor.mjs --check
-	cd test/web && npm ci --no-audit --no-fund && npm run reference
+	cd test/web && $(NPM_CI) && npm run reference
 
 browser: build ## Test with Chromium while the server is killed, also behind nginx (Node.js, Chromium, nginx)
-	cd test/web && npm ci --no-audit --no-fund && npm run browser
+	cd test/web && $(NPM_CI) && npm run browser
 
 receivers: ## Run the programs in docs/guide.md, docs/webhooks.md and docs/presend.md (Node.js, Python)
 	$(GO) test -count 1 -timeout 10m -run "Receivers|Guide" ./cmd/imapi -receivers
 
 streams: build ## Test libraries for event streams: none may dispatch a heartbeat (Node.js)
-	cd test/web && npm ci --no-audit --no-fund && npm run streams
+	cd test/web && $(NPM_CI) && npm run streams
 	cd test/streams && $(GO) test -count 1 -timeout 5m ./...
