@@ -13,13 +13,14 @@ type Delivery struct {
 }
 
 // Deliver stores delivered receipts for messages that were written to streams, and publishes
-// what is new in them. It works in steps and skips users who are no longer members. Any
-// error is from the store.
+// what is new in them. It works in the steps of a job, with pauses, because senders wait for each
+// step, and skips users who are no longer members. Any error is from the store or ctx.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")
 	for len(deliveries) > 0 {
+		began := time.Now()
 		n, err := write(ctx, s, func(tx Tx) (int, error) {
-			pace, now := s.pace(), s.time()
+			pace, now := s.jobPace(), s.time()
 			for i, d := range deliveries {
 				if i > 0 && pace.over() {
 					return i, nil
@@ -34,6 +35,9 @@ func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 			return err
 		}
 		deliveries = deliveries[n:]
+		if err := PauseAfter(ctx, time.Since(began)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ type pace struct {
 // pace begins a step. It measures by the clock of the machine, not by that of the domain.
 func (s *Service) pace() pace { return pace{began: time.Now(), most: s.step} }
 
+// jobPace begins a step of a job.
+func (s *Service) jobPace() pace { return pace{began: time.Now(), most: s.step / jobPart} }
+
 // over reports whether the step has held the writer for long enough.
 func (p pace) over() bool { return time.Since(p.began) >= p.most }
 
