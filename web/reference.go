@@ -40,6 +40,7 @@ func Reference(signIn *SignIn) http.Handler {
 			off.serveWith(referenceSecurity, w, r)
 		}
 	})
+	mux.Handle("GET /docs/{$}", http.RedirectHandler("/docs", http.StatusPermanentRedirect))
 	mux.HandleFunc("GET /docs/reference.js", func(w http.ResponseWriter, r *http.Request) {
 		script.serveWith(referenceSecurity, w, r)
 	})

@@ -66,7 +66,12 @@ func TestReference(t *testing.T) {
 			t.Errorf("Accept-Encoding %q: Content-Encoding %q, %d bytes", accept, res.Header.Get("Content-Encoding"), len(body))
 		}
 	}
-	for _, path := range []string{"/docs/", "/docs/LICENSE.scalar", "/docs/../reference.go", "/"} {
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if res, _ := get("/docs/", "", ""); res.StatusCode != http.StatusPermanentRedirect || res.Header.Get("Location") != "/docs" {
+		t.Errorf("/docs/: %s to %q", res.Status, res.Header.Get("Location"))
+	}
+	client.CheckRedirect = nil
+	for _, path := range []string{"/docs/LICENSE.scalar", "/docs/../reference.go", "/"} {
 		if res, _ := get(path, "", ""); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
 		}

@@ -11,7 +11,7 @@ import (
 func TestReferenceOff(t *testing.T) {
 	t.Parallel()
 	on, off := startServer(t), startServer(t, "--docs=false")
-	for path, has := range map[string]string{"/docs": `data-sign-in="on"`, "/docs/reference.js": "telemetry: false", "/docs/scalar.js": "createApiReference"} {
+	for path, has := range map[string]string{"/docs": `data-sign-in="on"`, "/docs/": `data-sign-in="on"`, "/docs/reference.js": "telemetry: false", "/docs/scalar.js": "createApiReference"} {
 		if status, got := visit(t, on, http.MethodGet, path, "", ""); status != http.StatusOK || !strings.Contains(got, has) {
 			t.Errorf("GET %s is %d %.200s", path, status, got)
 		}

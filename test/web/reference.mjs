@@ -10,6 +10,7 @@ const tests = {
   'it shows every operation and every event': shows,
   'requests can be tried, signed in by the server in development': tries,
   'requests can be tried with a token': triesWithToken,
+  'the address with a slash at the end': withSlash,
   'a server without it': off,
 };
 
@@ -52,13 +53,16 @@ async function shows(browser) {
   const operations = [...document.matchAll(/^      operationId: .*\n(?:      .*\n)*?      summary: (.*)$/gm)].map(match => match[1]);
   assert.ok(operations.length > 80, `${operations.length} operations`);
   for (const summary of operations) assert.ok(shown.includes(summary), `it does not show the operation "${summary}"`);
-  const events = [...document.matchAll(/^    (Event[A-Z]\w+):$/gm)].map(match => match[1]);
+  // Events have a section of their own, by their names.
+  const events = [...document.matchAll(/^          ([\w.]+): '#\/components\/schemas\/Event[A-Z]\w+'$/gm)].map(match => match[1]);
   assert.ok(events.length >= 40, `${events.length} events`);
-  for (const event of events) assert.ok(shown.includes(event), `it does not show ${event}`);
+  const section = menu.locator('li', { has: page.getByText('event types', { exact: true }) }).last();
+  const entries = (await section.innerText()).split('\n').map(line => line.trim());
+  for (const event of events) assert.ok(entries.includes(event), `the section of events does not show ${event}`);
 
   // An event, opened.
-  await menu.getByText('EventMessageRevoked', { exact: true }).click();
-  await page.getByText('message_ids').or(page.getByText('message_id')).filter({ visible: true }).first().waitFor();
+  await section.getByText('message.burn_started', { exact: true }).click();
+  await page.getByText('burn_at', { exact: true }).filter({ visible: true }).first().waitFor();
   quiet(page);
 }
 
@@ -91,9 +95,17 @@ async function triesWithToken(browser) {
   assert.equal(await page.evaluate(() => Object.values({ ...localStorage, ...sessionStorage }).some(value => value.includes('eyJ'))), false, 'no token is stored');
 }
 
+async function withSlash(browser) {
+  const server = await Server.start();
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(server.url + '/docs/');
+  assert.equal(page.url(), server.url + '/docs');
+  await page.getByRole('heading', { name: 'imapi', exact: true }).waitFor();
+}
+
 async function off() {
   const server = await Server.start('--docs=false');
-  for (const path of ['/docs', '/docs/scalar.js', '/docs/reference.js']) {
+  for (const path of ['/docs', '/docs/', '/docs/scalar.js', '/docs/reference.js']) {
     const answer = await fetch(server.url + path);
     assert.equal(answer.status, 404, path);
     await answer.arrayBuffer();
