@@ -23,6 +23,7 @@
 //	doctor.go            the report of imapi doctor; its checks of configuration, server and token
 //	doctor_data.go       its checks of directory, disk and database
 //	doctor_disk.go       what it knows about file systems
+//	doctor_clock.go      what the kernel knows about the clock
 //	doctor_stream.go     its check of the stream through proxies
 //	healthcheck.go       asking a server whether it is ready
 //	progress.go          progress bars

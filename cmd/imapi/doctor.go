@@ -20,7 +20,7 @@ import (
 )
 
 const doctorSummary = `Check the configuration, the data directory, the database and its keys, the server, the
-clock, the token, and whether events pass the proxies on the way unbuffered. Print a line
+clocks, the token, and whether events pass the proxies on the way unbuffered. Print a line
 for each, with what to do next where something is wrong. Give it the flags and the
 environment of serve. Nothing is repaired. It may run beside the server; without one it
 opens the database as verify does. The exit status is 1 if a check fails.`
@@ -61,6 +61,7 @@ func runDoctor(ctx context.Context, args []string, out, diag io.Writer) error {
 	d.checkConfiguration(r)
 	d.checkDirectory(r)
 	running := d.checkDatabase(ctx, r)
+	checkTimeService(r, clockSynchronized)
 	if d.server == "" && !running {
 		r.skip("server", "none runs on "+d.data+" and --server names none")
 		return r.result()
@@ -231,7 +232,8 @@ func checkServer(ctx context.Context, r *report, server string) bool {
 	return true
 }
 
-// checkClock compares the server's time, to the second, with the time of this machine.
+// checkClock compares the server's time, to the second, with the time of this machine. If
+// both run on one machine they always agree, right or wrong.
 func checkClock(r *report, server, asked time.Time, took time.Duration) {
 	if server.IsZero() {
 		r.skip("clock", "the server's answer has no date")
@@ -251,6 +253,20 @@ func checkClock(r *report, server, asked time.Time, took time.Duration) {
 		r.warn("clock", fmt.Sprintf("this machine's and the server's differ by %v", off), "run NTP on both machines; if this one signs tokens, see --auth-leeway")
 	default:
 		r.ok("clock", "this machine's and the server's agree")
+	}
+}
+
+// checkTimeService reports whether a time service sets the clock of this machine. That the
+// kernel knows of none is no warning, because a hypervisor may set the clock.
+func checkTimeService(r *report, synchronized func() (bool, error)) {
+	const check = "time service"
+	switch yes, err := synchronized(); {
+	case err != nil:
+		r.skip(check, "it is unknown here whether one sets this machine's clock")
+	case yes:
+		r.ok(check, "one sets this machine's clock, says the kernel")
+	default:
+		r.skip(check, "the kernel knows of none that sets this machine's clock: run NTP, unless the hypervisor sets it")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -77,6 +78,9 @@ func TestDoctorFindsNothing(t *testing.T) {
 	}
 	if want := testsize.Pick("ok", "skipped"); found["heartbeat"].Result != want {
 		t.Errorf("%+v, want %s", found["heartbeat"], want)
+	}
+	if f := found["time service"]; f.Result != "ok" && f.Result != "skipped" { // as this machine has one or not
+		t.Errorf("%+v", f)
 	}
 	if r.status != 0 {
 		t.Errorf("exit status %d: %s", r.status, r.diag)
@@ -192,6 +196,27 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	for _, args := range [][]string{{"--stream-wait", "-1s"}, {"--server", "x"}, {"--as", "a", "--token", "b"}} {
 		if r := s.run("", append([]string{"doctor"}, args...)...); args[0] != "--as" && r.status != 2 {
 			t.Errorf("%v: %+v", args, r)
+		}
+	}
+}
+
+func TestCheckTimeService(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		synchronized bool
+		err          error
+		result, says string
+	}{
+		"a time service":     {true, nil, "ok", "one sets this machine's clock"},
+		"none":               {false, nil, "skipped", "run NTP"},
+		"an unknown machine": {false, errors.ErrUnsupported, "skipped", "unknown"},
+	} {
+		var out bytes.Buffer
+		r := &report{out: &out, asJSON: true}
+		checkTimeService(r, func() (bool, error) { return test.synchronized, test.err })
+		var f finding
+		if err := json.Unmarshal(out.Bytes(), &f); err != nil || f.Check != "time service" || f.Result != test.result || !strings.Contains(f.Text, test.says) {
+			t.Errorf("%s: %s, %v", name, &out, err)
 		}
 	}
 }
