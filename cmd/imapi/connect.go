@@ -30,7 +30,7 @@ type connection struct {
 func (c *connection) add(f flags) {
 	f.StringVar(&c.server, "server", "", "the `URL` of the server; by default that of the one that runs on --data, or else "+defaultServer)
 	f.StringVar(&c.token, "token", "", "the `token` to call with; set it in the environment, because others see command lines")
-	f.StringVar(&c.as, "as", "", "the `user` to call as, instead of a token: with one that is signed with the secret in --data")
+	f.StringVar(&c.as, "as", "", "the `user` to call as, instead of --token: the command signs a token with the secret in --data")
 	f.StringVar(&c.data, "data", "./data", "the `directory` of the data of a server on this machine")
 	f.StringVar(&c.issuer, "auth-issuer", "", "with --as, the `issuer` (iss) that the server requires")
 	f.StringVar(&c.audience, "auth-audience", "", "with --as, the `audience` (aud) that the server requires")
@@ -45,7 +45,12 @@ func (c *connection) locate() error {
 		}
 		return nil
 	}
-	u, err := url.Parse(c.server)
+	return checkURL(c.server)
+}
+
+// checkURL checks the value of --server.
+func checkURL(server string) error {
+	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return misuse("--server: must be a URL such as https://im.example.com")
 	}

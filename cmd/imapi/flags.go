@@ -5,8 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"regexp"
 	"strings"
+	"time"
 )
 
 // flags is a flag set whose flags can also be set by environment variables.
@@ -71,7 +74,7 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 				f.help()
 				return nil, err
 			}
-			return nil, &usageError{err}
+			return nil, f.mistake(err)
 		}
 		rest := f.Args()
 		if n := len(args) - len(rest); len(rest) == 0 || n > 0 && args[n-1] == "--" {
@@ -79,6 +82,38 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 		}
 		files, args = append(files, rest[0]), rest[1:]
 	}
+}
+
+// invalidValue is how package flag reports a value that does not fit its flag.
+var invalidValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value (".*") for (?:flag )?-([\w-]+): (.*)$`)
+
+// mistake words an error of package flag like those of commands, and says what is expected.
+func (f flags) mistake(err error) error {
+	text := err.Error()
+	if name, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {
+		return misuse("there is no flag --%s", name)
+	}
+	if name, found := strings.CutPrefix(text, "flag needs an argument: -"); found {
+		return misuse("--%s needs a value", name)
+	}
+	m := invalidValue.FindStringSubmatch(text)
+	if m == nil {
+		return &usageError{err}
+	}
+	value, name, expected := m[1], m[2], m[3]
+	if getter, ok := f.Lookup(name).Value.(flag.Getter); ok {
+		switch getter.Get().(type) {
+		case time.Duration:
+			expected = "must be a duration such as 90s, 15m or 24h"
+		case int, int64, uint, uint64:
+			expected = "must be a whole number"
+		case bool:
+			expected = "must be true or false"
+		case *slog.Level:
+			expected = "must be debug, info, warn or error"
+		}
+	}
+	return misuse("--%s: %s %s", name, value, expected)
 }
 
 // parseEnvironment sets the flags that were not among the arguments.
@@ -92,7 +127,7 @@ func (f flags) parseEnvironment() error {
 		}
 		if e := f.Set(fl.Name, value); e != nil {
 			// The value may be a secret, so the error names only the variable.
-			err = misuse("%s: is not a value for --%s", environment(fl.Name), fl.Name)
+			err = misuse("%s: its value does not fit --%s", environment(fl.Name), fl.Name)
 		}
 	})
 	return err

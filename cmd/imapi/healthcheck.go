@@ -32,7 +32,11 @@ func runHealthcheck(ctx context.Context, args []string, out, diag io.Writer) err
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	address, key := *server, ""
-	if address == "" {
+	if address != "" {
+		if err := checkURL(address); err != nil {
+			return err
+		}
+	} else {
 		running, ok := readControl(*data)
 		if !ok {
 			return fmt.Errorf("no server runs on %s: there is no %s; name its directory with --data, or its URL with --server", *data, filepath.Join(*data, controlName))
@@ -41,7 +45,7 @@ func runHealthcheck(ctx context.Context, args []string, out, diag io.Writer) err
 	}
 	ready, err := askReady(ctx, address, key)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\n  start it with imapi serve, or name another with --data or --server; imapi doctor says more", err)
 	}
 	_, err = fmt.Fprintln(out, strings.Join(append([]string{"ready"}, ready.details()...), "; "))
 	return err
@@ -84,7 +88,7 @@ func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 func askReady(ctx context.Context, server, key string) (r readiness, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(server, "/")+"/readyz", nil)
 	if err != nil {
-		return r, misuse("--server: must be a URL such as https://im.example.com")
+		return r, err
 	}
 	answering := http.DefaultClient
 	if key != "" {

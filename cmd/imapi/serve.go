@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/imapi/imapi/auth"
@@ -63,7 +64,12 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 		network = "tcp4"
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, network, address)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s: %w\n  stop the program that listens there, or choose another port; 0 picks a free one", flag, err)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("%s: %w\n  ports below 1024 are for privileged programs: choose another, and put a proxy in front", flag, err)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
 	return l, nil
@@ -86,6 +92,9 @@ func (n *node) greet(out io.Writer) {
 	}
 	if n.config.demo {
 		_, _ = fmt.Fprintf(out, "  the demo: %s://%s/\n", scheme, reachable(n.listener.Addr()))
+	}
+	if n.config.docs {
+		_, _ = fmt.Fprintf(out, "  the docs: %s://%s/docs\n", scheme, reachable(n.listener.Addr()))
 	}
 }
 

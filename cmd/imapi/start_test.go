@@ -78,7 +78,7 @@ func TestRefusedStartCreatesNothing(t *testing.T) {
 		args []string
 		says string
 	}{
-		"port in use":         {[]string{"--listen", taken.Addr().String()}, "--listen: "},
+		"port in use":         {[]string{"--listen", taken.Addr().String()}, "or choose another port"},
 		"metrics port in use": {[]string{"--metrics-listen", taken.Addr().String()}, "--metrics-listen: "},
 		"no certificate":      {[]string{"--tls-cert", filepath.Join(files, "none.pem"), "--tls-key", key}, "--tls-cert"},
 		"bad certificate":     {[]string{"--tls-cert", key, "--tls-key", cert}, "--tls-cert"},

@@ -34,7 +34,7 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	}
 	switch {
 	case *user == "":
-		return misuse("--user is missing")
+		return misuse("name the user with --user")
 	case !im.UserID(*user).Valid():
 		return misuse("--user: must be %s", im.UserIDRule)
 	case *device != "" && !im.ValidDevice(*device):
@@ -44,7 +44,7 @@ func token(_ context.Context, args []string, out, diag io.Writer) error {
 	}
 	secret, err := auth.LoadSecret(filepath.Join(*data, secretFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--data: there is no %s in %s; a server with the algorithm %s creates it at its first start", secretFile, *data, auth.HS256)
+		return fmt.Errorf("there is no %s in %s: name the server's directory with --data, or start imapi serve, which creates the secret of %s at its first start", secretFile, *data, auth.HS256)
 	}
 	if err != nil {
 		return err
