@@ -768,12 +768,12 @@ type CreateThread struct {
 
 // CreateWebhook A new webhook.
 type CreateWebhook struct {
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events *WebhookEvents `json:"events,omitempty"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds *WebhookKinds `json:"kinds,omitempty"`
 
 	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
@@ -865,7 +865,7 @@ type DataStreamEnd struct {
 	Reason StreamEndReason `json:"reason"`
 }
 
-// DataStreamEvents Server-Sent Events as they are. The data of each is one of the objects.
+// DataStreamEvents Server-Sent Events. The `data:` of each is one of these objects.
 type DataStreamEvents struct {
 	union json.RawMessage
 }
@@ -1238,7 +1238,7 @@ type Grants = map[Permission]Grant
 
 // Health The server is healthy.
 type Health struct {
-	// Details Problems that an operator should know of although the server can serve; absent if
+	// Details Problems that an operator should know of, although the server can serve; absent if
 	// there are none. After the server's clock jumped ahead by more than a day, nothing is
 	// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
 	// the key file cannot be written, erased messages are unreadable, but their keys wait
@@ -1252,7 +1252,7 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails Problems that an operator should know of although the server can serve; absent if
+// HealthDetails Problems that an operator should know of, although the server can serve; absent if
 // there are none. After the server's clock jumped ahead by more than a day, nothing is
 // trimmed for some time (`--clock-guard`): correct the clock before that ends. While
 // the key file cannot be written, erased messages are unreadable, but their keys wait
@@ -3386,12 +3386,12 @@ type UpdateSpaceMemberRole string
 
 // UpdateWebhook What changes.
 type UpdateWebhook struct {
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events *WebhookEvents `json:"events,omitempty"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds *WebhookKinds `json:"kinds,omitempty"`
 
 	// State `paused` or `active`.
@@ -3442,8 +3442,8 @@ type Webhook struct {
 	// Cursor The id of the last event that is delivered or skipped.
 	Cursor string `json:"cursor"`
 
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events WebhookEvents `json:"events"`
 
 	// FailingSince The first attempt that failed since the last delivery. 3 days later it is off.
@@ -3452,8 +3452,8 @@ type Webhook struct {
 	// ID Its id.
 	ID string `json:"id"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds WebhookKinds `json:"kinds"`
 
 	// LastDeliveredAt When an event was last delivered.
@@ -3490,12 +3490,12 @@ type Webhook struct {
 	URL WebhookURL `json:"url"`
 }
 
-// WebhookEvents The types of events that it gets; none means all, also types that later versions
-// add.
+// WebhookEvents The types of events that it gets; none means all, including types that later
+// versions add.
 type WebhookEvents = []string
 
-// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of no
-// conversation pass, and those of spaces.
+// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+// events that belong to no conversation, are delivered whatever is listed here.
 type WebhookKinds = []Kind
 
 // WebhookSecret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default

@@ -767,12 +767,12 @@ type CreateThread struct {
 
 // CreateWebhook A new webhook.
 type CreateWebhook struct {
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events *WebhookEvents `json:"events,omitempty"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds *WebhookKinds `json:"kinds,omitempty"`
 
 	// Secret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
@@ -864,7 +864,7 @@ type DataStreamEnd struct {
 	Reason StreamEndReason `json:"reason"`
 }
 
-// DataStreamEvents Server-Sent Events as they are. The data of each is one of the objects.
+// DataStreamEvents Server-Sent Events. The `data:` of each is one of these objects.
 type DataStreamEvents struct {
 	union json.RawMessage
 }
@@ -1237,7 +1237,7 @@ type Grants = map[Permission]Grant
 
 // Health The server is healthy.
 type Health struct {
-	// Details Problems that an operator should know of although the server can serve; absent if
+	// Details Problems that an operator should know of, although the server can serve; absent if
 	// there are none. After the server's clock jumped ahead by more than a day, nothing is
 	// trimmed for some time (`--clock-guard`): correct the clock before that ends. While
 	// the key file cannot be written, erased messages are unreadable, but their keys wait
@@ -1251,7 +1251,7 @@ type Health struct {
 // HealthStatus Always `ok`.
 type HealthStatus string
 
-// HealthDetails Problems that an operator should know of although the server can serve; absent if
+// HealthDetails Problems that an operator should know of, although the server can serve; absent if
 // there are none. After the server's clock jumped ahead by more than a day, nothing is
 // trimmed for some time (`--clock-guard`): correct the clock before that ends. While
 // the key file cannot be written, erased messages are unreadable, but their keys wait
@@ -3406,12 +3406,12 @@ type UpdateSpaceMemberRole string
 
 // UpdateWebhook What changes.
 type UpdateWebhook struct {
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events *WebhookEvents `json:"events,omitempty"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds *WebhookKinds `json:"kinds,omitempty"`
 
 	// State `paused` or `active`.
@@ -3462,8 +3462,8 @@ type Webhook struct {
 	// Cursor The id of the last event that is delivered or skipped.
 	Cursor string `json:"cursor"`
 
-	// Events The types of events that it gets; none means all, also types that later versions
-	// add.
+	// Events The types of events that it gets; none means all, including types that later
+	// versions add.
 	Events WebhookEvents `json:"events"`
 
 	// FailingSince The first attempt that failed since the last delivery. 3 days later it is off.
@@ -3472,8 +3472,8 @@ type Webhook struct {
 	// ID Its id.
 	ID string `json:"id"`
 
-	// Kinds The kinds of conversations whose events it gets; none means all. Events of no
-	// conversation pass, and those of spaces.
+	// Kinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+	// events that belong to no conversation, are delivered whatever is listed here.
 	Kinds WebhookKinds `json:"kinds"`
 
 	// LastDeliveredAt When an event was last delivered.
@@ -3510,12 +3510,12 @@ type Webhook struct {
 	URL WebhookURL `json:"url"`
 }
 
-// WebhookEvents The types of events that it gets; none means all, also types that later versions
-// add.
+// WebhookEvents The types of events that it gets; none means all, including types that later
+// versions add.
 type WebhookEvents = []string
 
-// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of no
-// conversation pass, and those of spaces.
+// WebhookKinds The kinds of conversations whose events it gets; none means all. Events of spaces, and
+// events that belong to no conversation, are delivered whatever is listed here.
 type WebhookKinds = []Kind
 
 // WebhookSecret `whsec_` and 24 to 64 bytes in base64, as Standard Webhooks specifies. By default
@@ -5637,7 +5637,7 @@ type ClientInterface interface {
 
 	// ListDeliveries List deliveries of a webhook
 	//
-	// One for each event, the newest event first, without any content. The newest 1,000
+	// A record for each event, the newest event first, without any content. The newest 1,000
 	// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
 	// second late.
 	//
@@ -5707,10 +5707,10 @@ type ClientInterface interface {
 	// the direction of text are removed from it, and it is cut to 255 bytes.
 	//
 	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
-	// counts 4 KiB more than its bytes; files in messages count until they are erased. A
-	// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
-	// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
-	// wait for up to 10 seconds and are then refused with 503 `overloaded`.
+	// counts its size and 4 KiB; files in messages count until they are erased. A body
+	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more wait
+	// for up to 10 seconds and are then refused with 503 `overloaded`.
 	//
 	// An upload is not idempotent and need not be: if a file is uploaded twice and sent
 	// once, the unused one is deleted after 24 hours.
@@ -5746,8 +5746,8 @@ type ClientInterface interface {
 	// a page (`inline`).
 	//
 	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
-	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
-	// types, over 32 MiB or 67 megapixels, or damaged.
+	// `Retry-After`. It is 404 `no_thumbnail` if there will never be one: for files of
+	// other types, over 32 MiB or 67 megapixels, or damaged.
 	//
 	// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
 	// message.
@@ -6111,10 +6111,10 @@ type ClientInterface interface {
 	//
 	// The server may ask the application before it stores a message, by the **pre-send
 	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
-	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-	// no answer from it, and the server is configured to refuse the message then, the
-	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-	// answer has what was stored. A retry with the same `client_id` returns the stored
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+	// application does not answer, and the server is configured to refuse messages then,
+	// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+	// the answer has what was stored. A retry with the same `client_id` returns the stored
 	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -6130,7 +6130,7 @@ type ClientInterface interface {
 	// ignored: the answer does not say who received it. A stream that is slow or still
 	// catching up misses commands, but no events. A `client_id` is not remembered: a
 	// repetition is delivered again, with another `command_id`, and recipients may
-	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// recognise it by its `client_id`. By default a user may send 20 commands a second,
 	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type.
@@ -6160,10 +6160,10 @@ type ClientInterface interface {
 	//
 	// The server may ask the application before it stores a message, by the **pre-send
 	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
-	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-	// no answer from it, and the server is configured to refuse the message then, the
-	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-	// answer has what was stored. A retry with the same `client_id` returns the stored
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+	// application does not answer, and the server is configured to refuse messages then,
+	// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+	// the answer has what was stored. A retry with the same `client_id` returns the stored
 	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -6179,7 +6179,7 @@ type ClientInterface interface {
 	// ignored: the answer does not say who received it. A stream that is slow or still
 	// catching up misses commands, but no events. A `client_id` is not remembered: a
 	// repetition is delivered again, with another `command_id`, and recipients may
-	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// recognise it by its `client_id`. By default a user may send 20 commands a second,
 	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type.
@@ -6937,8 +6937,8 @@ type ClientInterface interface {
 
 	// GetDataStream Get a data stream
 	//
-	// For its owner, readers and publishers, and for the scope `admin`. A data stream can
-	// still be got for a minute after it has ended, with `ended` set.
+	// For its owner, readers and publishers, and for the scope `admin`. For a minute after
+	// it has ended this still works, and `ended` says how.
 	//
 	// Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
 	GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7565,7 +7565,7 @@ func (c *API) UpdateWebhook(ctx context.Context, webhook WebhookID, params *Upda
 
 // ListDeliveries List deliveries of a webhook
 //
-// One for each event, the newest event first, without any content. The newest 1,000
+// A record for each event, the newest event first, without any content. The newest 1,000
 // that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
 // second late.
 //
@@ -7695,10 +7695,10 @@ func (c *API) TestWebhook(ctx context.Context, webhook WebhookID, params *TestWe
 // the direction of text are removed from it, and it is cut to 255 bytes.
 //
 // By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
-// counts 4 KiB more than its bytes; files in messages count until they are erased. A
-// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
-// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
-// wait for up to 10 seconds and are then refused with 503 `overloaded`.
+// counts its size and 4 KiB; files in messages count until they are erased. A body
+// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more wait
+// for up to 10 seconds and are then refused with 503 `overloaded`.
 //
 // An upload is not idempotent and need not be: if a file is uploaded twice and sent
 // once, the unused one is deleted after 24 hours.
@@ -7754,8 +7754,8 @@ func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params
 // a page (`inline`).
 //
 // It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
-// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
-// types, over 32 MiB or 67 megapixels, or damaged.
+// `Retry-After`. It is 404 `no_thumbnail` if there will never be one: for files of
+// other types, over 32 MiB or 67 megapixels, or damaged.
 //
 // A video has none; its sender may upload an image and name it as `thumbnail_id` in the
 // message.
@@ -8449,10 +8449,10 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 //
 // The server may ask the application before it stores a message, by the **pre-send
 // hook** (docs/presend.md). If the application refuses the message, the answer is 403
-// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-// no answer from it, and the server is configured to refuse the message then, the
-// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-// answer has what was stored. A retry with the same `client_id` returns the stored
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+// application does not answer, and the server is configured to refuse messages then,
+// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+// the answer has what was stored. A retry with the same `client_id` returns the stored
 // message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -8468,7 +8468,7 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // ignored: the answer does not say who received it. A stream that is slow or still
 // catching up misses commands, but no events. A `client_id` is not remembered: a
 // repetition is delivered again, with another `command_id`, and recipients may
-// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// recognise it by its `client_id`. By default a user may send 20 commands a second,
 // with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type.
@@ -8508,10 +8508,10 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 //
 // The server may ask the application before it stores a message, by the **pre-send
 // hook** (docs/presend.md). If the application refuses the message, the answer is 403
-// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-// no answer from it, and the server is configured to refuse the message then, the
-// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-// answer has what was stored. A retry with the same `client_id` returns the stored
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+// application does not answer, and the server is configured to refuse messages then,
+// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+// the answer has what was stored. A retry with the same `client_id` returns the stored
 // message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -8527,7 +8527,7 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // ignored: the answer does not say who received it. A stream that is slow or still
 // catching up misses commands, but no events. A `client_id` is not remembered: a
 // repetition is delivered again, with another `command_id`, and recipients may
-// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// recognise it by its `client_id`. By default a user may send 20 commands a second,
 // with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type.
@@ -9975,8 +9975,8 @@ func (c *API) DeleteDataStream(ctx context.Context, stream DataStreamID, params 
 
 // GetDataStream Get a data stream
 //
-// For its owner, readers and publishers, and for the scope `admin`. A data stream can
-// still be got for a minute after it has ended, with `ended` set.
+// For its owner, readers and publishers, and for the scope `admin`. For a minute after
+// it has ended this still works, and `ended` says how.
 //
 // Corresponds with GET /v1/streams/{stream} (the `GetDataStream` operationId).
 func (c *API) GetDataStream(ctx context.Context, stream DataStreamID, params *GetDataStreamParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -17930,7 +17930,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListDeliveriesWithResponse List deliveries of a webhook
 	//
-	// One for each event, the newest event first, without any content. The newest 1,000
+	// A record for each event, the newest event first, without any content. The newest 1,000
 	// that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
 	// second late.
 	//
@@ -18004,10 +18004,10 @@ type ClientWithResponsesInterface interface {
 	// the direction of text are removed from it, and it is cut to 255 bytes.
 	//
 	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
-	// counts 4 KiB more than its bytes; files in messages count until they are erased. A
-	// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
-	// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
-	// wait for up to 10 seconds and are then refused with 503 `overloaded`.
+	// counts its size and 4 KiB; files in messages count until they are erased. A body
+	// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+	// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more wait
+	// for up to 10 seconds and are then refused with 503 `overloaded`.
 	//
 	// An upload is not idempotent and need not be: if a file is uploaded twice and sent
 	// once, the unused one is deleted after 24 hours.
@@ -18045,8 +18045,8 @@ type ClientWithResponsesInterface interface {
 	// a page (`inline`).
 	//
 	// It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
-	// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
-	// types, over 32 MiB or 67 megapixels, or damaged.
+	// `Retry-After`. It is 404 `no_thumbnail` if there will never be one: for files of
+	// other types, over 32 MiB or 67 megapixels, or damaged.
 	//
 	// A video has none; its sender may upload an image and name it as `thumbnail_id` in the
 	// message.
@@ -18448,10 +18448,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// The server may ask the application before it stores a message, by the **pre-send
 	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
-	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-	// no answer from it, and the server is configured to refuse the message then, the
-	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-	// answer has what was stored. A retry with the same `client_id` returns the stored
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+	// application does not answer, and the server is configured to refuse messages then,
+	// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+	// the answer has what was stored. A retry with the same `client_id` returns the stored
 	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -18467,7 +18467,7 @@ type ClientWithResponsesInterface interface {
 	// ignored: the answer does not say who received it. A stream that is slow or still
 	// catching up misses commands, but no events. A `client_id` is not remembered: a
 	// repetition is delivered again, with another `command_id`, and recipients may
-	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// recognise it by its `client_id`. By default a user may send 20 commands a second,
 	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -18497,10 +18497,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// The server may ask the application before it stores a message, by the **pre-send
 	// hook** (docs/presend.md). If the application refuses the message, the answer is 403
-	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-	// no answer from it, and the server is configured to refuse the message then, the
-	// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-	// answer has what was stored. A retry with the same `client_id` returns the stored
+	// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+	// application does not answer, and the server is configured to refuse messages then,
+	// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+	// the answer has what was stored. A retry with the same `client_id` returns the stored
 	// message, and the application is not asked again. It is not asked about commands.
 	//
 	// A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -18516,7 +18516,7 @@ type ClientWithResponsesInterface interface {
 	// ignored: the answer does not say who received it. A stream that is slow or still
 	// catching up misses commands, but no events. A `client_id` is not remembered: a
 	// repetition is delivered again, with another `command_id`, and recipients may
-	// recognize it by its `client_id`. By default a user may send 20 commands a second,
+	// recognise it by its `client_id`. By default a user may send 20 commands a second,
 	// with bursts of 40; more are 429 `rate_limited`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -19350,8 +19350,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetDataStreamWithResponse Get a data stream
 	//
-	// For its owner, readers and publishers, and for the scope `admin`. A data stream can
-	// still be got for a minute after it has ended, with `ended` set.
+	// For its owner, readers and publishers, and for the scope `admin`. For a minute after
+	// it has ended this still works, and `ended` says how.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -22489,7 +22489,7 @@ func (c *ClientWithResponses) UpdateWebhookWithResponse(ctx context.Context, web
 
 // ListDeliveriesWithResponse List deliveries of a webhook
 //
-// One for each event, the newest event first, without any content. The newest 1,000
+// A record for each event, the newest event first, without any content. The newest 1,000
 // that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
 // second late.
 //
@@ -22599,10 +22599,10 @@ func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, webho
 // the direction of text are removed from it, and it is cut to 255 bytes.
 //
 // By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
-// counts 4 KiB more than its bytes; files in messages count until they are erased. A
-// body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
-// is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
-// wait for up to 10 seconds and are then refused with 503 `overloaded`.
+// counts its size and 4 KiB; files in messages count until they are erased. A body
+// that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+// refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more wait
+// for up to 10 seconds and are then refused with 503 `overloaded`.
 //
 // An upload is not idempotent and need not be: if a file is uploaded twice and sent
 // once, the unused one is deleted after 24 hours.
@@ -22652,8 +22652,8 @@ func (c *ClientWithResponses) GetAttachmentWithResponse(ctx context.Context, att
 // a page (`inline`).
 //
 // It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
-// `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
-// types, over 32 MiB or 67 megapixels, or damaged.
+// `Retry-After`. It is 404 `no_thumbnail` if there will never be one: for files of
+// other types, over 32 MiB or 67 megapixels, or damaged.
 //
 // A video has none; its sender may upload an image and name it as `thumbnail_id` in the
 // message.
@@ -23253,10 +23253,10 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 //
 // The server may ask the application before it stores a message, by the **pre-send
 // hook** (docs/presend.md). If the application refuses the message, the answer is 403
-// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-// no answer from it, and the server is configured to refuse the message then, the
-// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-// answer has what was stored. A retry with the same `client_id` returns the stored
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+// application does not answer, and the server is configured to refuse messages then,
+// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+// the answer has what was stored. A retry with the same `client_id` returns the stored
 // message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -23272,7 +23272,7 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // ignored: the answer does not say who received it. A stream that is slow or still
 // catching up misses commands, but no events. A `client_id` is not remembered: a
 // repetition is delivered again, with another `command_id`, and recipients may
-// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// recognise it by its `client_id`. By default a user may send 20 commands a second,
 // with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -23308,10 +23308,10 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 //
 // The server may ask the application before it stores a message, by the **pre-send
 // hook** (docs/presend.md). If the application refuses the message, the answer is 403
-// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-// no answer from it, and the server is configured to refuse the message then, the
-// answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-// answer has what was stored. A retry with the same `client_id` returns the stored
+// `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+// application does not answer, and the server is configured to refuse messages then,
+// the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+// the answer has what was stored. A retry with the same `client_id` returns the stored
 // message, and the application is not asked again. It is not asked about commands.
 //
 // A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -23327,7 +23327,7 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // ignored: the answer does not say who received it. A stream that is slow or still
 // catching up misses commands, but no events. A `client_id` is not remembered: a
 // repetition is delivered again, with another `command_id`, and recipients may
-// recognize it by its `client_id`. By default a user may send 20 commands a second,
+// recognise it by its `client_id`. By default a user may send 20 commands a second,
 // with bursts of 40; more are 429 `rate_limited`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -24575,8 +24575,8 @@ func (c *ClientWithResponses) DeleteDataStreamWithResponse(ctx context.Context, 
 
 // GetDataStreamWithResponse Get a data stream
 //
-// For its owner, readers and publishers, and for the scope `admin`. A data stream can
-// still be got for a minute after it has ended, with `ended` set.
+// For its owner, readers and publishers, and for the scope `admin`. For a minute after
+// it has ended this still works, and `ended` says how.
 //
 // Returns a wrapper object for the known response body format(s).
 //

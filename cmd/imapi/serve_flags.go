@@ -95,7 +95,7 @@ func (c *config) add(f flags) {
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two runs of trimming messages past retention; they are unreadable before that")
 	f.IntVar(&c.policy.MaxMessageBytes, "max-message-bytes", c.policy.MaxMessageBytes, "the maximum size of a message's body and ext together, a `number` of bytes")
 	f.Int64Var(&c.policy.MaxAttachmentBytes, "max-attachment-bytes", c.policy.MaxAttachmentBytes, "the maximum size of an attachment, a `number` of bytes")
-	f.Int64Var(&c.policy.AttachmentQuota, "attachment-quota", c.policy.AttachmentQuota, "the maximum size of all attachments of a user, a `number` of bytes; each file counts 4,096 more than it has; 0 sets no limit")
+	f.Int64Var(&c.policy.AttachmentQuota, "attachment-quota", c.policy.AttachmentQuota, "the maximum size of all attachments of a user, a `number` of bytes; each file counts its size and 4,096; 0 sets no limit")
 	f.IntVar(&c.policy.MaxMembers, "max-members", c.policy.MaxMembers, "the maximum `number` of members of a group")
 	f.IntVar(&c.policy.MaxRoomMembers, "max-room-members", c.policy.MaxRoomMembers, "the maximum `number` of members of a room")
 	f.IntVar(&c.policy.MaxSpaceMembers, "max-space-members", c.policy.MaxSpaceMembers, "the maximum `number` of members of a space")

@@ -108,9 +108,8 @@ export class Imapi {
   }
 
   /**
-   * Sends a command to a conversation: what is not stored and only open streams receive, as an
-   * event of the type `command`. There is one attempt: what matters only now is not worth another
-   * one later.
+   * Sends a command to a conversation. It is not stored: only open streams receive it, as an event
+   * of the type `command`. There is one attempt, because a late command is of no use.
    */
   async command(conversation: string, command: Command, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<AcceptedCommand> {
     return this.#call('post', '/v1/conversations/{conversation}/messages', {
@@ -126,7 +125,7 @@ export class Imapi {
    *
    * The loop ends without an error when the signal is aborted, and with a Problem if the server
    * refuses the stream for good. A token that is refused ends it only if the token source returns
-   * it again.
+   * it again. If the token source throws, it is called again after a wait.
    */
   events(options: StreamOptions = {}): Stream<Event> {
     return new Stream(this.#http, '/v1/events', options, takeEvents(options.cursor));

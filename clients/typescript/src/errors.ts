@@ -3,7 +3,7 @@ import type { Schemas } from './types.js';
 /** The stable code of a refusal, such as `blocked`. */
 export type ProblemCode = Schemas['ProblemCode'];
 
-/** What a {@link Problem} is made of. */
+/** The fields of a {@link Problem}. */
 interface ProblemFields {
   readonly status: number;
   readonly title: string;
@@ -22,7 +22,7 @@ export class Problem extends Error implements ProblemFields {
   readonly status: number;
   /** The HTTP status in words. */
   readonly title: string;
-  /** What is wrong; `''` if the answer is not one of imapi, but of a proxy. */
+  /** What is wrong; `''` if the answer comes from a proxy and not from imapi. */
   readonly code: ProblemCode | '';
   /** An explanation for developers. */
   readonly detail: string;
@@ -110,7 +110,7 @@ function seconds(value: string | null): number | undefined {
  * - `connection_lost`: the request may have been sent, and no answer arrived. It is unknown
  *   whether the server carried it out. Browsers do not say whether there was a connection,
  *   so there it is always this one.
- * - `unexpected_answer`: the answer is not one of imapi, but perhaps of a proxy.
+ * - `unexpected_answer`: the answer does not come from imapi, but perhaps from a proxy.
  */
 export type TransportErrorKind = 'unreachable' | 'connection_lost' | 'unexpected_answer';
 
@@ -143,7 +143,7 @@ export function failedFetch(error: unknown): TransportError {
   return new TransportError(neverConnected(error) ? 'unreachable' : 'connection_lost', error);
 }
 
-/** Reports whether a request failed before it was sent, which only Node.js tells. */
+/** Reports whether a request failed before it was sent, which only Node.js reveals. */
 function neverConnected(error: unknown): boolean {
   if (typeof error !== 'object' || error === null) return false;
   const { cause, code, syscall, errors } = error as { cause?: unknown; code?: unknown; syscall?: unknown; errors?: unknown };

@@ -1,8 +1,8 @@
 import { failedFetch, problemOf, readProblem, Problem, TransportError } from './errors.js';
 
-/** What a {@link TokenSource} is told. */
+/** The argument of a {@link TokenSource}. */
 export interface TokenRequest {
-  /** The token that the server has just refused, if it has. Return another then, or the same to give up. */
+  /** The token that the server has just refused, if any. Return another one, or the same one to give up. */
   refused: string | undefined;
 }
 
@@ -17,9 +17,9 @@ export interface Options {
   /** The tokens; without it none is sent. */
   token?: TokenSource | undefined;
   /**
-   * Names this installation; without it the token does. A device does not receive the events
-   * of what it did itself, so clients that run at the same time, such as two tabs of a browser,
-   * must not share one: each would miss what the other sends, reads or hides.
+   * The id of this installation; without it that of the token. A device does not receive events
+   * that it caused itself, so clients that run at the same time, such as two tabs of a browser,
+   * must not share an id: each would miss what the other sends, reads or hides.
    */
   device?: string | undefined;
   /** Sends the requests; the global `fetch` by default. */
@@ -91,7 +91,7 @@ export class Http {
     call.signal?.throwIfAborted();
     const init: RequestInit & { duplex?: 'half' } = {
       method: call.method,
-      headers: new Headers(this.headers(token, call.headers)), // its TypeError is not one of the transport
+      headers: new Headers(this.headers(token, call.headers)), // not in the try below: its TypeError is not a TransportError
       cache: 'no-store',
     };
     if (call.signal) init.signal = call.signal;

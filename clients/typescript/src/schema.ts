@@ -235,10 +235,10 @@ export interface paths {
          *
          *     The server may ask the application before it stores a message, by the **pre-send
          *     hook** (docs/presend.md). If the application refuses the message, the answer is 403
-         *     `refused_by_hook`, with `hook_code` and `hook_text` of the application. If there is
-         *     no answer from it, and the server is configured to refuse the message then, the
-         *     answer is 503 `hook_unavailable`. The application may also rewrite the message: the
-         *     answer has what was stored. A retry with the same `client_id` returns the stored
+         *     `refused_by_hook`, with `hook_code` and `hook_text` of the application. If the
+         *     application does not answer, and the server is configured to refuse messages then,
+         *     the answer is 503 `hook_unavailable`. The application may also rewrite the message:
+         *     the answer has what was stored. A retry with the same `client_id` returns the stored
          *     message, and the application is not asked again. It is not asked about commands.
          *
          *     A **command** (`type` `command`) is not stored: it is for what matters only now,
@@ -254,7 +254,7 @@ export interface paths {
          *     ignored: the answer does not say who received it. A stream that is slow or still
          *     catching up misses commands, but no events. A `client_id` is not remembered: a
          *     repetition is delivered again, with another `command_id`, and recipients may
-         *     recognize it by its `client_id`. By default a user may send 20 commands a second,
+         *     recognise it by its `client_id`. By default a user may send 20 commands a second,
          *     with bursts of 40; more are 429 `rate_limited`.
          */
         post: operations["sendMessage"];
@@ -977,10 +977,10 @@ export interface paths {
          *     the direction of text are removed from it, and it is cut to 255 bytes.
          *
          *     By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
-         *     counts 4 KiB more than its bytes; files in messages count until they are erased. A
-         *     body that ends early, or arrives at less than 16 KiB/s on average after 30 seconds,
-         *     is refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more
-         *     wait for up to 10 seconds and are then refused with 503 `overloaded`.
+         *     counts its size and 4 KiB; files in messages count until they are erased. A body
+         *     that ends early, or arrives at less than 16 KiB/s on average after 30 seconds, is
+         *     refused, and nothing of it is kept. Up to 8 uploads of a user run at once; more wait
+         *     for up to 10 seconds and are then refused with 503 `overloaded`.
          *
          *     An upload is not idempotent and need not be: if a file is uploaded twice and sent
          *     once, the unused one is deleted after 24 hours.
@@ -1044,8 +1044,8 @@ export interface paths {
          *     a page (`inline`).
          *
          *     It is made soon after the upload. Until then it is 404 `thumbnail_pending` with
-         *     `Retry-After`. It is 404 `no_thumbnail` if there will be none: for files of other
-         *     types, over 32 MiB or 67 megapixels, or damaged.
+         *     `Retry-After`. It is 404 `no_thumbnail` if there will never be one: for files of
+         *     other types, over 32 MiB or 67 megapixels, or damaged.
          *
          *     A video has none; its sender may upload an image and name it as `thumbnail_id` in the
          *     message.
@@ -1743,8 +1743,8 @@ export interface paths {
         };
         /**
          * Get a data stream
-         * @description For its owner, readers and publishers, and for the scope `admin`. A data stream can
-         *     still be got for a minute after it has ended, with `ended` set.
+         * @description For its owner, readers and publishers, and for the scope `admin`. For a minute after
+         *     it has ended this still works, and `ended` says how.
          */
         get: operations["getDataStream"];
         put?: never;
@@ -2294,7 +2294,7 @@ export interface paths {
         };
         /**
          * List deliveries of a webhook
-         * @description One for each event, the newest event first, without any content. The newest 1,000
+         * @description A record for each event, the newest event first, without any content. The newest 1,000
          *     that were delivered and the newest 10,000 that were skipped are kept. A record may be up to a
          *     second late.
          */
@@ -4934,13 +4934,13 @@ export interface components {
          */
         WebhookUrl: string;
         /**
-         * @description The types of events that it gets; none means all, also types that later versions
-         *     add.
+         * @description The types of events that it gets; none means all, including types that later
+         *     versions add.
          */
         WebhookEvents: string[];
         /**
-         * @description The kinds of conversations whose events it gets; none means all. Events of no
-         *     conversation pass, and those of spaces.
+         * @description The kinds of conversations whose events it gets; none means all. Events of spaces, and
+         *     events that belong to no conversation, are delivered whatever is listed here.
          */
         WebhookKinds: components["schemas"]["Kind"][];
         /**
@@ -5131,7 +5131,7 @@ export interface components {
             after?: string;
         };
         /**
-         * @description Of `message.created`: the recipients who had no event stream open at the time of
+         * @description For `message.created`: the recipients who had no event stream open at the time of
          *     the delivery and have not muted the conversation. In direct conversations, groups
          *     and threads of up to 2,000 members these are all members but the sender; elsewhere
          *     only users whom the message mentions.
@@ -5277,7 +5277,7 @@ export interface components {
              */
             last_id: number | null;
         };
-        /** @description Server-Sent Events as they are. The data of each is one of the objects. */
+        /** @description Server-Sent Events. The `data:` of each is one of these objects. */
         DataStreamEvents: string | components["schemas"]["StreamFrame"] | components["schemas"]["StreamGap"] | components["schemas"]["StreamEnded"];
         /** @description The data of `stream.frame`. It has one of `text`, `json` and `base64`. */
         StreamFrame: {
@@ -5337,7 +5337,7 @@ export interface components {
             details?: components["schemas"]["HealthDetails"];
         };
         /**
-         * @description Problems that an operator should know of although the server can serve; absent if
+         * @description Problems that an operator should know of, although the server can serve; absent if
          *     there are none. After the server's clock jumped ahead by more than a day, nothing is
          *     trimmed for some time (`--clock-guard`): correct the clock before that ends. While
          *     the key file cannot be written, erased messages are unreadable, but their keys wait

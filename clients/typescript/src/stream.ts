@@ -60,7 +60,7 @@ export interface Taken<T> {
   last?: boolean;
 }
 
-/** Follows a stream: connects again and again until it ends. */
+/** Follows a stream, and reconnects until it ends. */
 export class Follower<T> {
   cursor: string | undefined;
   readonly #http: Http;
@@ -123,7 +123,7 @@ export class Follower<T> {
     }
   }
 
-  /** Makes a connection and yields what it brings until it ends. */
+  /** Makes a connection and yields its items until it ends. */
   async *#connect(): AsyncGenerator<T, Ending, undefined> {
     const connection = new AbortController();
     const stop = () => connection.abort();
@@ -155,7 +155,7 @@ export class Follower<T> {
     }
   }
 
-  /** Returns how a refused connection ends, nothing if the server sends a stream. */
+  /** Returns how the connection ends if the server refuses it; undefined if it sends a stream. */
   async #refuse(response: Response, token: string): Promise<Ending | undefined> {
     const { status } = response;
     if (status === 200) {

@@ -27,7 +27,7 @@ export type Command = Omit<Schemas['SendCommand'], 'type'>;
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
-/** What has a method of its own, because it is read or written as a stream of bytes. */
+/** The paths for which the client has methods of their own, because they take or give a stream of bytes. */
 interface Elsewhere {
   get: '/v1/events' | '/v1/streams/{stream}/events' | '/v1/attachments/{attachment}' | '/v1/attachments/{attachment}/thumbnail';
   post: '/v1/attachments';
@@ -48,7 +48,7 @@ type Parameters<O, In extends 'path' | 'query'> = O extends { parameters: infer 
 export type Lines = string | Blob | ReadableStream<Uint8Array>;
 type Content<C, Other> = 'application/json' extends keyof C ? C['application/json'] : Other;
 
-/** An object with a member that may be left out if an empty object will do. */
+/** An object with a member of type T: optional if T may be undefined, absent if it can only be undefined. */
 type Given<Name extends string, T> = [T] extends [never] ? unknown
   : [T] extends [undefined] ? { [N in Name]?: never }
     : undefined extends T ? { [N in Name]?: NonNullable<T> }
@@ -72,7 +72,7 @@ export type RequestOptions<P extends keyof paths, M extends Method> =
 export type Arguments<P extends keyof paths, M extends Method> =
   Record<never, never> extends RequestOptions<P, M> ? [options?: RequestOptions<P, M>] : [options: RequestOptions<P, M>];
 
-/** What a request gives: JSON, or text as it is, or nothing. */
+/** The answer to a request: decoded JSON, text, or nothing. */
 export type Answer<P extends keyof paths, M extends Method> =
   OperationOf<P, M> extends { responses: infer R } ? { [S in keyof R]: R[S] extends { content: infer C }
     ? [C] extends [undefined] ? undefined : Content<C, string>
