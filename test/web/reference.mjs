@@ -63,6 +63,9 @@ async function shows(browser) {
   // An event, opened.
   await section.getByText('message.burn_started', { exact: true }).click();
   await page.getByText('burn_at', { exact: true }).filter({ visible: true }).first().waitFor();
+  const shownEvents = page.locator('section[id*="/webhook/"]');
+  assert.ok(await shownEvents.count() > 0);
+  assert.equal(await shownEvents.getByRole('button', { name: /^Test Request/ }).filter({ visible: true }).count(), 0, 'no request can be tried');
   quiet(page);
 }
 

@@ -18,6 +18,8 @@ Scalar.createApiReference(reference, {
   // A token stays in this page.
   persistAuth: false,
   hideClientButton: true,
+  // Events are received: there is no request to try.
+  customCss: 'section[id*="/webhook/"] .show-api-client-button { display: none }',
   showDeveloperTools: 'never',
   documentDownloadType: 'none',
   withDefaultFonts: false,
