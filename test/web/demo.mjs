@@ -15,6 +15,9 @@ const tests = {
   'a killed server loses nothing and repeats nothing': restarts,
   'a first visit that a killed server interrupts goes on': interrupted,
   'groups, threads, rooms, spaces and roles': places,
+  'two people make groups and rooms, invite and leave': groups,
+  'two people make a space with channels and roles': spaces,
+  'dialogs keep the keyboard, and do once what is asked once': dialogs,
   'files, pictures, search and the drawer': files,
   'what people write is text': text,
   'keyboard, languages, themes and widths': access,
@@ -49,13 +52,17 @@ class Demo {
   /** The phone of a person. */
   phone(user) { return new Handset(this.page, this.page.locator(`[data-user="${user}"]`)); }
 
-  /** Fails if the console has said anything, but for what a server that is down causes. */
-  quiet(wasDown = false) {
+  /** Fails if the console has said anything, but for what was expected. */
+  quiet(...expected) {
     // A thumbnail is 404 until it is made, which the browser reports, too.
-    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)')).filter(fault => !wasDown || !/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_FAILED|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of (503|401)/.test(fault));
+    const faults = this.faults.filter(fault => !fault.endsWith('/thumbnail)') && !expected.some(one => one.test(fault)));
     assert.deepEqual(faults, [], 'no errors, warnings or violations of the content security policy');
   }
 }
+
+// What a browser reports of a server that is down, and of one that refuses a request.
+const down = /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|ERR_FAILED|ERR_INCOMPLETE_CHUNKED|Failed to load resource: the server responded with a status of (503|401)/;
+const refused = /Failed to load resource: the server responded with a status of (400|404|409)/;
 
 class Handset {
   constructor(page, at) {
@@ -97,9 +104,24 @@ class Handset {
     await line.getByRole('menuitem', { name: action }).click();
   }
 
+  /** The dialog that is open. */
+  get sheet() { return this.at.getByRole('dialog'); }
+
+  async close() { await this.sheet.getByRole('button', { name: 'Close', exact: true }).click(); }
+
+  /** Opens the dialog of the chat that is shown. */
+  async info() { await this.chat.getByRole('button', { name: 'About this chat' }).click(); }
+
+  /** Opens a dialog that creates something. */
+  async create(what) {
+    while (await this.chat.locator('.back').isVisible()) await this.chat.locator('.back').click();
+    await this.list.getByRole('button', { name: 'New chat' }).click();
+    await this.sheet.getByRole('button', { name: what }).click();
+  }
+
   async takeBack(text, reason) {
     await this.act(text, 'Take back');
-    const sheet = this.at.getByRole('dialog');
+    const { sheet } = this;
     if (reason) await sheet.getByLabel(/Reason/).fill(reason);
     await sheet.getByRole('button', { name: 'Take it back' }).click();
     await sheet.waitFor({ state: 'detached' });
@@ -120,6 +142,12 @@ async function begin(browser, server, options) {
 
 async function talk(browser) {
   const server = await Server.start();
+  const past = days => new Date(Date.now() - days * 86_400_000);
+  const imported = await fetch(`${server.url}/v1/admin/import`, {
+    method: 'POST', headers: { Authorization: `Bearer ${await server.token('root', '--admin')}`, 'Content-Type': 'application/x-ndjson' },
+    body: [9, 1].map(days => JSON.stringify({ conversation_id: '@Ada', sender: 'Alan', type: 'text', body: { text: `${days} ago` }, created_at: past(days) })).join('\n'),
+  });
+  assert.equal((await imported.text()).match(/"status":201/g).length, 2);
   const { demo, ada, grace } = await begin(browser, server);
 
   await grace.chat.locator('.back').click();
@@ -172,7 +200,7 @@ async function talk(browser) {
   }
 
   // Disappearing messages.
-  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.info();
   await ada.at.getByRole('dialog').getByLabel('Disappearing messages').selectOption('10');
   await demo.page.keyboard.press('Escape');
   await grace.chat.locator('.expiry').getByText('10 s').waitFor();
@@ -180,7 +208,7 @@ async function talk(browser) {
   await grace.say('Soon forgotten');
   await ada.bubble('Soon forgotten').locator('.expires').waitFor();
   for (const phone of [ada, grace]) await phone.chat.getByText('Disappeared').waitFor();
-  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+  await ada.info();
   await ada.at.getByRole('dialog').getByLabel('Disappearing messages').selectOption('0');
   await demo.page.keyboard.press('Escape');
 
@@ -190,6 +218,13 @@ async function talk(browser) {
   await grace.act('Hide this', 'Hide for me');
   await grace.bubble('Hide this').waitFor({ state: 'detached' });
   assert.equal(await ada.bubble('Hide this').count(), 1);
+
+  // A line between days.
+  await ada.show('Alan');
+  await ada.say('Not an hour too soon');
+  await ada.chat.locator('.day').getByText('Today').waitFor();
+  assert.deepEqual(await ada.chat.locator('.day').allTextContents(),
+    [new Intl.DateTimeFormat('en-GB', { weekday: 'long', day: 'numeric', month: 'long' }).format(past(9)), 'Yesterday', 'Today']);
 
   // An answer that streams in.
   await ada.show('Iris');
@@ -257,7 +292,7 @@ async function restarts(browser) {
   for (const text of [...said, 'missed 0', 'missed 1', 'missed 2']) assert.equal(news.filter(one => one === text).length, 1, `“${text}” is there once: ${news}`);
   assert.equal(news.length, 11, `nothing else is there: ${news}`);
   assert.deepEqual(await grace.texts().then(all => all.slice(-11)), news, 'both see the same, in the same order');
-  demo.quiet(true);
+  demo.quiet(down);
 }
 
 async function interrupted(browser) {
@@ -324,12 +359,22 @@ async function places(browser) {
   await ada.takeBack('It comes with a moth', '');
   await grace.show('Analytical Engine');
   await grace.chat.getByText('Ada took back a message of you').waitFor();
-  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
-  await ada.at.getByRole('dialog').getByRole('button', { name: 'Remove: Grace' }).click();
+  await ada.info();
+  await ada.sheet.getByRole('button', { name: 'Remove: Grace' }).click();
   await grace.row('Analytical Engine').waitFor({ state: 'detached' });
-  await ada.at.getByRole('dialog').getByRole('button', { name: 'Grace', exact: true }).click();
+  await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await ada.sheet.getByRole('button', { name: 'Add', exact: true }).click();
   await grace.row('Analytical Engine').waitFor();
+
+  // Her own settings of a chat, and a mention of everyone.
+  await ada.sheet.getByRole('button', { name: 'Unpin' }).or(ada.sheet.getByRole('button', { name: 'Pin' })).click();
+  await ada.sheet.getByRole('button', { name: 'Mute' }).click();
+  await ada.sheet.getByRole('button', { name: 'Unmute' }).click();
   await demo.page.keyboard.press('Escape');
+  await ada.say('@everyone: the moth is found');
+  await grace.row('Analytical Engine').getByLabel('Somebody mentioned you').waitFor();
+  await grace.show('Analytical Engine');
+  await grace.bubble('the moth is found').locator('.at-name.me').getByText('@everyone').waitFor();
 
   // A room has no receipts and counts nothing.
   await ada.show('Open house');
@@ -343,29 +388,292 @@ async function places(browser) {
   await grace.show('notices');
   await grace.chat.getByText('You may read here, but not write.').waitFor();
   await ada.chat.locator('.back').click();
-  await ada.list.getByRole('button', { name: 'The Society: Roles' }).click();
-  await ada.at.getByRole('dialog').getByRole('checkbox', { name: 'Grace' }).check();
+  await ada.list.getByRole('button', { name: 'The Society: Members and roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change Grace' }).click();
+  await ada.sheet.getByRole('checkbox', { name: 'Editors' }).check();
   await grace.chat.locator('textarea').waitFor();
   await demo.page.keyboard.press('Escape');
   await grace.say('Now I am an editor.');
   await ada.row('notices').getByLabel(/unread/).waitFor();
   await ada.show('notices');
   await ada.bubble('Now I am an editor.').waitFor();
-
-  // A new group, in which both are.
-  await ada.chat.locator('.back').click();
-  await ada.list.getByRole('button', { name: 'New chat' }).click();
-  const sheet = ada.at.getByRole('dialog');
-  await sheet.getByLabel('Name of the group').fill('Card punchers');
-  await sheet.getByRole('checkbox', { name: 'Grace' }).check();
-  await sheet.getByRole('button', { name: 'Create' }).click();
-  await ada.say('First!');
-  await grace.chat.locator('.back').click();
-  await grace.row('Card punchers').getByText('Ada: First!').waitFor();
-  await ada.chat.getByRole('button', { name: 'About this chat' }).click();
-  await ada.at.getByRole('dialog').getByRole('button', { name: 'Delete for everyone' }).click();
-  for (const phone of [ada, grace]) await phone.row('Card punchers').waitFor({ state: 'detached' });
   demo.quiet();
+}
+
+async function groups(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+
+  // A group: one is added, another is asked.
+  await ada.create('New group');
+  await ada.sheet.getByLabel('Name of the group').fill('Card punchers');
+  await ada.sheet.getByLabel('New members read').selectOption('Everything');
+  await ada.sheet.getByRole('checkbox', { name: 'Alan' }).check();
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.say('Who punches the cards?');
+  await ada.info();
+  await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await ada.sheet.getByRole('button', { name: 'Invite', exact: true }).click();
+  await ada.sheet.getByRole('button', { name: 'Withdraw the invitation of Grace' }).waitFor();
+  await grace.chat.locator('.back').click();
+  const asked = grace.list.getByRole('group', { name: 'Card punchers' });
+  await asked.getByText('Group · Ada invites you').waitFor();
+  await ada.sheet.getByRole('button', { name: 'Withdraw the invitation of Grace' }).click();
+  await asked.waitFor({ state: 'detached' });
+  await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await ada.sheet.getByRole('button', { name: 'Invite', exact: true }).click();
+  await asked.getByRole('button', { name: 'Join', exact: true }).click();
+  await grace.bubble('Who punches the cards?').waitFor();
+  await asked.waitFor({ state: 'detached' });
+
+  // Roles: an admin may change the name and remove members, and a member may not.
+  await grace.info();
+  await grace.sheet.getByText('3 members').waitFor();
+  for (const name of ['Remove: Alan', 'Invite', 'Delete for everyone']) assert.equal(await grace.sheet.getByRole('button', { name }).count(), 0, name);
+  await ada.sheet.getByLabel('Role of Grace').selectOption('Admin');
+  await grace.sheet.getByRole('button', { name: 'Remove: Alan' }).waitFor();
+  assert.equal(await grace.sheet.getByLabel('Role of Alan').count(), 0, 'only the owner gives roles');
+  await grace.sheet.getByText('Settings').click();
+  await grace.sheet.getByLabel('Name of the group').fill('Punched cards');
+  await grace.sheet.getByLabel('Announcement').fill('Mind the holes.');
+  await grace.sheet.getByRole('button', { name: 'Save' }).click();
+  await ada.chat.locator('h2').getByText('Punched cards').waitFor();
+  await ada.chat.getByText('Mind the holes.').waitFor();
+  await grace.sheet.getByRole('button', { name: 'Remove: Alan' }).click();
+  await ada.sheet.getByText('2 members').waitFor();
+
+  // The owner leaves, and hands the group over; then she can be invited only, and declines.
+  await ada.sheet.getByRole('button', { name: 'Leave' }).click();
+  await ada.sheet.getByLabel('Who becomes the owner').selectOption('Grace');
+  await ada.sheet.getByRole('button', { name: 'Leave' }).click();
+  await ada.row('Punched cards').waitFor({ state: 'detached' });
+  await grace.sheet.getByText('1 member', { exact: true }).waitFor();
+  await grace.sheet.getByRole('checkbox', { name: 'Ada' }).check();
+  await grace.sheet.getByRole('button', { name: 'Add', exact: true }).click();
+  await grace.sheet.getByRole('alert').getByText('can only be invited').waitFor();
+  await grace.sheet.getByRole('button', { name: 'Invite', exact: true }).click();
+  await ada.list.getByRole('group', { name: 'Punched cards' }).getByRole('button', { name: 'Decline' }).click();
+  await ada.list.getByRole('group', { name: 'Punched cards' }).waitFor({ state: 'detached' });
+  await grace.sheet.getByRole('button', { name: 'Withdraw the invitation of Ada' }).waitFor({ state: 'detached' });
+  await grace.sheet.getByRole('button', { name: 'Delete for everyone' }).click();
+  await grace.sheet.getByRole('button', { name: 'Cancel' }).click();
+  await grace.row('Punched cards').waitFor({ state: 'attached' });
+  await grace.sheet.getByRole('button', { name: 'Delete for everyone' }).click();
+  await grace.sheet.getByRole('button', { name: 'Delete for everyone' }).click();
+  await grace.row('Punched cards').waitFor({ state: 'detached' });
+
+  // A room, which Grace enters by its id.
+  await ada.create('New room');
+  await ada.sheet.getByLabel('Name of the room').fill('Night watch');
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.say('Who is awake?');
+  await ada.info();
+  await ada.sheet.getByRole('button', { name: 'Copy the id' }).click();
+  const id = await demo.page.evaluate(() => navigator.clipboard.readText());
+  await ada.close();
+  await grace.list.getByRole('button', { name: 'New chat' }).click();
+  await grace.sheet.getByLabel('Id', { exact: true }).fill('nothing-like-this');
+  await grace.sheet.getByRole('button', { name: 'Join', exact: true }).click();
+  await grace.sheet.getByRole('alert').getByText('There is nothing with this id').waitFor();
+  await grace.sheet.getByLabel('Id', { exact: true }).fill(id);
+  await grace.sheet.getByRole('button', { name: 'Join', exact: true }).click();
+  await grace.say('I am.');
+  await ada.bubble('I am.').waitFor();
+  await grace.info();
+  await grace.sheet.getByRole('button', { name: 'Leave' }).click();
+  await grace.sheet.getByRole('button', { name: 'Leave' }).click();
+  await grace.row('Night watch').waitFor({ state: 'detached' });
+  demo.quiet(refused); // an id of nothing is 404
+}
+
+async function spaces(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  await grace.chat.locator('.back').click();
+
+  await ada.create('New space');
+  await ada.sheet.getByLabel('Name of the space').fill('Observatory');
+  await ada.sheet.getByLabel('Name of the first channel').fill('telescopes');
+  await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.chat.getByRole('heading', { name: 'telescopes' }).waitFor();
+  const asked = grace.list.getByRole('group', { name: 'Observatory' });
+  await asked.getByText('Space · Ada invites you').waitFor();
+  await asked.getByRole('button', { name: 'Join', exact: true }).click();
+  await grace.show('telescopes');
+  await ada.say('Tonight it is clear.');
+  await grace.bubble('Tonight it is clear.').waitFor();
+
+  // A role, and a channel in which it alone writes.
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'Observatory: Members and roles' }).click();
+  await ada.sheet.getByRole('tab', { name: '2 members' }).waitFor(); // who joined is asked for
+  await ada.sheet.getByRole('tab', { name: 'Roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'New role' }).click();
+  const form = ada.sheet.getByRole('form', { name: 'New role' });
+  await form.getByLabel('Name of the role').fill('Astronomers');
+  await form.getByLabel('take back messages of others').selectOption('Allow');
+  await form.getByRole('button', { name: 'Save' }).click();
+  await ada.sheet.getByText('+ take back messages of others').waitFor();
+  await ada.close();
+  await ada.list.getByRole('button', { name: 'Observatory: New channel' }).click();
+  await ada.sheet.getByLabel('Name of the channel').fill('findings');
+  await ada.sheet.getByLabel('Who writes').selectOption('Only some roles');
+  await ada.sheet.getByRole('checkbox', { name: 'Astronomers' }).check();
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await grace.show('findings');
+  await grace.chat.getByText('You may read here, but not write.').waitFor();
+  await ada.say('A comet, perhaps.');
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'Observatory: Members and roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change Grace' }).click();
+  await ada.sheet.getByRole('checkbox', { name: 'Astronomers' }).check();
+  await grace.say('No comet: a moth.');
+  await grace.takeBack('A comet, perhaps', 'it was a moth');
+  await ada.close();
+  await ada.show('findings');
+  await ada.chat.getByText('Grace took back a message of you: it was a moth').waitFor();
+
+  // The channel is hidden from Grace, and shown again; everyone may write.
+  await ada.info();
+  await ada.sheet.getByRole('combobox', { name: 'Who sees it' }).selectOption('Only some of them');
+  await grace.row('findings').waitFor({ state: 'detached' });
+  await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+  await grace.row('findings').waitFor();
+  await ada.sheet.getByRole('combobox', { name: 'everyone', exact: true }).selectOption('Allow');
+  await ada.sheet.getByText('Settings').click();
+  await ada.sheet.getByLabel('Name of the channel').fill('discoveries');
+  await ada.sheet.getByRole('button', { name: 'Save' }).click();
+  await grace.row('discoveries').waitFor();
+  await ada.close();
+
+  // The space is handed over, its name changes, and Ada leaves.
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'Observatory: Members and roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change Grace' }).click();
+  await ada.sheet.getByRole('button', { name: 'Make Grace the owner' }).click();
+  await ada.sheet.getByRole('button', { name: 'Hand over' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change Grace' }).waitFor({ state: 'detached' });
+  await grace.list.getByRole('button', { name: 'Observatory: Members and roles' }).click();
+  await grace.sheet.getByRole('tab', { name: 'Settings' }).click();
+  await grace.sheet.getByLabel('Name of the space').fill('Harvard Observatory');
+  await grace.sheet.getByRole('button', { name: 'Save' }).click();
+  await ada.sheet.getByRole('heading', { name: 'Harvard Observatory' }).waitFor();
+  await ada.sheet.getByRole('tab', { name: 'Settings' }).click();
+  assert.equal(await ada.sheet.getByLabel('Name of the space').count(), 0, 'only those who may change it can');
+  await ada.sheet.getByRole('button', { name: 'Leave' }).click();
+  await ada.sheet.getByRole('button', { name: 'Leave' }).click();
+  await ada.list.getByText('Harvard Observatory').waitFor({ state: 'detached' });
+  await ada.row('telescopes').waitFor({ state: 'detached' });
+  await grace.sheet.getByRole('button', { name: 'Delete the space' }).click();
+  await grace.sheet.getByRole('button', { name: 'Delete the space' }).click();
+  await grace.row('telescopes').waitFor({ state: 'detached' });
+  demo.quiet(refused); // a channel that Grace may not see any more is 404
+}
+
+async function dialogs(browser) {
+  const server = await Server.start();
+  const { demo, ada, grace } = await begin(browser, server);
+  const { page } = demo;
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+  const call = async path => (await (await fetch(server.url + path, { headers: { Authorization: `Bearer ${await server.token('Ada')}` } })).json()).items;
+
+  // Tab stays in the dialog, Esc closes it, and the focus is where it was. The other phone goes on.
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: 'New chat' }).focus();
+  await page.keyboard.press('Enter');
+  await ada.sheet.getByRole('button', { name: 'New group' }).press('Enter');
+  await ada.sheet.getByLabel('Name of the group').waitFor();
+  assert.equal(await ada.sheet.getByLabel('Name of the group').evaluate(input => input === document.activeElement), true, 'the first field has the focus');
+  for (const key of ['Tab', 'Shift+Tab']) {
+    for (let i = 0; i < 24; i++) {
+      await page.keyboard.press(key);
+      assert.ok(await page.evaluate(() => document.activeElement.closest('[role=dialog]') !== null), `${key} stays in the dialog`);
+    }
+  }
+  await grace.say('I go on meanwhile.');
+  await ada.list.getByText('Grace: I go on meanwhile.').waitFor();
+  await ada.sheet.getByLabel('Name of the group').focus();
+  await page.keyboard.press('Escape');
+  await ada.sheet.waitFor({ state: 'detached' });
+  assert.equal(await focused(), 'New chat');
+  await ada.row('Iris').click();
+  await ada.chat.getByRole('heading', { name: 'Iris' }).waitFor();
+
+  // Two clicks create one group.
+  await ada.create('New group');
+  await ada.sheet.getByLabel('Name of the group').fill('Once');
+  await ada.sheet.getByRole('button', { name: 'Create' }).dblclick();
+  await ada.chat.getByRole('heading', { name: 'Once' }).waitFor();
+
+  // The answer is lost, then all answers, then none.
+  let lost = 1;
+  await page.route('**/v1/**', async route => {
+    if (route.request().method() === 'GET' || !route.request().postData()?.includes('Twice')) return route.continue();
+    if (lost-- > 0) await route.fetch(); // the server does it
+    else return route.continue();
+    await route.abort();
+  });
+  await ada.create('New group');
+  await ada.sheet.getByLabel('Name of the group').fill('Twice');
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.sheet.getByRole('alert').getByText('The server did not answer. Try again.').waitFor();
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.chat.getByRole('heading', { name: 'Twice' }).waitFor();
+  lost = 1;
+  await ada.create('New space');
+  await ada.sheet.getByLabel('Name of the space').fill('Space Twice');
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.sheet.getByRole('alert').waitFor();
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.chat.getByRole('heading', { name: 'general' }).waitFor();
+  await page.unroute('**/v1/**');
+  assert.deepEqual((await call('/v1/conversations?kind=group')).map(c => c.name).sort(), ['Analytical Engine', 'Once', 'Twice']);
+  assert.equal((await call('/v1/spaces')).length, 2);
+  await ada.say('To be taken back');
+  await page.route('**/revoke', route => route.abort());
+  await ada.act('To be taken back', 'Take back');
+  await ada.sheet.getByLabel(/Reason/).fill('kept');
+  await ada.sheet.getByRole('button', { name: 'Take it back' }).click();
+  await ada.sheet.getByRole('alert').waitFor();
+  await page.unroute('**/revoke');
+  await ada.sheet.getByRole('button', { name: 'Take it back' }).click();
+  await ada.chat.getByText('You took a message back: kept').waitFor();
+
+  // Names are text: markup, overrides of direction, control characters, four bytes, and long ones.
+  const names = ['<img src=x onerror=alert(1)>', 'fdp.\u202egpj.exe', 'bell\u0007 \u0085 \u2067x', '𝄞 👩‍👩‍👧‍👦 שלום', '𠜎'.repeat(64), 'x'.repeat(128)];
+  const seen = ['<img src=x onerror=alert(1)>', 'fdp.\ufffdgpj.exe', 'bell␇ \ufffd \ufffdx', '𝄞 👩‍👩‍👧‍👦 שלום', '𠜎'.repeat(64), 'x'.repeat(128)];
+  const fits = async what => {
+    const wide = await page.evaluate(() => [...document.querySelectorAll('.sheet, .rows, .phone, .log')].map(one => one.scrollWidth - one.clientWidth));
+    assert.ok(Math.max(...wide) <= 0, `${what} is too wide: ${wide}`);
+  };
+  for (const [i, name] of names.entries()) {
+    const kind = ['group', 'room', 'space'][i % 3];
+    await ada.create(`New ${kind}`);
+    await ada.sheet.getByLabel(`Name of the ${kind}`).fill(name);
+    await ada.sheet.getByLabel('Announcement').fill(name);
+    if (kind === 'space') await ada.sheet.getByLabel('Name of the first channel').fill(name);
+    await ada.sheet.getByRole('checkbox', { name: 'Grace' }).check();
+    await fits(`the dialog with ${name}`);
+    await ada.sheet.getByRole('button', { name: 'Create' }).click();
+    await ada.chat.getByRole('heading', { name: seen[i], exact: true }).waitFor();
+    if (kind === 'space') await ada.chat.locator('.back').click();
+    await ada.at.locator(kind === 'space' ? '.list' : '.chat').getByRole('button', { name: kind === 'space' ? `${seen[i]}: Members and roles` : 'About this chat' }).click();
+    await ada.sheet.getByRole('heading', { name: seen[i], exact: true }).waitFor();
+    await fits(`the dialog of ${name}`);
+    await page.keyboard.press('Escape');
+    if (await grace.chat.locator('.back').isVisible()) await grace.chat.locator('.back').click();
+    await grace.list.getByText(seen[i], { exact: true }).first().waitFor();
+    await fits(`the list with ${name}`);
+  }
+  await ada.create('New group');
+  await ada.sheet.getByLabel('Name of the group').fill('Nobody');
+  await ada.sheet.getByLabel('Somebody else').fill('no\u0007body');
+  await ada.sheet.getByLabel('Somebody else').press('Enter');
+  await ada.sheet.getByRole('button', { name: 'Create' }).click();
+  await ada.sheet.getByRole('alert').waitFor();
+  assert.equal(await page.locator('.phone img, .phone script').count(), 0, 'names are text');
+  demo.quiet(down, refused);
 }
 
 async function files(browser) {
@@ -382,6 +690,11 @@ async function files(browser) {
   ]);
   await ada.chat.locator('.pending progress').first().waitFor();
   await ada.chat.getByText(/Uploading [1-9][0-9]? %/).first().waitFor();
+  await (await Promise.all([demo.page.waitForEvent('filechooser'), ada.chat.getByRole('button', { name: 'Attach a file' }).click()]))[0]
+    .setFiles([{ name: 'unwanted.bin', mimeType: 'application/octet-stream', buffer: Buffer.alloc(4 << 20) }]);
+  const unwanted = ada.chat.locator('.pending').filter({ hasText: 'unwanted.bin' });
+  await unwanted.getByRole('button', { name: 'Stop' }).click();
+  await unwanted.waitFor({ state: 'detached' });
   await slow.send('Network.disable');
   for (const phone of [ada, grace]) {
     await phone.chat.locator('.picture img').last().waitFor();
@@ -446,6 +759,15 @@ async function text(browser) {
     const wide = await grace.chat.locator('.log').evaluate(log => log.scrollWidth - log.clientWidth);
     assert.ok(wide <= 0, `${what} is ${wide} px too wide`);
   }
+  await ada.say('word '.repeat(799));
+  await grace.bubble('word word').getByRole('button', { name: 'Show all' }).click();
+  await grace.bubble('word word').getByRole('button', { name: 'Show all' }).waitFor({ state: 'detached' });
+  assert.equal((await grace.texts()).at(-1).length, 3994);
+  await ada.say('很长'.repeat(1000));
+  await ada.chat.getByText('Not sent: This message is too long.').waitFor();
+  await ada.chat.getByRole('button', { name: 'Write anew' }).click();
+  await ada.typed('很长'.repeat(1000));
+  await ada.chat.locator('textarea').fill('');
   const controls = await server.token('Ada');
   const sent = await fetch(`${server.url}/v1/conversations/@Grace/messages`, {
     method: 'POST', headers: { Authorization: `Bearer ${controls}`, 'Content-Type': 'application/json' },
@@ -466,7 +788,7 @@ async function text(browser) {
   await ada.chat.locator('.back').click();
   await ada.list.getByText('<i>شركة</i>').waitFor();
   assert.equal(await demo.page.locator('.list i:not(.light i), .list b').count(), 0);
-  demo.quiet();
+  demo.quiet(/a status of 413|a status of 422/);
 }
 
 async function access(browser) {
@@ -521,7 +843,7 @@ async function access(browser) {
     await page.getByRole('button', { name: 'What passes on the wire' }).click();
     await ada.show('Analytical Engine');
     await audit(page, `a group, ${colorScheme}`);
-    await ada.chat.getByRole('button', { name: 'About this chat' }).click();
+    await ada.info();
     await audit(page, `a dialog, ${colorScheme}`);
     await page.keyboard.press('Escape');
     await ada.show('Grace');
@@ -535,6 +857,15 @@ async function access(browser) {
   await ada.chat.locator('.back').click();
   await ada.list.getByRole('button', { name: 'New chat' }).click();
   await audit(page, 'the dialog of a new chat, dark');
+  await ada.sheet.getByRole('button', { name: 'New group' }).click();
+  await audit(page, 'the dialog of a new group, dark');
+  await page.keyboard.press('Escape');
+  await ada.list.getByRole('button', { name: 'The Society: Members and roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change Grace' }).click();
+  await audit(page, 'the members of a space, dark');
+  await ada.sheet.getByRole('tab', { name: 'Roles' }).click();
+  await ada.sheet.getByRole('button', { name: 'Change the role Editors' }).click();
+  await audit(page, 'the roles of a space, dark');
   await page.keyboard.press('Escape');
   await ada.list.getByRole('searchbox').fill('engine');
   await ada.list.locator('.row.found').first().waitFor();
@@ -550,6 +881,13 @@ async function access(browser) {
   await ada.list.getByRole('heading', { name: '聊天' }).or(ada.chat.getByText('单聊')).first().waitFor();
   assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-Hans');
   await audit(page, 'the page in Chinese');
+  await ada.chat.locator('.back').click();
+  await ada.list.getByRole('button', { name: '新聊天' }).click();
+  await ada.sheet.getByRole('button', { name: '新群组' }).click();
+  await ada.sheet.getByLabel('群组名称').fill('书友会');
+  await audit(page, 'a dialog in Chinese');
+  await ada.sheet.getByRole('button', { name: '创建' }).click();
+  await ada.chat.getByRole('heading', { name: '书友会' }).waitFor();
   await page.reload();
   await page.getByRole('button', { name: 'English' }).click();
 
@@ -566,6 +904,11 @@ async function access(browser) {
   await page.setViewportSize({ width: 390, height: 844 });
   await page.getByRole('group', { name: 'Person' }).getByRole('button', { name: 'Grace' }).click();
   await grace.at.waitFor();
+  await grace.list.getByRole('button', { name: 'The Society: Members and roles' }).click();
+  await audit(page, 'a dialog at 390 px');
+  assert.equal(await grace.sheet.getByRole('button', { name: /^Change/ }).count(), 0, 'a member changes nobody');
+  await page.keyboard.press('Escape');
+  await grace.sheet.waitFor({ state: 'detached' });
   demo.quiet();
 }
 

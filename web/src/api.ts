@@ -2,7 +2,7 @@
 import { Imapi, TransportError, type Arguments, type Attachment, type Event, type ItemOf, type PagedPath } from '@imapi/client';
 import { recorded, shown, wire } from './wire';
 
-export { Problem } from '@imapi/client';
+export { Problem, TransportError } from '@imapi/client';
 
 export type Light = 'connecting' | 'live' | 'reconnecting' | 'stopped';
 
@@ -29,13 +29,13 @@ export class Api extends Imapi {
   }
 
   /** Uploads a file. Its progress is a number from 0 to 1. */
-  async uploaded(file: File, progress: (part: number) => void): Promise<Attachment> {
+  async uploaded(file: File, signal: AbortSignal, progress: (part: number) => void): Promise<Attachment> {
     const entry = wire.add({
       user: this.user, device: this.device, kind: 'request', method: 'POST', sent: '(bytes)',
       title: shown(new URL(`/v1/attachments?${new URLSearchParams({ name: file.name })}`, location.href)),
     });
     try {
-      const attachment = await this.upload(file, { onProgress: (sent, total) => progress(sent / Math.max(1, total)) });
+      const attachment = await this.upload(file, { signal, onProgress: (sent, total) => progress(sent / Math.max(1, total)) });
       entry.status = 201;
       entry.got = JSON.stringify(attachment);
       return attachment;

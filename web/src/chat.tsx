@@ -4,13 +4,15 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { contentFor, contentOf, isCovered, nameOf, SignOf } from './list';
 import { Avatar, hue, Icon, IconButton, useTicking, useWatched, type IconName } from './parts';
-import type { Outgoing, Phone, Talk } from './phone';
+import type { Phone } from './phone';
+import type { Outgoing, Talk } from './state';
 import { assist } from './scene';
 import { assistant, signsIn } from './session';
-import { bytes, clock, day, visible, words } from './words';
+import { bytes, clock, day, moment, plain, visible, words } from './words';
 
-/** What a message may open over the chat. */
-export type Opened = { sheet: 'revoke' | 'receipts' | 'proof' | 'picture'; message: Message } | { sheet: 'info' | 'new' } | { sheet: 'space'; id: string };
+/** The dialog that is open over a phone. */
+export type Opened = { sheet: 'revoke' | 'receipts' | 'proof' | 'picture'; message: Message } | { sheet: 'info' | 'new' }
+  | { sheet: 'create'; kind: 'group' | 'room' | 'space' } | { sheet: 'channel' | 'space' | 'leave'; id: string };
 
 export function Chat({ phone, onOpen }: { phone: Phone; onOpen: (opened: Opened) => void }) {
   useWatched(phone);
@@ -24,7 +26,7 @@ export function Chat({ phone, onOpen }: { phone: Phone; onOpen: (opened: Opened)
   return <section class="chat" aria-label={name} key={id}
     onKeyDown={event => { if (event.key === 'Escape' && !event.defaultPrevented) phone.back(); }}
     onDragOver={event => event.preventDefault()}
-    onDrop={event => { event.preventDefault(); for (const file of event.dataTransfer?.files ?? []) phone.send(id, { type: 'file', body: { attachment_id: '' }, ...(c?.kind === 'group' && { receipt: true }) }, file); }}>
+    onDrop={event => { event.preventDefault(); for (const file of event.dataTransfer?.files ?? []) phone.sending.send(id, { type: 'file', body: { attachment_id: '' }, ...(c?.kind === 'group' && { receipt: true }) }, file); }}>
     <header class="chat-head">
       <IconButton icon="back" label={words.back} class="back" onClick={() => phone.back()} />
       <Avatar name={name} several={!!c && c.kind !== 'direct'} {...(c && c.kind !== 'direct' && c.kind !== 'group' && { sign: <SignOf c={c} /> })} />
@@ -79,7 +81,7 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
     const element = log.current!;
     end.current.atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 60;
     setAway(!end.current.atEnd);
-    if (element.scrollTop < 40 && talk.older) void phone.earlier(talk.id);
+    if (element.scrollTop < 40 && talk.older) void phone.loading.earlier(talk.id);
   };
   const arrows = (event: KeyboardEvent) => {
     if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return;
@@ -101,7 +103,7 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
   return <div class="log-frame">
     <div class="log" ref={log} onScroll={scrolled} onKeyDown={arrows} tabIndex={0} role="log" aria-label={words.message}>
       <div class="log-inside">
-        {talk.older && <button type="button" class="earlier" onClick={() => void phone.earlier(talk.id)}>{words.earlier}</button>}
+        {talk.older && <button type="button" class="earlier" onClick={() => void phone.loading.earlier(talk.id)}>{words.earlier}</button>}
         {talk.older !== undefined && messages.length + talk.outgoing.length === 0 && <p class="empty">{c?.kind === 'thread' ? words.noThread : words.first}</p>}
         {rows}
         {talk.answers.map(answer => <div class="line theirs" key={answer.id}>
@@ -131,16 +133,16 @@ function Row({ phone, talk, c, m, follows, last, onOpen }: { phone: Phone; talk:
       <div class={`bubble ${covered ? 'covered' : ''} ${m.burn ? 'burning' : ''} ${m.type === 'image' ? 'with-picture' : ''}`}>
         {!mine && !follows && c?.kind !== 'direct' && <b class={`who ${hue(m.sender)}`}><bdi>{m.sender}</bdi></b>}
         {m.reply_to && <Quote phone={phone} talk={talk} id={m.reply_to} />}
-        {covered ? <button type="button" class="cover" onClick={() => void phone.reveal(m)}><Icon name="flame" /><span><b>{words.covered}</b><small>{words.burnsAfter(words.seconds(m.burn!.after_seconds))}</small></span></button>
+        {covered ? <button type="button" class="cover" onClick={() => void phone.receipts.reveal(m)}><Icon name="flame" /><span><b>{words.covered}</b><small>{words.burnsAfter(words.seconds(m.burn!.after_seconds))}</small></span></button>
           : <Content phone={phone} m={m} onOpen={onOpen} />}
         <span class="meta">
           {m.burn && !covered && <Burning m={m} />}
           {m.expires_at && <Expiring at={m.expires_at} />}
-          <time dateTime={m.created_at}>{clock(m.created_at)}</time>
+          <time dateTime={m.created_at} title={moment(m.created_at)}>{clock(m.created_at)}</time>
           {mine && <Ticks phone={phone} m={m} c={c} onOpen={onOpen} />}
         </span>
       </div>
-      {thread && <button type="button" class="thread-chip" onClick={() => phone.show(thread.id, talk.id)}><Icon name="thread" /><bdi>{thread.name || words.thread}</bdi> · {words.replies(thread.message_count ?? 0)}{thread.unread > 0 && <span class="badge">{thread.unread}</span>}</button>}
+      {thread && <button type="button" class="thread-chip" onClick={() => phone.show(thread.id, talk.id)}><Icon name="thread" /><bdi>{plain(thread.name) || words.thread}</bdi> · {words.replies(thread.message_count ?? 0)}{thread.unread > 0 && <span class="badge">{thread.unread}</span>}</button>}
       {menu && <Menu phone={phone} talk={talk} c={c} m={m} onOpen={onOpen} onClose={() => setMenu(false)} up={last} />}
     </div>
     <IconButton icon="more" label={words.more} class="actions" expanded={menu} onClick={() => setMenu(!menu)} />
@@ -158,29 +160,36 @@ function Quote({ phone, talk, id }: { phone: Phone; talk: Talk; id: string }) {
 function Content({ phone, m, onOpen }: { phone: Phone; m: Message; onOpen: (opened: Opened) => void }) {
   const body = m.body ?? {};
   switch (m.type) {
-    case 'text': return <Text text={body.text ?? ''} names={m.mentions ?? []} me={phone.me} />;
+    case 'text': return <Text text={body.text ?? ''} names={[...m.mentions ?? [], ...m.mention_all ? everyone : []]} me={phone.me} />;
     case 'image': return <Picture phone={phone} m={m} onOpen={onOpen} />;
     case 'audio': case 'video': case 'file':
-      return <button type="button" class="file" onClick={() => void save(phone, m)}><Icon name="file" /><span><bdi>{body.name ?? words.file}</bdi><small>{bytes(body.size ?? 0)} · {words.download}</small></span></button>;
+      return <button type="button" class="file" onClick={() => void save(phone, m)}><Icon name="file" /><span><bdi>{plain(body.name ?? words.file)}</bdi><small>{bytes(body.size ?? 0)} · {words.download}</small></span></button>;
     case 'location': return <p class="text" dir="auto">{visible(body.address ?? '')}<br /><small>{body.latitude}, {body.longitude}</small></p>;
     case 'custom': return <pre class="data" dir="auto">{visible(body.name ?? '')} {visible(JSON.stringify(body.data ?? null))}</pre>;
   }
 }
 
+const everyone = ['everyone', '所有人']; // as words.all has it, in all languages
+const longest = 600; // characters that are shown of a text at first
+
 /** A text, with the names of those whom it mentions set off. */
 function Text({ text, names, me }: { text: string; names: string[]; me: string }) {
+  const [whole, setWhole] = useState(false);
   const pieces: ComponentChildren[] = [];
-  let rest = visible(text);
+  const long = text.length > longest * 1.5 && !whole;
+  let rest = visible(long ? text.slice(0, longest).replace(/[\ud800-\udbff]$/, '') : text);
   const marks = names.map(name => `@${name}`).sort((a, b) => b.length - a.length);
   while (marks.length && rest) {
     const at = Math.min(...marks.map(mark => rest.indexOf(mark)).filter(i => i >= 0));
     if (!Number.isFinite(at)) break;
     const mark = marks.find(one => rest.startsWith(one, at))!;
-    pieces.push(rest.slice(0, at), <span class={`at-name ${mark === `@${me}` ? 'me' : ''}`} key={pieces.length}>{mark}</span>);
+    const toMe = mark === `@${me}` || everyone.includes(mark.slice(1));
+    pieces.push(rest.slice(0, at), <span class={`at-name ${toMe ? 'me' : ''}`} key={pieces.length}>{mark}</span>);
     rest = rest.slice(at + mark.length);
   }
-  const few = /^\p{Extended_Pictographic}(\p{Emoji_Modifier}|\u200d|\ufe0f|\p{Extended_Pictographic}){0,8}$/u.test(text);
-  return <p class={`text ${few ? 'large' : ''}`} dir="auto">{pieces}{rest}</p>;
+  const few = text.length < 40 && /^\p{Extended_Pictographic}(\p{Emoji_Modifier}|\u200d|\ufe0f|\p{Extended_Pictographic}){0,8}$/u.test(text);
+  return <><p class={`text ${few ? 'large' : ''}`} dir="auto">{pieces}{rest}{long && '…'}</p>
+    {long && <button type="button" class="small quiet" onClick={() => setWhole(true)}>{words.showAll}</button>}</>;
 }
 
 function Picture({ phone, m, onOpen }: { phone: Phone; m: Message; onOpen: (opened: Opened) => void }) {
@@ -188,21 +197,21 @@ function Picture({ phone, m, onOpen }: { phone: Phone; m: Message; onOpen: (open
   const attachment = m.body?.attachment_id ?? '';
   useEffect(() => {
     let gone = false;
-    void phone.thumbnail(attachment).then(made => { if (!gone) setUrl(made); }, () => { if (!gone) setUrl(''); });
+    void phone.files.thumbnail(attachment).then(made => { if (!gone) setUrl(made); }, () => { if (!gone) setUrl(''); });
     return () => { gone = true; };
   }, [attachment]);
-  if (url === '') return <button type="button" class="file" onClick={() => void save(phone, m)}><Icon name="file" /><span><bdi>{m.body?.name ?? words.file}</bdi><small>{bytes(m.body?.size ?? 0)} · {words.download}</small></span></button>;
+  if (url === '') return <button type="button" class="file" onClick={() => void save(phone, m)}><Icon name="file" /><span><bdi>{plain(m.body?.name ?? words.file)}</bdi><small>{bytes(m.body?.size ?? 0)} · {words.download}</small></span></button>;
   const { width = 4, height = 3 } = m.body ?? {};
-  return <button type="button" class="picture" aria-label={`${words.openPicture}: ${m.body?.name ?? ''}`} onClick={() => onOpen({ sheet: 'picture', message: m })}
+  return <button type="button" class="picture" aria-label={`${words.openPicture}: ${plain(m.body?.name ?? '')}`} onClick={() => onOpen({ sheet: 'picture', message: m })}
     style={{ aspectRatio: `${Math.max(0.6, Math.min(2.4, width / height))}` }}>{url && <img src={url} alt="" />}</button>;
 }
 
 async function save(phone: Phone, m: Message): Promise<void> {
-  const blob = await phone.attempt(() => phone.file(m.body?.attachment_id ?? ''));
+  const blob = await phone.attempt(() => phone.files.file(m.body?.attachment_id ?? ''));
   if (!blob) return;
   const link = document.createElement('a');
   link.href = URL.createObjectURL(blob);
-  link.download = m.body?.name ?? 'attachment';
+  link.download = plain(m.body?.name ?? 'attachment');
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
@@ -227,7 +236,7 @@ function Expiring({ at }: { at: string }) {
 /** One tick: sent. Two: delivered. Two in colour: read, in a group by whom. */
 function Ticks({ phone, m, c, onOpen }: { phone: Phone; m: Message; c: Conversation | undefined; onOpen: (opened: Opened) => void }) {
   if (!c || (c.kind !== 'direct' && !m.receipt)) return null;
-  const got = phone.receipts.get(m.id);
+  const got = phone.readers.get(m.id);
   const read = got?.read.length ?? 0, delivered = got?.delivered.length ?? 0;
   const state = read > 0 && (c.kind === 'direct' || got?.unread.length === 0 || read >= c.member_count - 1) ? 'read' : delivered > 0 || read > 0 ? 'delivered' : 'sent';
   const label = c.kind === 'group' && read > 0 ? words.readBy(read) : words[state];
@@ -245,7 +254,7 @@ function Tombstone({ phone, m, label, onOpen }: { phone: Phone; m: Message; labe
   return <div class={`line tombstone ${mine ? 'mine' : 'theirs'}`} data-message={m.id} tabIndex={-1} role="group" aria-label={label}>
     <div class="grave"><Icon name={m.state === 'revoked' ? 'undo' : m.state === 'burned' ? 'flame' : 'clock'} />
       <span><bdi>{text}</bdi>{m.erased?.postscript && <>: <bdi class="postscript">{visible(m.erased.postscript)}</bdi></>}</span>
-      <time dateTime={m.created_at}>{clock(m.created_at)}</time></div>
+      <time dateTime={m.created_at} title={moment(m.created_at)}>{clock(m.created_at)}</time></div>
     {m.state === 'revoked' && kept && <div class="grave-actions">
       <button type="button" class="small" onClick={() => {
         const talk = phone.talk(m.conversation_id);
@@ -263,12 +272,15 @@ function Pending({ phone, talk, outgoing }: { phone: Phone; talk: Talk; outgoing
   const note = state === 'uploading' ? words.uploading(percent) : state === 'sending' ? words.sending : state === 'waiting' ? words.waiting : `${words.failed}: ${outgoing.why ?? ''}`;
   return <div class="line mine pending" data-client-id={outgoing.clientId}>
     <div class="bubble-frame"><div class={`bubble ${outgoing.preview ? 'with-picture' : ''}`}>
-      {outgoing.preview ? <span class="picture"><img src={outgoing.preview} alt="" /></span> : <p class="text" dir="auto">{outgoing.file ? outgoing.file.name : draft.type === 'text' ? visible(draft.body.text) : contentOf(draft as Message)}</p>}
+      {outgoing.preview ? <span class="picture"><img src={outgoing.preview} alt="" /></span> : <p class="text" dir="auto">{outgoing.file ? plain(outgoing.file.name) : draft.type === 'text' ? visible(draft.body.text) : contentOf(draft as Message)}</p>}
       {state === 'uploading' && <progress max={100} value={percent} aria-label={words.uploading(percent)} />}
       <span class={`meta ${state}`} role="status">{note}</span>
     </div>
-    {state === 'failed' && <div class="grave-actions"><button type="button" class="small" onClick={() => phone.retry(talk, outgoing)}>{words.again}</button>
-      <button type="button" class="small quiet" onClick={() => phone.discard(talk, outgoing)}>{words.discard}</button></div>}
+    {(state === 'uploading' || state === 'waiting') && <div class="grave-actions"><button type="button" class="small quiet" onClick={() => phone.sending.discard(talk, outgoing)}>{words.stopUpload}</button></div>}
+    {state === 'failed' && <div class="grave-actions">
+      {draft.type === 'text' && <button type="button" class="small" onClick={() => { phone.sending.discard(talk, outgoing); talk.draft = draft.body.text; phone.changed(); }}>{words.writeAnew}</button>}
+      <button type="button" class="small" onClick={() => phone.sending.deliver(talk, outgoing)}>{words.again}</button>
+      <button type="button" class="small quiet" onClick={() => phone.sending.discard(talk, outgoing)}>{words.discard}</button></div>}
     </div>
   </div>;
 }
@@ -306,11 +318,11 @@ function Menu({ phone, talk, c, m, onOpen, onClose, up }: { phone: Phone; talk: 
     {item('reply', words.reply, () => { talk.replyTo = m.id; phone.changed(); })}
     {m.type === 'text' && !covered && item('copy', words.copy, () => void navigator.clipboard?.writeText(m.body?.text ?? '').then(() => phone.say(words.copied), () => {}))}
     {thread ? item('thread', words.openThread, () => phone.show(thread.id, talk.id))
-      : (c?.kind === 'group' || c?.kind === 'channel') && talk.permissions?.has('create_thread') && item('thread', words.startThread, () => void phone.startThread(m, [...contentOf(m)].slice(0, 40).join('').trim() || words.thread))}
+      : (c?.kind === 'group' || c?.kind === 'channel') && talk.permissions?.has('create_thread') && item('thread', words.startThread, () => void phone.attempt(() => phone.places.startThread(m, [...contentOf(m)].slice(0, 40).join('').trim() || words.thread)))}
     {mine && c?.kind === 'group' && m.receipt && item('people', words.whoRead, () => onOpen({ sheet: 'receipts', message: m }))}
-    {m.burn && !mine && item('flame', words.burnNow, () => void phone.burn(m))}
+    {m.burn && !mine && item('flame', words.burnNow, () => void phone.sending.burn(m))}
     {(mine || talk.permissions?.has('revoke_others')) && item('undo', words.takeBack, () => onOpen({ sheet: 'revoke', message: m }), 'danger')}
-    {item('hide', words.hide, () => void phone.hide(m))}
+    {item('hide', words.hide, () => void phone.sending.hide(m))}
   </div>;
 }
 
@@ -335,16 +347,17 @@ function Composer({ phone, talk, c }: { phone: Phone; talk: Talk; c: Conversatio
   }, [text]);
   useEffect(() => { if (talk.replyTo) input.current?.focus(); }, [talk.replyTo]);
 
-  if (c?.kind === 'thread' && !c.role) return <div class="composer closed"><button type="button" class="wide" onClick={() => void phone.join(c.id)}>{words.joinThread}</button></div>;
+  if (c?.kind === 'thread' && !c.role) return <div class="composer closed"><button type="button" class="wide" onClick={() => void phone.attempt(() => phone.places.join(c.id))}>{words.joinThread}</button></div>;
   if (talk.permissions && !talk.permissions.has('send')) return <p class="composer closed" role="note">{words.mayNotSend}</p>;
 
+  const mayAll = !direct && !!talk.permissions?.has('mention_all');
   const names = () => direct ? [] : [...new Set([...talk.members.map(m => m.user), ...[...phone.talks.get(c?.parent_id ?? '')?.members ?? []].map(m => m.user)])].filter(name => name !== phone.me);
   const write = (value: string, caret: number) => {
     setText(value);
     talk.draft = value;
-    if (value) phone.typing(talk.id);
+    if (value) phone.sending.typing(talk.id);
     const begun = /(?:^|\s)@([^\s@]*)$/u.exec(value.slice(0, caret));
-    const fitting = begun ? names().filter(name => name.toLocaleLowerCase().startsWith(begun[1]!.toLocaleLowerCase())).slice(0, 6) : [];
+    const fitting = begun ? [...names(), ...mayAll ? [words.all] : []].filter(name => name.toLocaleLowerCase().startsWith(begun[1]!.toLocaleLowerCase())).slice(0, 6) : [];
     setSuggested(fitting.length ? { names: fitting, at: caret - begun![1]!.length, chosen: 0 } : undefined);
   };
   const complete = (name: string) => {
@@ -360,14 +373,14 @@ function Composer({ phone, talk, c }: { phone: Phone; talk: Talk; c: Conversatio
     const mentions = names().filter(name => text.includes(`@${name}`));
     return {
       ...(talk.replyTo && { reply_to: talk.replyTo }), ...(burn > 0 && direct && { burn: { after_seconds: burn } }),
-      ...(mentions.length && { mentions }), ...(c?.kind === 'group' && { receipt: true }),
+      ...(mentions.length && { mentions }), ...(mayAll && text.includes(`@${words.all}`) && { mention_all: true }), ...(c?.kind === 'group' && { receipt: true }),
     };
   };
   const send = () => {
     const value = text.trim();
     if (!value) return;
     const extra = more();
-    phone.send(talk.id, { type: 'text', body: { text: value }, ...extra } as Draft);
+    phone.sending.send(talk.id, { type: 'text', body: { text: value }, ...extra } as Draft);
     setText('');
     talk.draft = '';
     setSuggested(undefined);
@@ -377,7 +390,7 @@ function Composer({ phone, talk, c }: { phone: Phone; talk: Talk; c: Conversatio
       setTimeout(() => void phone.attempt(() => assist(inDirect ? `@${phone.me}` : talk.id, undefined)), 500);
     }
   };
-  const attach = (list: Iterable<File>) => { for (const file of list) phone.send(talk.id, { type: 'file', body: { attachment_id: '' }, ...more() } as Draft, file); };
+  const attach = (list: Iterable<File>) => { for (const file of list) phone.sending.send(talk.id, { type: 'file', body: { attachment_id: '' }, ...more() } as Draft, file); };
   const quoted = talk.replyTo ? talk.messages.get(talk.replyTo) : undefined;
 
   return <form class={`composer ${burn ? 'hot' : ''}`} onSubmit={event => { event.preventDefault(); send(); }}>

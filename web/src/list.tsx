@@ -1,14 +1,16 @@
 // The list of chats of one person, with search.
 import type { Conversation, Message } from '@imapi/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { Avatar, Icon, IconButton, useWatched } from './parts';
+import { Avatar, Fault, Icon, IconButton, useWatched, useWork } from './parts';
 import type { Phone } from './phone';
-import { visible, when, words } from './words';
+import type { Invitation } from './state';
+import { moment, plain, visible, when, words } from './words';
+import type { Opened } from './chat';
 
 /** What a conversation is called. */
 export function nameOf(c: Conversation | undefined, id = ''): string {
   if (!c) return id.startsWith('@') ? id.slice(1) : '';
-  return c.peer ?? (c.name || words[c.kind]);
+  return c.peer ?? (plain(c.name) || words[c.kind]);
 }
 
 /** The content of a message in one line. */
@@ -35,9 +37,9 @@ export function contentOf(m: Pick<Message, 'type' | 'body'>): string {
     case 'image': return words.photo;
     case 'audio': return words.audio;
     case 'video': return words.video;
-    case 'file': return m.body?.name ?? words.file;
-    case 'location': return m.body?.address || words.location;
-    case 'custom': return m.body?.name ?? words.data;
+    case 'file': return plain(m.body?.name ?? words.file);
+    case 'location': return plain(m.body?.address || words.location);
+    case 'custom': return plain(m.body?.name ?? words.data);
   }
 }
 
@@ -48,7 +50,7 @@ export function SignOf({ c }: { c: Conversation }) {
   return null;
 }
 
-export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => void; onSpace: (id: string) => void }) {
+export function List({ phone, onOpen }: { phone: Phone; onOpen: (opened: Opened) => void }) {
   useWatched(phone);
   const [query, setQuery] = useState('');
   const [found, setFound] = useState<Message[] | undefined>();
@@ -58,7 +60,7 @@ export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => voi
     const text = query.trim();
     if (!text) { setFound(undefined); return; }
     let late = false;
-    const timer = setTimeout(() => void phone.attempt(() => phone.search(text)).then(items => { if (!late) setFound(items ?? []); }), 250);
+    const timer = setTimeout(() => void phone.attempt(() => phone.loading.search(text)).then(items => { if (!late) setFound(items ?? []); }), 250);
     return () => { late = true; clearTimeout(timer); };
   }, [query, phone]);
 
@@ -79,7 +81,7 @@ export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => voi
     <header class="list-head">
       <h2>{words.chats}</h2>
       {phone.unread > 0 && <span class="badge" aria-label={words.unread(phone.unread)}>{phone.unread}</span>}
-      <IconButton icon="plus" label={words.newChat} class="right" onClick={onNew} />
+      <IconButton icon="plus" label={words.newChat} class="right" onClick={() => onOpen({ sheet: 'new' })} />
     </header>
     <div class="search"><Icon name="search" />
       <input type="search" value={query} placeholder={words.search} aria-label={words.search} dir="auto" maxLength={200} onInput={event => setQuery(event.currentTarget.value)}
@@ -87,21 +89,29 @@ export function List({ phone, onNew, onSpace }: { phone: Phone; onNew: () => voi
     </div>
     <div class="rows" ref={list}>
       {found ? <Found phone={phone} found={found} /> : <>
-        {phone.invitations.map(i => <div class="invitation" key={i.conversation_id ?? i.space_id}>
-          <Avatar name={i.name} /><p dir="auto"><b>{i.name}</b><br /><span>{words.invited(i.by)}</span></p>
-          <button type="button" class="small" onClick={() => void phone.invitation(i, true)}>{words.join}</button>
-          <button type="button" class="small quiet" onClick={() => void phone.invitation(i, false)}>{words.decline}</button>
-        </div>)}
+        {phone.invitations.map(i => <Invited key={i.conversation_id ?? i.space_id} phone={phone} i={i} />)}
         {chats.map(c => <Row key={c.id} phone={phone} c={c} />)}
         {phone.loaded && chats.length === 0 && <p class="empty">{words.noChats}</p>}
         {!phone.loaded && [1, 2, 3, 4].map(n => <div class="row ghost" key={n} aria-hidden="true"><span class="avatar" /><span class="row-text"><i /><i /></span></div>)}
-        {phone.spaces.map(space => <div class="space" key={space.id}>
-          <div class="space-head"><h3 dir="auto">{space.name}</h3><IconButton icon="people" label={`${space.name}: ${words.roles}`} onClick={() => onSpace(space.id)} /></div>
-          {(phone.channels.get(space.id) ?? []).map(c => <Row key={c.id} phone={phone} c={phone.conversations.get(c.id) ?? c} />)}
+        {[...phone.spaces.values()].map(({ space, channels, permissions }) => <div class="space" key={space.id}>
+          <div class="space-head"><h3><bdi>{plain(space.name)}</bdi></h3>
+            {permissions.has('manage_conversation') && <IconButton icon="plus" label={`${plain(space.name)}: ${words.newChannel}`} onClick={() => onOpen({ sheet: 'channel', id: space.id })} />}
+            <IconButton icon="people" label={`${plain(space.name)}: ${words.peopleTitle}`} onClick={() => onOpen({ sheet: 'space', id: space.id })} /></div>
+          {channels.map(c => <Row key={c.id} phone={phone} c={phone.conversations.get(c.id) ?? c} />)}
         </div>)}
       </>}
     </div>
   </section>;
+}
+
+/** An invitation, to be accepted or declined. */
+function Invited({ phone, i }: { phone: Phone; i: Invitation }) {
+  const work = useWork(phone);
+  return <div class="invitation" role="group" aria-label={plain(i.name)}>
+    <Avatar name={plain(i.name)} several /><p><b><bdi>{plain(i.name)}</bdi></b><span>{words[i.kind]} · {words.invited(i.by)}</span><Fault work={work} /></p>
+    <button type="button" class="small quiet" onClick={() => void work.run(() => phone.places.decline(i))}>{words.decline}</button>
+    <button type="button" class="small" onClick={() => void work.run(() => phone.places.accept(i))}>{words.join}</button>
+  </div>;
 }
 
 function activity(c: Conversation): string { return c.last_message?.created_at ?? c.created_at; }
@@ -119,7 +129,7 @@ function Row({ phone, c }: { phone: Phone; c: Conversation }) {
     <span class="row-text">
       <span class="row-top"><bdi class="row-name">{name}</bdi>
         {c.pinned && <Icon name="pin" />}
-        {!channel && <time dateTime={activity(c)}>{when(activity(c))}</time>}</span>
+        {!channel && <time dateTime={activity(c)} title={moment(activity(c))}>{when(activity(c))}</time>}</span>
       {!channel && <span class="row-bottom"><span class={`preview ${typing.length ? 'live-text' : ''}`} dir="auto">{typing.length ? words.typing(typing.join(', ')) : summary(phone, c.last_message)}</span>{badges}</span>}
     </span>
     {channel && badges}
@@ -134,7 +144,7 @@ function Found({ phone, found }: { phone: Phone; found: Message[] }) {
       return <button type="button" class="row found" key={m.id} onClick={() => void phone.jump(m.conversation_id, m.id)}>
         <Avatar name={m.sender} />
         <span class="row-text">
-          <span class="row-top"><bdi class="row-name">{m.sender}</bdi><time dateTime={m.created_at}>{when(m.created_at)}</time></span>
+          <span class="row-top"><bdi class="row-name">{m.sender}</bdi><time dateTime={m.created_at} title={moment(m.created_at)}>{when(m.created_at)}</time></span>
           <span class="preview" dir="auto">{isCovered(phone, m) ? words.covered : m.snippet?.map((part, i) => part.match ? <mark key={i}>{visible(part.text)}</mark> : visible(part.text)) ?? contentOf(m)}</span>
           <span class="row-where">{c ? words[c.kind] : ''} · <bdi>{nameOf(c)}</bdi></span>
         </span>

@@ -1,9 +1,12 @@
 // The page: two phones or one window, and the drawer.
 //
 //	session.ts   who is signed in
-//	phone.ts     what one person sees; changes by answers and events
+//	phone.ts     one person's phone: state.ts is what they see, which loading.ts reads and
+//	             arriving.ts changes by events; sending.ts, receipts.ts, files.ts, answers.ts
+//	             and places.ts are what they do
 //	scene.ts     what a visitor finds at first, and the assistant
-//	list.tsx, chat.tsx, sheets.tsx   a phone's parts
+//	list.tsx, chat.tsx   a phone's parts
+//	sheets.tsx   its dialogs, with new.tsx, info.tsx and space.tsx
 //	wire.ts, drawer.tsx   requests and events as they pass
 //	parts.tsx, words.ts   buttons and dialogs; what the page says
 import { render } from 'preact';
@@ -39,7 +42,7 @@ function App() {
 
   const begin = (persons: Person[]) => {
     const phones = persons.map(person => new Phone(person));
-    phones.forEach(phone => phone.start());
+    phones.forEach(phone => phone.arriving.start());
     setPair(phones);
     return phones;
   };
@@ -84,7 +87,7 @@ function App() {
     await pair[i]?.attempt(async () => {
       const phone = new Phone(await signIn(user));
       pair[i]?.stop();
-      phone.start();
+      phone.arriving.start();
       setPair(pair.map((other, j) => j === i ? phone : other));
     });
   };
@@ -156,11 +159,11 @@ function Handset({ phone, window: full, onPerson, others }: { phone: Phone; wind
       <span class={`light ${phone.light} ${phone.caughtUp !== undefined ? 'back' : ''}`} role="status"><i aria-hidden="true" />{light}</span>
     </header>
     <div class="screens">
-      <List phone={phone} onNew={() => setOpened({ sheet: 'new' })} onSpace={id => setOpened({ sheet: 'space', id })} />
+      <List phone={phone} onOpen={setOpened} />
       <Chat phone={phone} onOpen={setOpened} />
     </div>
     {phone.notice && <p class="notice" role="alert" key={phone.notice.n}>{visibleNotice(phone.notice.text)}</p>}
-    <Sheets phone={phone} opened={opened} onClose={() => setOpened(undefined)} />
+    <Sheets phone={phone} opened={opened} onOpen={setOpened} onClose={() => setOpened(undefined)} />
   </article>;
 }
 

@@ -2,8 +2,8 @@
 // themselves; and the assistant, who answers through a data stream.
 import type { Conversation, Message, Schemas } from '@imapi/client';
 import { Api, Problem } from './api';
-import { random } from './phone';
 import { assistant, signIn } from './session';
+import { random } from './state';
 
 type Cast = Record<'Ada' | 'Grace' | 'Alan' | 'Hedy' | 'Iris', Api>;
 

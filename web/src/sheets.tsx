@@ -1,42 +1,52 @@
-// The dialogs of a phone.
-import type { Conversation, Message } from '@imapi/client';
+// Which dialog of a phone is open, and the dialogs about a message.
+import type { Message } from '@imapi/client';
 import { useEffect, useState } from 'preact/hooks';
 import type { Opened } from './chat';
-import { nameOf } from './list';
-import { Avatar, Icon, IconButton, Sheet, useWatched } from './parts';
+import { Info, Leave } from './info';
+import { NewChannel, NewChat, NewPlace } from './new';
+import { Avatar, Fault, Field, Icon, Sheet, Submit, useWatched, useWork } from './parts';
 import type { Phone } from './phone';
-import { people, prove, signsIn, assistant, type Proof } from './session';
-import { bytes, visible, words } from './words';
+import { prove, type Proof } from './session';
+import { SpaceInfo } from './space';
+import { bytes, explained, plain, visible, words } from './words';
 
-export function Sheets({ phone, opened, onClose }: { phone: Phone; opened: Opened | undefined; onClose: () => void }) {
+export function Sheets({ phone, opened, onOpen, onClose }: { phone: Phone; opened: Opened | undefined; onOpen: (opened: Opened) => void; onClose: () => void }) {
   useWatched(phone);
-  if (!opened) return null;
   const c = phone.open ? phone.conversations.get(phone.open) : undefined;
+  const gone = opened?.sheet === 'info' ? !c : opened?.sheet === 'space' || opened?.sheet === 'channel' ? !phone.spaces.has(opened.id)
+    : opened?.sheet === 'leave' && !phone.spaces.has(opened.id) && !phone.conversations.has(opened.id);
+  useEffect(() => { if (gone) onClose(); }, [gone]);
+  if (!opened || gone) return null;
   switch (opened.sheet) {
     case 'revoke': return <TakeBack phone={phone} message={opened.message} onClose={onClose} />;
     case 'receipts': return <WhoRead phone={phone} message={opened.message} onClose={onClose} />;
     case 'proof': return <Proven phone={phone} message={opened.message} onClose={onClose} />;
     case 'picture': return <Large phone={phone} message={opened.message} onClose={onClose} />;
-    case 'info': return c ? <Info phone={phone} c={c} onClose={onClose} /> : null;
-    case 'new': return <NewChat phone={phone} onClose={onClose} />;
-    case 'space': return <SpaceRoles phone={phone} id={opened.id} onClose={onClose} />;
+    case 'info': return c ? <Info key={c.id} phone={phone} c={c} onOpen={onOpen} onClose={onClose} /> : null;
+    case 'new': return <NewChat phone={phone} onOpen={onOpen} onClose={onClose} />;
+    case 'create': return <NewPlace key={opened.kind} phone={phone} kind={opened.kind} onClose={onClose} />;
+    case 'channel': return <NewChannel phone={phone} space={opened.id} onClose={onClose} />;
+    case 'space': return <SpaceInfo phone={phone} id={opened.id} onOpen={onOpen} onClose={onClose} />;
+    case 'leave': return <Leave phone={phone} id={opened.id} onClose={onClose} />;
   }
 }
 
 function TakeBack({ phone, message, onClose }: { phone: Phone; message: Message; onClose: () => void }) {
   const [reason, setReason] = useState('');
+  const work = useWork(phone);
   return <Sheet title={words.takeBackTitle} onClose={onClose}>
-    <form onSubmit={event => { event.preventDefault(); onClose(); void phone.takeBack(message, reason.trim()); }}>
+    <form onSubmit={event => { event.preventDefault(); void work.run(() => phone.sending.takeBack(message, reason.trim())).then(done => { if (done) onClose(); }); }}>
       <p>{words.takeBackText}</p>
-      <label class="field">{words.reason}<input value={reason} maxLength={200} dir="auto" onInput={event => setReason(event.currentTarget.value)} /></label>
-      <footer><button type="button" class="quiet" onClick={onClose}>{words.cancel}</button><button type="submit" class="danger"><Icon name="undo" />{words.takeBackNow}</button></footer>
+      <Field label={words.reason} value={reason} onInput={setReason} most={200} first />
+      <Fault work={work} />
+      <footer><button type="button" class="quiet" onClick={onClose}>{words.cancel}</button><Submit work={work} class="danger"><Icon name="undo" />{words.takeBackNow}</Submit></footer>
     </form>
   </Sheet>;
 }
 
 function WhoRead({ phone, message, onClose }: { phone: Phone; message: Message; onClose: () => void }) {
-  useEffect(() => { void phone.receiptsOf(message); }, []);
-  const got = phone.receipts.get(message.id) ?? { read: [], delivered: [], unread: [] };
+  useEffect(() => { void phone.receipts.of(message); }, []);
+  const got = phone.readers.get(message.id) ?? { read: [], delivered: [], unread: [] };
   const delivered = got.delivered.filter(user => !got.read.includes(user));
   const rest = got.unread.filter(user => !delivered.includes(user));
   return <Sheet title={words.whoRead} onClose={onClose}>
@@ -65,7 +75,7 @@ function Proven({ phone, message, onClose }: { phone: Phone; message: Message; o
           setProof(found);
           if (found.shredded_at) return;
         } catch (error) {
-          if (!closed && tries > 3) { setFault(error instanceof Error ? error.message : ''); return; }
+          if (!closed && tries > 3) { setFault(explained(error)); return; }
         }
         await new Promise(resolve => setTimeout(resolve, 700));
       }
@@ -89,8 +99,9 @@ function Large({ phone, message, onClose }: { phone: Phone; message: Message; on
   const [url, setUrl] = useState<string>();
   useEffect(() => {
     let made: string | undefined, closed = false;
-    void phone.attempt(() => phone.file(message.body?.attachment_id ?? '')).then(blob => {
-      if (!blob || closed) return;
+    void phone.attempt(() => phone.files.file(message.body?.attachment_id ?? '')).then(blob => {
+      if (closed) return;
+      if (!blob) { onClose(); return; }
       made = URL.createObjectURL(blob);
       setUrl(made);
     });
@@ -98,75 +109,7 @@ function Large({ phone, message, onClose }: { phone: Phone; message: Message; on
   }, []);
   const erased = phone.talks.get(message.conversation_id)?.messages.get(message.id)?.state !== 'active';
   useEffect(() => { if (erased) onClose(); }, [erased]);
-  return <Sheet title={message.body?.name ?? words.photo} onClose={onClose} class="picture-sheet">
-    {url && <><img src={url} alt={message.body?.name ?? ''} /><footer><a class="button" href={url} download={message.body?.name ?? 'picture'}>{words.download}</a></footer></>}
-  </Sheet>;
-}
-
-const expiries = [10, 60, 300, 3600, 86400, 604800];
-
-function Info({ phone, c, onClose }: { phone: Phone; c: Conversation; onClose: () => void }) {
-  const talk = phone.talk(c.id);
-  const may = (permission: string) => c.kind === 'direct' || !!talk.permissions?.has(permission);
-  const group = c.kind === 'group' || c.kind === 'room';
-  const others = [...people, assistant].filter(user => !talk.members.some(m => m.user === user));
-  return <Sheet title={nameOf(c)} onClose={onClose}>
-    {c.kind !== 'thread' && <label class="field"><span><Icon name="clock" /> {words.disappearing}</span>
-      <select value={c.settings.expire_after_seconds ?? 0} disabled={!may('manage_conversation')} onChange={event => {
-        const seconds = Number(event.currentTarget.value);
-        void phone.update(c, { settings: { expire_after_seconds: seconds || null } });
-      }}><option value={0}>{words.off}</option>{expiries.map(time => <option key={time} value={time}>{words.seconds(time)}</option>)}
-        {c.settings.expire_after_seconds && !expiries.includes(c.settings.expire_after_seconds) && <option value={c.settings.expire_after_seconds}>{words.seconds(c.settings.expire_after_seconds)}</option>}</select></label>}
-    {c.kind !== 'direct' && <div class="names"><h3>{words.members(c.member_count)}</h3><ul>{talk.members.map(m => <li key={m.user}>
-      <Avatar name={m.user} size="small" /><bdi>{m.user}</bdi><span class="tag">{words[m.role as 'owner']}</span>
-      {group && may('kick') && m.user !== phone.me && m.role !== 'owner' && <IconButton icon="close" label={`${words.remove}: ${m.user}`} onClick={() => void phone.removeMember(c, m.user)} />}</li>)}</ul>
-      {group && may('invite') && signsIn && others.length > 0 && <div class="adders">{others.map(user => <button type="button" class="small" key={user} onClick={() => void phone.addMember(c, user)}><Icon name="plus" />{user}</button>)}</div>}
-    </div>}
-    <footer class="stacked">
-      {c.kind !== 'thread' && c.kind !== 'channel' && <button type="button" class="quiet" onClick={() => void phone.update(c, { pinned: !c.pinned })}><Icon name="pin" />{c.pinned ? words.unpin : words.pin}</button>}
-      {(group || c.kind === 'thread') && c.role && c.role !== 'owner' && <button type="button" class="quiet" onClick={() => { onClose(); void phone.leave(c); }}>{words.leave}</button>}
-      {(c.kind === 'direct' || group) && <button type="button" class="quiet" onClick={() => { onClose(); void phone.remove(c, 'me'); }}><Icon name="hide" />{words.hideChat}</button>}
-      {may('delete') && <button type="button" class="danger quiet" onClick={() => { onClose(); void phone.remove(c, 'everyone'); }}>{words.deleteChat}</button>}
-    </footer>
-  </Sheet>;
-}
-
-function NewChat({ phone, onClose }: { phone: Phone; onClose: () => void }) {
-  const [name, setName] = useState('');
-  const [user, setUser] = useState('');
-  const [chosen, setChosen] = useState<string[]>([]);
-  const known = [...new Set([...(signsIn ? [...people, assistant] : []), ...[...phone.conversations.values()].flatMap(c => c.peer ?? [])])].filter(one => one !== phone.me);
-  const chat = (with_: string) => {
-    onClose();
-    const there = [...phone.conversations.values()].find(c => c.peer === with_);
-    phone.show(there?.id ?? `@${with_}`);
-  };
-  return <Sheet title={words.newChat} onClose={onClose}>
-    <ul class="people">{known.map(one => <li key={one}><button type="button" class="row" onClick={() => chat(one)}><Avatar name={one} /><bdi class="row-name">{one}</bdi></button></li>)}</ul>
-    {!signsIn && <form class="inline" onSubmit={event => { event.preventDefault(); if (user.trim()) chat(user.trim()); }}><input value={user} aria-label={words.person} placeholder={words.person} dir="auto" maxLength={128} onInput={event => setUser(event.currentTarget.value)} /><button type="submit">{words.direct}</button></form>}
-    <form onSubmit={event => { event.preventDefault(); if (name.trim()) { onClose(); void phone.createGroup(name.trim(), chosen); } }}>
-      <h3>{words.newGroup}</h3>
-      <label class="field">{words.groupName}<input value={name} maxLength={128} dir="auto" onInput={event => setName(event.currentTarget.value)} /></label>
-      <div class="ticked">{known.map(one => <label key={one}><input type="checkbox" checked={chosen.includes(one)} onChange={event => setChosen(event.currentTarget.checked ? [...chosen, one] : chosen.filter(other => other !== one))} /><bdi>{one}</bdi></label>)}</div>
-      <footer><button type="submit" disabled={!name.trim()}>{words.create}</button></footer>
-    </form>
-  </Sheet>;
-}
-
-function SpaceRoles({ phone, id, onClose }: { phone: Phone; id: string; onClose: () => void }) {
-  const space = phone.spaces.find(s => s.id === id);
-  if (!space) return null;
-  const members = phone.spaceMembers.get(id) ?? [];
-  const owner = space.role === 'owner';
-  return <Sheet title={space.name} onClose={onClose}>
-    {space.settings.announcement && <p dir="auto">{visible(space.settings.announcement)}</p>}
-    {owner && <p class="quiet-text">{words.rolesNote}</p>}
-    {(phone.roles.get(id) ?? []).map(role => <div class="names" key={role.id}>
-      <h3 dir="auto">{role.id === 'everyone' ? words.everyone : role.name}</h3>
-      <p class="tags">{Object.entries(role.permissions).map(([permission, grant]) => <span class={`tag ${grant}`} key={permission}>{grant === 'deny' ? '−' : '+'} {permission}</span>)}</p>
-      {role.id !== 'everyone' && <div class="ticked">{members.filter(m => m.role !== 'owner').map(m => <label key={m.user}><input type="checkbox" disabled={!owner} checked={!!m.roles?.includes(role.id)}
-        onChange={event => void phone.giveRole(id, role.id, m.user, event.currentTarget.checked)} /><bdi>{m.user}</bdi></label>)}</div>}
-    </div>)}
-    <div class="names"><h3>{words.members(space.member_count)}</h3><ul>{members.map(m => <li key={m.user}><Avatar name={m.user} size="small" /><bdi>{m.user}</bdi><span class="tag">{words[m.role as 'owner']}</span></li>)}</ul></div>
+  return <Sheet title={plain(message.body?.name ?? words.photo)} onClose={onClose} class="picture-sheet">
+    {url && <><img src={url} alt={plain(message.body?.name ?? '')} /><footer><a class="button" href={url} download={plain(message.body?.name ?? 'picture')}>{words.download}</a></footer></>}
   </Sheet>;
 }

@@ -1,4 +1,5 @@
 // The requests and events of this page, for the drawer: the newest few hundred, as they passed.
+import { Watched } from './watched';
 
 export interface Entry {
   n: number;
@@ -20,16 +21,21 @@ export interface Entry {
 const most = 300;
 const longest = 20_000; // characters of a body that is kept
 
-class Wire {
+/** JSON as it is shown and copied: what changes the direction of text is escaped, so that it does not. */
+function kept(json: string): string {
+  return json.slice(0, longest).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, c => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+class Wire extends Watched {
   entries: Entry[] = [];
   #n = 0;
-  #watchers = new Set<() => void>();
-  #due = false;
+
+  constructor() { super(work => requestAnimationFrame(work)); }
 
   add(part: Partial<Entry> & Pick<Entry, 'user' | 'kind' | 'title'>): Entry {
     const entry: Entry = { n: ++this.#n, at: new Date(), method: '', status: 0, took: 0, sent: '', got: '', cursor: '', device: '', ...part };
-    entry.sent = entry.sent.slice(0, longest);
-    entry.got = entry.got.slice(0, longest);
+    entry.sent = kept(entry.sent);
+    entry.got = kept(entry.got);
     this.entries = [entry, ...this.entries.slice(0, most - 1)];
     this.changed();
     return entry;
@@ -38,20 +44,6 @@ class Wire {
   clear(): void {
     this.entries = [];
     this.changed();
-  }
-
-  watch(watcher: () => void): () => void {
-    this.#watchers.add(watcher);
-    return () => { this.#watchers.delete(watcher); };
-  }
-
-  changed(): void {
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => {
-      this.#due = false;
-      this.#watchers.forEach(watcher => watcher());
-    });
   }
 }
 
@@ -74,7 +66,7 @@ export function recorded(user: string, device: string): typeof fetch {
       entry.took = performance.now() - began;
       if (/json/.test(answer.headers.get('Content-Type') ?? '')) {
         void answer.clone().text().then(text => {
-          entry.got = text.slice(0, longest);
+          entry.got = kept(text);
           wire.changed();
         }, () => {}); // whoever asked learns of it
       }

@@ -1,13 +1,30 @@
 // What the page says, in English and Chinese.
+import { Problem, TransportError, type Schemas } from '@imapi/client';
 import type { IconName } from './parts';
 
 const english = {
   tagline: 'Messages that can be taken back. Everywhere, for good.',
   phones: 'Two phones', window: 'One window', theme: 'Dark or light', language: '中文',
   person: 'Person', chats: 'Chats', search: 'Search messages', nothingFound: 'Nothing found.',
-  newChat: 'New chat', newGroup: 'New group', groupName: 'Name of the group', create: 'Create', cancel: 'Cancel', close: 'Close', back: 'Back',
+  newChat: 'New chat', newGroup: 'New group', newRoom: 'New room', newSpace: 'New space', newChannel: 'New channel', create: 'Create', save: 'Save', saved: 'Saved', cancel: 'Cancel', close: 'Close', back: 'Back',
+  newGroupNote: 'A few people who know each other: who has read what, threads, roles.', newRoomNote: 'Everybody who has its id may come in, and nobody is counted.', newSpaceNote: 'Channels, and roles that say who may do what.', joinById: 'Join by id', joinByIdNote: 'A room, an open group or an open space that somebody gave you the id of.', id: 'Id', copyId: 'Copy the id',
+  nameOf: (what: string) => `Name of the ${what}`, theGroup: 'group', theRoom: 'room', theSpace: 'space', theChannel: 'channel', theThread: 'thread', theRole: 'role', announcementOptional: 'Announcement (optional)', firstChannel: 'Name of the first channel', general: 'general',
+  addPeople: 'Add', invitePeople: 'Invite', addThem: 'Who is in it', inviteThem: 'Whom to invite', somebodyElse: 'Somebody else', addName: 'Add this name', invitedNow: 'Invited', withdraw: (who: string) => `Withdraw the invitation of ${who}`, addOrInvite: 'Add or invite',
+  history: 'New members read', historyJoined: 'From when they join', historyAll: 'Everything', joining: 'Who may join', joinClosed: 'Only who is added or invited', joinOpen: 'Everybody who has the id', inviting: 'Who may add and invite', inviteAdmins: 'The owner and admins', inviteMembers: 'All members',
+  visibility: 'Who sees it', visiblePublic: 'All members of the space', visiblePrivate: 'Only some of them', whoReads: 'Who sees it', whoWrites: 'Who writes', everyoneWrites: 'Everyone', rolesWrite: 'Only some roles', asInSpace: 'As in the space', allow: 'Allow', deny: 'Deny', inherit: '—',
+  roleOf: (who: string) => `Role of ${who}`, change: (who: string) => `Change ${who}`, handOver: 'Hand over', handOverTo: (who: string) => `Make ${who} the owner`, handOverSure: (who: string) => `${who} becomes the owner. You no longer are.`, successor: 'Who becomes the owner', lastOne: 'You are the last one here.', leaveSure: 'You will no longer receive what is written there.', leaveTitle: (what: string) => `Leave ${what}?`,
+  deleteSure: 'Really, for everyone? There is no way back.', settings: 'Settings', newRole: 'New role', changeRole: (name: string) => `Change the role ${name}`, deleteRole: 'Delete the role', deleteSpace: 'Delete the space', mute: 'Mute', unmute: 'Unmute', showAll: 'Show all', stopUpload: 'Stop', peopleTitle: 'Members and roles', tooMany: (n: number) => `and ${n} more`, all: 'everyone',
+  can: {
+    view: 'see channels', send: 'write', mention_all: 'mention everyone at once', create_thread: 'start threads', manage_threads: 'manage threads', revoke_own: 'take back own messages', revoke_others: 'take back messages of others', delete_others: 'delete messages of others', invite: 'invite people', kick: 'remove people', mute: 'mute people',
+    manage_members: 'add people, change lists', manage_roles: 'change and give roles', manage_conversation: 'manage channels', manage_space: 'change the space', manage_retention: 'set how long messages are kept', delete: 'delete everything',
+  } as Record<Schemas['Permission'], string>,
+  problems: {
+    has_left: 'Somebody of them has left before, and can only be invited.', blocked: 'Somebody of them has blocked you.', on_deny_list: 'Somebody of them is kept out of here.', permission_denied: 'You may not do this any more.', owner_must_hand_over: 'The owner must hand over first.', too_many_members: 'There is no room for more members.',
+    conversation_not_found: 'There is nothing with this id, or it is not open to you.', space_not_found: 'There is nothing with this id, or it is not open to you.', revoke_window_expired: 'It is too late to take this back.', slow_mode: 'Slow mode: wait a moment.', message_too_large: 'This message is too long.', attachment_too_large: 'This file is too large.',
+  } as Partial<Record<Schemas['ProblemCode'], string>>,
+  noAnswer: 'The server did not answer. Try again.',
   noChats: 'No chats yet. Start one with +.', pick: 'Pick a chat to read it.', first: 'Say something: nothing is written here yet.',
-  direct: 'Direct', group: 'Group', room: 'Room', thread: 'Thread', channel: 'Channel', members: (n: number) => n === 1 ? '1 member' : `${n} members`,
+  direct: 'Direct', group: 'Group', room: 'Room', space: 'Space', thread: 'Thread', channel: 'Channel', members: (n: number) => n === 1 ? '1 member' : `${n} members`,
   live: 'Live', connecting: 'Connecting', reconnecting: 'Reconnecting', stopped: 'Not listening',
   caughtUp: (n: number) => n === 1 ? 'Back. 1 event caught up' : `Back. ${n} events caught up`,
   today: 'Today', yesterday: 'Yesterday', you: 'You', earlier: 'Earlier messages',
@@ -27,7 +44,7 @@ const english = {
   photo: 'Photo', file: 'File', audio: 'Audio', video: 'Video', location: 'Location', data: 'Data', download: 'Download', uploading: (percent: number) => `Uploading ${percent} %`, openPicture: 'Open the picture',
   info: 'About this chat', disappearing: 'Disappearing messages', off: 'Off', disappearingNote: (time: string) => `New messages disappear after ${time}`,
   leave: 'Leave', hideChat: 'Hide this chat', deleteChat: 'Delete for everyone', announcement: 'Announcement', remove: 'Remove',
-  owner: 'Owner', admin: 'Admin', member: 'Member', roles: 'Roles', everyone: 'everyone', permissions: 'May', rolesNote: 'The owner gives and takes roles: tick a name.',
+  owner: 'Owner', admin: 'Admin', member: 'Member', roles: 'Roles', everyone: 'everyone',
   mayNotSend: 'You may read here, but not write.', join: 'Join', joinThread: 'Join the thread to write', decline: 'Decline', invited: (who: string) => `${who} invites you`,
   replies: (n: number) => n === 1 ? '1 reply' : `${n} replies`, readList: 'Read', deliveredList: 'Delivered', unreadList: 'Not read yet', nobody: 'Nobody',
   wireTitle: 'What passes on the wire', wireEmpty: 'Requests and events appear here as they pass.', copyCurl: 'Copy as curl', clear: 'Clear', request: 'Request', answer: 'Answer', event: 'Event', everybody: 'Everybody',
@@ -42,7 +59,8 @@ const english = {
     ['undo', 'Take it back', 'Send something, open its ⋯ menu, take it back. Then press “Prove it”.'],
     ['flame', 'Read, and it burns', 'Tap the covered message. Both phones count down.'],
     ['quill', 'Ask Iris', 'Her answer streams in, word by word.'],
-    ['door', 'Pull the plug', 'Stop the server, write on, start it again: nothing is lost, nothing comes twice.'],
+    ['people', 'Make a place', '+ begins a group, a room or a space. Invite the other phone, and give it a role.'],
+    ['plug', 'Pull the plug', 'Stop the server, write on, start it again: nothing is lost, nothing comes twice.'],
   ] as [IconName, string, string][],
 };
 
@@ -52,9 +70,25 @@ const chinese: Words = {
   tagline: '消息可以收回，处处收回，永远消失。',
   phones: '两部手机', window: '单窗口', theme: '深色或浅色', language: 'English',
   person: '人物', chats: '聊天', search: '搜索消息', nothingFound: '没有找到。',
-  newChat: '新聊天', newGroup: '新群组', groupName: '群组名称', create: '创建', cancel: '取消', close: '关闭', back: '返回',
+  newChat: '新聊天', newGroup: '新群组', newRoom: '新聊天室', newSpace: '新空间', newChannel: '新频道', create: '创建', save: '保存', saved: '已保存', cancel: '取消', close: '关闭', back: '返回',
+  newGroupNote: '熟人小群：谁读过、子区、身份。', newRoomNote: '知道编号的人都能进来，不计人头。', newSpaceNote: '多个频道，由身份组决定谁能做什么。', joinById: '用编号加入', joinByIdNote: '别人给你编号的聊天室、开放的群组或空间。', id: '编号', copyId: '复制编号',
+  nameOf: what => `${what}名称`, theGroup: '群组', theRoom: '聊天室', theSpace: '空间', theChannel: '频道', theThread: '子区', theRole: '身份组', announcementOptional: '公告（可选）', firstChannel: '第一个频道的名称', general: '综合',
+  addPeople: '添加', invitePeople: '邀请', addThem: '成员', inviteThem: '邀请谁', somebodyElse: '其他人', addName: '添加这个名字', invitedNow: '已邀请', withdraw: who => `撤回给 ${who} 的邀请`, addOrInvite: '添加或邀请',
+  history: '新成员可读', historyJoined: '加入之后的消息', historyAll: '全部消息', joining: '谁可以加入', joinClosed: '被添加或邀请的人', joinOpen: '知道编号的所有人', inviting: '谁可以添加和邀请', inviteAdmins: '所有者和管理员', inviteMembers: '所有成员',
+  visibility: '谁能看到', visiblePublic: '空间的所有成员', visiblePrivate: '仅部分成员', whoReads: '谁能看到', whoWrites: '谁能发言', everyoneWrites: '所有人', rolesWrite: '仅部分身份组', asInSpace: '与空间相同', allow: '允许', deny: '禁止', inherit: '—',
+  roleOf: who => `${who} 的身份`, change: who => `更改 ${who}`, handOver: '移交', handOverTo: who => `让 ${who} 成为所有者`, handOverSure: who => `${who} 将成为所有者，你不再是所有者。`, successor: '谁成为所有者', lastOne: '这里只剩你一个人了。', leaveSure: '你将不再收到那里的消息。', leaveTitle: what => `退出${what}？`,
+  deleteSure: '真的为所有人删除？无法恢复。', settings: '设置', newRole: '新身份组', changeRole: name => `更改身份组 ${name}`, deleteRole: '删除身份组', deleteSpace: '删除空间', mute: '免打扰', unmute: '取消免打扰', showAll: '显示全部', stopUpload: '停止', peopleTitle: '成员和身份组', tooMany: n => `还有 ${n} 位`, all: '所有人',
+  can: {
+    view: '查看频道', send: '发言', mention_all: '提及所有人', create_thread: '创建子区', manage_threads: '管理子区', revoke_own: '撤回自己的消息', revoke_others: '撤回他人的消息', delete_others: '删除他人的消息', invite: '邀请他人', kick: '移除成员', mute: '禁言成员',
+    manage_members: '添加成员、更改名单', manage_roles: '更改和授予身份组', manage_conversation: '管理频道', manage_space: '更改空间', manage_retention: '设置保留时间', delete: '全部删除',
+  },
+  problems: {
+    has_left: '其中有人曾自行退出，只能邀请。', blocked: '其中有人屏蔽了你。', on_deny_list: '其中有人被禁止加入这里。', permission_denied: '你已无权这样做。', owner_must_hand_over: '所有者必须先移交。', too_many_members: '成员已满。',
+    conversation_not_found: '没有这个编号，或未对你开放。', space_not_found: '没有这个编号，或未对你开放。', revoke_window_expired: '已超过可撤回的时间。', slow_mode: '慢速模式：请稍候。', message_too_large: '消息太长。', attachment_too_large: '文件太大。',
+  },
+  noAnswer: '服务器没有应答，请重试。',
   noChats: '还没有聊天，点 + 开始。', pick: '选择一个聊天。', first: '这里还没有消息，说点什么吧。',
-  direct: '单聊', group: '群组', room: '聊天室', thread: '子区', channel: '频道', members: n => `${n} 位成员`,
+  direct: '单聊', group: '群组', room: '聊天室', space: '空间', thread: '子区', channel: '频道', members: n => `${n} 位成员`,
   live: '在线', connecting: '正在连接', reconnecting: '正在重连', stopped: '未监听',
   caughtUp: n => `已恢复，补收 ${n} 个事件`,
   today: '今天', yesterday: '昨天', you: '你', earlier: '更早的消息',
@@ -74,7 +108,7 @@ const chinese: Words = {
   photo: '图片', file: '文件', audio: '音频', video: '视频', location: '位置', data: '数据', download: '下载', uploading: percent => `上传 ${percent} %`, openPicture: '打开图片',
   info: '聊天详情', disappearing: '定时消失', off: '关闭', disappearingNote: time => `新消息在 ${time}后消失`,
   leave: '退出', hideChat: '隐藏聊天', deleteChat: '为所有人删除', announcement: '公告', remove: '移除',
-  owner: '所有者', admin: '管理员', member: '成员', roles: '身份组', everyone: '所有人', permissions: '可以', rolesNote: '所有者可以勾选名字来授予或收回身份组。',
+  owner: '所有者', admin: '管理员', member: '成员', roles: '身份组', everyone: '所有人',
   mayNotSend: '你可以阅读，但不能发言。', join: '加入', joinThread: '加入子区后才能发言', decline: '拒绝', invited: who => `${who} 邀请你`,
   replies: n => `${n} 条回复`, readList: '已读', deliveredList: '已送达', unreadList: '未读', nobody: '无',
   wireTitle: '线上的请求与事件', wireEmpty: '请求和事件会显示在这里。', copyCurl: '复制为 curl', clear: '清空', request: '请求', answer: '应答', event: '事件', everybody: '所有人',
@@ -89,7 +123,8 @@ const chinese: Words = {
     ['undo', '收回', '发一条消息，打开 ⋯ 菜单收回，然后点“证明”。'],
     ['flame', '阅后即焚', '点开被遮住的消息，两边同时倒计时。'],
     ['quill', '问 Iris', '她的回答逐字出现。'],
-    ['door', '拔掉插头', '停掉服务器，继续写，再启动：不丢，不重。'],
+    ['people', '建一个地方', '点 + 创建群组、聊天室或空间，邀请另一部手机，授予身份组。'],
+    ['plug', '拔掉插头', '停掉服务器，继续写，再启动：不丢，不重。'],
   ],
 };
 
@@ -112,6 +147,11 @@ const locale = () => language === 'zh' ? 'zh-CN' : 'en-GB';
 /** The time of day. */
 export function clock(at: string): string {
   return new Intl.DateTimeFormat(locale(), { hour: '2-digit', minute: '2-digit' }).format(new Date(at));
+}
+
+/** The day and the time, to the second. */
+export function moment(at: string): string {
+  return new Intl.DateTimeFormat(locale(), { dateStyle: 'full', timeStyle: 'medium' }).format(new Date(at));
 }
 
 /** The day of a line between messages. */
@@ -144,5 +184,20 @@ export function bytes(size: number): string {
 
 /** A text with control characters as visible symbols: as they are, a browser shows nothing. */
 export function visible(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f]/g, c => c === '\u007f' ? '\u2421' : String.fromCharCode(0x2400 + c.charCodeAt(0)));
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, c => c < ' ' ? String.fromCharCode(0x2400 + c.charCodeAt(0)) : c === '\u007f' ? '\u2421' : '\ufffd');
+}
+
+/**
+ * A name as text in one line. What changes the direction of what follows, or is not seen, is
+ * shown as a sign: names should not pretend to be others.
+ */
+export function plain(name: string): string {
+  return visible(name).replace(/[\u200b-\u200f\u061c\u2028-\u202e\u2060-\u206f\ufeff]/g, c => c === '\u200d' || c === '\u200c' ? c : '\ufffd').replace(/\s+/g, ' ');
+}
+
+/** Why something failed, in the language that is shown where there are words for it. */
+export function explained(error: unknown): string {
+  if (error instanceof TransportError) return words.noAnswer;
+  if (!(error instanceof Problem)) return error instanceof Error ? error.message : String(error);
+  return (error.code && words.problems[error.code]) || error.detail || error.message;
 }
