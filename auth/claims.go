@@ -20,8 +20,7 @@ const latest = 253402300799
 // verified is the content of a valid token.
 type verified struct {
 	Principal
-	// notBefore is when the token starts being accepted, leeway included; zero if it
-	// does not say.
+	// notBefore is when the token starts being accepted, leeway included; zero without nbf.
 	notBefore time.Time
 }
 

@@ -15,8 +15,8 @@ type Description struct {
 	Expires, NotBefore time.Time
 }
 
-// Describe reads a token without verifying it, for people who look for what is wrong with
-// theirs. The error is an [*Error].
+// Describe reads a token without verifying it, for people who debug their own tokens. The error is
+// an [*Error].
 func Describe(token string) (Description, error) {
 	claims := jwt.MapClaims{}
 	parsed, _, err := jwt.NewParser().ParseUnverified(token, claims)
@@ -24,7 +24,7 @@ func Describe(token string) (Description, error) {
 		return Description{}, ErrTokenMalformed
 	}
 	d := Description{Algorithm: fmt.Sprint(parsed.Header["alg"])}
-	d.Subject, _ = claims.GetSubject() // "" if it is no string
+	d.Subject, _ = claims.GetSubject() // "" if it is not a string
 	if at, given, ok := readTime(claims, "exp"); given && ok {
 		d.Expires = at
 	}

@@ -145,7 +145,8 @@ func isTimeout(err error) bool {
 	return ok && timed.Timeout()
 }
 
-// safe reports whether an answer from the address can be trusted to come from it.
+// safe reports whether the address is https or loopback, so that nobody on the network can forge
+// its answers.
 func safe(address *url.URL) bool {
 	switch address.Scheme {
 	case "https":
@@ -225,8 +226,8 @@ func (s *keySet) fetchNow(ctx context.Context) {
 	_ = s.refresh(ctx, func() bool { return true })
 }
 
-// refresh fetches the set if needed returns true, which it calls with mu held. It
-// returns the error of the last fetch. A failed fetch keeps the current keys.
+// refresh calls needed with mu held, and fetches the set if that returns true. It returns the error
+// of the last fetch. A failed fetch keeps the current keys.
 func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +242,7 @@ func (s *keySet) refresh(ctx context.Context, needed func() bool) error {
 		return err
 	}
 	if len(keys) == 0 {
-		// This replaces the current keys: they may have been withdrawn.
+		// The empty set still replaces the current keys, which may have been withdrawn.
 		s.log.WarnContext(ctx, "key set has no key for the algorithm", "url", s.name, "algorithm", s.algorithm)
 	}
 	old := s.current.Swap(&keys)

@@ -30,7 +30,7 @@ func LoadOrCreateSecret(path string) ([]byte, error) {
 	if err := createSecret(path); err != nil {
 		return nil, fmt.Errorf("auth: create the secret: %w", err)
 	}
-	// Another process may have been first. Its secret counts.
+	// Another process may have created the file first, so use what is in it.
 	return LoadSecret(path)
 }
 

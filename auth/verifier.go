@@ -55,8 +55,8 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 		}
 		v.cache.put(key, found, generation)
 	}
-	// A cached token may have expired since, and a clock that was set back makes a
-	// token invalid again.
+	// A cached token may have expired in the meantime, and a clock that is set back can make a
+	// token not valid yet.
 	now := v.now()
 	switch {
 	case !now.Before(found.ExpiresAt):
@@ -72,8 +72,9 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	return found.Principal, nil
 }
 
-// Recheck returns an error if the tokens of a verified principal were cut off since. A request
-// that lasts calls it once it can be found by who ends those of later cut-offs.
+// Recheck returns an error if the principal's tokens were cut off after Verify returned it. A
+// long-lived request calls it after it has registered to be ended by later cut-offs, so that no
+// cut-off in between is missed.
 func (v *Verifier) Recheck(p Principal) error { return v.cuts.refuse(p, v.now()) }
 
 // Cut makes Verify refuse all tokens and tickets of a user that were issued at or before
@@ -126,7 +127,8 @@ func (v *Verifier) endOf(p Principal) time.Time {
 // valid.
 func checkHeader(header map[string]any) (kid string, err error) {
 	if _, ok := header["crit"]; ok {
-		// RFC 7515 §4.1.11: a list of extensions to refuse if unknown. All are.
+		// RFC 7515 §4.1.11: crit lists extensions that a recipient must understand. This one
+		// understands none.
 		return "", ErrTokenInvalid
 	}
 	if header["typ"] == ticketType {
@@ -172,8 +174,8 @@ func refusal(err error) *Error {
 var errClaims = &Error{CodeTokenInvalid, "a required claim (exp, iss, aud) is missing or of the wrong type"}
 
 // compact reports whether s may be a JWT in compact form: at most maxToken bytes, and
-// only the characters of base64url and dots. The decoder would skip line breaks, so
-// that one token had many texts and many cache entries.
+// only the characters of base64url and dots. The decoder would skip line breaks, so one token would
+// have many spellings and many cache entries.
 func compact(s string) bool {
 	if len(s) > maxToken {
 		return false

@@ -2,14 +2,15 @@ package blobs
 
 import "sync"
 
-// pageSize is that of the files' cache. A write that begins or ends within a page costs more.
+// pageSize is the page size of the system's file cache, in bytes. A write that begins or ends
+// within a page costs more.
 const pageSize = 4 << 10
 
-// buffer is a sealed chunk and what is left of a page before it. It may have content, so it is
-// cleared before another upload or download gets it.
+// buffer has room for a sealed chunk, after the end of the last one that does not fill a page. It
+// may hold content, so it is cleared before another upload or download uses it.
 type buffer [pageSize + sealedSize]byte
 
-// buffers are free. An upload has up to three and a download one of them.
+// buffers holds the buffers that are not in use. An upload uses up to three, a download one.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 func takeBuffer() *buffer {
@@ -17,7 +18,7 @@ func takeBuffer() *buffer {
 	return b
 }
 
-// giveBuffer clears a buffer and makes it available. It may be nil.
+// giveBuffer clears a buffer and returns it to the pool. It does nothing if b is nil.
 func giveBuffer(b *buffer) {
 	if b != nil {
 		clear(b[:])

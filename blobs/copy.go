@@ -14,17 +14,18 @@ import (
 
 // Copied counts what [Copy] did.
 type Copied struct {
-	// Files and Bytes were copied or linked, There had been before.
+	// Files and Bytes count what was copied or linked. There counts the files that the destination
+	// already had.
 	Files, Bytes, There int64
 }
 
-// Copy copies the blobs that a directory lacks from another one, as they are: sealed. Where
-// the file system allows it, it makes a link, which is safe since blobs never change. A copy
-// gets its name once it is durable, so an interrupted Copy leaves no incomplete blob, and can
-// be repeated. A blob that is there is replaced only by a longer one: the shorter of the two
-// was truncated. Blobs that are deleted from the source meanwhile are skipped, and those of a
-// store whose keys are gone: nobody can read them any more. progress is called with the number of
-// bytes that were copied or linked. gone and progress may be nil.
+// Copy copies the blobs that are missing in one directory from another. They stay sealed. Where the
+// file system allows it, Copy links the file, which is safe because blobs never change. A copy gets
+// its name once it is durable, so an interrupted Copy leaves no incomplete blob and can be
+// repeated. An existing blob is replaced only by a longer one, because the shorter of the two was
+// truncated. Copy skips blobs that are deleted from the source in the meantime, and blobs of the
+// store whose key is gone, which nobody can read. It calls progress with the number of bytes copied
+// or linked. gone and progress may be nil.
 func Copy(ctx context.Context, from, to *Dir, store im.StoreID, gone func(im.Slot) bool, progress func(bytes int64)) (done Copied, err error) {
 	changed := map[string]bool{}
 	err = from.List(ctx, func(e Entry) error {
@@ -79,7 +80,7 @@ func copyBlob(from, to *Dir, name string, skip func() (bool, error)) (int64, err
 	if os.Link(from.file(name), to.file(name)) == nil {
 		return source.Size(), nil
 	}
-	// Another file system, or one without links, or there is a truncated file.
+	// Linking fails between file systems, on one without links, and if to has a truncated file.
 	in, err := os.Open(from.file(name))
 	if err != nil {
 		return 0, err

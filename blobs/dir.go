@@ -45,7 +45,7 @@ func OpenDir(path string) (*Dir, error) {
 // ReadDir returns the engine for a directory that is only read, and may not exist.
 func ReadDir(path string) *Dir { return &Dir{path: path, made: map[string]bool{}} }
 
-// Is reports whether two engines use the same directory, whatever its paths are.
+// Is reports whether two engines use the same directory, even by different paths.
 func (d *Dir) Is(other *Dir) bool {
 	a, errA := os.Stat(d.path)
 	b, errB := os.Stat(other.path)
@@ -101,12 +101,13 @@ type dirWriter struct {
 	*os.File
 	dir  *Dir
 	name string
-	// written is how long the file is, and started how much of it the disk was given.
+	// written is the length of the file, and started the part of it whose writeback was started, in
+	// bytes.
 	written, started int64
 }
 
-// writebackBytes is how much is written before the disk is given it. It then writes while the
-// rest arrives, so that Commit does not wait for all of it.
+// writebackBytes is the number of bytes after which writeback to the disk is started. The disk then
+// writes while the rest arrives, so Commit does not wait for all of it.
 const writebackBytes = 1 << 20
 
 // Write writes to the file.
@@ -195,7 +196,7 @@ func remove(path string) error {
 	return nil
 }
 
-// listBatch is how many names of a directory are read at a time.
+// listBatch is the number of names of a directory that are read at a time.
 const listBatch = 512
 
 // List goes through the subdirectories. Files with other names are not blobs and are left

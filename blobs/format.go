@@ -88,7 +88,7 @@ func (s seal) header() []byte {
 	return s.aead.Seal(h, nonce[:], nil, h) // one key, one header
 }
 
-// fits reports whether a header is of this blob and was written under its key.
+// fits reports whether a header belongs to this blob and was written under its key.
 func (s seal) fits(header []byte) bool { return bytes.Equal(header, s.header()) }
 
 func chunkNonce(n int64, last bool) (nonce [12]byte) {
@@ -100,7 +100,7 @@ func chunkNonce(n int64, last bool) (nonce [12]byte) {
 	return nonce
 }
 
-// close appends a sealed chunk to memory that has room for it.
+// close seals a chunk and appends it to a slice that has room for it.
 func (s seal) close(to, chunk []byte, n int64, last bool) []byte {
 	nonce := chunkNonce(n, last)
 	return s.aead.Seal(to, nonce[:], chunk, s.bound[:]) // each number once
@@ -116,14 +116,14 @@ func (s seal) open(sealed []byte, n int64, last bool) ([]byte, error) {
 	return chunk, nil
 }
 
-// owner is what the header of a file says about it, which is not authenticated.
+// owner is what the header of a file claims. It is not authenticated.
 type owner struct {
 	store im.StoreID
 	slot  im.Slot
 	id    im.ID
 }
 
-// readOwner reads a header. It reports false if the format is another.
+// readOwner reads a header. It reports false for any other format.
 func readOwner(header []byte) (o owner, ok bool) {
 	if len(header) != headerSize || string(header[:8]) != magic || binary.BigEndian.Uint32(header[8:]) != version {
 		return o, false
@@ -134,8 +134,8 @@ func readOwner(header []byte) (o owner, ok bool) {
 	return o, true
 }
 
-// chunks returns how many chunks a blob of this many bytes has.
+// chunks returns the number of chunks of a blob of size bytes.
 func chunks(size int64) int64 { return max((size+chunkSize-1)/chunkSize, 1) }
 
-// fileSize returns the length of the file of a blob of this many bytes.
+// fileSize returns the length of the file of a blob of size bytes.
 func fileSize(size int64) int64 { return headerSize + size + chunks(size)*tagSize }

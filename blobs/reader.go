@@ -19,7 +19,7 @@ func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (im.BlobReader,
 	return r, nil
 }
 
-// reader opens chunks as they are read. It has one of them in memory until all of it is read.
+// reader opens chunks as they are read. It keeps one chunk in memory.
 type reader struct {
 	ctx   context.Context //nolint:containedctx // that of the request
 	files *Files
@@ -124,7 +124,7 @@ func (r *reader) load(n int64) error {
 	return nil
 }
 
-// forget gives the buffer away.
+// forget returns the buffer to the pool.
 func (r *reader) forget() {
 	if r.buf != nil {
 		giveBuffer(r.buf)

@@ -22,7 +22,7 @@ var _ im.Blobs = (*Files)(nil)
 func NewFiles(engine Store, store im.StoreID) *Files { return &Files{store: engine, id: store} }
 
 // Check reads a whole blob and returns why it cannot be read: [im.ErrNotFound],
-// [ErrDamaged], or that of reading.
+// [ErrDamaged], or the error of a read.
 func (f *Files) Check(ctx context.Context, b im.Blob, size int64) error {
 	if err := f.checkHeader(ctx, b); err != nil {
 		return err
@@ -79,8 +79,8 @@ func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	})
 }
 
-// describe reads the header of a blob. It reports false for one that is not of this store, that
-// does not say so, or that is gone.
+// describe reads the header of a blob. It reports false if the blob belongs to another store, has
+// no readable header, or is gone.
 func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours bool, err error) {
 	id, ok := im.ParseID(e.Name)
 	if !ok {
@@ -91,7 +91,7 @@ func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours b
 	switch o, is := readOwner(header); {
 	case errors.Is(err, ErrNotFound): // deleted or finished meanwhile
 		return file, false, nil
-	case errors.Is(err, ErrDamaged): // cut off; while it is unfinished, nothing is in it
+	case errors.Is(err, ErrDamaged): // truncated; an unfinished file may be empty
 		return file, e.Unfinished, nil
 	case err != nil:
 		return file, false, refusal(err)

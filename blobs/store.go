@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrNotFound says that there is no blob of a name.
+// ErrNotFound means that no blob has the name.
 var ErrNotFound = errors.New("blobs: no such blob")
 
 // Store keeps streams of bytes under names. Names consist of the letters of base32hex. [Dir]
@@ -18,7 +18,7 @@ type Store interface {
 	// must be new.
 	Create(ctx context.Context, name string) (Writer, error)
 
-	// Open reads a blob from an offset and returns how many bytes it has in all. It returns
+	// Open reads a blob from an offset, and returns the size of the whole blob in bytes. It returns
 	// [ErrNotFound] if there is none.
 	Open(ctx context.Context, name string, offset int64) (io.ReadCloser, int64, error)
 

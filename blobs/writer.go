@@ -20,18 +20,18 @@ func (f *Files) Create(ctx context.Context, b im.Blob, seen func([]byte)) (im.Bl
 	return out, nil
 }
 
-// writer seals what it is given. It holds a full chunk back until there is more, because the
-// last chunk is sealed differently. While a chunk is sealed and written, seen looks at it in
-// another goroutine: hashing it takes about as long as the rest.
+// writer seals what is written to it. It holds a full chunk back until more data arrives, because
+// the last chunk is sealed differently. While a chunk is sealed and written, another goroutine
+// calls seen with it: hashing a chunk takes about as long as the rest.
 type writer struct {
 	out  Writer
 	seal seal
 	seen watcher
-	// plain is what was not sealed yet. next has the chunk before until seen has looked at it,
-	// and is then free for the next one. It is nil until there are two chunks.
+	// plain is what has not been sealed yet. next holds the previous chunk until seen returns, and
+	// is then free for the next chunk. It is nil until there are two chunks.
 	plain, next *buffer
 	used        int // of plain
-	// sealed is what was not written yet. What is written ends with a page, except the last.
+	// sealed is what has not been written yet. Every write except the last ends on a page boundary.
 	sealed *buffer
 	ready  int   // of sealed
 	chunk  int64 // number of the next one
@@ -74,7 +74,7 @@ func (w *writer) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, w.err
 }
 
-// spare returns the memory of the next chunk once seen no longer looks at it.
+// spare waits until seen has returned, and returns the memory for the next chunk.
 func (w *writer) spare() *buffer {
 	if w.next == nil {
 		w.next = takeBuffer()
@@ -141,16 +141,16 @@ func (w *writer) release() {
 	w.used, w.err = 0, fs.ErrClosed
 }
 
-// watcher calls look with parts in a goroutine of its own.
+// watcher calls look with the parts of a file, in a goroutine of its own.
 type watcher struct {
 	look  func(part []byte)
 	parts chan []byte // nil if there is no goroutine
-	done  chan any    // has the panic of look, or nil, for each part
+	done  chan any    // receives the panic of look, or nil, for each part
 	busy  bool        // a part was passed and not awaited
 }
 
-// pass has look called with a part, which must not change before wait has returned. Every part
-// must be awaited before the next one is passed.
+// pass starts a call of look with a part, which must not change before wait returns. Call wait
+// before passing the next part.
 func (w *watcher) pass(part []byte) {
 	if w.parts == nil {
 		parts, done := make(chan []byte), make(chan any, 1)
@@ -172,8 +172,8 @@ func recovered(look func([]byte), part []byte) (panicked any) {
 	return nil
 }
 
-// wait waits until look has returned. It panics if look did: in the other goroutine, this would
-// end the process.
+// wait waits until look has returned. It repeats a panic of look, which in the other goroutine
+// would end the process.
 func (w *watcher) wait() {
 	if !w.busy {
 		return

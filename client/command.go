@@ -7,8 +7,8 @@ import (
 
 // Command sends a command to a conversation, given by its id or as "@user": a message that
 // is not stored and that only open streams receive, as an event of type [EventTypeCommand].
-// The Type of the command need not be set. Command makes one attempt: what matters only now
-// is not worth another one later.
+// The Type of the command need not be set. Command makes a single attempt, because a command that
+// arrives late is of no use.
 //
 // The error is a [*Problem] if the server refused the command.
 func (c *Client) Command(ctx context.Context, conversation string, command SendCommand) (AcceptedCommand, error) {

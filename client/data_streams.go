@@ -17,9 +17,9 @@ import (
 type StreamItem struct {
 	// Frame is the frame, nil if the item is not one.
 	Frame *Frame
-	// Lost is how many frames were lost here, 0 if the item is not a gap.
+	// Lost is the number of frames lost at this point, 0 if the item is not a gap.
 	Lost int64
-	// Ended is how the data stream ended, nil if the item is not the end.
+	// Ended describes how the data stream ended; nil if the item is not the end.
 	Ended *StreamEnd
 }
 
@@ -114,9 +114,9 @@ type Pusher struct {
 	once   sync.Once
 }
 
-// Push opens a request that pushes frames; the caller must call [Pusher.Close]. as is the
-// user whom the frames are from; "" stands for the user of the token, and others require the
-// scope admin. The request ends with ctx.
+// Push opens a request that pushes frames; the caller must call [Pusher.Close]. as is the user who
+// sends the frames: "" is the user of the token, and any other user requires the scope admin. The
+// request ends with ctx.
 func (c *Client) Push(ctx context.Context, stream, as string) (*Pusher, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	in, out := io.Pipe()
@@ -143,7 +143,7 @@ func (c *Client) Push(ctx context.Context, stream, as string) (*Pusher, error) {
 	return p, nil
 }
 
-var errPushEnded = errors.New("client: the request that pushes has ended")
+var errPushEnded = errors.New("client: the request that pushes frames has ended")
 
 // pushed sends a request that pushes frames, and returns its answer.
 func (c *Client) pushed(request *http.Request) (frames PushedFrames, err error) {

@@ -103,11 +103,11 @@ type stream struct {
 	client  *Client
 	path    string
 	options EventsOptions
-	// handle takes a block. It reports false with how the connection ends.
+	// handle processes a block. It returns false, and the reason, to end the connection.
 	handle  func(block) (ending, bool)
 	cursor  string
 	backoff backoff
-	// token is the next one to try, fetched after the last one was refused.
+	// token is the next token to try, fetched after the last one was refused.
 	token string
 	// refused counts tokens refused in a row.
 	refused int

@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// niceness leaves the processor to the server and its clients, and about a tenth of it to
-	// thumbnails when the others want all of it.
+	// niceness leaves thumbnails about a tenth of a processor that the server and its clients keep
+	// busy.
 	niceness = 10
-	// softMemory is where the garbage collector begins to run more often. Decoding takes
-	// MaxMemory, the file twice MaxBytes.
+	// softMemory is the memory, in bytes, above which the garbage collector runs more often.
+	// Decoding takes MaxMemory, and the file up to twice MaxBytes.
 	softMemory = MaxMemory + 3*MaxBytes
-	// hardMemory is what this process may allocate. Beyond that it dies.
+	// hardMemory is the limit of allocated memory, in bytes. The process dies if it exceeds it.
 	hardMemory = softMemory + 512<<20
 )
 
-// confine makes this process one of low priority that cannot allocate much, write files or
-// dump its memory.
+// confine lowers the priority of this process and limits its memory. It also prevents it from
+// writing files and dumping core.
 func confine() error {
 	if err := lowerPriority(); err != nil {
 		return fmt.Errorf("lower the priority: %w", err)
@@ -48,8 +48,8 @@ func confine() error {
 }
 
 // lowerPriority lowers the priority of all threads, each of which has its own. Threads that
-// begin later inherit it. One may begin meanwhile, so it looks for threads until there are no
-// new ones.
+// begin later inherit it. One may begin in the meantime, so it repeats until there are no new
+// threads.
 func lowerPriority() error {
 	low := map[int]bool{}
 	for found := true; found; {
@@ -81,7 +81,8 @@ func lowerPriority() error {
 	return nil
 }
 
-// dataBytes returns how much memory RLIMIT_DATA counts: much of it is only reserved.
+// dataBytes returns the memory that counts towards RLIMIT_DATA, in bytes. Much of it is only
+// reserved.
 func dataBytes() (uint64, error) {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// confine makes this process one of low priority that cannot write files or dump its memory.
-// These systems have no limit of memory that a program with a garbage collector can keep.
+// confine lowers the priority of this process and prevents it from writing files and dumping core.
+// These systems have no memory limit that suits a garbage-collected program.
 func confine() error {
 	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10); err != nil {
 		return err

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// ownGroup keeps signals of a terminal from a command: the server ends it.
+// ownGroup makes a command run in a process group of its own, so that Ctrl-C in a terminal does not
+// reach it. The server ends the command.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// cpuUsed returns how much time of the processor this process has used.
+// cpuUsed returns the processor time that this process has used.
 func cpuUsed() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

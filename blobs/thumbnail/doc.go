@@ -2,18 +2,17 @@
 // uploaded.
 //
 // [Measure] reads the header of a picture, [Make] makes a thumbnail: a JPEG, or a PNG if it
-// is transparent somewhere. A thumbnail consists of pixels alone. Metadata is left out, such
-// as the place where a photo was taken; its orientation is applied. Color profiles are left
-// out, too. The same file gives the same thumbnail. Of an animation only the first frame is
-// decoded.
+// is transparent somewhere. A thumbnail consists of pixels alone. Metadata, such as where a photo
+// was taken, is left out; the orientation is applied. Color profiles are left out, too. The same
+// file gives the same thumbnail. Of an animation only the first frame is decoded.
 //
-// What a picture may cost is known from its header, before it is decoded: see [MaxPixels],
-// [MaxMemory] and [MaxScans]. The decoders read through a reader that ends with the context
-// and lets other goroutines run in between.
+// The cost of a picture is computed from its header, before it is decoded: see [MaxPixels],
+// [MaxMemory] and [MaxScans]. The decoders read through a reader that checks the context and yields
+// to other goroutines.
 //
-// Still, decoders have unknown bugs, and decoding takes the processor from others. So a
-// server makes thumbnails in a [Process] of low priority, whose memory the system limits and
-// in which there is nothing to steal.
+// Still, decoders have unknown bugs, and decoding takes processor time from others. So a server
+// makes thumbnails in a [Process] of low priority, whose memory the system limits and which holds
+// no secrets.
 //
 //	thumbnail.go   Make: limits, decoding, encoding
 //	measure.go     Measure: type, size and orientation of a picture

@@ -5,7 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// maxExif is the largest EXIF that is looked at. A JPEG cannot have more.
+// maxExif is the maximum size of the EXIF data that is read, in bytes. A segment of a JPEG cannot
+// hold more.
 const maxExif = 1 << 16
 
 // The tag of the orientation, and its type.

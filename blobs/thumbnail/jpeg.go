@@ -9,7 +9,7 @@ import (
 
 // Markers of JPEG files.
 const (
-	markerSOF  = 0xc0 // to 0xcf: frames, but for the next three
+	markerSOF  = 0xc0 // to 0xcf: frames, except the next three
 	markerDHT  = 0xc4
 	markerJPG  = 0xc8
 	markerDAC  = 0xcc
@@ -80,10 +80,10 @@ func (p *Picture) frame(marker byte, b []byte) error {
 	return nil
 }
 
-// decodableJPEG returns what a decoder needs of a JPEG: no metadata, nothing behind its end.
-// It returns ErrTooLarge if the file has too many scans. They are counted in what is
-// returned, so the decoder cannot find more. The decoder refuses a second frame, which could
-// be larger than the one that was measured.
+// decodableJPEG returns what a decoder needs of a JPEG: no metadata, nothing after its end. It
+// returns ErrTooLarge if the file has too many scans. They are counted in what is returned, so the
+// decoder cannot find more. The decoder refuses a second frame, which could be larger than the one
+// that was measured.
 func decodableJPEG(file []byte, p Picture) ([]byte, error) {
 	out := make([]byte, 0, len(file))
 	out = append(out, file[:2]...)
@@ -123,8 +123,8 @@ func decodableJPEG(file []byte, p Picture) ([]byte, error) {
 	}
 }
 
-// scanLength returns the length of the coded pixels at the beginning of b: up to the next
-// marker that is no restart.
+// scanLength returns the length of the coded pixels at the beginning of b: up to the next marker
+// other than a restart.
 func scanLength(b []byte) int {
 	for i := 0; ; {
 		j := bytes.IndexByte(b[i:], 0xff)

@@ -13,19 +13,19 @@ import (
 // A Picture is what the header of a picture says.
 type Picture struct {
 	Type          string // as package sniff calls it
-	Width, Height int    // in pixels, as it is to be shown
+	Width, Height int    // in pixels, as displayed
 
 	stored      image.Point // width and height before it is turned
 	orientation int         // of EXIF, 1 to 8
-	pixelBytes  int64       // taken by decoding, a pixel
+	pixelBytes  int64       // memory for decoding, per pixel
 }
 
 func (p Picture) pixels() int64 { return int64(p.stored.X) * int64(p.stored.Y) }
 
-// memory returns about how many bytes decoding takes.
+// memory returns the approximate number of bytes that decoding takes.
 func (p Picture) memory() int64 { return p.pixels() * p.pixelBytes }
 
-// maxSteps is how many segments or chunks of a file are looked at.
+// maxSteps is the maximum number of segments or chunks of a file that are read.
 const maxSteps = 1000
 
 // Measure reads the header of a picture from the beginning of r. It reads little and skips
@@ -111,12 +111,12 @@ func (p *Picture) png(c *cursor, head []byte) error {
 		p.pixelBytes = 1
 	}
 	if interlaced != 0 {
-		p.pixelBytes *= 2 // its last pass has half of the pixels and is put into the whole
+		p.pixelBytes *= 2 // the last pass, half of the pixels, is decoded separately and then merged
 	}
 	for offset := int64(33); ; {
 		chunk, err := c.at(offset, 8)
 		if cutOff(err) {
-			return nil // it has no pixels, but a size
+			return nil // truncated before the pixels, but the size is known
 		}
 		if err != nil {
 			return err
@@ -143,6 +143,6 @@ func (p *Picture) png(c *cursor, head []byte) error {
 // gif reads the size of the screen. Its first frame is within it.
 func (p *Picture) gif(_ *cursor, head []byte) error {
 	p.stored = image.Pt(int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:])))
-	p.pixelBytes = 2 // one for each of the frame, once more if it is interlaced
+	p.pixelBytes = 2 // one byte, and another if the frame is interlaced
 	return nil
 }

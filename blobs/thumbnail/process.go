@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	// ErrProcess means that the process that makes thumbnails ended at a picture, or did not
-	// answer in time. The picture may be the cause or not, so it may be tried again, but not
-	// for ever.
+	// ErrProcess means that the process that makes thumbnails died while it worked on a picture, or
+	// did not answer in time. The picture may or may not be the cause, so it is worth a bounded
+	// number of retries.
 	ErrProcess = errors.New("thumbnail: the process that makes thumbnails has ended")
 	// ErrStart means that this process could not be started.
 	ErrStart = errors.New("thumbnail: the process that makes thumbnails does not start")
@@ -26,12 +26,12 @@ var (
 const (
 	// idleTime is how long a process without work is kept.
 	idleTime = 30 * time.Second
-	// answerTime is how long a process may take for a picture. It gives up by itself after
-	// cpuTime, but may have to wait for the processor.
+	// answerTime is the time that a process may take for a picture. The process itself gives up
+	// after cpuTime, but may have to wait for the processor.
 	answerTime = 5 * time.Minute
 )
 
-// The answers of a process, the first when it begins. A thumbnail follows if it made one:
+// The answers of a process; it sends the first when it has started. A thumbnail follows answerMade:
 //
 //	1  type: 0 for JPEG, 1 for PNG
 //	2  width
@@ -68,8 +68,8 @@ func NewProcess(path string, args ...string) *Process {
 	return p
 }
 
-// Make is [Make] in the other process. It returns its errors, ErrProcess, ErrStart,
-// and those of reading the file, of which it reads size bytes.
+// Make is [Make] in the other process. It reads size bytes of the file. It returns the errors of
+// [Make], ErrProcess, ErrStart, and those of reading the file.
 func (p *Process) Make(ctx context.Context, file io.Reader, size int64) (Thumbnail, error) {
 	if size > MaxBytes {
 		return Thumbnail{}, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
@@ -133,7 +133,7 @@ type child struct {
 }
 
 func startChild(path string, args []string) (*child, error) {
-	// What it writes to its standard error could quote the picture.
+	// Its standard error is discarded, because it could quote the picture.
 	cmd := exec.CommandContext(context.Background(), path, args...) //nolint:gosec // the caller's own command
 	cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}
 	cmd.Dir = "/"
@@ -180,7 +180,7 @@ func (c *child) end() {
 	})
 }
 
-// make has a thumbnail made. again reports whether the process can make another.
+// make requests a thumbnail from the process. again reports whether the process can make another.
 func (c *child) make(file io.Reader, size int64) (t Thumbnail, again bool, err error) {
 	failed := func(err error) (Thumbnail, bool, error) {
 		return Thumbnail{}, false, fmt.Errorf("%w: %w", ErrProcess, err)
@@ -216,7 +216,7 @@ func (c *child) make(file io.Reader, size int64) (t Thumbnail, again bool, err e
 	}
 	length := binary.BigEndian.Uint32(header[5:])
 	if code[0] != answerMade || length > MaxThumbnail || t.Width > Box || t.Height > Box {
-		return failed(errors.New("its answer makes no sense"))
+		return failed(errors.New("its answer is malformed"))
 	}
 	t.Bytes = make([]byte, length)
 	if _, err := io.ReadFull(c.out, t.Bytes); err != nil {
@@ -225,7 +225,7 @@ func (c *child) make(file io.Reader, size int64) (t Thumbnail, again bool, err e
 	return t, true, nil
 }
 
-// sourceReader tells errors of reading the file from those of writing to the process.
+// sourceReader distinguishes errors of reading the file from errors of writing to the process.
 type sourceReader struct {
 	r   io.Reader
 	err error
@@ -240,7 +240,7 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 }
 
 // Serve makes thumbnails for the [Process] at the other ends of in and out until in ends. It
-// limits what this process may do from then on: call it in a process that does nothing else.
+// restricts the calling process for good, so call it in a process that does nothing else.
 func Serve(in io.Reader, out io.Writer) error {
 	if err := confine(); err != nil {
 		return err
@@ -276,7 +276,7 @@ func answer(file []byte) []byte {
 	switch {
 	case errors.Is(err, ErrFormat):
 		return []byte{answerFormat}
-	case err != nil: // of size or time
+	case err != nil: // too large, or out of time
 		return []byte{answerTooLarge}
 	}
 	var b bytes.Buffer
@@ -291,12 +291,11 @@ func answer(file []byte) []byte {
 	return b.Bytes()
 }
 
-// cpuTime is how much time of the processor a picture may take. The largest pictures within
-// the limits take a second or two.
+// cpuTime is the processor time that a picture may take. The largest pictures within the limits
+// take a second or two.
 const cpuTime = 10 * time.Second
 
-// withCPUTime returns a context that ends when this process has used that much time of the
-// processor.
+// withCPUTime returns a context that ends when this process has used the given processor time.
 func withCPUTime(limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	end := cpuUsed() + limit

@@ -7,20 +7,21 @@ import (
 	"runtime"
 )
 
-// stripRows is how many rows are converted at once. After each strip others may run.
+// stripRows is the number of rows that are converted at once. Other goroutines may run after each
+// strip.
 const stripRows = 8
 
 // shrink scales a picture of the given size down to fit into a box. What is visible of it is
-// src, with its top left corner at a point of the picture; the rest is transparent. Each
-// pixel of the result is the average of the area that it stands for, in integers, so that
-// the result is the same on every machine.
+// src, with its top left corner at a point of the picture; the rest is transparent. Each pixel of
+// the result is the average of the area that it covers, computed in integers so that the result is
+// the same on every machine.
 func shrink(ctx context.Context, src image.Image, at, size image.Point, box int) (*image.RGBA, error) {
 	w, h := size.X, size.Y
 	dw, dh := fit(w, h, box)
 	dst := image.NewRGBA(image.Rect(0, 0, dw, dh))
 	strip := image.NewRGBA(image.Rect(0, 0, w, min(stripRows, h)))
 	row := make([]uint32, 4*dw) // a row of the picture, scaled to the width of the result
-	sum := make([]uint64, 4*dw) // the rows of the picture that a row of the result stands for
+	sum := make([]uint64, 4*dw) // the sum of the rows that a row of the result covers
 	corner := src.Bounds().Min.Sub(at)
 	for y := range h {
 		if y%stripRows == 0 {
@@ -74,7 +75,7 @@ func add(sum []uint32, p []byte, n uint32) {
 	sum[3] += uint32(p[3]) * n
 }
 
-// flush writes averages, rounded, and begins with new sums.
+// flush writes the rounded averages and resets the sums.
 func flush(pix []byte, sum []uint64, area uint64) {
 	for i, v := range sum {
 		pix[i] = byte((v + area/2) / area)
@@ -116,11 +117,11 @@ func turn(src *image.RGBA, orientation int) *image.RGBA {
 				sy = h - 1 - y
 			case 5:
 				sx, sy = y, x
-			case 6: // to be turned to the right
+			case 6: // needs a quarter turn clockwise
 				sx, sy = y, h-1-x
 			case 7:
 				sx, sy = w-1-y, h-1-x
-			case 8: // to be turned to the left
+			case 8: // needs a quarter turn counterclockwise
 				sx, sy = w-1-y, x
 			}
 			copy(dst.Pix[dst.PixOffset(x, y):][:4], src.Pix[src.PixOffset(sx, sy):][:4])

@@ -17,18 +17,18 @@ import (
 	"github.com/imapi/imapi/sniff"
 )
 
-// Limits of pictures of which thumbnails are made. A photo of 48 megapixels is within them.
+// Limits of the pictures from which thumbnails are made. A photo of 48 megapixels is within them.
 const (
 	MaxBytes  = 32 << 20  // of the file
 	MaxSide   = 1<<16 - 1 // pixels of its width and height
 	MaxPixels = 64 << 20
-	// MaxMemory is about how many bytes decoding may take, computed from type, size, depth
-	// and color model: a progressive JPEG takes five times as much as another.
+	// MaxMemory is the approximate number of bytes that decoding may take, computed from type,
+	// size, depth and color model: a progressive JPEG takes five times as much as another.
 	MaxMemory = 256 << 20
-	// MaxScans is how many scans a JPEG may have. Encoders write about ten; a file of a few
+	// MaxScans is the maximum number of scans of a JPEG. Encoders write about ten; a file of a few
 	// hundred kilobytes could have a hundred thousand, each over all pixels.
 	MaxScans = 100
-	// maxScanned is how many pixels all scans of a JPEG may have together.
+	// maxScanned is the maximum number of pixels in all scans of a JPEG together.
 	maxScanned = 1 << 30
 )
 
@@ -39,13 +39,13 @@ const Box = 320
 // half as wide and high.
 const MaxThumbnail = 128 << 10
 
-// quality of thumbnails that are JPEGs. The smallest details are gone anyway.
+// quality is the JPEG quality of thumbnails. Scaling has removed the finest details already.
 const quality = 80
 
 var (
 	// ErrFormat means that a file is not a JPEG, PNG, GIF or WebP, is damaged, or is of a
 	// variant that the decoders do not support.
-	ErrFormat = errors.New("thumbnail: no picture, or a damaged one")
+	ErrFormat = errors.New("thumbnail: not a picture, or a damaged one")
 	// ErrTooLarge means that making a thumbnail would cost more than is allowed.
 	ErrTooLarge = errors.New("thumbnail: the picture is too large")
 )
@@ -100,8 +100,8 @@ func (p Picture) within() error {
 	return nil
 }
 
-// decode returns the pixels of a picture, and where their top left corner is in it: a frame
-// of a GIF or WebP may cover a part.
+// decode returns the pixels of a picture and the position of their top left corner in it: a frame
+// of a GIF or WebP may cover only a part of it.
 func decode(ctx context.Context, p Picture, file []byte) (src image.Image, at image.Point, err error) {
 	clean := file
 	var read func(io.Reader) (image.Image, error)
@@ -133,8 +133,8 @@ func decode(ctx context.Context, p Picture, file []byte) (src image.Image, at im
 	return src, at, nil
 }
 
-// reader gives a decoder the file in small parts. Between the parts it lets other goroutines
-// run and checks the context: a few bytes can be much work.
+// reader passes the file to a decoder in small parts. Between the parts it lets other goroutines
+// run and checks the context, because a few bytes can take long to decode.
 type reader struct {
 	ctx context.Context // a decoder takes no context
 	r   *bytes.Reader

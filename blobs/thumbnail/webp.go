@@ -22,7 +22,7 @@ func (p *Picture) webp(c *cursor, _ []byte) error {
 		return err
 	}
 	kind, b := string(b[:4]), b[8:]
-	p.pixelBytes = 12 // of lossless ones, or lossless alpha: four, as many for transforms, and codes
+	p.pixelBytes = 12 // lossless frames or alpha: four, as many for transforms, and codes
 	switch kind {
 	case "VP8 ":
 		if p.stored = vp8Size(b); p.stored == (image.Point{}) {
@@ -83,7 +83,7 @@ func (p *Picture) webpEXIF(c *cursor, offset int64) error {
 }
 
 // decodableWebP returns the parts of a WebP that a decoder needs, of an animation only the
-// first frame, and the place of that frame in the picture. The decoder trusts lengths and
+// first frame, and the position of that frame in the picture. The decoder trusts lengths and
 // allocates accordingly, so all are checked.
 func decodableWebP(file []byte, stored image.Point) (out []byte, at image.Point, err error) {
 	kept := map[string][]byte{}

@@ -52,7 +52,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.SetOutput(io.Discard)
 	server := f.String("server", "http://127.0.0.1:8080", "the `URL` of the server")
 	f.StringVar(&c.data, "data", "./data", "the `directory` of the server's data; its secret signs the tokens of as many users as needed")
-	f.StringVar(&c.token, "token", os.Getenv(tokenVariable), "instead of --data: a `token`, in whose name everything is done, on many devices; also "+tokenVariable)
+	f.StringVar(&c.token, "token", os.Getenv(tokenVariable), "instead of --data: the `token` of the one user who does everything, on many devices; also "+tokenVariable)
 	f.StringVar(&c.issuer, "auth-issuer", "", "the `issuer` (iss) that the server requires of tokens")
 	f.StringVar(&c.audience, "auth-audience", "", "the `audience` (aud) that the server requires of tokens")
 	f.BoolVar(&c.unlimited, "unlimited", false, "give the tokens the scope admin, to which the rate limit of users does not apply")
@@ -91,7 +91,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	return c, c.complete()
 }
 
-// most bounds every number: beyond it a run is not what anyone means.
+// most bounds every number. A larger one is a typing error.
 const most = 1_000_000
 
 // complete checks the configuration and adds the number of users.
@@ -125,7 +125,7 @@ func (c *config) complete() error {
 	case c.kind == "direct" && c.members != 2:
 		return misuse("--members: a direct conversation has 2")
 	case c.mix["replay"] > 0 && c.fill == 0:
-		return misuse("--fill: must be more than 0, because streams replay what the conversations were filled with")
+		return misuse("--fill: must be more than 0, because streams replay the messages that it creates")
 	}
 	if c.users == 0 {
 		c.users = max(c.members, min(c.conversations*c.members, c.streams+c.idle), c.streams, 1)

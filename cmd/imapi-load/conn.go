@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// requestTimeout bounds a request. A server that answers later has failed.
+	// requestTimeout bounds a request. A later answer counts as a failure.
 	requestTimeout = 30 * time.Second
 	dialTimeout    = 10 * time.Second
 	// maxAnswer bounds the body of an answer, in bytes.
@@ -33,7 +33,7 @@ func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	if e.url.Scheme == "https" {
-		// HTTP/1.1 only: what the connection speaks is written by hand.
+		// HTTP/1.1 only: requests are written by hand.
 		d := tls.Dialer{NetDialer: &e.dialer, Config: &tls.Config{NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12}}
 		return d.DialContext(ctx, "tcp", e.address("443"))
 	}
@@ -75,9 +75,8 @@ type answer struct {
 	body       []byte // until the next request
 }
 
-// conn is a connection that is kept alive and carries one request at a time. It costs less
-// processor time than an http.Client, which would be missing from the server if both run on
-// one machine.
+// conn is a connection that is kept alive and carries one request at a time. It uses less processor
+// time than an http.Client, time that the server would lack if both ran on one machine.
 type conn struct {
 	to   *endpoint
 	c    net.Conn // nil if there is none

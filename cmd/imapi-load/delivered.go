@@ -13,7 +13,7 @@ type track struct {
 	missing map[int64]struct{} // seqs below it that were not
 }
 
-// verdict says how the delivery of a message was.
+// verdict is the result of checking a delivery.
 type verdict int
 
 const (
@@ -23,7 +23,7 @@ const (
 	twice
 )
 
-// take notes a message.
+// take records a message.
 func (t *track) take(seq int64) verdict {
 	switch {
 	case seq == t.last+1:
@@ -55,7 +55,7 @@ func (t *track) lost(through int64) int64 {
 type deliveries struct {
 	messages, twice, outOfOrder     atomic.Int64
 	disconnects, resets, reconnects atomic.Int64
-	latency                         histogram // from when a message was due until a stream had it
+	latency                         histogram // from when a message was due until a stream received it
 }
 
 // received is what a stream has received of its conversations.
@@ -72,7 +72,7 @@ func newReceived(conversations []*conversation) *received {
 	return r
 }
 
-// take notes a message of a conversation. It reports false for one that is none of this run.
+// take notes a message of a conversation. It reports false for a conversation of another run.
 func (r *received) take(conversation []byte, seq int64) (verdict, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

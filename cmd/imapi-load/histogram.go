@@ -53,8 +53,7 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// quantile returns the duration that a part q of all did not exceed, 0 if there are none.
-// It is at most 1.6 % too long.
+// quantile returns the q-quantile of the durations, at most 1.6 % too long; 0 if there are none.
 func (h *histogram) quantile(q float64) time.Duration {
 	total := h.total.Load()
 	if total == 0 {
@@ -87,8 +86,7 @@ type latency struct {
 	P99  float64 `json:"p99"`
 	P999 float64 `json:"p999"`
 	Max  float64 `json:"max"`
-	// Buckets are those that are not empty: the longest duration of each, and how many
-	// there were.
+	// Buckets lists the buckets that are not empty, each with its longest duration and its count.
 	Buckets []bucket `json:"buckets"`
 }
 

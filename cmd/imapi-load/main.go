@@ -71,7 +71,7 @@ func report(c config, res *result, out, diag io.Writer) int {
 	return good
 }
 
-// tidying bounds the deletion of what the run made.
+// tidying is the time limit for deleting the conversations of a run.
 const tidying = time.Minute
 
 // put puts a load on the server and returns what it measured. An error means that there was
