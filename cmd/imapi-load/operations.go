@@ -17,7 +17,7 @@ import (
 // receive what it sent itself.
 const device = "load"
 
-// worker does operations one after another, on one connection.
+// worker runs operations one after another, on one connection.
 type worker struct {
 	*run
 	conn conn
@@ -29,7 +29,7 @@ type worker struct {
 // request that decides the outcome.
 type operation func(w *worker, ctx context.Context, due time.Time) (answer, error)
 
-// operations are what a load consists of.
+// operations has the operations of a load by name.
 var operations map[string]operation
 
 func init() {
@@ -78,7 +78,7 @@ func (w *worker) sendTo(c *conversation, u *user, clientID string) (answer, erro
 	return w.sent(c, u)
 }
 
-// sent sends the message in w.body and notes the answer.
+// sent sends the message in w.body and records the answer.
 func (w *worker) sent(c *conversation, u *user) (answer, error) {
 	a, err := w.post(u, "/v1/conversations/"+c.id+"/messages", w.body)
 	if err != nil || a.status != http.StatusCreated {
@@ -99,7 +99,7 @@ func member(object []byte, name string) string {
 	return strings.Trim(string(jsonscan.Member(object, name)), `"`)
 }
 
-// history reads a page of 50 messages from a random place.
+// history reads a page of 50 messages at a random position.
 func (w *worker) history(context.Context, time.Time) (answer, error) {
 	c, u := w.someone()
 	q := url.Values{"limit": {"50"}}
@@ -143,7 +143,7 @@ func (w *worker) search(context.Context, time.Time) (answer, error) {
 	return w.get(u, "/v1/messages/search", q)
 }
 
-// revoke takes back a recent message, or sends one if there is none.
+// revoke revokes a recent message, or sends one if there is none.
 func (w *worker) revoke(ctx context.Context, due time.Time) (answer, error) {
 	m, ok := w.recent.take()
 	if !ok {
@@ -152,7 +152,7 @@ func (w *worker) revoke(ctx context.Context, due time.Time) (answer, error) {
 	return w.post(m.by, "/v1/messages/"+m.id+"/revoke", []byte("{}"))
 }
 
-// upload uploads a file and sends it. If the upload fails, that is the answer.
+// upload uploads a file and sends it. If the upload fails, it returns the answer to the upload.
 func (w *worker) upload(_ context.Context, due time.Time) (answer, error) {
 	c, u := w.someone()
 	a, err := w.conn.do(&request{
@@ -203,8 +203,8 @@ func (w *worker) reconnect(ctx context.Context, _ time.Time) (answer, error) {
 	return answer{status: http.StatusOK}, nil
 }
 
-// syllables make the words of texts: 400 words, so that a search for one finds some of many
-// messages.
+// syllables make up the words of texts. Pairs of them are 400 words, so that a search for one word
+// finds a few percent of the messages.
 var syllables = []string{"ba", "de", "fi", "go", "lu", "ma", "ne", "pi", "ro", "su", "ta", "ve", "wi", "xo", "zu", "cha", "ke", "li", "mo", "nu"}
 
 func word() string {
@@ -212,7 +212,7 @@ func word() string {
 	return syllables[n/len(syllables)] + syllables[n%len(syllables)]
 }
 
-// appendText appends a text of about as many bytes.
+// appendText appends a random text of about n bytes.
 func appendText(b []byte, size int) []byte {
 	for begin := len(b); ; b = append(b, ' ') {
 		if b = append(b, word()...); len(b)-begin >= size {

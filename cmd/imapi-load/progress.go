@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/internal/tty"
 )
 
-// progress tells people how far a run is: on a terminal in one line that changes, elsewhere
-// in a line every 10 seconds. A nil progress says nothing.
+// progress shows the progress of a run: on a terminal in one line that is rewritten, elsewhere in a
+// line every 10 seconds. A nil progress prints nothing.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -28,7 +28,7 @@ const (
 
 func newProgress(out io.Writer) *progress { return &progress{out: out, terminal: tty.Is(out)} }
 
-// step says how much of the preparation is done.
+// step reports how much of the preparation is done.
 func (p *progress) step(what string, done, all int) {
 	p.say(done == all, func() string { return fmt.Sprintf("%d of %d %s", done, all, what) })
 }
@@ -69,7 +69,7 @@ func (p *progress) clear() {
 	}
 }
 
-// end removes a line that would change.
+// end clears the line that is rewritten.
 func (p *progress) end() {
 	if p == nil {
 		return

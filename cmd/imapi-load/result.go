@@ -30,10 +30,10 @@ type result struct {
 	Idle          int       `json:"idle"`
 	Fill          int       `json:"fill"`
 
-	// Offered is how many operations were due, Started how many of them began.
+	// Offered is the number of operations that were due, Started the number of those that began.
 	Offered int64 `json:"offered"`
 	Started int64 `json:"started"`
-	// Behind is the longest that an operation waited for a connection, in milliseconds.
+	// Behind is the longest time that an operation waited for a connection, in milliseconds.
 	Behind     float64              `json:"behind"`
 	Operations map[string]*operated `json:"operations"`
 	Events     *delivered           `json:"events,omitempty"`
@@ -41,7 +41,7 @@ type result struct {
 	operators  []string             // in order
 }
 
-// operated is the result of an operation. Latencies are in milliseconds.
+// operated is the result of one kind of operation. Latencies are in milliseconds.
 type operated struct {
 	Done      int64            `json:"done"`
 	PerSecond float64          `json:"per_second"`
@@ -65,7 +65,7 @@ type delivered struct {
 	Latency     *latency `json:"latency,omitempty"`
 }
 
-// result returns what was measured in a time.
+// result returns what was measured within a duration.
 func (r *run) result(took time.Duration, interrupted bool) *result {
 	c := r.config
 	seconds := max(took.Seconds(), 1e-9)
@@ -97,7 +97,7 @@ func (r *run) result(took time.Duration, interrupted bool) *result {
 	return res
 }
 
-// faults returns what went wrong, as a sentence each.
+// faults returns what went wrong, one sentence each.
 func (r *result) faults() (list []string) {
 	for _, name := range r.operators {
 		if n := r.Operations[name].Failed; n > 0 {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// run is a load under way.
+// run is a running load.
 type run struct {
 	config   config
 	endpoint endpoint
@@ -28,8 +28,8 @@ type run struct {
 	replayed   atomic.Int64 // events
 	messages   atomic.Int64 // numbers client_ids
 	schedule   schedule
-	// made is when the run was made; other times are counted from it. measured is when
-	// measuring began, later than anything before that.
+	// made is when the run was created; other times are relative to it. measured is when measuring
+	// began, a time in the far future until then.
 	made     time.Time
 	measured atomic.Int64
 }
@@ -37,14 +37,14 @@ type run struct {
 // counts are the outcomes of an operation.
 type counts struct {
 	done, shed, failed atomic.Int64
-	latency            histogram // of those that were done, from when they were due
+	latency            histogram // of those that succeeded, from when they were due
 	shedLatency        histogram
 
 	mu     sync.Mutex
 	errors map[string]int64
 }
 
-// fault counts a failure by what it was.
+// fault counts a failure by its kind.
 func (c *counts) fault(what string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,13 +54,14 @@ func (c *counts) fault(what string) {
 	c.errors[what]++
 }
 
-// clientID returns a client_id that names when the message was due, so that each stream can
-// tell how late it is.
+// clientID returns a client_id that contains the time at which the message was due, so that each
+// stream can measure the latency.
 func (r *run) clientID(due time.Time) string {
 	return fmt.Sprintf("%s-%d-%d", r.world.run, r.messages.Add(1), due.Sub(r.made).Microseconds())
 }
 
-// dueOf returns when the message with a client_id was due; false if it is none of the load.
+// dueOf returns when the message with a client_id was due; false if it is not a message of the
+// load.
 func (r *run) dueOf(clientID []byte) (time.Time, bool) {
 	rest, ours := strings.CutPrefix(string(clientID), r.world.run+"-")
 	_, offset, _ := strings.Cut(rest, "-")
@@ -71,13 +72,13 @@ func (r *run) dueOf(clientID []byte) (time.Time, bool) {
 	return r.made.Add(time.Duration(us) * time.Microsecond), true
 }
 
-// measures reports whether something at a time is measured.
+// measures reports whether what happens at a time is measured.
 func (r *run) measures(at time.Time) bool { return int64(at.Sub(r.made)) >= r.measured.Load() }
 
 // began returns when measuring began.
 func (r *run) began() time.Time { return r.made.Add(time.Duration(r.measured.Load())) }
 
-// newRun returns a run that has not begun.
+// newRun returns a run that has not started.
 func newRun(c config, p *progress) (*run, error) {
 	w, err := newWorld(c)
 	if err != nil {
@@ -147,15 +148,15 @@ func (r *run) fill(ctx context.Context) error {
 // refusalOf describes a refusal by its status and code.
 func refusalOf(status int, body []byte) string {
 	var problem struct{ Code, Detail string }
-	_ = json.Unmarshal(body, &problem) // a proxy's answer is no problem of the server
+	_ = json.Unmarshal(body, &problem) // the answer of a proxy has no code
 	return strings.TrimSuffix(strings.TrimSpace(fmt.Sprintf("%d %s: %s", status, problem.Code, problem.Detail)), ":")
 }
 
 const (
-	// bufferSize is that of a stream whose events are checked, idleBuffer that of an idle one.
+	// bufferSize is the size of the buffer of a checked stream, idleBuffer that of an idle one.
 	bufferSize = 32 << 10
 	idleBuffer = 4 << 10
-	// opening is how many streams are opened at once.
+	// opening is the number of streams that are opened at once.
 	opening = 32
 )
 
@@ -211,8 +212,8 @@ func (r *run) newWorker() *worker {
 	return &worker{run: r, conn: conn{to: &r.endpoint}}
 }
 
-// load runs the operations until the duration is over or ctx ends. What runs then is
-// finished. What begins during the warmup is not counted unless it fails.
+// load runs operations until the duration is over or ctx ends, and lets those in flight finish. An
+// operation that begins during the warmup is counted only if it fails.
 func (r *run) load(ctx context.Context) {
 	var end time.Time
 	begin := time.Now()
@@ -252,7 +253,7 @@ func (r *run) load(ctx context.Context) {
 	workers.Wait()
 }
 
-// do does an operation and counts its outcome. It returns how long the server asks to wait.
+// do runs an operation and counts its outcome. It returns the wait that the server asks for.
 func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wait time.Duration) {
 	warm := r.measures(time.Now())
 	a, err := operations[name](w, ctx, due)
@@ -264,7 +265,7 @@ func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wa
 	case err != nil:
 		c.failed.Add(1)
 		c.fault("connection: " + err.Error())
-		return backoff // a server that is gone is not asked thousands of times a second
+		return backoff // so that a stopped server does not get thousands of attempts a second
 	case a.shed():
 		if warm {
 			c.shed.Add(1)
@@ -282,17 +283,16 @@ func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wa
 	return 0
 }
 
-// streams reports whether an operation waits for a stream, which the end of the load ends.
+// streams reports whether an operation waits for a stream, which is closed when the load ends.
 func streams(name string) bool { return name == "replay" || name == "reconnect" }
 
-// shed reports whether the server refused a request because of load, and said when to come
-// again.
+// shed reports whether the server refused a request because of load, and said when to retry.
 func (a answer) shed() bool {
 	return a.retryAfter > 0 && (a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable)
 }
 
-// settle waits until the streams have everything that was answered, or until the time for
-// that is over.
+// settle waits until the streams have received every message that was answered, or until its time
+// is up.
 func (r *run) settle(ctx context.Context) {
 	end := time.Now().Add(r.config.settle)
 	for r.lost() > 0 && time.Now().Before(end) && ctx.Err() == nil {
@@ -300,7 +300,7 @@ func (r *run) settle(ctx context.Context) {
 	}
 }
 
-// lost returns how many messages that were answered streams have not received.
+// lost returns the number of answered messages that streams have not received.
 func (r *run) lost() (n int64) {
 	for _, l := range r.listeners {
 		n += l.received.lost(r.world.of[l.user])
@@ -308,14 +308,14 @@ func (r *run) lost() (n int64) {
 	return n
 }
 
-// sentMessage is a message that its sender can take back.
+// sentMessage is a message that its sender can revoke.
 type sentMessage struct {
 	id string
 	by *user
 	at time.Time
 }
 
-// revocable is how old a message may be that is taken back: less than the server allows.
+// revocable is the maximum age of a message to revoke, shorter than the server's revoke window.
 const revocable = time.Minute
 
 // ring holds the newest messages.

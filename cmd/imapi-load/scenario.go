@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// shape is what a scenario sets: who there is and what they do.
+// shape is what a scenario sets: the users, their conversations and the mix of operations.
 type shape struct {
 	mix           mix
 	kind          string // of the conversations
@@ -65,7 +65,7 @@ func scenarioOf(name string) (scenario, error) {
 		}
 		names[i] = s.name
 	}
-	return scenario{}, misuse("there is no scenario %q: use one of %s", name, strings.Join(names, ", "))
+	return scenario{}, misuse("unknown scenario %q: use one of %s", name, strings.Join(names, ", "))
 }
 
 // mix is how often each operation is done, relative to the others.
@@ -77,7 +77,7 @@ func (m *mix) Set(text string) error {
 	for part := range strings.SplitSeq(text, ",") {
 		name, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
 		if _, known := operations[name]; !known {
-			return fmt.Errorf("there is no operation %q: use %s", name, strings.Join(operationNames(), ", "))
+			return fmt.Errorf("unknown operation %q: use %s", name, strings.Join(operationNames(), ", "))
 		}
 		if _, again := parsed[name]; again {
 			return fmt.Errorf("%s is given twice", name)
@@ -108,8 +108,8 @@ func (m *mix) String() string {
 	return strings.Join(parts, ",")
 }
 
-// turns returns the names of the operations, each as often as its weight says and spread
-// evenly, so that n operations in a row are always about the same ones.
+// turns returns the names of the operations, each as often as its weight and spread evenly, so that
+// any stretch of operations has about the same mix.
 func (m mix) turns() (list []string) {
 	total := 0
 	for _, weight := range m {

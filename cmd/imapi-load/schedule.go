@@ -9,22 +9,21 @@ import (
 // schedule says when each operation is due.
 //
 // With a rate, operation n is due n/rate after the beginning, whether or not the server has
-// answered the earlier ones. Latency is counted from then on. If it were counted from when
-// a connection became free, a server that stalls for a second would be asked nothing in that
-// second, and the stall would appear as one slow answer among thousands: this is known as
-// coordinated omission.
+// answered the earlier ones. Latency is measured from that time. If it were measured from when a
+// connection became free, a server that stalls for a second would get no requests in that second,
+// and the stall would appear as one slow answer among thousands: this is known as coordinated
+// omission.
 //
-// Without a rate each connection does the next operation when the last one was answered.
+// Without a rate each connection starts the next operation when the last one was answered.
 type schedule struct {
 	began, measured, end time.Time // end is zero if there is none
 	rate                 float64
 	numbers              atomic.Int64
-	started              atomic.Int64 // of those that are measured
-	behind               atomic.Int64 // how late the latest of them began: it waited for a connection
+	started              atomic.Int64 // measured operations
+	behind               atomic.Int64 // the longest delay of a measured operation that waited for a connection
 }
 
-// begin sets when the first operation is due, from when on operations are measured, and when
-// there are no more.
+// begin sets when the first operation is due, when measuring begins, and when the load ends.
 func (s *schedule) begin(at, measured, end time.Time, rate float64) {
 	s.began, s.measured, s.end, s.rate = at, measured, end, rate
 }
@@ -66,7 +65,7 @@ func (s *schedule) start(due time.Time) {
 	}
 }
 
-// offered returns how many operations were due in a time.
+// offered returns the number of operations that were due within a duration.
 func (s *schedule) offered(in time.Duration) int64 {
 	if s.rate == 0 {
 		return s.started.Load()

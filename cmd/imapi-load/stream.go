@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	// idleTimeout ends a stream on which nothing arrives. The server sends something every
-	// 15 s.
+	// idleTimeout closes a stream on which nothing arrives. The server sends something every 15 s.
 	idleTimeout = 60 * time.Second
 	// backoff is the wait before a stream that ended is opened again.
 	backoff = time.Second
@@ -40,13 +39,13 @@ type stream struct {
 	id   string
 	// cursor is the id of the last event that next returned, or of a later heartbeat.
 	cursor string
-	// beat says that the last line was a comment. The id after it is that of a heartbeat,
-	// which no empty line ends.
+	// beat is set if the last line was a comment. An id after it belongs to a heartbeat, which does
+	// not end with an empty line.
 	beat bool
 }
 
-// openStream opens the stream of a user on a device after a cursor; "" begins now. size is
-// that of the buffer.
+// openStream opens the stream of a user on a device after a cursor; "" begins now. size is the size
+// of the buffer in bytes.
 func openStream(ctx context.Context, to *endpoint, token, device, cursor string, size int) (*stream, error) {
 	c, err := to.dial(ctx)
 	if err != nil {
@@ -153,8 +152,8 @@ type listener struct {
 
 	mu     sync.Mutex
 	open   *stream
-	closed bool // by reconnect, so that it is no disconnect
-	// waiting are told about the next ready.
+	closed bool // by reconnect, so it does not count as a disconnect
+	// waiting are notified of the next ready.
 	waiting []chan error
 }
 
@@ -189,7 +188,7 @@ func (l *listener) listen(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// set sets the open stream. It reports whether reconnect closed the one before.
+// set sets the open stream. It reports whether reconnect closed the previous one.
 func (l *listener) set(s *stream) (asked bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -217,7 +216,7 @@ func (l *listener) read(s *stream, ready func()) error {
 	}
 }
 
-// take notes a message.
+// take records the message of an event.
 func (l *listener) take(data []byte) {
 	if l.received == nil {
 		return
@@ -245,7 +244,7 @@ func (l *listener) take(data []byte) {
 	}
 }
 
-// tell reports the result of a connection to reconnect.
+// tell passes the result of a connection to reconnect.
 func (l *listener) tell(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,7 +272,7 @@ func (l *listener) reconnect(ctx context.Context) error {
 	}
 }
 
-// pause waits, until ctx ends at the longest.
+// pause waits for a duration, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return

@@ -21,7 +21,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// user is a user in whose name the load acts.
+// user is a user that the load acts as.
 type user struct {
 	name, token string
 }
@@ -29,13 +29,13 @@ type user struct {
 // conversation is a conversation of the run.
 type conversation struct {
 	id      string
-	members []*user // the first one owns it
+	members []*user // the first one is the owner
 	// newest is the seq of the newest message that was answered, and newestID its id.
 	newest   atomic.Int64
 	newestID atomic.Pointer[string]
 }
 
-// answered notes a message that the server has answered.
+// answered records a message that the server has answered.
 func (c *conversation) answered(id string, seq int64) {
 	for newest := c.newest.Load(); seq > newest; newest = c.newest.Load() {
 		if c.newest.CompareAndSwap(newest, seq) {
@@ -45,12 +45,12 @@ func (c *conversation) answered(id string, seq int64) {
 	}
 }
 
-// world is who and what the run made on the server.
+// world is the users and conversations that the run created.
 type world struct {
 	run           string // part of all names, so that two runs never share one
 	users         []*user
 	conversations []*conversation
-	// of are the conversations of each user.
+	// of has the conversations of each user.
 	of map[*user][]*conversation
 	// start is a cursor from before the first message.
 	start string
@@ -59,8 +59,8 @@ type world struct {
 // secretFile is the file in the data directory of a server that signs its tokens.
 const secretFile = "token.secret"
 
-// newWorld makes the users: with a secret as many as the configuration says, with a token
-// its user alone.
+// newWorld creates the users: as many as the configuration says with a secret, only the token's
+// user with a token.
 func newWorld(c config) (*world, error) {
 	w := &world{run: strings.ToLower(rand.Text()[:8]), of: make(map[*user][]*conversation)}
 	if c.token != "" {
@@ -100,7 +100,7 @@ func subject(token string) (string, error) {
 	}
 	if len(parts) == 3 {
 		if b, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
-			_ = json.Unmarshal(b, &claims) // without a subject it is no token
+			_ = json.Unmarshal(b, &claims) // an error leaves no subject, which is refused below
 		}
 	}
 	if claims.Subject == "" {
@@ -109,7 +109,7 @@ func subject(token string) (string, error) {
 	return claims.Subject, nil
 }
 
-// setupWorkers is how many requests make the world at once.
+// setupWorkers is the number of concurrent requests that create the world.
 const setupWorkers = 8
 
 // each calls fn for every number below n, a few at once, until one fails.
@@ -171,13 +171,13 @@ func (w *world) setUp(ctx context.Context, c config, step func(what string, done
 	return nil
 }
 
-// mostAtOnce is how many members a request may add.
+// mostAtOnce is the maximum number of members that a request may add.
 const mostAtOnce = 2000
 
-// converse makes a conversation.
+// converse creates a conversation.
 func (w *world) converse(ctx context.Context, c config, i int) (*conversation, error) {
 	made := &conversation{}
-	// Each conversation begins further on, so that all users are in about as many.
+	// Each conversation begins at a later user, so that all users are in about equally many.
 	begin := i * len(w.users) / c.conversations
 	for j := range min(c.members, len(w.users)) {
 		made.members = append(made.members, w.users[(begin+j)%len(w.users)])
@@ -188,7 +188,7 @@ func (w *world) converse(ctx context.Context, c config, i int) (*conversation, e
 		return nil, err
 	}
 	if c.kind == "direct" {
-		peer := fmt.Sprintf("load-%s-peer-%d", w.run, i) // of a single user
+		peer := fmt.Sprintf("load-%s-peer-%d", w.run, i) // the one user's peer
 		if len(made.members) > 1 {
 			peer = made.members[1].name
 		}
@@ -228,7 +228,7 @@ func (w *world) converse(ctx context.Context, c config, i int) (*conversation, e
 	return made, nil
 }
 
-// patiently calls fn again while the server asks to wait.
+// patiently repeats fn for as long as the server asks to wait.
 func patiently(ctx context.Context, fn func() error) error {
 	for {
 		err := fn()

@@ -14,7 +14,7 @@ import (
 )
 
 const backupSummary = `Copy the data into DIR, with or without a running server, and print the path of the copy.
-DIR then holds imapi-TIME.db, which may be kept for ever, because what is erased later
+DIR then holds imapi-TIME.db, which may be kept forever, because what is erased later
 cannot be read in it, and keys, which replaces the previous copy of the keys. The sealed
 files of attachments that DIR/blobs lacks are copied there.`
 
@@ -30,7 +30,7 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 	if len(dirs) != 1 || dirs[0] == "" {
 		return misuse("name one DIR")
 	}
-	dir, err := filepath.Abs(dirs[0]) // the server may run elsewhere
+	dir, err := filepath.Abs(dirs[0]) // the server may have another working directory
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ it under another name. On a new machine, name the copy of the keys beside the ba
 with --keys-from. Files of attachments that are missing or truncated are copied from the
 directory blobs beside FILE.`
 
-// runRestore puts a backup in place.
+// runRestore restores a backup.
 func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	f := newFlagsWithFiles("restore", "FILE", restoreSummary, diag)
 	data := f.String("data", "./data", "`directory` of the server's data")

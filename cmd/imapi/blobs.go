@@ -19,7 +19,7 @@ import (
 // blobsName is the directory of attachments in the data directory.
 const blobsName = "blobs"
 
-// sweepInterval is the time between two searches for files that a crash has left.
+// sweepInterval is the time between two searches for files that a crash has left behind.
 const sweepInterval = time.Hour
 
 // blobsIn returns the directory of attachments, which a flag may name.
@@ -37,7 +37,7 @@ func (n *node) openBlobs(path string) error {
 	return nil
 }
 
-// fileTypes finds out what files are.
+// fileTypes detects the types of files.
 func fileTypes() im.FileTypes {
 	return im.FileTypes{Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) }, Measure: thumbnail.Size}
 }
@@ -62,8 +62,8 @@ func (n *node) attachmentUse() (files, bytes int64) {
 	return use.Files, use.Bytes
 }
 
-// backUpBlobs copies the sealed files of attachments that a directory of backups lacks, and
-// deletes those there whose keys are shredded.
+// backUpBlobs copies the sealed files of attachments that are missing in a backup directory, and
+// deletes files there whose keys are shredded.
 func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error) {
 	to, err := blobs.OpenDir(filepath.Join(dir, blobsName))
 	if err != nil {
@@ -95,9 +95,9 @@ func keyIsGone(store im.Store) func(im.Slot) bool {
 	}
 }
 
-// restoreBlobs copies the sealed files of attachments that are beside a backup and missing in
-// a directory, except those that were erased since. Those that the backup does not name are
-// swept by the next start. The store must have been reconciled with its keys.
+// restoreBlobs copies the sealed files of attachments beside a backup that are missing in a
+// directory, except files erased since the backup. The next start sweeps files that no row of the
+// database names. The store must have been reconciled with its keys.
 func restoreBlobs(ctx context.Context, store im.Store, backup, dir string) (blobs.Copied, error) {
 	beside := filepath.Join(filepath.Dir(backup), blobsName)
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {

@@ -28,7 +28,7 @@ type connection struct {
 }
 
 func (c *connection) add(f flags) {
-	f.StringVar(&c.server, "server", "", "the `URL` of the server; by default that of the one that runs on --data, or else "+defaultServer)
+	f.StringVar(&c.server, "server", "", "the `URL` of the server; by default that of the server that runs on --data, or else "+defaultServer)
 	f.StringVar(&c.token, "token", "", "the `token` to call with; set it in the environment, because others see command lines")
 	f.StringVar(&c.as, "as", "", "the `user` to call as, instead of --token: the command signs a token with the secret in --data")
 	f.StringVar(&c.data, "data", "./data", "the `directory` of the data of a server on this machine")
@@ -36,7 +36,7 @@ func (c *connection) add(f flags) {
 	f.StringVar(&c.audience, "auth-audience", "", "with --as, the `audience` (aud) that the server requires")
 }
 
-// locate sets the server if no flag does.
+// locate sets the URL of the server if no flag does.
 func (c *connection) locate() error {
 	if c.server == "" {
 		c.server = defaultServer
@@ -57,7 +57,7 @@ func checkURL(server string) error {
 	return nil
 }
 
-// credential returns the source of tokens that the flags say.
+// credential returns the source of tokens that the flags ask for.
 func (c *connection) credential(f flags) (client.TokenSource, error) {
 	as, token := c.as, strings.TrimSpace(c.token)
 	if as != "" && token != "" {
@@ -81,7 +81,7 @@ func (c *connection) credential(f flags) (client.TokenSource, error) {
 	}
 }
 
-// signedFor is the life of a token that a command signs for itself.
+// signedFor is the lifetime of a token that a command signs for itself.
 const signedFor = time.Hour
 
 // sign returns tokens for a user, signed with the secret in the data directory.
@@ -104,8 +104,8 @@ func (c *connection) sign(user string) (client.TokenSource, error) {
 	return func(context.Context) (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		// The same token until shortly before its end: a new one for each request would
-		// hide from the client that tokens are refused.
+		// Return the same token until shortly before it expires. The client gives up when it gets
+		// the refused token again; with a new token for each request it would retry forever.
 		now := time.Now()
 		if until.Sub(now) > signedFor/4 {
 			return token, nil
@@ -129,10 +129,11 @@ func (c *connection) open(f flags) (*client.Client, error) {
 	return client.New(c.server, client.Options{Token: token, SendTimeout: sendTimeout})
 }
 
-// sendTimeout is how long a send waits for each of two answers. A person waits for both.
+// sendTimeout is the time that a send waits for each of two answers. It is short because a person
+// is waiting.
 const sendTimeout = 5 * time.Second
 
-// explain adds to an error of the client what to do next.
+// explain adds to an error of the client a line about what to do next.
 func (c *connection) explain(err error) error {
 	var (
 		problem   *client.Problem
@@ -155,7 +156,7 @@ func (c *connection) explain(err error) error {
 		}
 		return err
 	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid):
-		return &unreachableError{fmt.Errorf("%w\n  --server must be a URL for which the server's certificate is valid, and that of its issuer installed", err)}
+		return &unreachableError{fmt.Errorf("%w\n  the server's certificate must be valid for --server, and its issuer trusted by this machine", err)}
 	case errors.As(err, &record):
 		return &unreachableError{fmt.Errorf("%w\n  the server at %s does not speak TLS: use http://", err, c.server)}
 	case errors.As(err, &sending) && errors.Is(err, client.ErrConnectionLost):
@@ -179,7 +180,7 @@ func (c *connection) afterRefusal(p *client.Problem) string {
 	case p.Code == "conversation_not_found":
 		return "there is no such conversation, or this user is not in it; name a user with --to"
 	case p.Code == "" && p.Status == 404:
-		return "this is not a server of imapi, or it is below a path that --server lacks"
+		return "this is not an imapi server, or --server lacks a path"
 	case p.Code == "rate_limited":
 		return "wait a little, and repeat it"
 	default:
@@ -195,7 +196,7 @@ func (t *target) add(f flags) {
 	f.StringVar(&t.conversation, "conversation", "", "the `id` of the conversation, instead of --to")
 }
 
-// path returns the conversation as paths of requests name it.
+// path returns the conversation as it appears in the paths of requests.
 func (t *target) path() (string, error) {
 	switch user := strings.TrimPrefix(t.to, "@"); {
 	case (t.to == "") == (t.conversation == ""):

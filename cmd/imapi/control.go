@@ -92,7 +92,7 @@ func (c *control) close() {
 // admin is a connection of a command to a server: the running one, or one in this process.
 type admin struct {
 	control
-	// local is the server in this process, nil if another one runs.
+	// local is the server in this process, nil if another process runs the server.
 	local *node
 	http  *http.Server
 	// began means that there was no database, and the command created it.
@@ -140,8 +140,7 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for {
-		// The file counts only if the data is in use: it may be a copy, or left over from
-		// a crash.
+		// Trust the file only if the data is in use: it may be a copy, or left over from a crash.
 		local, err := a.openHere(ctx)
 		if !errors.Is(err, storage.ErrInUse) {
 			return local, err
@@ -177,7 +176,7 @@ func runningServer(ctx context.Context, data string) (c control, ok bool) {
 	return c, true
 }
 
-// where names the flag that says where the data is. A URL is not quoted: it may hold a
+// where names the flag with the location of the data. It does not quote a URL, which may contain a
 // password.
 func (a *adminFlags) where() string {
 	if a.database != "" {
@@ -186,8 +185,8 @@ func (a *adminFlags) where() string {
 	return "--data " + a.data
 }
 
-// openHere opens the data and serves this command alone. Except for an import there must
-// be a database, so that a misspelt directory is not taken for an empty server.
+// openHere opens the data and serves only this command. Unless the command is an import, the
+// database must exist, so that a misspelt directory does not become an empty server.
 func (a *adminFlags) openHere(ctx context.Context) (*admin, error) {
 	there, err := storage.Exists(a.database, a.data)
 	if err != nil {

@@ -34,7 +34,7 @@ const (
 	maxBufferBytes = 1 << 40
 )
 
-// fault returns what is wrong with the configuration.
+// fault returns an error if the configuration is invalid.
 func (c dataStreamConfig) fault() error {
 	switch {
 	case c.on != "on" && c.on != "off":

@@ -11,10 +11,10 @@ import (
 	"github.com/imapi/imapi/web"
 )
 
-// demoTokenTTL is the lifetime of tokens that the demo signs: a visitor's day.
+// demoTokenTTL is the lifetime of tokens that the demo signs.
 const demoTokenTTL = 12 * time.Hour
 
-// provable is how long after an erasure the demo proves it.
+// provable is the time after an erasure within which the demo can prove it.
 const provable = time.Hour
 
 // pages returns the demo and the reference; nil with --demo=false and --docs=false.
@@ -29,7 +29,7 @@ func (n *node) pages(secret []byte) (demo, reference http.Handler) {
 	return demo, reference
 }
 
-// signIn returns how visitors are signed in; nil if they are not.
+// signIn returns the function that signs visitors in; nil if the demo must not.
 func (n *node) signIn(secret []byte) *web.SignIn {
 	if !n.config.demo || !n.inDevelopment() {
 		return nil
@@ -54,8 +54,8 @@ func (n *node) inDevelopment() bool {
 		n.config.algorithm == auth.HS256 && len(n.config.origins) == 0 && len(n.config.trustedProxies) == 0
 }
 
-// prove looks for the text of a message that was erased within the last hour in all files of
-// the data directory.
+// prove searches all files of the data directory for the text of a message that was erased within
+// the last hour.
 func (n *node) prove(ctx context.Context, message, text string) (web.Proof, error) {
 	id, ok := im.ParseID(message)
 	if !ok {

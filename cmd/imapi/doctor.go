@@ -46,7 +46,7 @@ func runDoctor(ctx context.Context, args []string, out, diag io.Writer) error {
 	f.StringVar(&d.token, "token", "", "the `token` to check and to call with")
 	f.StringVar(&d.as, "as", "", "the `user` to call as, instead of a token")
 	f.DurationVar(&d.wait, "stream-wait", 20*time.Second, "the `duration` to wait for a heartbeat, which comes every 15s; 0 does not wait")
-	f.BoolVar(&d.asJSON, "json", false, "print each check as one object in JSON a line")
+	f.BoolVar(&d.asJSON, "json", false, "print each check as one JSON object per line")
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (r *report) result() error {
 	}
 }
 
-// certificateWarning is how long before its end a certificate is reported.
+// certificateWarning is the time before a certificate expires at which the doctor warns.
 const certificateWarning = 14 * 24 * time.Hour
 
 // checkConfiguration checks the flags, the files that they name, and the environment.
@@ -183,7 +183,8 @@ func (d *doctorFlags) checkConfiguration(r *report) {
 
 var variable = regexp.MustCompile(`\bIMAPI_[A-Z_]+\b`)
 
-// unknownVariables returns the names of variables that look like flags and are none.
+// unknownVariables returns the names of environment variables that begin with IMAPI_ and belong to
+// no flag.
 func unknownVariables(environment []string) (unknown []string) {
 	known := make(map[string]bool)
 	for _, g := range groups() {
@@ -205,15 +206,14 @@ func unknownVariables(environment []string) (unknown []string) {
 	return unknown
 }
 
-// skewWarning and skewFailure are how far the clock of this machine may be from the
-// server's. Tokens are signed and checked by them.
+// skewWarning and skewFailure are the differences between this machine's clock and the server's
+// above which the doctor warns and fails. Tokens depend on both clocks.
 const (
 	skewWarning = 3 * time.Second
 	skewFailure = time.Minute
 )
 
-// checkServer checks that the server is ready, and its clock. It reports whether there is
-// one.
+// checkServer checks that the server is ready, and its clock. It reports whether a server answered.
 func checkServer(ctx context.Context, r *report, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -239,7 +239,7 @@ func checkClock(r *report, server, asked time.Time, took time.Duration) {
 		r.skip("clock", "the server's answer has no date")
 		return
 	}
-	// The server truncated its time to a second somewhere between question and answer.
+	// The server truncated its time to a second at some moment between request and answer.
 	var skew time.Duration
 	if early := server.Add(time.Second).Sub(asked); early < 0 {
 		skew = early

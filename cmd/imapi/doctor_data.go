@@ -21,7 +21,7 @@ const (
 	littleSpace = 1 << 30
 )
 
-// slowSync is a time of fsync above which sends are slow.
+// slowSync is the duration of an fsync above which sends are slow.
 const slowSync = 20 * time.Millisecond
 
 // checkDirectory checks the data directory: its permissions, its file system and its disk.
@@ -51,7 +51,7 @@ func (d *doctorFlags) checkDirectory(r *report) {
 	d.checkDisk(r, took)
 }
 
-// checkPermissions reports files that others can read.
+// checkPermissions reports files that other users can read.
 func (d *doctorFlags) checkPermissions(r *report, dir fs.FileInfo) {
 	open := func(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
 	if open(dir) {
@@ -69,7 +69,7 @@ func (d *doctorFlags) checkPermissions(r *report, dir fs.FileInfo) {
 	}
 }
 
-// syncTime returns the median time of a write of 4 KiB to a new file in dir, with fsync.
+// syncTime returns the median duration of a write of 4 KiB to a new file in dir, with fsync.
 func syncTime(dir string) (_ time.Duration, err error) {
 	f, err := os.CreateTemp(dir, "doctor.*")
 	if err != nil {
@@ -92,7 +92,7 @@ func syncTime(dir string) (_ time.Duration, err error) {
 	return times[len(times)/2], nil
 }
 
-// checkDisk checks the file system, the free space and the time of fsync.
+// checkDisk checks the file system, the free space and the duration of an fsync.
 func (d *doctorFlags) checkDisk(r *report, sync time.Duration) {
 	failed := r.failed
 	disk, err := statDisk(d.data)
@@ -127,7 +127,7 @@ func (d *doctorFlags) checkDisk(r *report, sync time.Duration) {
 
 func megabytes(bytes uint64) string { return fmt.Sprintf("%.0f MB", float64(bytes)/1e6) }
 
-// diskKind is what the doctor knows about a file system.
+// diskKind is the kind of a file system.
 type diskKind int
 
 const (
@@ -144,7 +144,7 @@ type disk struct {
 }
 
 // checkDatabase checks that the database opens and agrees with its keys, and reports whether
-// a server runs on it. It opens nothing that the next start of serve would migrate.
+// a server runs on it. It does not open a database that the next start of serve would migrate.
 func (d *doctorFlags) checkDatabase(ctx context.Context, r *report) (running bool) {
 	const check = "database"
 	there, err := storage.Exists(d.database, d.data)
@@ -162,7 +162,7 @@ func (d *doctorFlags) checkDatabase(ctx context.Context, r *report) (running boo
 		r.fail(check, err.Error(), "name the right directory with --data, or restore a backup")
 		return false
 	case have > newest:
-		r.fail(check, fmt.Sprintf("the schema has version %d, made by a newer imapi; this one knows %d", have, newest), "run the newer version, or restore an earlier backup")
+		r.fail(check, fmt.Sprintf("the schema has version %d, made by a newer imapi; this one supports up to %d", have, newest), "run the newer version, or restore an earlier backup")
 		return false
 	}
 	a := adminFlags{data: d.data, database: d.database, keys: d.keys, blobs: d.blobs}

@@ -4,5 +4,5 @@ package main
 
 import "errors"
 
-// statDisk is for Linux alone.
+// statDisk is implemented for Linux only.
 func statDisk(string) (disk, error) { return disk{}, errors.ErrUnsupported }

@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// readyWait is how long the first event of a stream may take. The server sends it at once.
+// readyWait is the time within which the first event of a stream must arrive. The server sends it
+// at once.
 const readyWait = 5 * time.Second
 
-// maxStreamLine is the largest line of a stream: events have messages in them.
+// maxStreamLine is the maximum length of a line of a stream, in bytes. Events contain messages.
 const maxStreamLine = 4 << 20
 
 // bufferingAdvice is what to do about a proxy that buffers.
@@ -66,7 +67,7 @@ var (
 	errCompressed = errors.New("the stream is compressed")
 )
 
-// streamProbe is a stream whose parts are waited for.
+// streamProbe is a stream that is read with time limits.
 type streamProbe struct {
 	ctx      context.Context // of the request
 	cancel   context.CancelCauseFunc
@@ -91,7 +92,7 @@ func (s *streamProbe) open(server, token string) (time.Duration, error) {
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Accept", "text/event-stream")
-	// As a browser asks: then a proxy that compresses does so here, too.
+	// Browsers send this header, so a proxy that compresses for them does so here, too.
 	req.Header.Set("Accept-Encoding", "gzip, deflate, br")
 	began := time.Now()
 	res, err := http.DefaultClient.Do(req) //nolint:bodyclose // close does it
@@ -123,7 +124,7 @@ func (s *streamProbe) heartbeat(wait time.Duration) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-// until reads lines until there is the one wanted.
+// until reads lines until wanted returns true for one.
 func (s *streamProbe) until(wanted func(string) bool) error {
 	for s.lines.Scan() {
 		if wanted(s.lines.Text()) {
@@ -137,7 +138,8 @@ func (s *streamProbe) until(wanted func(string) bool) error {
 	return s.because(err)
 }
 
-// because returns errLate if that ended the request, and the error without its URL otherwise.
+// because returns errLate if that is why the request ended, and otherwise the error without its
+// URL.
 func (s *streamProbe) because(err error) error {
 	if errors.Is(context.Cause(s.ctx), errLate) || errors.Is(err, errLate) {
 		return errLate
@@ -155,7 +157,7 @@ func (s *streamProbe) close() {
 	}
 }
 
-// checkTransport warns about what browsers and eavesdroppers make of the URL.
+// checkTransport warns if tokens travel unencrypted, or if browsers can open only six streams.
 func (s *streamProbe) checkTransport(r *report, server string) {
 	u, err := url.Parse(server)
 	if err != nil {
@@ -167,6 +169,6 @@ func (s *streamProbe) checkTransport(r *report, server string) {
 	case u.Scheme == "http" && !local:
 		r.warn("transport", "tokens and messages are sent in the clear to "+u.Host, "use TLS: --tls-cert, or a proxy")
 	case u.Scheme == "https" && !strings.HasPrefix(s.protocol, "HTTP/2"):
-		r.warn("transport", "this is "+s.protocol+", over which a browser opens six streams at most", "let the proxy speak HTTP/2")
+		r.warn("transport", "this is "+s.protocol+", over which a browser opens at most six streams", "let the proxy speak HTTP/2")
 	}
 }

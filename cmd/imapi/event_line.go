@@ -12,11 +12,11 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// maxShown is how many bytes of a text a line shows.
+// maxShown is the number of bytes of a text that a line shows.
 const maxShown = 2000
 
-// clean returns a text on one line and without characters that control a terminal or the
-// direction of what follows: messages are written by others.
+// clean puts a text on one line and removes characters that control the terminal or the text
+// direction, because messages are written by others.
 func clean(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -44,7 +44,7 @@ func clean(text string) string {
 	return b.String()
 }
 
-// clockText returns a time as people read it now: without the date if it is today's.
+// clockText returns a time in the local time zone, without the date if that is today.
 func clockText(t, now time.Time) string {
 	t = t.In(now.Location())
 	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
@@ -102,9 +102,9 @@ func messageText(m client.Message) string {
 	return said + "]"
 }
 
-// eventText returns an event, in JSON, as one line: its time, its type and what it says. An
-// event with a message shows the message; of others it shows every field, so that it needs
-// to know no type of event.
+// eventText returns an event, given in JSON, as one line: its time, its type and its content. Of an
+// event with a message it shows the message, and of any other every field, so it works for types
+// that it does not know.
 func eventText(raw []byte, now time.Time) (string, error) {
 	var e client.Event
 	if err := json.Unmarshal(raw, &e); err != nil {
@@ -121,8 +121,7 @@ func eventText(raw []byte, now time.Time) (string, error) {
 	return strings.TrimRight(line+"  "+fields, " "), nil
 }
 
-// fieldsText returns the members of an object in JSON as name=value, in their order, without
-// some.
+// fieldsText returns the members of a JSON object as name=value, in their order, except some.
 func fieldsText(raw []byte, without ...string) (string, error) {
 	in := json.NewDecoder(bytes.NewReader(raw))
 	if _, err := in.Token(); err != nil {

@@ -65,7 +65,7 @@ func (c counted) Write(b []byte) (int, error) {
 	return c.bar.Write(b)
 }
 
-// writeFile writes a file that only this user can read. It has its name once it is complete.
+// writeFile writes a file that only this user can read. The file gets its name once it is complete.
 func writeFile(name string, from io.Reader) error {
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {

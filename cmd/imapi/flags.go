@@ -16,7 +16,7 @@ import (
 type flags struct {
 	*flag.FlagSet
 	help func() // prints all flags
-	// given has the flags that were among the arguments, once they are parsed.
+	// given has the flags that were among the arguments. Parsing sets it.
 	given map[string]bool
 }
 
@@ -34,7 +34,7 @@ func newFlags(name, summary string, diag io.Writer) flags {
 // newFlagsWithFiles is newFlags for a command that takes files.
 func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 	f := flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), given: make(map[string]bool)}
-	// Mistakes are reported by dispatch, without the help: a screen of it would hide them.
+	// dispatch reports errors, without the help: a screenful of it would hide them.
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	f.help = func() {

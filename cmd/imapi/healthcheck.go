@@ -64,7 +64,7 @@ type readiness struct {
 	now time.Time
 }
 
-// details returns what the server wants people to know, although it is ready.
+// details returns the warnings of a server that is ready.
 func (r readiness) details() (list []string) {
 	d := r.Details
 	if d == nil {
@@ -107,12 +107,12 @@ func askReady(ctx context.Context, server, key string) (r readiness, err error) 
 	if res.StatusCode != http.StatusOK {
 		var p struct{ Code, Detail string }
 		if json.Unmarshal(body, &p) != nil || p.Code == "" {
-			return r, fmt.Errorf("%s answers %s, which no server of imapi does here", server, res.Status)
+			return r, fmt.Errorf("%s answers %s, as no imapi server would", server, res.Status)
 		}
 		return r, fmt.Errorf("not ready: %s: %s", p.Code, p.Detail)
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
-		return r, fmt.Errorf("%s does not answer as a server of imapi", server)
+		return r, fmt.Errorf("%s does not answer like an imapi server", server)
 	}
 	r.now, _ = http.ParseTime(res.Header.Get("Date"))
 	return r, nil

@@ -71,7 +71,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	return run.do(ctx, server, in)
 }
 
-// openEasemob returns a converter with the conversations of a file; "" stands for none.
+// openEasemob returns a converter with the mapping in a file; "" is no mapping.
 func openEasemob(file string) (*transfer.Easemob, error) {
 	if file == "" {
 		return transfer.NewEasemob(strings.NewReader(""))
@@ -133,8 +133,8 @@ type importRun struct {
 	interrupted atomic.Bool
 }
 
-// stopWait is how long an interrupted command waits for the results of the lines that it
-// has sent.
+// stopWait is the time that an interrupted command waits for the results of the lines that it has
+// sent.
 const stopWait = 10 * time.Second
 
 // do sends the file and reads the results until both end.
@@ -179,8 +179,8 @@ func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 
 var errEnded = errors.New("the server has ended the import")
 
-// endOf returns the error of sending, which must have ended with the results. It does not
-// wait for long, because sending may be blocked reading a pipe.
+// endOf returns the error of sending, which should have ended with the results. It does not wait
+// for long, because sending may be blocked reading a pipe.
 func endOf(sent <-chan error) error {
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()
@@ -219,7 +219,7 @@ func (r *importRun) send(in io.Reader, to io.Writer) error {
 	}
 }
 
-// put appends to out what a line of the file sends.
+// put appends to out the line to send for a line of the file.
 func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
 	if len(line) == 0 {
 		return
@@ -280,7 +280,7 @@ func (r *importRun) answered(result importResult) {
 	}
 	switch {
 	case r.interrupted.Load() && result.Code == "malformed_json":
-		return // a line that the interruption has cut
+		return // a line that the interruption cut off
 	case result.Status == http.StatusCreated:
 		r.stored++
 	case result.Status == http.StatusOK:

@@ -144,7 +144,7 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Time{}) // that of requests would end this one
+	_ = rc.SetReadDeadline(time.Time{}) // the deadline of ordinary requests would end this one
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &jobWriter{rc: rc, lines: json.NewEncoder(w), cancel: cancel}
 	result, err := do(ctx, input, out)
@@ -163,7 +163,7 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 
 var errInterrupted = errors.New("interrupted")
 
-// job has the server do a job and shows its progress.
+// job asks the server to run a job and shows its progress.
 func (a *admin) job(ctx context.Context, name string, input any, bar *progress, problem func(jobProblem) error, result any) error {
 	body, err := json.Marshal(input)
 	if err != nil {

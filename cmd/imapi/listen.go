@@ -23,7 +23,7 @@ func runListen(ctx context.Context, args []string, out, diag io.Writer) error {
 	var c connection
 	f := newFlags("listen", listenSummary, diag)
 	c.add(f)
-	asJSON := f.Bool("json", false, "print each event as the server sends it: one object in JSON a line")
+	asJSON := f.Bool("json", false, "print each event as the server sends it: one JSON object per line")
 	cursor := f.String("cursor", "", "the `cursor` to continue after: the id of an event")
 	resume := f.String("resume", "", "a `file` that keeps the cursor, for the next run to continue after")
 	if err := f.parse(args); err != nil {

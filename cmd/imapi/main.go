@@ -52,7 +52,7 @@ func groups() []group {
 			{"reindex", "rebuild the search index", runReindex},
 		}},
 		{"This program", []command{
-			{"help", "print this, or with a command its flags", help},
+			{"help", "print this, or the flags of a command", help},
 			{"version", "print the version", printVersion},
 		}},
 	}
@@ -76,7 +76,7 @@ func main() {
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// The statuses with which the program exits.
+// Exit statuses.
 const (
 	exitOK          = 0
 	exitFailure     = 1
@@ -142,7 +142,7 @@ func help(ctx context.Context, args []string, out, diag io.Writer) error {
 	}
 	c, ok := find(names[0])
 	if !ok {
-		return misuse("there is no command %q", names[0])
+		return misuse("unknown command %q", names[0])
 	}
 	return c.run(ctx, []string{"--help"}, out, out)
 }

@@ -49,7 +49,7 @@ type node struct {
 	server     *handlers.Server
 	routes     http.Handler
 	metrics    *metrics.Metrics
-	// forgetCuts is a job: it forgets cut-offs, in the store and in the verifier.
+	// forgetCuts is the job that forgets cut-offs, in the store and in the verifier.
 	forgetCuts func(context.Context) (int, error)
 
 	certificate               *tls.Certificate // nil without TLS
@@ -60,8 +60,8 @@ type node struct {
 	jobs                      sync.WaitGroup
 }
 
-// verification returns how tokens are verified. For HS256 it lacks the secret, which the
-// server makes at its first start.
+// verification returns the configuration of the token verifier. For HS256 it lacks the secret,
+// which the server creates at its first start.
 func (c config) verification(log *slog.Logger) (auth.Config, error) {
 	verify := auth.Config{
 		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
@@ -91,8 +91,8 @@ func (c config) certificate() (*tls.Certificate, error) {
 	return &certificate, nil
 }
 
-// newNode returns a server that listens, and answers once run is called. It checks all that
-// it can before it creates any data.
+// newNode returns a server that listens, and that answers once run is called. It checks as much as
+// possible before it creates any data.
 func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err error) {
 	n = &node{config: c, log: log, metrics: metrics.New(version), stopJobs: func() {}}
 	defer func() {
@@ -231,7 +231,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 
 func (n *node) eventID(at im.Position) string { return handlers.EventID(n.service, at) }
 
-// slowly returns a function that logs the progress of a slow start every 5 s.
+// slowly returns a function that logs the progress of a start every 5 s, from the fifth second on.
 func slowly(log *slog.Logger) func(im.Progress) {
 	last := time.Now()
 	return func(p im.Progress) {

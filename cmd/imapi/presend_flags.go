@@ -27,21 +27,19 @@ type presendFlags struct {
 
 const (
 	failOpen, failClosed = "open", "closed"
-	// maxPresendTimeout is well below the 30 s in which the server must have answered a
-	// request.
+	// maxPresendTimeout is well below the 30 s within which the server must answer a request.
 	maxPresendTimeout = 10 * time.Second
 	maxPresendAtOnce  = 10_000
-	// presendUsers is the least number of users who can share the questions that are asked at
-	// once.
+	// presendUsers is the minimum number of users who can share the concurrent questions.
 	presendUsers = 8
 )
 
 func (f flags) presend(c *presendFlags) {
-	f.StringVar(&c.url, "presend-url", "", "the `URL` that is asked before a message is stored; it may have a private address, and only then http://; none by default")
+	f.StringVar(&c.url, "presend-url", "", "the `URL` to ask before a message is stored; it may have a private address, and only then http://; none by default")
 	f.StringVar(&c.secret, "presend-secret", "", "the `file` with the secret that signs the questions: whsec_ and 24 to 64 random bytes in base64; required by --presend-url")
 	f.DurationVar(&c.timeout, "presend-timeout", time.Second, "the longest `duration` that the answer may take")
 	f.StringVar(&c.fail, "presend-fail", failOpen, "the `policy` for a message without an answer: open (it is sent) or closed (it is refused with 503)")
-	f.IntVar(&c.atOnce, "presend-at-once", 64, "the maximum `number` of questions at once; one user may have an eighth of them")
+	f.IntVar(&c.atOnce, "presend-at-once", 64, "the maximum `number` of concurrent questions; a user may cause an eighth of them")
 	f.StringVar(&c.types, "presend-types", "", "a comma-separated `list` of the types of message about which the hook is asked, such as text,image; all by default")
 	f.StringVar(&c.kinds, "presend-kinds", "", "a comma-separated `list` of the kinds of conversation in which the hook is asked, such as group,room; all by default")
 }
@@ -121,7 +119,7 @@ func (c presendFlags) client(maxMessageBytes int, m *metrics.Metrics, log *slog.
 	return client, nil
 }
 
-// use makes the service ask the client.
+// use makes the service ask the hook before it stores a message.
 func (c presendFlags) use(client *presend.Client, s *im.Service, m *metrics.Metrics) error {
 	p, err := c.policy()
 	if err != nil {

@@ -21,7 +21,7 @@ type progress struct {
 	bytes atomic.Int64
 	// done counts the results.
 	done atomic.Int64
-	// of is the unit to count instead of bytes, if it is not "".
+	// of is the unit that is counted; "" for bytes.
 	of  string
 	all atomic.Int64
 
@@ -97,7 +97,7 @@ func (p *progress) run() (stop func()) {
 	}
 }
 
-// line returns the text of the bar after a time.
+// line returns the text of the bar after a duration.
 func (p *progress) line(took time.Duration) string {
 	const width = 24
 	bytes, lines := p.bytes.Load(), p.done.Load()

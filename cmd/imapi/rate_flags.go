@@ -21,7 +21,7 @@ func (r rate) MarshalText() ([]byte, error) {
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (r *rate) UnmarshalText(b []byte) error {
 	n, err := strconv.ParseFloat(strings.TrimSuffix(string(b), "/s"), 64)
-	if err != nil || !(n >= 0 && n <= maxRate) { // not a number is neither
+	if err != nil || !(n >= 0 && n <= maxRate) { // false for NaN, too
 		return errors.New("must be a number of requests a second, such as 100/s, up to 1000000/s; 0 sets no limit")
 	}
 	*r = rate(n)

@@ -54,7 +54,7 @@ func runSend(ctx context.Context, args []string, out, diag io.Writer) error {
 	f.DurationVar(&s.burn, "burn", 0, "the `duration`, in whole seconds, after which a direct message burns once it was read")
 	f.DurationVar(&s.expires, "expires", 0, "the `duration`, in whole seconds, after which the message expires")
 	f.StringVar(&s.clientID, "client-id", "", "the `id` under which a repeated command sends only once; for one message")
-	f.BoolVar(&s.asJSON, "json", false, "print each message as one object in JSON instead of its id")
+	f.BoolVar(&s.asJSON, "json", false, "print each message as one JSON object instead of its id")
 	texts, err := f.parseWithFiles(args)
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func (c counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// undelivered returns the error of a message of several.
+// undelivered returns the error for one message out of several.
 func (s *sendFlags) undelivered(err error, sent, of int) error {
 	var sending *client.SendError
 	if errors.As(err, &sending) && errors.Is(err, client.ErrConnectionLost) {

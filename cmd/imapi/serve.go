@@ -21,9 +21,9 @@ import (
 	"github.com/imapi/imapi/sockets"
 )
 
-// drainTime is how long running requests may take to finish after SIGTERM. Streams end at
-// its beginning, and clients resume them elsewhere. The process ends within five seconds;
-// the rest is for closing the store.
+// drainTime is the time that running requests get to finish after SIGTERM. Streams are closed at
+// its start, and clients resume them elsewhere. The process must end within five seconds; the rest
+// is for closing the store.
 const drainTime = 3 * time.Second
 
 // serve runs the server until ctx ends.
@@ -43,9 +43,10 @@ func serve(ctx context.Context, args []string, out, diag io.Writer) error {
 	return n.run(ctx)
 }
 
-// ballastSize is memory that is allocated and never touched, so it has no pages. The garbage
-// collector starts a cycle when the heap has doubled; with a small heap that cost a tenth of
-// the processor time. The ballast adds 32 MB to each cycle.
+// ballastSize is the size, in bytes, of memory that is allocated and never touched, so it has no
+// pages. The garbage collector starts a cycle when the heap has doubled; with a small heap, cycles
+// took a tenth of the processor time. The ballast lets the heap grow by 32 MB more before each
+// cycle.
 const ballastSize = 32 << 20
 
 func (n *node) listen(ctx context.Context) (err error) {
@@ -83,7 +84,7 @@ func (n *node) scheme() string {
 	return "http"
 }
 
-// greet prints what a person needs next.
+// greet prints the address and how to get started.
 func (n *node) greet(out io.Writer) {
 	scheme := n.scheme()
 	_, _ = fmt.Fprintf(out, "imapi %s listens on %s://%s\n", version, scheme, n.listener.Addr())
@@ -131,7 +132,7 @@ func (n *node) run(ctx context.Context) error {
 	thumbnails := retention.NewThumbnails(n.log, n.service, n.observeThumbnail)
 	n.jobs.Go(func() {
 		thumbnails.Run(jobs)
-		_ = n.thumbnails.Close() // it has nothing to do
+		_ = n.thumbnails.Close() // it is idle by now
 	})
 	sweep := retention.Job{Name: "sweep files", Do: n.service.SweepBlobs}
 	n.jobs.Go(func() { retention.Regularly(jobs, n.log, sweepInterval, sweep) })
@@ -166,7 +167,7 @@ func (n *node) run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	n.server.Drain()
-	n.stopHooks() // what is under way ends while requests drain
+	n.stopHooks() // deliveries in flight end while requests drain
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	// Closing the hub ends the streams: Shutdown waits for those of HTTP/2, and knows nothing

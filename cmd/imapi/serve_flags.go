@@ -25,7 +25,7 @@ type config struct {
 	readLimit             time.Duration
 	logFormat             string
 	logLevel              slog.Level
-	originList            string // --cors-origins, of which complete makes origins
+	originList            string // --cors-origins, which complete parses into origins
 	origins               []string
 	rate, commandRate     rate
 	trustedProxies        prefixes
@@ -71,7 +71,7 @@ func (c *config) add(f flags) {
 	f.StringVar(&c.blobs, "blobs", "", "the `directory` of the sealed files of attachments; by default blobs in the data directory")
 	f.BoolVar(&c.acceptLostKeys, "accept-lost-keys", false, acceptLostKeys)
 	f.StringVar(&c.synchronous, "synchronous", "full", "the `mode` of durability: full (answered writes survive a power cut) or normal (only a crash of the process)")
-	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is ended with 503")
+	f.DurationVar(&c.readLimit, "read-limit", 500*time.Millisecond, "the `duration` after which a read of the database is aborted with 503")
 	f.StringVar(&c.logFormat, "log-format", "text", "the `format` of the log: text or json")
 	f.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the lowest `level` that is logged: debug (every request), info, warn, error")
 	f.StringVar(&c.originList, "cors-origins", "", "comma-separated web `origins` that browsers may call from, such as https://app.example; * for any")
@@ -111,12 +111,12 @@ func (c *config) add(f flags) {
 	f.IntVar(&c.maxStreamsPerUser, "max-streams-per-user", 32, "the maximum `number` of event streams of a user")
 	f.dataStreams(&c.dataStreams)
 	f.presend(&c.presend)
-	f.BoolVar(&c.docs, "docs", true, "serve the reference of the API at /docs; --docs=false does not")
+	f.BoolVar(&c.docs, "docs", true, "serve the API reference at /docs; on by default, --docs=false turns it off")
 	f.BoolVar(&c.privateWebhooks, "webhooks-allow-private", false, "allow webhooks at private addresses, also with http://")
-	f.BoolVar(&c.demo, "demo", true, "serve the demo at /; in development it signs its own people in")
+	f.BoolVar(&c.demo, "demo", true, "serve the demo at /; on a development server it signs its own visitors in")
 }
 
-// complete checks the flags and sets what follows from them.
+// complete checks the flags and sets the fields that are derived from them.
 func (c *config) complete() error {
 	if err := c.check(); err != nil {
 		return err
@@ -154,7 +154,7 @@ func parseOrigins(list string) ([]string, error) {
 
 // originFault returns why no browser sends an origin, or "".
 func originFault(origin string) string {
-	if origin == "*" || origin == "null" { // a page of no origin, such as a file
+	if origin == "*" || origin == "null" { // a page without an origin, such as a local file
 		return ""
 	}
 	u, err := url.Parse(origin)
@@ -259,7 +259,7 @@ func (c config) check() error {
 	case c.algorithm == auth.HS256 && (c.publicKey != "" || c.jwksURL != ""):
 		return misuse("--auth-algorithm: HS256 is verified with the secret in the data directory, not with a public key")
 	case c.algorithm != auth.HS256 && (c.publicKey == "") == (c.jwksURL == ""):
-		return misuse("--auth-algorithm %s takes one of --auth-public-key and --auth-jwks-url", c.algorithm)
+		return misuse("--auth-algorithm %s requires one of --auth-public-key and --auth-jwks-url", c.algorithm)
 	}
 	if err := c.presend.check(); err != nil {
 		return err

@@ -35,7 +35,7 @@ func runTail(ctx context.Context, args []string, out, diag io.Writer) error {
 	t.target.add(f)
 	f.IntVar(&t.last, "last", 20, "the `number` of messages to begin with")
 	f.BoolVar(&t.follow, "follow", true, "print what happens after that; --follow=false ends instead")
-	f.BoolVar(&t.asJSON, "json", false, "print each message as one object in JSON a line, again when it is erased")
+	f.BoolVar(&t.asJSON, "json", false, "print each message as one JSON object per line, again when it is erased")
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func (t *tailFlags) printer(out io.Writer) func(client.Message, time.Time) error
 // tail follows a conversation.
 type tail struct {
 	client *client.Client
-	// conversation is its path, and id its id once it is known: a direct conversation
-	// exists from its first message on.
+	// conversation is its path, and id its id once it is known: a direct conversation is created by
+	// its first message.
 	conversation, id string
 	print            func(client.Message, time.Time) error
 	// seq is the highest seq that was printed or skipped.
@@ -92,7 +92,7 @@ func (t *tail) run(ctx context.Context, last int, onDisconnect func(error, time.
 		case err != nil:
 			return err
 		case event.Type == client.EventTypeReady && !begun:
-			// The stream is open, so what is sent from here on comes as an event.
+			// The stream is open, so messages sent from here on arrive as events.
 			begun = true
 			err = t.begin(ctx, last)
 		case event.Type == client.EventTypeReset:

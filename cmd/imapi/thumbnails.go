@@ -11,18 +11,19 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// thumbnailsCommand makes this program the process in which a server makes thumbnails. It is
-// not for people, so the help does not have it.
+// thumbnailsCommand runs this program as the process in which a server makes thumbnails. It is not
+// for people, so the help does not list it.
 const thumbnailsCommand = "make-thumbnails"
 
-// makeThumbnails is that process. It ends when its input does, which a signal would not.
+// makeThumbnails is the main function of that process. It ends when its input does, even if the
+// server is killed.
 func makeThumbnails(_ context.Context, _ []string, out, _ io.Writer) error {
 	return thumbnail.Serve(os.Stdin, out)
 }
 
-// useThumbnails has thumbnails made by a process of this program.
+// useThumbnails makes the service create thumbnails in a process of this program.
 func (n *node) useThumbnails() error {
-	path := "/proc/self/exe" // also when the file was replaced by a newer version
+	path := "/proc/self/exe" // works even after the file was replaced by a newer version
 	if runtime.GOOS != "linux" {
 		var err error
 		if path, err = os.Executable(); err != nil {
@@ -47,7 +48,7 @@ func (n *node) observeThumbnail(state im.ThumbnailState, took time.Duration) {
 	n.metrics.Thumbnail(result, took)
 }
 
-// maxCountedThumbnails bounds what a scrape counts.
+// maxCountedThumbnails bounds the count that a scrape of the metrics costs.
 const maxCountedThumbnails = 10_000
 
 // waitingThumbnails returns how many thumbnails are waiting, for the metrics.

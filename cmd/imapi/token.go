@@ -16,7 +16,7 @@ import (
 // secretFile is the file of the HS256 secret in the data directory.
 const secretFile = "token.secret"
 
-// token prints a token for the server of a data directory. Without a secret it fails: a
+// token prints a token for the server of a data directory. It does not create a missing secret: the
 // token for a misspelt directory would be valid nowhere.
 func token(_ context.Context, args []string, out, diag io.Writer) error {
 	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver creates at its first start.\nAn application signs its tokens itself, with that secret or another key.", diag)
