@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Client is who makes a request that reads or pushes.
+// Client is the caller of a request that reads or pushes.
 type Client struct {
 	Actor im.Actor
 	// IssuedAt and ExpiresAt are those of the token. Every cut-off ends a token with a zero
@@ -15,8 +15,7 @@ type Client struct {
 	IssuedAt, ExpiresAt time.Time
 }
 
-// attached is a request that reads or pushes, as far as its data stream and the hub need to
-// know.
+// attached is a request that reads or pushes, as its data stream and the hub see it.
 type attached struct {
 	stream    *stream
 	actor     im.Actor
@@ -46,9 +45,9 @@ func (c *attached) kick(reason error) {
 // attach adds a request to its data stream, if a rule allows it and no limit refuses it. The
 // caller must call detach.
 //
-// The right is checked while the request can be found, so that it does not miss a change, and
-// before the request counts against a limit: a user without the right learns nothing of the
-// data stream and takes nobody's place.
+// The right is checked after the request is registered, so that no change in between is missed, and
+// before it counts against a limit, so that a user without the right learns nothing about the data
+// stream and uses up no capacity.
 func (h *Hub) attach(ctx context.Context, s *stream, c *attached, rule func(*im.DataStream, im.Actor, im.StreamUser) error) error {
 	s.mu.Lock()
 	c.stream, c.gone = s, make(chan struct{})
@@ -114,6 +113,6 @@ func (h *Hub) detach(c *attached) {
 	s.readers--
 	h.readers--
 	if s.end != nil && s.readers == 0 {
-		s.drop() // nobody is left to read the rest
+		s.drop() // no reader is left for the rest
 	}
 }

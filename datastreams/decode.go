@@ -44,10 +44,10 @@ type Decoder struct {
 // decoderBuffer is the size of the buffer of a decoder.
 const decoderBuffer = 16 << 10
 
-// NewDecoder returns a decoder of frames with at most most bytes. It calls inFrame with true
-// before it reads within a frame, and with false before it waits for the next one. Before it
-// takes more memory for a frame than a connection has anyway, it calls take with the bytes by
-// which the memory grows; the caller gives them back when it has the frame.
+// NewDecoder returns a decoder of frames with bodies of at most most bytes. It calls inFrame with
+// true before it reads within a frame, and with false before it waits for the next one. Before it
+// allocates more memory for a frame than a connection uses anyway, it calls take with the number of
+// additional bytes; the caller releases them when it has the frame.
 func NewDecoder(body io.Reader, form Encoding, most int, inFrame func(bool), take func(bytes int) error) *Decoder {
 	return &Decoder{
 		in: bufio.NewReaderSize(body, decoderBuffer), form: form, most: most, line: 2*most + 1024,
@@ -55,10 +55,9 @@ func NewDecoder(body io.Reader, form Encoding, most int, inFrame func(bool), tak
 	}
 }
 
-// Next returns the next frame, and io.EOF after the last one. A frame that is malformed, cut
-// off or too large is a refusal that names it by its number. Errors of the body other than
-// its end are returned as they are, except that a timeout within a frame is a frame that is
-// cut off.
+// Next returns the next frame, and io.EOF after the last one. For a frame that is malformed,
+// truncated or too large it returns a refusal with the number of the frame. Other errors of the
+// body are returned unchanged, except that a timeout within a frame counts as a truncated frame.
 func (d *Decoder) Next() (Payload, error) {
 	switch d.form {
 	case Binary:
@@ -123,7 +122,7 @@ func (d *Decoder) nextLine() (Payload, error) {
 		}
 		p, err := d.parse(text)
 		if err != nil && ended && len(d.text) > 0 && d.text[len(d.text)-1] != '\n' {
-			// Without a line break at its end it may be cut off.
+			// A line without a line break at its end may be truncated.
 			return Payload{}, d.malformed("is cut off, or malformed: %v", reason(err))
 		}
 		d.shrink()
@@ -275,7 +274,7 @@ func (d *Decoder) tooLarge(format string, args ...any) error {
 	return im.RefuseField(im.TooLarge, "frame_too_large", d.field(), format+", over the limit of %d", append(args, d.most)...)
 }
 
-// cutOff is the refusal of a frame that ends early. Other errors are returned as they are.
+// cutOff returns the refusal of a frame that ends early, and other errors unchanged.
 func (d *Decoder) cutOff(err error, format string, args ...any) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return d.malformed("is cut off after "+format, args...)

@@ -11,10 +11,10 @@
 //	frame.go      [Frame]: a frame in the forms that readers get
 //	stream.go     stream: a data stream with its buffer
 //	reader.go     [Reader]: one response that reads
-//	attached.go   what requests that read and push have in common: limits, and being ended
-//	watch.go      ends what time, commits and lost rights end
+// 	attached.go   what requests that read and push have in common: limits and endings
+// 	watch.go      ends requests and data streams because of time, commits or lost rights
 //
-// Locks are taken in the order stream.ending, Hub.mu, stream.mu. None is held while a client
-// is written to or read from, or the store is asked; stream.ending alone is held while the
-// final message is sent.
+// Locks are taken in the order stream.ending, Hub.mu, stream.mu. No lock is held during reads from
+// or writes to a client or calls of the store, except that stream.ending is held while the final
+// message is sent.
 package datastreams

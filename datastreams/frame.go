@@ -23,10 +23,10 @@ const (
 // in 4 bytes, big-endian, and the dtype.
 const headerSize = 5
 
-// frameOverhead is about what a frame takes in memory besides its encodings, in bytes.
+// frameOverhead is the approximate memory that a frame takes besides its encodings, in bytes.
 const frameOverhead = 160
 
-// Payload is a frame that is to be pushed.
+// Payload is a frame to push.
 type Payload struct {
 	DType byte
 	Form  Form
@@ -53,11 +53,11 @@ func (p Payload) body() []byte { return p.binary[headerSize:] }
 // Size returns the size of the body.
 func (p Payload) Size() int { return len(p.binary) - headerSize }
 
-// cost is what the frame counts against the rate of its user, in bytes. A frame without a body
-// costs the server about as much as one with frameOverhead bytes, and counts as much.
+// cost is the number of bytes that the frame counts against the rate of its user. A frame without a
+// body costs the server about as much as one with frameOverhead bytes, and counts as much.
 func (p Payload) cost() int { return frameOverhead + p.Size() }
 
-// frame is a frame of a buffer. It is encoded once for all readers that get it.
+// frame is a frame in a buffer. It is encoded once for all readers.
 type frame struct {
 	Payload
 	id   int64
@@ -80,8 +80,8 @@ func (f *frame) event() ([]byte, bool) {
 	return b, true
 }
 
-// eventSize returns about how large the event is: at least as large as it is if no character
-// is escaped.
+// eventSize estimates the size of the event in bytes. The estimate is too low only if characters
+// are escaped.
 func (f *frame) eventSize() int {
 	size := len(f.body())
 	if f.Form == Bytes {
@@ -116,8 +116,7 @@ func (f *frame) appendEvent() []byte {
 	return append(b, "}\n\n"...)
 }
 
-// appendGap appends the event that says how many frames were lost. last is the id of the last
-// of them.
+// appendGap appends the event with the number of lost frames. last is the id of the last one.
 func appendGap(b []byte, lost, last int64) []byte {
 	b = append(b, "id: "...)
 	b = strconv.AppendInt(b, last, 10)

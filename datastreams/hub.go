@@ -20,8 +20,8 @@ type Hub struct {
 	bytes                   atomic.Int64 // of all buffers
 	pushed, delivered, lost atomic.Int64 // frames
 	shrinking               sync.Mutex
-	// stuck is how long a write may take before publishers stop waiting for its reader, and
-	// patience how long they wait in all. Only tests change them.
+	// stuck is the duration of a write after which publishers stop waiting for its reader, and
+	// patience the longest that they wait in all. Only tests change them.
 	stuck, patience time.Duration
 
 	changes changes
@@ -43,12 +43,12 @@ type Hub struct {
 	paces       map[im.UserID]*rate.Limiter
 }
 
-// reasons are those of [Stats].
+// reasons are the reasons that [Stats] counts.
 var reasons = [...]im.StreamEndReason{
 	im.StreamEndedByOwner, im.StreamEndedIdle, im.StreamEndedByMessage, im.StreamDeleted, im.StreamEndedByServer,
 }
 
-// NewHub returns a hub. All commits must be given to [Hub.Committed].
+// NewHub returns a hub. The caller must pass all commits to [Hub.Committed].
 func NewHub(o Options) *Hub {
 	h := &Hub{
 		opts: o.withDefaults(), stuck: stuck, patience: patience,
@@ -114,7 +114,8 @@ func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) 
 	if err := h.add(s, actor); err != nil {
 		return View{}, err
 	}
-	// The owner may have lost the conversation before the data stream was there to be found.
+	// The owner may have lost the conversation before the data stream was registered, so nothing
+	// would end it.
 	if place.ID != 0 {
 		h.changes.add([]im.AccessChange{{Conversation: place.ID, User: owner}})
 	}
@@ -187,7 +188,7 @@ func (h *Hub) allowed(ctx context.Context, s *stream, actor im.Actor, rule func(
 	return rule(&s.is, actor, u)
 }
 
-// View returns a data stream. It refuses an actor who may not know of it.
+// View returns a data stream. It refuses an actor who may not see it.
 func (h *Hub) View(ctx context.Context, actor im.Actor, id im.DataStreamID) (View, error) {
 	s, err := h.find(id)
 	if err != nil {
@@ -211,9 +212,9 @@ func (s *stream) viewFor(actor im.Actor) View {
 	return v
 }
 
-// List returns the running data streams of a conversation that the actor may know of, or
-// those that the actor owns if ref is nil, in the order in which they were started: up to
-// limit of them after a number, and the number to continue after, 0 if these are all.
+// List returns the running data streams of a conversation that the actor may see, or those that the
+// actor owns if ref is nil, in the order in which they were started. It returns up to limit of
+// them, starting after the number after, and the number to continue after, 0 if there are no more.
 func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef, after int64, limit int) (list []View, next int64, err error) {
 	var (
 		place im.Conversation
@@ -235,7 +236,7 @@ func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef,
 	slices.SortFunc(found, func(a, b *stream) int { return cmp.Compare(a.number, b.number) })
 	for _, s := range found {
 		s.mu.Lock()
-		// The list of an admin has what the user of their token may see.
+		// An admin's list, too, has only what the user of the token may see.
 		if s.end == nil && (ref == nil || s.is.AllowView(im.Actor{User: actor.User}, u) == nil) {
 			if len(list) == limit {
 				s.mu.Unlock()
@@ -249,8 +250,8 @@ func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef,
 }
 
 // Change changes the lists of a data stream. It refuses an actor who is neither the owner nor
-// an admin, and a data stream that has ended. Users who lose the right to read or push by it
-// have lost it when Change returns.
+// an admin, and a data stream that has ended. A loss of the right to read or push has taken effect
+// when Change returns.
 func (h *Hub) Change(ctx context.Context, actor im.Actor, id im.DataStreamID, change func(*im.DataStream) error) error {
 	s, err := h.find(id)
 	if err != nil {
@@ -267,7 +268,7 @@ func (h *Hub) Change(ctx context.Context, actor im.Actor, id im.DataStreamID, ch
 	if err := change(&s.is); err != nil {
 		return err
 	}
-	// The lists alone changed: the conversation allows what it allowed.
+	// Only the lists changed, not what the conversation allows.
 	s.enforce(func(im.UserID) (im.StreamUser, bool) { return im.StreamUser{Sees: true}, true })
 	return nil
 }
@@ -291,9 +292,9 @@ func (s *stream) enforce(user func(im.UserID) (im.StreamUser, bool)) {
 	}
 }
 
-// End ends a data stream, with a final message if draft is not nil. Repeating it sends no
-// second message. It refuses an actor who is neither the owner nor an admin, and what
-// [im.Service.Send] refuses, and then the data stream goes on.
+// End ends a data stream, with a final message if draft is not nil. Repeating it sends no second
+// message. It refuses an actor who is neither the owner nor an admin, and a draft that
+// [im.Service.Send] refuses. After a refusal the data stream goes on.
 func (h *Hub) End(ctx context.Context, actor im.Actor, id im.DataStreamID, draft *im.Draft) (View, error) {
 	s, err := h.find(id)
 	if err != nil {
@@ -336,7 +337,7 @@ func (h *Hub) sendLast(ctx context.Context, actor im.Actor, s *stream, d im.Draf
 			d.ClientID = before.clientID
 		}
 	}
-	// A message under another client_id would be a second one.
+	// A message with a different client_id would be a second message.
 	if before != nil && (before.Message == 0 || before.clientID != d.ClientID) {
 		return End{}, im.ErrStreamEnded(before.Reason)
 	}
@@ -351,7 +352,8 @@ func (h *Hub) sendLast(ctx context.Context, actor im.Actor, s *stream, d im.Draf
 	return End{Reason: im.StreamEndedByMessage, Message: sent.Message.ID, clientID: d.ClientID, onlyFor: sent.Message.VisibleTo}, nil
 }
 
-// Delete ends a data stream and drops its buffer at once. It is no error if it has ended.
+// Delete ends a data stream and drops its buffer at once. It is not an error if the data stream has
+// ended.
 func (h *Hub) Delete(ctx context.Context, actor im.Actor, id im.DataStreamID) error {
 	s, err := h.find(id)
 	if err != nil {
@@ -363,7 +365,7 @@ func (h *Hub) Delete(ctx context.Context, actor im.Actor, id im.DataStreamID) er
 	h.end(s, End{Reason: im.StreamDeleted}, 0, actor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop() // readers may have lingered
+	s.drop() // readers may still be reading the rest
 	return nil
 }
 
@@ -411,7 +413,7 @@ func (h *Hub) all() []*stream {
 	return list
 }
 
-// shrink takes memory from the largest buffers if all together take too much.
+// shrink shrinks the largest buffers if all together take too much memory.
 func (h *Hub) shrink() {
 	if h.bytes.Load() <= int64(h.opts.Bytes) || !h.shrinking.TryLock() {
 		return
@@ -424,7 +426,7 @@ func (h *Hub) shrink() {
 		sizes[i] = s.bytes
 		s.mu.Unlock()
 	}
-	size := level(sizes, h.opts.Bytes-h.opts.Bytes/10) // a tenth less, so that this is rare
+	size := level(sizes, h.opts.Bytes-h.opts.Bytes/10) // a tenth less, so that shrinking is rare
 	for _, s := range list {
 		s.shrinkTo(size)
 	}
@@ -445,7 +447,7 @@ func level(sizes []int, total int) int {
 	return total
 }
 
-// pace returns the limit of what a user pushes, which all their requests share.
+// pace returns the rate limiter for what a user pushes. All requests of the user share it.
 func (h *Hub) pace(user im.UserID) *rate.Limiter {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -457,8 +459,8 @@ func (h *Hub) pace(user im.UserID) *rate.Limiter {
 	return p
 }
 
-// Drain ends all data streams and lets no new ones begin. Readers get what they have not yet
-// read, and the end.
+// Drain ends all data streams and refuses new ones. Readers get the rest of the buffers and the
+// ends.
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.closed = true

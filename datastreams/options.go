@@ -20,7 +20,7 @@ type Domain interface {
 	Send(ctx context.Context, actor im.Actor, ref im.ConversationRef, d im.Draft) (im.Sent, error)
 }
 
-// Notice says that a data stream in a conversation has started or ended.
+// Notice is the news that a data stream in a conversation has started or ended.
 type Notice struct {
 	// Stream is the data stream without its lists.
 	Stream im.DataStream
@@ -30,24 +30,24 @@ type Notice struct {
 	Not im.UserID
 	// End is how it ended, nil if it has started.
 	End *End
-	// Actor is who started or ended it, zero if nobody did.
+	// Actor is the actor who started or ended it, zero if it was nobody.
 	Actor im.Actor
 	At    time.Time
 }
 
-// Options are the options of a hub. Domain is required. The zero value of the others is the
-// default that their comments name.
+// Options are the options of a hub. Domain is required. The zero value of any other selects the
+// default in its comment.
 type Options struct {
 	Domain Domain
 	// Publish publishes a notice to its conversation. It must not block. Default: notices are
 	// not published.
 	Publish func(Notice)
-	// Logger is for failures. Default: none.
+	// Logger logs failures. Default: none.
 	Logger *slog.Logger
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 
-	// MaxFrameBytes bounds the body of a frame. Default: 1 MiB.
+	// MaxFrameBytes bounds the body of a frame, in bytes. Default: 1 MiB.
 	MaxFrameBytes int
 	// MaxStreams bounds the running data streams, MaxStreamsPerUser those of an owner.
 	// Defaults: 10,000 and 32.
@@ -60,26 +60,26 @@ type Options struct {
 	// StreamBytes bounds the buffer of a data stream, and Bytes all of them together, in
 	// bytes of memory. Defaults: 4 MiB and 256 MiB. StreamBytes must have room for a frame.
 	StreamBytes, Bytes int
-	// Rate is how many bytes a second a user may push, beyond bursts of four times as many. A
-	// frame counts its body and 160 bytes. Default: 1 MiB.
+	// Rate is the number of bytes a second that a user may push; bursts may be four times that.
+	// Each frame counts 160 bytes in addition to its body. Default: 1 MiB.
 	Rate int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends requests
 	// with tokens issued up to that long after it.
 	Leeway time.Duration
 	// Heartbeat is the longest time without a write to a reader. Default: 15 s.
 	Heartbeat time.Duration
-	// Retry is how long an EventSource waits before it connects again. Default: 2 s.
+	// Retry is the time that an EventSource waits before it reconnects. Default: 2 s.
 	Retry time.Duration
 }
 
-// The times that are not options.
+// Times and bounds that are not options.
 const (
-	// linger is how long readers of a data stream that has ended may take to read the rest
-	// of the buffer, and lingerAtClose how long they may at a shutdown, which gives all
-	// requests 3 s.
+	// linger is the time that readers of a data stream that has ended get for the rest of the
+	// buffer, and lingerAtClose the time that they get at a shutdown, within the 3 s that all
+	// requests have.
 	linger        = 10 * time.Second
 	lingerAtClose = 2 * time.Second
-	// remembered is how long the hub remembers how a data stream ended.
+	// remembered is the time for which the hub remembers how a data stream ended.
 	remembered = time.Minute
 	// mostRemembered bounds the ended data streams that the hub remembers.
 	mostRemembered = 10_000
@@ -88,7 +88,7 @@ const (
 	patience = time.Second
 )
 
-// burst is how many seconds' worth of their rate a user may push at once.
+// burst is the size of a burst, in seconds of the rate.
 const burst = 4
 
 func (o Options) withDefaults() Options {
@@ -121,7 +121,7 @@ func setDefault[T int | time.Duration](v *T, def T) {
 	}
 }
 
-// The reasons for which a request is refused or ends, besides the refusals of package im.
+// The reasons why a request is refused or ended, besides the refusals of package im.
 var (
 	// ErrClosed refuses and ends requests when the server stops.
 	ErrClosed = errors.New("data streams closed")

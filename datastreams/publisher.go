@@ -20,8 +20,8 @@ type Publisher struct {
 	frames, last int64 // guarded by stream.mu
 }
 
-// Publish opens a publisher. as is the user whom the frames are from if that is not the
-// actor; only admins may set it. The caller must call [Publisher.Close].
+// Publish opens a publisher. as is the user who sends the frames if that is not the actor; only
+// admins may set it. The caller must call [Publisher.Close].
 //
 // It refuses an unknown data stream, one that has ended, and an actor who may not push.
 func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.UserID) (*Publisher, error) {
@@ -60,12 +60,13 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 	return p, nil
 }
 
-// longestPause is the longest that a request with one frame waits for the rate of its user.
+// longestPause is the longest time that a request with one frame waits for the rate limit of its
+// user.
 const longestPause = 2 * time.Second
 
-// Push pushes a frame and returns its id. It waits as the rate of the user requires, but a
-// request with only one frame is refused if the wait would be long. Any other error is the
-// reason for which the publisher was ended.
+// Push pushes a frame and returns its id. It waits for as long as the rate limit requires, but
+// refuses the only frame of a request if the wait would be long. Any other error is the reason for
+// which the publisher was ended.
 func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	if p.pace != nil {
 		r := p.pace.ReserveN(time.Now(), min(f.cost(), p.pace.Burst()))
@@ -84,7 +85,7 @@ func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	return p.stream.push(p, f)
 }
 
-// sleep waits until the publisher or its request ends, at most for d.
+// sleep waits for d, or until the publisher or its request ends.
 func (p *Publisher) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -98,15 +99,16 @@ func (p *Publisher) sleep(d time.Duration) {
 	}
 }
 
-// Pushed returns how many frames were pushed, and the id of the last one, 0 if there is none.
+// Pushed returns the number of frames that were pushed, and the id of the last one, 0 if there is
+// none.
 func (p *Publisher) Pushed() (frames, last int64) {
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
 	return p.frames, p.last
 }
 
-// Gone returns a channel that is closed when the publisher is ended. No frame is taken any
-// more then.
+// Gone returns a channel that is closed when the publisher is ended. From then on no frame is
+// accepted.
 func (p *Publisher) Gone() <-chan struct{} { return p.gone }
 
 // Err returns why the publisher was ended, nil if it was not.

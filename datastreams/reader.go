@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Sink is where a reader writes. Both methods return an error if they block for too long.
+// Sink is the destination of a reader. Both methods return an error if they block for too long.
 type Sink interface {
 	// Write writes p. It must not keep or change p.
 	Write(p []byte) error
@@ -19,7 +19,7 @@ type Sink interface {
 	Flush() error
 }
 
-// From is where a reader begins: the id of a frame, or Oldest or Now.
+// From is the frame with which a reader begins: an id, Oldest or Now.
 type From int64
 
 // Oldest begins with the oldest frame of the buffer, Now with the next one that is pushed.
@@ -39,8 +39,8 @@ type Reader struct {
 	wake   chan struct{} // holds a token when there is something to do
 
 	next  int64 // the id of the next frame to take; guarded by stream.mu
-	waits bool  // it is in stream.waiting; guarded by stream.mu
-	late  bool  // the data stream had ended: what is left of the buffer is for others
+	waits bool  // whether it is in stream.waiting; guarded by stream.mu
+	late  bool  // it was opened after the end of the data stream, so it gets no frames
 	// writing is when the current write began, in nanoseconds, 0 if there is none.
 	writing atomic.Int64
 
@@ -49,8 +49,8 @@ type Reader struct {
 }
 
 // Read opens a reader. The caller must call [Reader.Serve] or [Reader.Close]. It refuses an
-// unknown data stream, and an actor who may not read. A data stream that has ended can be
-// read for a short time: there are no frames, only how it ended.
+// unknown data stream, and an actor who may not read. For a short time after a data stream has
+// ended, a new reader gets no frames, only how it ended.
 func (h *Hub) Read(ctx context.Context, c Client, id im.DataStreamID, from From, binary bool) (*Reader, error) {
 	s, err := h.find(id)
 	if err != nil {
@@ -111,19 +111,19 @@ func (r *Reader) stuck(now time.Time) bool {
 	return began != 0 && now.UnixNano()-began > int64(r.hub.stuck)
 }
 
-// chunkSize is the most bytes that are joined for one write.
+// chunkSize is the maximum number of bytes that are joined for one write.
 const chunkSize = 64 << 10
 
-// chunks are buffers for joining frames. A reader has none while it waits.
+// chunks are buffers for joining frames. A waiting reader has none.
 var chunks = sync.Pool{New: func() any {
 	b := make([]byte, 0, chunkSize)
 	return &b
 }}
 
-// Serve writes frames until the data stream ends, and removes the reader. It returns how the
-// data stream ended, or an error: [ErrTokenExpired] or [ErrTokenCut] if the token ended,
-// [ErrGap], a refusal if the actor has lost the right to read, the cause if ctx ended, or
-// that of the sink.
+// Serve writes frames until the data stream ends, and removes the reader. It returns how the data
+// stream ended, or an error: [ErrTokenExpired] or [ErrTokenCut] if the token ended, [ErrGap], a
+// refusal if the actor has lost the right to read, the cause if ctx ended, or the error of the
+// sink.
 func (r *Reader) Serve(ctx context.Context, sink Sink) (*End, error) {
 	defer r.Close()
 	var open []byte
@@ -152,7 +152,7 @@ func (r *Reader) Serve(ctx context.Context, sink Sink) (*End, error) {
 			}
 			continue
 		case end != nil && r.binary:
-			return end, r.write(sink, nil) // a new deadline, in which the server ends the body
+			return end, r.write(sink, nil) // sets a new deadline for the server to end the body
 		case end != nil:
 			return end, r.write(sink, appendEnded(nil, end))
 		}
@@ -180,8 +180,8 @@ func (r *Reader) heartbeat(sink Sink, last int64) error {
 	return r.write(sink, appendHeartbeat(nil, last))
 }
 
-// take moves the next frames to the batch. It returns how many were lost before them, the id
-// of the frame before, and how the data stream ended if there is nothing more to come.
+// take moves the next frames to the batch. It returns the number of frames lost before them, the id
+// of the frame before them, and how the data stream ended if nothing more will come.
 func (r *Reader) take() (lost, last int64, end *End, err error) {
 	s := r.stream
 	clear(r.batch)
@@ -206,7 +206,7 @@ func (r *Reader) take() (lost, last int64, end *End, err error) {
 			return 0, last, s.end.as(r.actor.User), nil
 		}
 		if cap(r.batch) > 16 {
-			r.batch = nil // most readers wait most of the time
+			r.batch = nil // free the memory, because most readers wait most of the time
 		}
 		if !r.waits {
 			r.waits = true

@@ -16,12 +16,12 @@ type End struct {
 	At      time.Time
 	// clientID is the client_id that the message was sent with.
 	clientID string
-	// onlyFor is the sender if the message was dropped by the pre-send hook, so that nobody
-	// else may learn of it; else "".
+	// onlyFor is the sender if the pre-send hook dropped the message, because nobody else may learn
+	// of it; otherwise "".
 	onlyFor im.UserID
 }
 
-// as returns the end as a user knows it.
+// as returns the end as a user may see it.
 func (e *End) as(user im.UserID) *End {
 	if e == nil || e.onlyFor == "" || e.onlyFor == user {
 		return e
@@ -42,7 +42,7 @@ type View struct {
 // stream is a data stream.
 type stream struct {
 	hub    *Hub
-	number int64 // rises from one data stream to the next
+	number int64 // increases from one data stream to the next
 
 	// ending is held while the data stream is ended by a request, so that a repetition waits
 	// for the first one.
@@ -55,14 +55,14 @@ type stream struct {
 	end     *End // nil while it runs
 	dropAt  time.Time
 	active  time.Time // of the last frame
-	held    int       // how many requests are ending it, which must not be found idle
+	held    int       // the number of requests that are ending it; while there are any, it is not idle
 
 	// frames[head:] are the buffer. The id of frames[head] is first.
 	frames []*frame
 	head   int
 	first  int64
 	bytes  int // the sum of their sizes
-	// taken is an id below which every reader that keeps up has taken all frames.
+	// taken is an id: every reader that is not stuck has taken all frames below it.
 	taken int64
 	// waiting are readers that have taken all frames.
 	waiting []*Reader
@@ -109,9 +109,9 @@ func (s *stream) shrinkTo(size int) {
 	}
 }
 
-// push appends a frame and returns its id. Before it drops a frame that readers have yet to
-// take, it waits for them, so that readers who keep up do not lose a burst. It does not wait
-// for readers who are stuck, so it never waits for long.
+// push appends a frame and returns its id. Before it drops a frame that readers have not taken yet,
+// it waits for them, so that readers who keep up lose nothing in a burst. It does not wait for
+// stuck readers, so it never waits for long.
 func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	f := &frame{Payload: payload, from: p.from}
 	s.mu.Lock()
@@ -155,12 +155,12 @@ func (s *stream) push(p *Publisher, payload Payload) (int64, error) {
 	return f.id, nil
 }
 
-// readerWait is how long a publisher waits for readers before it looks again.
+// readerWait is the interval at which a waiting publisher checks on the readers.
 const readerWait = time.Millisecond
 
-// makeRoom drops old frames until there is room for one of a size. It reports false if it has
-// to wait for readers first, which it does until a time at most; zero stands for always. The
-// caller holds mu.
+// makeRoom drops old frames until there is room for one of the given size. It returns false if the
+// caller must first wait for readers. Once until has passed, it drops frames that readers have not
+// taken; a zero until never passes. The caller holds mu.
 func (s *stream) makeRoom(size int, until time.Time) bool {
 	for s.bytes+size > s.hub.opts.StreamBytes && s.head < len(s.frames) {
 		if s.first >= s.taken && !s.lookForTaken() && (until.IsZero() || time.Now().Before(until)) {
@@ -171,8 +171,8 @@ func (s *stream) makeRoom(size int, until time.Time) bool {
 	return true
 }
 
-// lookForTaken looks which frames all readers have taken who are not stuck, and reports
-// whether the oldest one is among them. The caller holds mu.
+// lookForTaken updates taken, ignoring readers that are stuck, and reports whether the oldest frame
+// has been taken. The caller holds mu.
 func (s *stream) lookForTaken() bool {
 	now := time.Now()
 	s.taken = s.next()
@@ -205,7 +205,7 @@ func (s *stream) view() View {
 		First: s.first, Next: s.next(), End: s.end,
 	}
 	if s.end != nil {
-		v.First = v.Next // what is left is for the readers that are connected
+		v.First = v.Next // the rest is only for readers that are connected already
 	}
 	return v
 }

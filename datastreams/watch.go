@@ -10,11 +10,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// watchInterval is how often the hub looks for requests and data streams whose time is over.
+// watchInterval is the interval at which the hub looks for requests and data streams whose time is
+// over.
 const watchInterval = 250 * time.Millisecond
 
-// checkPause is the least time between two checks of what users have lost, and checkRetry
-// that after a failure of the store.
+// checkPause is the minimum time between two checks of lost rights, and checkRetry that after a
+// failure of the store.
 const (
 	checkPause = 50 * time.Millisecond
 	checkRetry = 500 * time.Millisecond
@@ -30,10 +31,10 @@ type changes struct {
 	over    over
 	all     bool                             // everything may have changed
 	access  map[im.ID]map[im.UserID]struct{} // nil stands for all users
-	blocked []im.UserID                      // users whom others have blocked
+	blocked []im.UserID                      // users who have been blocked by others
 }
 
-// over is what commits have ended.
+// over holds what commits have ended.
 type over struct {
 	cuts    []im.TokenCut
 	erased  []im.ID // messages
@@ -44,11 +45,11 @@ func newChanges() changes {
 	return changes{watch: make(chan struct{}, 1), check: make(chan struct{}, 1), access: make(map[im.ID]map[im.UserID]struct{})}
 }
 
-// maxChangedUsers is how many users of a conversation are noted one by one.
+// maxChangedUsers is the maximum number of users of a conversation that are recorded individually.
 const maxChangedUsers = 256
 
-// Committed gives a commit to the hub. It must be called in the order of commits, before
-// the token verifier's cut-offs are relied on. It does not block.
+// Committed passes a commit to the hub. It must be called in the order of commits, and before the
+// token verifier learns of the cut-offs in it. It does not block.
 func (h *Hub) Committed(c im.Commit) {
 	list := im.AccessChanges(c)
 	var erased, deleted []im.ID
@@ -83,7 +84,7 @@ func (h *Hub) Committed(c im.Commit) {
 	h.changes.add(list)
 }
 
-// add notes changes of access.
+// add records changes of access.
 func (c *changes) add(list []im.AccessChange) {
 	if len(list) == 0 {
 		return
@@ -133,7 +134,7 @@ func (h *Hub) watch() {
 	}
 }
 
-// look ends what is over at a time, or because of commits.
+// look ends the requests and data streams that are over by a time, or because of commits.
 func (h *Hub) look(now time.Time, by over) {
 	for _, s := range h.all() {
 		s.mu.Lock()
@@ -160,8 +161,8 @@ func (h *Hub) look(now time.Time, by over) {
 		case deleted:
 			h.end(s, End{Reason: im.StreamDeleted}, 0, im.Actor{})
 		case idle:
-			// A frame may be pushed before end has the locks: it was taken, so the data
-			// stream goes on.
+			// A frame may be pushed before endIf has the locks. It was accepted, so the data stream
+			// goes on.
 			h.endIf(func() bool { return s.isIdle(now) }, s, End{Reason: im.StreamEndedIdle}, linger, im.Actor{})
 		}
 	}
@@ -174,7 +175,7 @@ func (s *stream) isIdle(now time.Time) bool {
 	return s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
 }
 
-// isCut reports whether a cut-off invalidates a token, see [events.Hub].
+// isCut reports whether a cut-off invalidates a token, as in [events.Hub].
 func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }
@@ -203,8 +204,8 @@ func (h *Hub) forget(now time.Time) {
 	}
 }
 
-// check ends the requests of users who lose a conversation. It asks the store about those
-// whom a commit may concern, in one goroutine for all data streams.
+// check ends the requests of users who have lost access to a conversation. It looks up the users
+// that a commit may affect, in one goroutine for all data streams.
 func (h *Hub) check() {
 	for {
 		select {
@@ -239,7 +240,7 @@ func (h *Hub) check() {
 	}
 }
 
-// concerned returns the users whom changes may concern, out of those who use the data stream.
+// concerned returns the users of the data stream that changes may affect.
 func (s *stream) concerned(all bool, access map[im.ID]map[im.UserID]struct{}, blocked []im.UserID) ([]im.UserID, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

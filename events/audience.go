@@ -10,9 +10,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// conversationIdle is how long the members of a conversation are remembered after its
-// last event. After that, about as many users have come online as would have to be looked
-// up again.
+// conversationIdle is the time for which the members of a conversation are remembered after its
+// last event. By then so many users have come online that looking them up costs about as much as
+// looking up everyone.
 const conversationIdle = time.Hour
 
 // audience knows which users are online, which of them are members of the conversations
@@ -120,8 +120,8 @@ func (a *audience) compactIfMany() {
 	}
 }
 
-// recheck has every conversation look the user up at its next event, as if the user had
-// just come online. Where they are a member already they stay one until then.
+// recheck makes every conversation look the user up at its next event, as if the user had just come
+// online. Until then, existing memberships stay.
 func (a *audience) recheck(u *user) {
 	a.last++
 	u.arrival = a.last
@@ -177,7 +177,7 @@ func (a *audience) unchecked(e *im.Event) (users []im.UserID, last uint64) {
 // that unchecked returned together with last.
 func (a *audience) recipients(dst []*Subscription, e *im.Event, found im.Audience, last uint64, now time.Time) []*Subscription {
 	if e.To != "" {
-		// An event for one user may still be about members.
+		// Even an event for a single user may change members.
 		a.follow(a.conversations[e.Conversation], e)
 		if slices.Contains(e.HiddenBy, e.To) {
 			return dst
@@ -247,7 +247,7 @@ func (a *audience) follow(c *conversation, e *im.Event) {
 			a.recheck(u)
 		}
 	case e.Type == im.ConversationCreated && e.To != "":
-		// The user has become a member of a direct conversation that the other one had alone.
+		// The user has joined a direct conversation that had only the other member.
 		if u := a.users[e.To]; u != nil {
 			a.recheck(u)
 		}
@@ -352,7 +352,7 @@ func (a *audience) use(id im.ID, now time.Time) *conversation {
 		a.recent.MoveToFront(c.entry)
 	}
 	c.used = now
-	// Up to two, so that idle ones are dropped faster than new ones are added.
+	// Drop up to two, so that idle ones are dropped faster than new ones are added.
 	for range 2 {
 		oldest := a.recent.Back().Value.(*conversation)
 		if len(a.conversations) <= a.limit && now.Sub(oldest.used) <= conversationIdle {

@@ -19,9 +19,9 @@ type Cursor struct {
 // ErrBadCursor is the error of [ParseCursor] for a text that is not a cursor.
 var ErrBadCursor = errors.New("not a cursor")
 
-// The text of a cursor is the base64url encoding of 15 bytes. They fill its 20 characters
-// without spare bits, so that there is exactly one text for each cursor:
-// version (1), log (4), position (8), checksum of those (2), big endian.
+// The text of a cursor is the base64url encoding of 15 bytes. They fill its 20 characters without
+// spare bits, so each cursor has exactly one text: version (1), log (4), position (8), checksum of
+// those (2), big endian.
 const (
 	cursorVersion = 1
 	cursorSummed  = 1 + 4 + 8
@@ -48,7 +48,7 @@ func (c Cursor) appendTo(dst []byte) []byte {
 // ParseCursor parses the text of [Cursor.String]. For any other text the error is
 // [ErrBadCursor]. The checksum detects mistakes, not forgeries: a cursor gives no rights.
 func ParseCursor(s string) (Cursor, error) {
-	// The decoder skips line breaks, so n is checked, too.
+	// The decoder skips line breaks, so the number of bytes is checked, too.
 	if len(s) != cursorLength {
 		return Cursor{}, ErrBadCursor
 	}
@@ -74,11 +74,11 @@ func cursorSum(b []byte) uint16 {
 	return uint16(crc32.ChecksumIEEE(b))
 }
 
-// Resolve returns the position after which a client continues to read. If reset is true,
-// events between the cursor and from are unknown: the cursor is older than the log, of
-// another log, or ahead of it. from is then the head of the log, and the client must get
-// [Reset]. A log that this one continues, after a restore, counts as this one up to its
-// head.
+// Resolve returns the position after which a client continues to read. If reset is true, events
+// between the cursor and from are unknown: the cursor is older than the log, belongs to another
+// log, or is ahead of this one. from is then the head of the log, and the client must get [Reset].
+// After a restore, the log that this one continues counts as this one, up to the position where it
+// was left.
 func Resolve(c Cursor, bounds im.LogBounds, logID uint32) (from im.Position, reset bool) {
 	head, known := bounds.Head, c.Log == logID
 	for _, past := range bounds.Past {

@@ -44,7 +44,7 @@ type Frame struct {
 	// has no cursor, and its position means nothing.
 	transient uint64
 	wire      atomic.Pointer[wire]
-	// selfErasure says when the message burns or expires, nil if it does not.
+	// selfErasure is the burn or expiry of the message, nil if it has neither.
 	selfErasure atomic.Pointer[selfErasure]
 
 	// holds counts the streams that still have to write the frame, and the callers that are
@@ -56,14 +56,14 @@ type Frame struct {
 
 // wire is the encoding of a frame. The zero value is empty.
 type wire struct {
-	buf     []byte // a chunk of HTTP/1.1 after start: its size, the block, CRLF
+	buf     []byte // buf[start:] is a chunk of HTTP/1.1: its size, the block, CRLF
 	start   int
 	tracked bool // writing it to the recipient of a message counts as delivery
 	content bool // it has the content of a message
 }
 
-// chunkRoom is how many bytes come before a block in the buffer of its encoding: the size of
-// the chunk in up to eight digits, and CRLF.
+// chunkRoom is the number of bytes before a block in the buffer of its encoding: the size of the
+// chunk in up to eight digits, and CRLF.
 const chunkRoom = 10
 
 // beginChunk appends room for the size of a chunk. A block and endChunk follow.
@@ -71,7 +71,7 @@ func beginChunk(dst []byte) []byte { return append(dst, "        \r\n"...) }
 
 func endChunk(dst []byte) []byte { return append(dst, "\r\n"...) }
 
-// newWire returns the encoding of an event, of which buf is the chunk.
+// newWire returns the encoding of an event whose chunk is buf. Like wireOf it keeps buf.
 func newWire(e *im.Event, buf []byte) wire {
 	w := wireOf(buf)
 	w.content = e.Message != nil && e.Message.Content != nil
@@ -79,7 +79,7 @@ func newWire(e *im.Event, buf []byte) wire {
 	return w
 }
 
-// wireOf returns an encoding, of which buf is the chunk. It takes buf over.
+// wireOf returns an encoding whose chunk is buf, which the caller must not use again.
 func wireOf(buf []byte) wire {
 	var size [8]byte
 	digits := strconv.AppendInt(size[:0], int64(len(buf)-chunkRoom-len("\r\n")), 16)
@@ -146,8 +146,8 @@ func (h *Hub) newFrames(events []im.Event) []*Frame {
 // usualFrame is the usual size of a frame without its content.
 const usualFrame = 768
 
-// encodeFrame encodes a frame with another message. Streams that have not written the frame
-// yet write what it encodes.
+// encodeFrame encodes a frame with another message. Streams that have not written the frame yet
+// write the new encoding.
 func (h *Hub) encodeFrame(f *Frame, m *im.Message) {
 	e := f.event
 	e.Message = m
@@ -170,7 +170,7 @@ func (h *Hub) appendEvent(dst []byte, e *im.Event) []byte {
 // cursorAt returns the cursor of a position in this log.
 func (h *Hub) cursorAt(at im.Position) Cursor { return Cursor{Log: h.opts.LogID, Position: at} }
 
-// replaceByHeartbeat has the frame move the cursor and nothing else.
+// replaceByHeartbeat reduces the frame to a heartbeat, which only moves the cursor.
 func (h *Hub) replaceByHeartbeat(f *Frame) {
 	w := wireOf(endChunk(appendHeartbeat(beginChunk(nil), h.cursorAt(f.event.Position))))
 	f.wire.Store(&w)
@@ -218,8 +218,8 @@ func appendData(dst, json []byte) []byte {
 	return append(append(append(dst, dataField...), json...), "\n\n"...)
 }
 
-// lineBreak returns the index of the first CR or LF, -1 if there is none. Two searches for a
-// byte are many times as fast as one for either.
+// lineBreak returns the index of the first CR or LF, -1 if there is none. Two searches for one byte
+// each are many times as fast as one search for either.
 func lineBreak(b []byte) int {
 	i := bytes.IndexByte(b, '\n')
 	if i >= 0 {
@@ -232,9 +232,9 @@ func lineBreak(b []byte) int {
 }
 
 // An empty line ends a block. By the standard, a block without data dispatches no event,
-// but many libraries call their handlers all the same. So every empty line of a stream
-// ends an event with data, and the lines below are written without one: they become part
-// of the block of the next event.
+// but many libraries call their handlers anyway. So every empty line of a stream ends an event with
+// data, and the lines below are written without one: they become part of the block of the next
+// event.
 
 // appendHeartbeat appends a comment and a cursor, up to which there are no events for the
 // client. A client that reads line by line stores the cursor at once. By the standard it
@@ -245,8 +245,8 @@ func appendHeartbeat(dst []byte, c Cursor) []byte {
 	return append(dst, '\n')
 }
 
-// appendRetry appends how long a client has to wait before it connects again. It takes
-// effect without an empty line.
+// appendRetry appends the time that a client has to wait before it reconnects. It takes effect
+// without an empty line.
 func appendRetry(dst []byte, d time.Duration) []byte {
 	dst = append(dst, "retry: "...)
 	dst = strconv.AppendInt(dst, d.Milliseconds(), 10)

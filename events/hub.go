@@ -33,7 +33,7 @@ type Hub struct {
 	stopWriters chan struct{}
 	writing     sync.WaitGroup // the goroutines of the writers
 
-	// queued is the position up to which all events are in the queues of their streams.
+	// queued is the position up to which all events have been put into the queues of their streams.
 	queued atomic.Int64
 
 	retractions retractions
@@ -48,18 +48,18 @@ type Hub struct {
 	streams  int
 	audience *audience
 	// processed is the position up to which events were dispatched or are being
-	// dispatched. A stream that joins now gets later events by its queue, and must read
+	// dispatched. A stream that joins now gets later events through its queue, and must read
 	// earlier ones from the log.
 	processed im.Position
-	// cuts are the recent cut-offs, since cutsSince, and cutsBefore older ones: a token may
-	// be cut off between the verification of a request and the opening of its stream. Each
-	// is kept for cutsKept at least.
+	// cuts are the cut-offs since cutsSince, and cutsBefore older ones. They are kept for at least
+	// cutsKept, because a token may be cut off between the verification of a request and the
+	// opening of its stream.
 	cuts, cutsBefore map[im.UserID]time.Time
 	cutsSince        time.Time
 }
 
-// NewHub returns a hub that follows the log from its head on. All later commits must be
-// given to [Hub.Publish]. Any error is from reading the log.
+// NewHub returns a hub that follows the log from its head on. The caller must pass all later
+// commits to [Hub.Publish]. An error comes from reading the log.
 func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	opts = opts.withDefaults()
 	bounds, err := opts.Log.LogBounds(im.AtStart(ctx))
@@ -94,18 +94,18 @@ func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	return h, nil
 }
 
-// Publish gives a commit to the hub. It must be called in the order of commits. It does
-// not block: streams read events that do not fit into memory from the log.
+// Publish passes a commit to the hub. It must be called in the order of commits. It does not block:
+// streams read events that do not fit into memory from the log.
 func (h *Hub) Publish(c im.Commit) { h.inbox.put(c) }
 
-// Streams returns how many streams are open.
+// Streams returns the number of open streams.
 func (h *Hub) Streams() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.streams
 }
 
-// Offline returns those of the users who have no open stream.
+// Offline returns the users among the given ones who have no open stream.
 func (h *Hub) Offline(users []im.UserID) []im.UserID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,8 +130,8 @@ func (h *Hub) RetryLater() []byte {
 	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing
 }
 
-// Close ends all streams. It returns when the dispatcher and the writers have stopped and
-// Options.Deliver has got all deliveries. Clients resume by their cursors, later or at another
+// Close ends all streams. It returns when the dispatcher and the writers have stopped and all
+// deliveries were passed to Options.Deliver. Clients resume by their cursors, later or at another
 // server.
 func (h *Hub) Close() {
 	h.mu.Lock()
@@ -173,7 +173,7 @@ func (h *Hub) run() {
 
 func (h *Hub) dispatch(d backlog) {
 	h.cut(d.cuts)
-	// First, because dispatching may take long.
+	// Retract first, because dispatching may take long.
 	for _, r := range d.retractions {
 		h.retract(r)
 	}
@@ -201,7 +201,7 @@ func (h *Hub) dispatch(d backlog) {
 	h.mu.Unlock()
 	h.queued.Store(int64(processed))
 	h.relay(transients, im.Latest)
-	h.blocked(d.blocks) // last: transients of the blocked user may be among those
+	h.blocked(d.blocks) // last, because dispatching may have queued transients of the blocked user
 }
 
 // enqueue puts an event into the queues of the streams that get it.
@@ -254,7 +254,7 @@ func (h *Hub) offer(e *im.Event, found im.Audience, last uint64) {
 	whole := h.audience.partition(e, h.recipients)
 	h.mu.Unlock()
 	if e.Type == im.MessageCreated {
-		// Users who have hidden the message since read the event from the log, where it
+		// Users who have hidden the message in the meantime read the event from the log, where it
 		// has no message for them.
 		for _, user := range e.HiddenBy {
 			for _, s := range h.streamsOf(user) {
@@ -285,8 +285,8 @@ func (h *Hub) offerTo(streams []*Subscription, e *im.Event) {
 	h.unwritten.release(f)
 }
 
-// fallBack has all streams read the log up to head, because events up to it were missed.
-// It drops the members of all conversations, which those events may have changed.
+// fallBack makes all streams read the log up to head, because events up to it were missed. It
+// forgets the members of all conversations, which those events may have changed.
 func (h *Hub) fallBack(head im.Position) {
 	h.mu.Lock()
 	h.processed = max(h.processed, head)
@@ -330,13 +330,12 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	}
 }
 
-// cutsKept is the least time for which a cut-off is kept: longer than a request takes from
+// cutsKept is the minimum time for which a cut-off is kept. It is longer than a request takes from
 // its verification to the opening of its stream.
 const cutsKept = time.Minute
 
-// isCut reports whether a cut-off invalidates a token. A token without an issue time is
-// always cut off, and one issued within the leeway after it, too: its issuer's clock may
-// be ahead.
+// isCut reports whether a cut-off invalidates a token. It always invalidates a token without an
+// issue time, and one issued within the leeway after it, because the issuer's clock may be ahead.
 func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }

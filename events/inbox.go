@@ -12,28 +12,28 @@ import (
 // fit, it keeps only the position up to which the log must be read, and the retractions,
 // because frames of those messages may be in memory.
 type inbox struct {
-	size int           // the most events
+	size int           // the maximum number of events
 	wake chan struct{} // holds a token while there is something to take
 
 	mu     sync.Mutex
 	closed bool
-	head   im.Position // the newest position of all that was published
+	head   im.Position // the newest position that was published
 	next   backlog
 	// transients wait until all commits before them were published.
 	transients []transient
 }
 
-// backlog is what was published since the dispatcher last looked: a gap, the events of
-// which must be read from the log, and then the events after it.
+// backlog is what was published since the dispatcher last called take: possibly a gap, whose events
+// must be read from the log, and then the events after it.
 type backlog struct {
 	gap     bool // events up to gapHead are missing
 	gapHead im.Position
 	events  []im.Event
-	// The retractions of the gap. lost says that there may be others.
+	// The retractions in the gap. lost means that there may be others.
 	retractions []retraction
 	lost        bool
 	head        im.Position // the newest position
-	// cuts are the latest one of each user. They are never dropped.
+	// cuts has the latest cut-off of each user. They are never dropped.
 	cuts map[im.UserID]time.Time
 	// transients are dispatched between the events, by their positions.
 	transients []transient
@@ -107,8 +107,7 @@ func (d *backlog) keepRetractions(events []im.Event, limit int) {
 	}
 }
 
-// take returns the backlog and begins a new one, for which it reuses the memory of the one
-// before.
+// take returns the backlog and begins a new one, which reuses the memory of the previous one.
 func (b *inbox) take(before backlog) backlog {
 	clear(before.events)
 	b.mu.Lock()

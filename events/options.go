@@ -12,14 +12,14 @@ import (
 // Log is the event log, which the hub reads for streams that resume or fall behind. The
 // contexts say who reads; see [im.WithCaller] and [im.WithStream].
 type Log interface {
-	// Events returns up to limit events for the actor with after < position <= upTo, and
-	// the position up to which it has looked, which is greater than after.
+	// Events returns up to limit events for the actor with after < position <= upTo, and the
+	// position up to which it has searched, which is greater than after.
 	Events(ctx context.Context, actor im.Actor, after, upTo im.Position, limit int) (im.EventWindow, error)
 	// LogBounds returns the oldest and the newest position of the log.
 	LogBounds(ctx context.Context) (im.LogBounds, error)
 	// MembersAt returns which of the users were members when the event at a position
-	// happened, with their stays. It includes users who joined or left by that event.
-	// users may have duplicates.
+	// happened, with their stays. It includes users who joined or left with that event. users may
+	// have duplicates.
 	MembersAt(ctx context.Context, conversation im.ID, at im.Position, users []im.UserID) (im.Audience, error)
 }
 
@@ -38,13 +38,13 @@ type Observer interface {
 	// TransientDelivered is called when a transient event was written to a stream, lag after
 	// it happened.
 	TransientDelivered(lag time.Duration)
-	// TransientsDropped is called when n streams, or the hub for all of them, did not take a
-	// transient event.
+	// TransientsDropped is called when n streams, or the hub for all of them, dropped a transient
+	// event.
 	TransientsDropped(n int)
 }
 
-// Options are the options of a hub. Log, Head and Encode are required. The zero value of
-// the others is the default that their comments name.
+// Options are the options of a hub. Log, Head and Encode are required. The zero value of any other
+// selects the default in its comment.
 type Options struct {
 	Log Log
 	// Head returns the position of the newest committed event, which the hub may not have
@@ -53,7 +53,7 @@ type Options struct {
 	// LogID names the log in cursors.
 	LogID  uint32
 	Encode Encode
-	// Logger is for failures. Default: none.
+	// Logger logs failures. Default: none.
 	Logger *slog.Logger
 	// Observer receives measurements. Default: none.
 	Observer Observer
@@ -63,30 +63,30 @@ type Options struct {
 	// Default: deliveries are not recorded.
 	Deliver func(ctx context.Context, deliveries []im.Delivery) error
 
-	// MaxStreamsPerUser is the most streams of a user. Default: 32.
+	// MaxStreamsPerUser is the maximum number of streams of a user. Default: 32.
 	MaxStreamsPerUser int
-	// MaxStreams is the most streams in all. Default: no limit.
+	// MaxStreams is the maximum number of streams in all. Default: no limit.
 	MaxStreams int
-	// MaxConversations is the most conversations whose online members are kept in
+	// MaxConversations is the maximum number of conversations whose online members are kept in
 	// memory. Default: 65,536.
 	MaxConversations int
-	// QueueSize is the most events queued for one stream. Default: 256.
+	// QueueSize is the maximum number of events queued for one stream. Default: 256.
 	QueueSize int
-	// MaxTransients is the most transient events queued for one stream, besides QueueSize.
-	// Default: 64.
+	// MaxTransients is the maximum number of transient events queued for one stream, in addition to
+	// QueueSize. Default: 64.
 	MaxTransients int
-	// InboxSize is the most events queued for the hub. Default: 8,192.
+	// InboxSize is the maximum number of events queued for the hub. Default: 8,192.
 	InboxSize int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends streams
 	// of tokens issued up to that long after it.
 	Leeway time.Duration
 	// Heartbeat is the longest time without a write to a stream. Default: 15 s.
 	Heartbeat time.Duration
-	// Refresh is the longest time without an event on a stream. It gives a fresh cursor to
-	// clients that take theirs from events alone. Default: 1 h.
+	// Refresh is the longest time without an event on a stream. A [Ready] then gives a fresh cursor
+	// to clients that take theirs only from events. Default: 1 h.
 	Refresh time.Duration
-	// Retry is the least time that a client waits before it connects again. Each client
-	// gets a random time up to 1.5 times as long. Default: 2 s.
+	// Retry is the minimum time that a client waits before it reconnects. Each client gets a random
+	// time up to 1.5 times as long. Default: 2 s.
 	Retry time.Duration
 }
 
@@ -124,12 +124,12 @@ func (unobserved) StreamsLagged(int)            {}
 func (unobserved) TransientDelivered(time.Duration) {}
 func (unobserved) TransientsDropped(int)            {}
 
-// The reasons for which a stream is refused or ends.
+// The reasons why a stream is refused or ends.
 var (
-	// ErrTooManyStreams refuses a stream to a user who has MaxStreamsPerUser.
+	// ErrTooManyStreams refuses a stream to a user who has MaxStreamsPerUser open.
 	ErrTooManyStreams = im.Refuse(im.TooMany, "too_many_streams", "this user has the maximum number of event streams open")
-	// ErrOverloaded refuses a stream because there are MaxStreams. The client should try
-	// again later, see [Hub.RetryLater].
+	// ErrOverloaded refuses a stream because MaxStreams are open. The client should try again
+	// later, see [Hub.RetryLater].
 	ErrOverloaded = errors.New("too many event streams in all")
 	// ErrClosed refuses a stream because the hub was closed.
 	ErrClosed = errors.New("event hub closed")

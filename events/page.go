@@ -15,7 +15,7 @@ type Page struct {
 	// Cursor is the position up to which the page is complete: the next page begins
 	// after it.
 	Cursor Cursor
-	// More reports whether the log went on after Cursor when the page was read.
+	// More reports whether the log had events after Cursor when the page was read.
 	More bool
 }
 

@@ -13,18 +13,19 @@ import (
 // Conn is the connection of a stream that a writer of the hub writes: the body of an HTTP/1.1
 // response, in chunks. One goroutine at a time uses it, except for Interrupt.
 type Conn interface {
-	// TryWrite writes without waiting. It returns how many bytes the connection has taken, and
-	// whether it is full: then nothing is written but by Await. It must not keep or change p.
+	// TryWrite writes without waiting. It returns the number of bytes that the connection has
+	// accepted, and whether it is full: from then on only Await may write. It must not keep or
+	// change p.
 	TryWrite(p []byte) (n int, full bool, err error)
-	// Await calls try, which may call TryWrite, until it returns true, each time the connection
-	// may take more, and returns when all was written. The error is [os.ErrDeadlineExceeded] if
-	// that takes until a time, or until Interrupt is called.
+	// Await calls try, which may call TryWrite, each time the connection may accept more, until try
+	// returns true. The error is [os.ErrDeadlineExceeded] if that has not happened by the deadline,
+	// or before a call of Interrupt.
 	Await(until time.Time, try func() bool) error
 	// Interrupt makes Await return.
 	Interrupt()
-	// Notify has gone called when the client has closed its end.
+	// Notify arranges for gone to be called when the client closes its end.
 	Notify(gone func()) error
-	// Close closes the connection. What it has not taken yet is lost.
+	// Close closes the connection. Data that it has not accepted yet is lost.
 	Close() error
 }
 
@@ -43,27 +44,28 @@ type pooled struct {
 	timeout time.Duration   // ends the stream if the connection is full for so long
 	done    func(err error) // gets what Serve would return
 
-	// away says that another goroutine has the stream. It and the next two belong to the writer.
+	// away means that another goroutine has the stream. This field and the next two belong to the
+	// writer.
 	away  bool
 	due   time.Time // when the writer looks whether a heartbeat is due or the token has ended
 	index int       // in writer.timing, -1 if it is not there
-	// err is why the stream ends, as the goroutine found that had it.
+	// err is the reason why the stream ends, set by the goroutine that had it.
 	err error
 
-	// left are the frames of the batch that are not written, and part is the rest of a frame
-	// of which the connection has taken the beginning. It is of the first frame in left if
-	// partOf, its encoding, is set.
+	// left are the frames of the batch that are not written. part is the rest of a frame whose
+	// beginning the connection has accepted: of the first frame in left if partOf, its encoding, is
+	// set.
 	left   []*Frame
 	part   []byte
 	partOf *wire
-	full   bool // the connection takes no more for now
+	full   bool // the connection accepts nothing for now
 }
 
-// ServeConn writes what the client has missed, and then has a writer of the hub write the stream
-// until it ends. When it has ended, conn is closed, the stream is removed from the hub, and done
-// is called with the error that [Subscription.Serve] would return, or [ErrGone]. A connection
-// that takes nothing for longer than timeout ends the stream. The header of the response must
-// have been written.
+// ServeConn writes what the client has missed, and then passes the stream to a writer of the hub,
+// which writes it until it ends. When it has ended, conn is closed, the stream is removed from the
+// hub, and done is called with the error that [Subscription.Serve] would return, or [ErrGone]. A
+// connection that accepts nothing for longer than timeout ends the stream. The caller must have
+// written the header of the response.
 func (s *Subscription) ServeConn(conn Conn, timeout time.Duration, done func(error)) {
 	p := &pooled{
 		service: service{Subscription: s, ctx: s.hub.background, chunked: true},
@@ -88,7 +90,8 @@ func (s *Subscription) ServeConn(conn Conn, timeout time.Duration, done func(err
 	})
 }
 
-// run calls a function while the writer does not have the stream, and gives it to the writer.
+// run calls a function while the writer does not have the stream, and then gives the stream to the
+// writer.
 func (p *pooled) run(fn func() error) {
 	defer p.writer.add(p)
 	defer func() {
@@ -105,7 +108,7 @@ func (p *pooled) panicked(v any) error {
 	return faults.Recovered(v)
 }
 
-// turn writes what is queued and does what is due, without waiting. It reports whether the
+// turn writes what is queued and handles what is due, without blocking. It reports whether the
 // stream has to wait.
 func (p *pooled) turn(j *joiner, now time.Time) (waits bool, err error) {
 	batch, behind, ended := p.take()
@@ -130,7 +133,7 @@ func (p *pooled) turn(j *joiner, now time.Time) (waits bool, err error) {
 	return p.full, nil
 }
 
-// wait waits until the connection has taken everything and the stream has caught up.
+// wait waits until the connection has accepted everything and the stream has caught up.
 func (p *pooled) wait() error {
 	if err := p.drain(); err != nil {
 		return err
@@ -144,8 +147,8 @@ func (p *pooled) wait() error {
 	return p.catchUp()
 }
 
-// drain writes what the connection has not taken yet. It waits until timeout for each chunkSize
-// bytes, so that a client that reads too slowly is not waited for.
+// drain writes what the connection has not accepted yet. It waits for up to timeout for each
+// chunkSize bytes, so a client that reads too slowly is cut off.
 func (p *pooled) drain() error {
 	if !p.full {
 		return nil
@@ -160,7 +163,7 @@ func (p *pooled) drain() error {
 		}
 		var failed error
 		err := p.conn.Await(until, func() bool {
-			// Many may wait at once, so a stream has a buffer only while it writes.
+			// Many streams may wait at once, so each has a buffer only while it writes.
 			j := joiners.Get().(*joiner)
 			defer joiners.Put(j)
 			failed = p.push(j, time.Now(), chunkSize)
@@ -178,8 +181,8 @@ func (p *pooled) drain() error {
 	return nil
 }
 
-// push writes what is left, until the connection is full or limit bytes were written. Until the
-// connection has taken the beginning of a frame, a retraction can change it.
+// push writes what is left, until the connection is full or limit bytes were written. A retraction
+// can change a frame until the connection has accepted its beginning.
 func (p *pooled) push(j *joiner, now time.Time, limit int) error {
 	p.full = false
 	for wrote := 0; wrote < limit && !p.full; now = p.written {
@@ -192,7 +195,7 @@ func (p *pooled) push(j *joiner, now time.Time, limit int) error {
 			return nil
 		case p.expired(now):
 			return ErrTokenExpired
-		case p.invalid.Load(): // the next turn finds out why
+		case p.invalid.Load(): // the next turn handles it
 			p.left = nil
 			return nil
 		default:
@@ -218,11 +221,11 @@ func (p *pooled) pushPart() (int, error) {
 	return n, err
 }
 
-// pushFrames writes as many frames as are written at once.
+// pushFrames writes as many frames as fit into one write.
 func (p *pooled) pushFrames(j *joiner, now time.Time) (int, error) {
 	defer j.forget()
 	n := 0
-	p.written = now // if nothing is written: all frames were lost
+	p.written = now // even if all frames were lost and nothing was written
 	if b := j.join(&p.service, p.left, now); len(b) > 0 {
 		var err error
 		if n, err = p.try(b); err != nil {
@@ -241,12 +244,12 @@ func (p *pooled) pushFrames(j *joiner, now time.Time) (int, error) {
 	return n, nil
 }
 
-// completed records that the connection has taken the first frames that were left, as wires.
+// completed records that the connection has accepted the first frames of left, encoded as wires.
 func (p *pooled) completed(wires []*wire) {
 	n := len(wires)
 	p.wrote(p.left[:n], wires, true)
 	if p.left = p.left[n:]; len(p.left) == 0 {
-		p.left = nil // it would keep a large batch in memory
+		p.left = nil // frees a large batch
 	}
 }
 
@@ -260,8 +263,8 @@ func (p *pooled) expired(now time.Time) bool {
 	return !p.expiresAt.IsZero() && !now.Before(p.expiresAt)
 }
 
-// Write writes p. In a turn of the writer it does not wait: what the connection does not take is
-// written afterwards. Otherwise it returns when the connection has taken everything.
+// Write writes p. During a turn of the writer it does not block: what the connection does not
+// accept is written later. Otherwise it returns when the connection has accepted everything.
 func (p *pooled) Write(b []byte) error {
 	n, err := p.try(b)
 	if err != nil || !p.full {
@@ -278,7 +281,7 @@ func (p *pooled) Write(b []byte) error {
 // Flush does nothing: nothing is buffered.
 func (p *pooled) Flush() error { return nil }
 
-// finish ends the stream for a reason.
+// finish ends the stream with a reason.
 func (p *pooled) finish(reason error) {
 	switch {
 	case errors.Is(reason, ErrClosed), errors.Is(reason, ErrTokenExpired), errors.Is(reason, ErrTokenCut):

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// receiptInterval is how long receipts are collected before they are stored, so that a
-	// burst costs one transaction.
+	// receiptInterval is the time for which receipts are collected before they are stored, so that
+	// a burst costs one transaction.
 	receiptInterval = 500 * time.Millisecond
-	// receiptTimeout bounds one attempt to store them, for which closing the hub waits.
+	// receiptTimeout bounds one attempt to store receipts. Closing the hub waits for it.
 	receiptTimeout = 10 * time.Second
-	// maxReceipts is the most ranges of messages that are collected. Further ones are
+	// maxReceipts is the maximum number of ranges of messages that are collected; further ones are
 	// dropped. It bounds the memory and the transaction that stores them.
 	maxReceipts = 8192
 	// receiptTries is the number of failed attempts in a row after which the collected
@@ -26,8 +26,8 @@ const (
 	receiptTries = 60
 )
 
-// receipts collects deliveries: which messages were written to a stream of which user. It has
-// them stored in the background.
+// receipts collects deliveries: which messages were written to a stream of which user. It stores
+// them in the background.
 type receipts struct {
 	deliver func(context.Context, []im.Delivery) error
 	log     *slog.Logger
@@ -100,7 +100,7 @@ func (r *receipts) add(d im.Delivery) {
 	r.pending[to] = slices.Replace(list, first, past, d)
 }
 
-// take removes and returns all that were collected.
+// take removes and returns all collected deliveries.
 func (r *receipts) take() []im.Delivery {
 	r.mu.Lock()
 	all := make([]im.Delivery, 0, r.ranges)
@@ -150,8 +150,8 @@ func (r *receipts) store(ctx context.Context, all []im.Delivery) error {
 	return r.deliver(ctx, all)
 }
 
-// failed puts back receipts that could not be stored, or drops them after the last try. It
-// returns the number of failed tries so far.
+// failed puts back receipts that could not be stored, or drops them after the last attempt. It
+// returns the number of failed attempts so far.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
 		r.log.Error("delivered receipts dropped, storing them failed", "error", faults.Text(err), "ranges", len(all))

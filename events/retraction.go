@@ -8,12 +8,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// retraction is what an event takes from readers: frames that are not written yet must not
-// show it any more. It is one of three kinds:
+// retraction is content that an event takes away from readers: unwritten frames must no longer show
+// it. It is one of three kinds:
 //   - a message was erased: frames show its tombstone instead;
 //   - messages with a seq below a bound were trimmed, or deleted with their conversation:
 //     nothing is written about them;
-//   - a user has hidden messages: they get only that there was a message.
+//   - a user has hidden messages: they get the events without the messages.
 type retraction struct {
 	tombstone *im.Message // of the erased message; nil for the other kinds
 
@@ -22,7 +22,7 @@ type retraction struct {
 	hiddenBy     im.UserID // the user who has hidden messages
 }
 
-// retractionsOf returns the retractions of an event. Nearly always there are none.
+// retractionsOf returns the retractions of an event. Most events have none.
 func retractionsOf(e *im.Event) []retraction {
 	switch {
 	case carriesTombstone(e):
@@ -59,7 +59,7 @@ func applyRetractions(events []im.Event) ([]im.Event, []retraction) {
 		retractions = append(retractions, retractionsOf(&events[i])...)
 	}
 	if len(retractions) == 0 {
-		return events, nil // nearly always
+		return events, nil // the usual case
 	}
 	tombstones := make(map[im.ID]*im.Message)
 	below := make(map[im.ID]int64)
@@ -93,10 +93,10 @@ func applyRetractions(events []im.Event) ([]im.Event, []retraction) {
 	return slices.DeleteFunc(events, func(e im.Event) bool { return dropped[e.Position] }), retractions
 }
 
-// retract applies a retraction to the unwritten frames of all streams, also of those that
-// do not get its event.
+// retract applies a retraction to the unwritten frames of all streams, including those that do not
+// get its event.
 func (h *Hub) retract(r retraction) {
-	h.retractions.add(r) // first: frames that are added later go through retractSince
+	h.retractions.add(r) // first, so that retractSince covers frames that are added later
 	switch {
 	case r.tombstone != nil:
 		for _, f := range h.unwritten.about(r.tombstone.ID) {
@@ -118,7 +118,7 @@ func (h *Hub) retract(r retraction) {
 // retractUnknown makes all streams read the log again, because some retractions were
 // missed.
 func (h *Hub) retractUnknown() {
-	h.retractions.lose() // first: streams that read the log now go through retractSince
+	h.retractions.lose() // first, so that retractSince fails for streams that are reading the log
 	h.mu.Lock()
 	streams := h.all(nil)
 	h.mu.Unlock()
@@ -127,8 +127,8 @@ func (h *Hub) retractUnknown() {
 	}
 }
 
-// retractSince applies the retractions since count to frames that were read from the log for
-// a user meanwhile. It returns false if the log must be read again.
+// retractSince applies the retractions since count to frames that were read from the log for a user
+// in the meantime. It returns false if the log must be read again.
 func (h *Hub) retractSince(count uint64, user im.UserID, frames []*Frame) bool {
 	retractions, ok := h.retractions.since(count)
 	for _, r := range retractions {
@@ -164,8 +164,8 @@ func (h *Hub) streamsOf(user im.UserID) []*Subscription {
 type retractions struct {
 	mu     sync.Mutex
 	n      uint64
-	lost   uint64          // n when some were last missed
-	recent [512]retraction // the i-th of all at i modulo the length
+	lost   uint64          // n when retractions were last missed
+	recent [512]retraction // retraction i is at i modulo the length
 }
 
 func (r *retractions) add(one retraction) {
@@ -175,7 +175,7 @@ func (r *retractions) add(one retraction) {
 	r.n++
 }
 
-// lose records that some were missed.
+// lose records that retractions were missed.
 func (r *retractions) lose() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -189,7 +189,7 @@ func (r *retractions) count() uint64 {
 	return r.n
 }
 
-// since returns all but the first count retractions, or false if some of them are missing.
+// since returns all retractions after the first count, or false if some of them are missing.
 func (r *retractions) since(count uint64) ([]retraction, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// chunkSize is the most bytes of small frames that are joined for one write.
+	// chunkSize is the maximum number of bytes of small frames that are joined for one write.
 	chunkSize = 64 << 10
-	// window is the most events that are read from the log at once. They stay in memory
-	// until the client has read them, so this bounds the cost of a slow client.
+	// window is the maximum number of events that are read from the log at once. They stay in
+	// memory until the client has read them, so this bounds the cost of a slow client.
 	window = 128
 )
 
 // Serve writes the stream until it ends, and removes it from the hub. It returns nil if
 // the hub was closed, [ErrTokenExpired] or [ErrTokenCut] if the token ended, the cause if
-// ctx ended, or the error of the sink or the log. In all cases the client may resume by
-// its cursor. Serve must be called once.
+// ctx ended, or the error of the sink or the log. In all cases the client may resume at its cursor.
+// Serve must be called once.
 func (s *Subscription) Serve(ctx context.Context, sink Sink) error {
 	defer s.hold(nil)
 	defer s.Close()
@@ -38,8 +38,8 @@ func (s *Subscription) Serve(ctx context.Context, sink Sink) error {
 	default:
 		return err
 	}
-	// Flush sets a new write deadline, with which the server ends the response body. If
-	// the client has disconnected it does not matter.
+	// Flush sets a new write deadline for the server to end the response body. It fails if the
+	// client has disconnected, which does not matter.
 	_ = sink.Flush()
 	return err
 }
@@ -72,7 +72,7 @@ func (v *service) run() error {
 			}
 			continue
 		case len(batch) > 0:
-			// An invalidated stream is behind, too.
+			// An invalidated stream continues like one that is behind.
 			if err := v.write(batch, true); err != nil && !errors.Is(err, errInvalidated) {
 				return err
 			}
@@ -91,8 +91,8 @@ func (v *service) run() error {
 	}
 }
 
-// due returns the time until the next heartbeat or the end of the token. The timer is not
-// reset by writes: tick finds out whether a heartbeat is due.
+// due returns the time until the next heartbeat or the end of the token. Writes do not reset the
+// timer: tick checks whether a heartbeat is due.
 func (v *service) due() time.Duration {
 	d := time.Until(v.moved.Add(v.hub.opts.Heartbeat))
 	if !v.expiresAt.IsZero() {
@@ -148,8 +148,8 @@ func (v *service) open() error {
 // resume continues at the cursor of the client. The stream is behind, so run reads the log
 // from there.
 func (v *service) resume(c Cursor) error {
-	// Most clients resume after a broken connection and have missed nothing. That needs
-	// no read.
+	// Most clients resume after a broken connection and have missed nothing, so the log need not be
+	// read.
 	if c.Log != v.hub.opts.LogID || c.Position != v.hub.position() {
 		var bounds im.LogBounds
 		err := v.read(func(ctx context.Context) (err error) {
@@ -173,7 +173,7 @@ func (v *service) reset() error {
 	return v.sendOwn(nil, Reset, v.at())
 }
 
-// sendOwn writes an event of the stream itself under a cursor, after the bytes of before.
+// sendOwn writes the bytes of before, and then an event of the stream itself with a cursor.
 func (v *service) sendOwn(before []byte, typ im.EventType, c Cursor) error {
 	id := c.String()
 	json := v.hub.opts.Encode(nil, &im.Event{Position: c.Position, Type: typ, At: time.Now()}, id)
@@ -257,7 +257,7 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 		frames = v.hub.newFrames(win.Events)
 		v.hub.unwritten.add(frames...)
 		v.hold(frames)
-		// Retractions during the read did not find these frames.
+		// Retractions during the read did not reach these frames.
 		if v.hub.retractSince(retractions, v.actor.User, frames) {
 			return win.Through, frames, nil
 		}
@@ -289,8 +289,8 @@ type joiner struct {
 // joiners are used by goroutines that write one stream. An idle stream has none.
 var joiners = sync.Pool{New: func() any { return new(joiner) }}
 
-// join returns what the stream writes of the first frames, as many as fit into one write, and
-// puts their encodings into wires.
+// join returns the bytes of the first frames, as many as fit into one write, and puts their
+// encodings into wires.
 func (j *joiner) join(v *service, frames []*Frame, now time.Time) []byte {
 	first := v.wireAt(frames[0], now)
 	j.wires = append(j.wires[:0], first)
@@ -349,7 +349,8 @@ func (v *service) write(frames []*Frame, live bool) error {
 	return nil
 }
 
-// wireAt returns what the stream writes of a frame at a time.
+// wireAt returns the encoding of a frame to be written at a time; an empty one if the stream must
+// not write the frame.
 func (v *service) wireAt(f *Frame, now time.Time) *wire {
 	if v.lost(f) {
 		return &wire{}
@@ -357,8 +358,8 @@ func (v *service) wireAt(f *Frame, now time.Time) *wire {
 	return v.hub.wireAt(f, now)
 }
 
-// wrote records that frames were written as wires; live means from the queue and not from the
-// log.
+// wrote records that frames were written, encoded as wires; live means that they came from the
+// queue and not from the log.
 func (v *service) wrote(frames []*Frame, wires []*wire, live bool) {
 	for _, f := range slices.Backward(frames) {
 		if f.transient == 0 {
@@ -387,7 +388,7 @@ func (v *service) wrote(frames []*Frame, wires []*wire, live bool) {
 	}
 }
 
-// deliver gives the messages that were delivered by frames to the hub, if their senders get
+// deliver reports the messages in written frames to the hub as delivered, if their senders get
 // receipts.
 func (v *service) deliver(frames []*Frame, wires []*wire) {
 	var few [8]im.Delivery

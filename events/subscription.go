@@ -12,7 +12,7 @@ import (
 // Subscriber is a client that opens a stream.
 type Subscriber struct {
 	Actor  im.Actor
-	Cursor *Cursor // where the stream begins; nil is now
+	Cursor *Cursor // where the stream begins; nil for now
 	// IssuedAt and ExpiresAt are the times in the token. Every cut-off ends a token with a
 	// zero IssuedAt. A token with a zero ExpiresAt does not expire.
 	IssuedAt  time.Time
@@ -42,26 +42,26 @@ type Subscription struct {
 	ended error // the reason; nil while the stream lasts
 	// wake holds a token when Serve has something to do.
 	wake chan struct{}
-	// pooled is the stream as its writer has it, nil if Serve runs. scheduled says that it is
-	// the writer's turn, or that of the goroutine that the writer has given the stream to.
+	// pooled is the writer's state of the stream, nil if Serve writes it. scheduled means that the
+	// writer, or a goroutine of its own, is serving the stream or will soon.
 	pooled    *pooled
 	scheduled bool
-	// interrupt ends what the stream is waiting for, with the reason why it has ended. It is
-	// nil if the stream waits for nothing but events.
+	// interrupt aborts what the stream is waiting for, with the reason why the stream has ended. It
+	// is nil if the stream waits only for events.
 	interrupt func(reason error)
 	behind    bool
-	// joined is the position of the dispatcher when this stream joined. Later events come
-	// by the queue, earlier ones from the log.
+	// joined is the position of the dispatcher when this stream joined. Later events come through
+	// the queue, earlier ones from the log.
 	joined im.Position
 	// queue are frames for Serve, and batch those that it is writing. Both hold their
 	// frames, so that retractions find them.
 	queue      []*Frame
 	batch      []*Frame
-	transients int // how many frames of queue are of transient events
+	transients int // the number of frames in queue that are transient events
 	// transientsLost is the number of the newest transient event that must not be written.
 	transientsLost atomic.Uint64
-	// invalid says that the rest of batch must not be written: it must be read from the log
-	// again, or the stream has ended. It changes under mu.
+	// invalid means that the rest of batch must not be written, because it must be read from the
+	// log again or the stream has ended. It changes only with mu held.
 	invalid atomic.Bool
 }
 
@@ -137,7 +137,7 @@ func (s *Subscription) offer(f *Frame) *pooled {
 	return s.claim()
 }
 
-// fallBehind has the stream read all events that it has not written from the log.
+// fallBehind makes the stream read all events that it has not written from the log.
 func (s *Subscription) fallBehind() {
 	s.mu.Lock()
 	s.behind = true
@@ -146,8 +146,8 @@ func (s *Subscription) fallBehind() {
 	s.mu.Unlock()
 }
 
-// invalidate has the stream fall behind and not write the rest of its batch. A stream that
-// is reading the log finds retractions by itself, see [Hub.retractSince].
+// invalidate makes the stream fall behind and skip the rest of its batch. A stream that is reading
+// the log finds retractions by itself, see [Hub.retractSince].
 func (s *Subscription) invalidate() {
 	s.mu.Lock()
 	s.behind = true
@@ -205,15 +205,15 @@ func (s *Subscription) interruptible(by func(reason error)) error {
 	return nil
 }
 
-// signal has Serve or the writer look at the stream. The caller holds s.mu.
+// signal wakes Serve or the writer for the stream. The caller holds s.mu.
 func (s *Subscription) signal() {
 	if p := s.claim(); p != nil {
 		p.writer.add(p)
 	}
 }
 
-// claim has Serve look at the stream, or returns the stream if it must be given to its writer.
-// The caller holds s.mu.
+// claim wakes Serve, or returns the stream if the caller must give it to its writer. The caller
+// holds s.mu.
 func (s *Subscription) claim() *pooled {
 	if s.pooled == nil {
 		select {
@@ -242,8 +242,8 @@ func (s *Subscription) rest() bool {
 	return true
 }
 
-// join has the dispatcher put frames into the queue again. Serve must read the log up to
-// the position that join returns: that of the dispatcher, or written, if that is greater.
+// join makes the dispatcher put frames into the queue again. Serve must read the log up to the
+// position that join returns: the dispatcher's, or written if that is greater.
 func (s *Subscription) join(written im.Position) im.Position {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
@@ -298,10 +298,10 @@ func (s *Subscription) endedBy(now time.Time) error {
 	return s.ended
 }
 
-// settled returns a position up to which there are no events for this stream that it has
-// not written. It returns false if there may be some.
+// settled returns a position up to which the stream has written all of its events, or false if it
+// may have unwritten ones.
 func (s *Subscription) settled() (im.Position, bool) {
-	// In this order: events up to queued are in the queue when that is looked at.
+	// Read queued first: events up to it are then in the queue that is checked next.
 	queued := im.Position(s.hub.queued.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 // maxPendingTransients bounds the transient events that wait for the dispatcher.
 const maxPendingTransients = 1024
 
-// Transient is an event that is not in the log. Only streams that are open and keep up get
-// it, and a client that was away never learns of it.
+// Transient is an event that is not in the log. Only open streams that keep up get it; a client
+// that was offline never learns of it.
 type Transient struct {
 	Type im.EventType
 	// Conversation is the conversation whose audience gets it: the users who get its events.
@@ -39,11 +39,11 @@ type transient struct {
 	after im.Position
 }
 
-// PublishTransient gives an event that is not in the log to the streams of its audience. It
-// does not block: a stream that is behind, or has MaxTransients in its queue, does not get
-// the event, and nobody does if too many wait for the hub. Events of one caller that calls
-// one after another keep their order. A user who loses access to the conversation while the
-// event waits for their stream does not get it.
+// PublishTransient publishes an event that is not in the log to the streams of its audience. It
+// does not block: a stream that is behind, or has MaxTransients in its queue, does not get the
+// event, and no stream gets it if too many wait for the hub. Events from sequential calls keep
+// their order. A user who loses access to the conversation while the event waits for their stream
+// does not get it.
 func (h *Hub) PublishTransient(t Transient) {
 	if !h.inbox.putTransient(transient{Transient: t, after: h.opts.Head()}) {
 		h.opts.Observer.TransientsDropped(1)
@@ -58,7 +58,7 @@ func (b *inbox) putTransient(t transient) bool {
 	if b.closed || n >= maxPendingTransients {
 		return false
 	}
-	if n > 0 { // another call may have read a later position and come first
+	if n > 0 { // another call may have read a later position and appended first
 		t.after = max(t.after, b.transients[n-1].after)
 	}
 	b.transients = append(b.transients, t)
@@ -66,8 +66,8 @@ func (b *inbox) putTransient(t transient) bool {
 	return true
 }
 
-// dueTransients takes the transient events whose turn it is once all published commits are
-// dispatched. The caller holds b.mu.
+// dueTransients takes the transient events that are due once all published commits are dispatched.
+// The caller holds b.mu.
 func (b *inbox) dueTransients() []transient {
 	n := 0
 	for n < len(b.transients) && b.transients[n].after <= b.head {
@@ -80,8 +80,8 @@ func (b *inbox) dueTransients() []transient {
 	return due
 }
 
-// relay puts the transient events whose turn it is before an event at a position into the
-// queues of streams, and returns the others.
+// relay puts the transient events that come before a position into the queues of their streams, and
+// returns the others.
 func (h *Hub) relay(waiting []transient, before im.Position) []transient {
 	for len(waiting) > 0 && waiting[0].after < before && h.ctx.Err() == nil {
 		h.relayOne(&waiting[0])
@@ -96,8 +96,8 @@ func (h *Hub) relayOne(t *transient) {
 		h.mu.Unlock()
 		return
 	}
-	// The members after the events that were dispatched, and not as of the last of them:
-	// users who lost access by that one get it, too.
+	// Use the members after the dispatched events. The members as of the last one would include
+	// users who lost access with it.
 	e := im.Event{
 		Position: max(h.processed, t.after) + 1, Type: t.Type, At: t.At,
 		Conversation: t.Conversation, Actor: t.Actor, ActorDevice: t.ActorDevice,
@@ -142,8 +142,8 @@ func (h *Hub) relayOne(t *transient) {
 	}
 }
 
-// offerTransient puts the frame of a transient event into the queue. It reports false if the
-// stream is behind or has too many of them in its queue. turn is as for offer.
+// offerTransient puts the frame of a transient event into the queue. It returns false if the stream
+// is behind or has too many transient events in its queue. turn is as for offer.
 func (s *Subscription) offerTransient(f *Frame) (turn *pooled, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +156,8 @@ func (s *Subscription) offerTransient(f *Frame) (turn *pooled, taken bool) {
 	return s.claim(), true
 }
 
-// dropTransients makes the user's streams not write the transient events that they have not
-// written yet. The caller holds the lock of the hub.
+// dropTransients drops the unwritten transient events of the user's streams. The caller holds the
+// lock of the hub.
 func (a *audience) dropTransients(u *user) {
 	for _, s := range u.streams {
 		s.transientsLost.Store(a.transients)

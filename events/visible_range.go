@@ -20,17 +20,17 @@ type visibleRange struct {
 // distantFuture is after every event.
 var distantFuture = time.Unix(1<<40, 0)
 
-// visibleRangeOf returns which messages a user sees who was a member when an event
-// happened. c and m may be newer than the event: the user may have left since, or come
-// back. That makes no difference for a message of that event, because the stay during
-// which it happened includes it, and a later stay begins after it.
+// visibleRangeOf returns the messages visible to a user who was a member when an event happened. c
+// and m may be newer than the event: the user may have left since, or come back. That makes no
+// difference for a message of that event, because the stay during which it happened includes it,
+// and a later stay begins after it.
 func visibleRangeOf(c *im.Conversation, m *im.AudienceMember) visibleRange {
 	if c.History == im.HistoryAll {
 		return visibleRange{}
 	}
 	r := visibleRange{from: math.MaxInt64, joined: m.JoinedAt}
 	if !m.Intervals.Active() {
-		r.joined = distantFuture // when they had joined is no longer stored
+		r.joined = distantFuture // the time of joining is no longer stored
 	}
 	for _, i := range m.Intervals {
 		if i.Open() {

@@ -11,17 +11,16 @@ import (
 type writer struct {
 	hub     *Hub
 	wake    chan struct{} // holds a token when there are streams in ready
-	streams int           // how many are pinned to it; guarded by hub.mu
+	streams int           // the number pinned to it; guarded by hub.mu
 	timing  timing
 	joiner  joiner
 	offered []*pooled // streams for ready, which the dispatcher collects
 
 	mu    sync.Mutex
-	ready []*pooled // whose turn it is
+	ready []*pooled // streams to serve next
 }
 
-// add gives a stream to the writer. The caller has made it the writer's turn by
-// [Subscription.claim].
+// add passes a stream to the writer. The caller got it from [Subscription.claim].
 func (w *writer) add(streams ...*pooled) {
 	w.mu.Lock()
 	w.ready = append(w.ready, streams...)
@@ -52,7 +51,7 @@ func (w *writer) run(stop <-chan struct{}) {
 	}
 }
 
-// take returns the streams whose turn it is. It reuses the slice that it returned before.
+// take returns the streams to serve next. It reuses the slice that it returned before.
 func (w *writer) take(before []*pooled) []*pooled {
 	clear(before)
 	w.mu.Lock()
@@ -74,15 +73,15 @@ func (w *writer) tick(now time.Time) time.Duration {
 		mine := !p.scheduled
 		p.scheduled = true
 		p.mu.Unlock()
-		if mine { // otherwise its turn comes, and finds out that something is due
+		if mine { // otherwise it will be served soon anyway
 			w.serve(p, now)
 		}
 	}
 	return w.hub.opts.Heartbeat
 }
 
-// serve has a stream take its turn. Afterwards the stream is idle, has another turn, is with a
-// goroutine of its own or has ended.
+// serve serves one stream once. Afterwards the stream is idle, ready again, served by a goroutine
+// of its own, or has ended.
 func (w *writer) serve(p *pooled, now time.Time) {
 	p.away = false
 	due := p.due
@@ -118,7 +117,7 @@ func (w *writer) turn(p *pooled, now time.Time) (waits bool, err error) {
 	return p.turn(&w.joiner, now)
 }
 
-// end ends a stream for a reason.
+// end ends a stream with a reason.
 func (w *writer) end(p *pooled, reason error) {
 	if p.index >= 0 {
 		heap.Remove(&w.timing, p.index)
@@ -187,7 +186,7 @@ func (h *Hub) wakeWriters() {
 	}
 }
 
-// collect collects a stream for its writer; nil is for none.
+// collect collects a stream for its writer; it ignores nil.
 func (h *Hub) collect(p *pooled) {
 	if p == nil {
 		return
@@ -200,6 +199,6 @@ func (h *Hub) collect(p *pooled) {
 	}
 }
 
-// offeredAtOnce is how many streams the dispatcher collects before it wakes a writer: few enough
-// that writers begin while it goes on.
+// offeredAtOnce is the number of streams that the dispatcher collects before it wakes a writer: few
+// enough that writers start while it continues.
 const offeredAtOnce = 64

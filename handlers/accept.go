@@ -10,14 +10,14 @@ import (
 	"github.com/imapi/imapi/sockets"
 )
 
-// acceptKey is the key of the Accept header in the context of a request. OpenAPI does not
-// allow it as a parameter of an operation.
+// acceptKey is the key of the Accept header in the context of a request. OpenAPI does not allow
+// that header as a parameter of an operation.
 type acceptKey struct{}
 
 // pushKey is the key of the request in the context of PushFrames, which reads its body.
 type pushKey struct{}
 
-// takeKey says in the context of GetEvents that the connection can be taken from the server.
+// takeKey is set in the context of GetEvents if the connection can be taken from the server.
 type takeKey struct{}
 
 // negotiated puts the Accept header into the context of the streams, and the request into
@@ -42,14 +42,14 @@ func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerF
 	}
 }
 
-// wantsPage reports whether a client accepts JSON and no stream. A client without an Accept
+// wantsPage reports whether a client accepts JSON but not a stream. A client without an Accept
 // header gets the stream.
 func wantsPage(ctx context.Context) bool {
 	accept, _ := ctx.Value(acceptKey{}).([]string)
 	return hasMediaType(accept, "application/json") && !hasMediaType(accept, "text/event-stream")
 }
 
-// wantsBinary reports whether a client accepts bytes and no event stream.
+// wantsBinary reports whether a client accepts the binary form but not an event stream.
 func wantsBinary(ctx context.Context) bool {
 	accept, _ := ctx.Value(acceptKey{}).([]string)
 	return hasMediaType(accept, octets) && !hasMediaType(accept, "text/event-stream")

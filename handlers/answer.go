@@ -28,7 +28,7 @@ func answerWith(status int, appendBody func([]byte) []byte) answer {
 }
 
 // answerPage returns an answer with a page of a list. next is the token of the next page, nil
-// on the last one. add adds further members to the page; it may be nil.
+// on the last one. add, which may be nil, adds further members to the page.
 func answerPage[T any](items []T, appendItem func([]byte, T) []byte, next *string, add func(*jsonObject)) answer {
 	return answerWith(http.StatusOK, func(buf []byte) []byte {
 		o := openObject(buf)

@@ -18,21 +18,21 @@ import (
 )
 
 const (
-	// transferBytes is what an upload or download takes of its budget: a chunk, though an
-	// upload may have three in memory. Up to transfersAtOnce of each kind run at once, and up
-	// to transfersOfUser of one user. The others wait for up to transferWait.
+	// transferBytes is what an upload or download takes from its budget: one chunk, although an
+	// upload may have three in memory. Up to transfersAtOnce of each kind run at once, and up to
+	// transfersOfUser of one user. The others wait for up to transferWait.
 	transferBytes   = 64 << 10
 	transfersAtOnce = 256
 	transfersOfUser = 8
 	transferWait    = 10 * time.Second
 
-	// uploadGrace is how long an upload may take in addition to its time at uploadRate, which
+	// uploadGrace is the time that an upload may take in addition to its time at uploadRate, which
 	// is in bytes per second.
 	uploadGrace = 30 * time.Second
 	uploadRate  = 16 << 10
 
-	// partHead is the most bytes before the file in a form, and formBytes the most in the
-	// whole form besides the file.
+	// partHead is the maximum number of bytes before the file in a form, and formBytes that of all
+	// bytes of the form besides the file.
 	partHead  = 16 << 10
 	formBytes = 64 << 10
 	// filePart is the name of the part of a form that is the file.
@@ -96,7 +96,7 @@ type uploadBody struct {
 	in   io.Reader
 	rc   *http.ResponseController
 	size int64 // of the file; -1 if it is unknown
-	left int64 // how much may still be read; negative if that has no limit
+	left int64 // bytes that may still be read; negative for no limit
 	now  func() time.Time
 
 	began    time.Time
@@ -142,7 +142,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	}
 	b.ended = b.ended || errors.Is(err, io.EOF)
 	if b.ended {
-		// What follows may take longer, and a deadline that passes would cancel the request.
+		// Storing the file may take longer than the deadline, which would cancel the request.
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -180,9 +180,9 @@ func (s *Server) UploadAttachment(ctx context.Context, r api.UploadAttachmentReq
 	return api.UploadAttachment201JSONResponse(attachment(a)), nil
 }
 
-// cutOff follows the body of a form and a line break. [multipart.Reader.NextPart] reads no
-// further than the last boundary, so it gets here only if there is none. An [io.EOF] would look
-// to it like the end of a complete form.
+// cutOff is appended to the body of a form, after a line break. [multipart.Reader.NextPart] stops
+// at the closing boundary, so it reads this far only if the form is incomplete. It would take an
+// [io.EOF] for the end of a complete form.
 type cutOff struct{}
 
 // Read fails.
@@ -266,7 +266,7 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	}
 	var part []byte
 	if !headersOnly(ctx) {
-		// It is read before the status is written, because the file may be damaged.
+		// Read it before the status is written, because the file may be damaged.
 		if part, err = firstPart(d, from, length); err != nil {
 			return s.lost(err)
 		}
@@ -279,8 +279,8 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	h.Set("Content-Type", d.Info.Type)
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	h.Set("Content-Disposition", disposition(d.Info.Name))
-	// The type is never one that browsers run. If a browser guesses another type all the
-	// same, the file runs without an origin and without rights.
+	// The type is never one that browsers run. If a browser guesses another type anyway, the
+	// sandbox runs the file without an origin and without rights.
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "same-site")
 	w.WriteHeader(status)
@@ -288,8 +288,8 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 		return nil
 	}
 	if err := s.copyFile(w, d, part, length); err != nil {
-		// The status is written, so the client must learn from the connection that the
-		// file is not complete.
+		// The status is written, so only a broken connection can show the client that the file is
+		// incomplete.
 		if failed := d.Err(); failed != nil && ctx.Err() == nil {
 			_ = s.problemFor(ctx, s.lost(failed)) // logs it if it is a fault of the server
 		}
@@ -340,7 +340,7 @@ func deref(s *string) string {
 	return *s
 }
 
-// disposition returns the header that offers a file for saving, as RFC 6266 has it.
+// disposition returns the header that offers a file for saving (RFC 6266).
 func disposition(name string) string {
 	if text := mime.FormatMediaType("attachment", map[string]string{"filename": name}); text != "" {
 		return text
@@ -348,7 +348,7 @@ func disposition(name string) string {
 	return "attachment"
 }
 
-// matchesETag reports whether a list of ETags has this one, by weak comparison.
+// matchesETag reports whether a list of ETags contains etag, by weak comparison.
 func matchesETag(list, etag string) bool {
 	for one := range strings.SplitSeq(list, ",") {
 		if one = strings.TrimPrefix(strings.TrimSpace(one), "W/"); one == etag || one == "*" {
@@ -359,9 +359,9 @@ func matchesETag(list, etag string) bool {
 }
 
 // oneRange parses a header with one range of bytes, such as "bytes=0-99", "bytes=100-" or
-// "bytes=-100". The length is 0 if the range begins after the end. It reports false for a
-// header that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore
-// such a header, and many small ranges of one file would be expensive.
+// "bytes=-100". The length is 0 if the range begins after the end. It returns false for a header
+// that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore such a header,
+// and many small ranges of one file would be expensive.
 func oneRange(header string, size int64) (from, length int64, ok bool) {
 	unit, text, found := strings.Cut(header, "=")
 	first, last, dash := strings.Cut(strings.TrimSpace(text), "-")

@@ -31,7 +31,7 @@ const (
 // moreTypesExtension lists media types of a body besides those of its content.
 const moreTypesExtension = "x-more-media-types"
 
-// Extensions of an operation that set the largest size of its body, in bytes.
+// Extensions of an operation that set the maximum size of its body, in bytes.
 const (
 	bodyExtension   = "x-max-body-bytes"
 	bodyOfExtension = "x-max-body-bytes-per-message-byte"
@@ -41,12 +41,12 @@ const (
 )
 
 const (
-	// defaultBody is the size limit of a body, in bytes, where the OpenAPI document sets
-	// none, and maxBody the largest limit that it may set.
+	// defaultBody is the size limit of a body, in bytes, if the OpenAPI document sets none, and
+	// maxBody the largest limit that it may set.
 	defaultBody = 64 << 10
 	maxBody     = 1 << 20
-	// mostValues is how many JSON values a body may hold, besides those of a message.
-	// Nothing valid holds more: lists and sizes are limited, too.
+	// mostValues is the maximum number of JSON values in a body, besides those of a message. No
+	// valid body has more, because lists and sizes are limited, too.
 	mostValues = 5000
 )
 
@@ -184,8 +184,8 @@ func (rule *bodyRule) validate(body []byte) *api.Problem {
 	return rule.refuse(body)
 }
 
-// refuse checks a body with the validator, which finds out what does not fit. It returns
-// nil if everything does.
+// refuse checks a body with the validator, which names what does not fit. It returns nil if the
+// body fits.
 func (rule *bodyRule) refuse(body []byte) *api.Problem {
 	text, err := outline(body, rule.shape)
 	if long, ok := errors.AsType[*tooLong](err); ok {
@@ -205,15 +205,15 @@ func (rule *bodyRule) refuse(body []byte) *api.Problem {
 	return nil
 }
 
-// bodyBudgets bound the memory that bodies take.
+// bodyBudgets bounds the memory that bodies take.
 type bodyBudgets struct {
 	reading  share
 	decoding *budget
 	wait     time.Duration // the longest wait for room to decode
 }
 
-// The bounds, in bytes. Reading takes the length of a body beyond readingFree, which is
-// about what a connection takes anyway. Decoding takes up to ten times the length.
+// The bounds, in bytes. Reading takes the length of a body beyond readingFree, which a connection
+// takes anyway. Decoding takes up to ten times the length.
 const (
 	readingBytes         = 64 << 20
 	readingBytesPerUser  = readingBytes / 8
@@ -222,8 +222,8 @@ const (
 	decodingBytesPerUser = decodingBytes / 8
 )
 
-// read reads a body to its end. announced is its Content-Length, or -1. Memory is taken as
-// the bytes arrive, so a client that announces much and sends little blocks nobody.
+// read reads a body to its end. announced is its Content-Length, or -1. It takes memory as the
+// bytes arrive, so a client that announces much and sends little blocks nobody.
 func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
 	held := 0
 	defer func() { b.reading.release(user, held) }()

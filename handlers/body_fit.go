@@ -13,10 +13,9 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// fit accepts JSON texts that fit a schema, without decoding them. It implements the
-// keywords that most request bodies in the OpenAPI document use. The validator decides about
-// texts that a fit does not accept, and says why it refuses one. So a fit may be too strict,
-// but never too lax.
+// fit accepts JSON texts that fit a schema, without decoding them. It implements the keywords that
+// most request bodies in the OpenAPI document use. A text that it does not accept is checked by the
+// validator, which can say what is wrong. So a fit may be too strict, but never too lax.
 type fit struct {
 	kind     string // the type of the schema; "" for any value
 	nullable bool
@@ -54,8 +53,7 @@ type fitMember struct {
 // noFit accepts nothing.
 var noFit = &fit{kind: "none"}
 
-// fitOf returns the fit of a schema; noFit if the schema has keywords that fits do not
-// implement.
+// fitOf returns the fit of a schema; noFit if the schema has keywords that fit does not implement.
 func fitOf(s *openapi3.Schema) *fit {
 	if s.Not != nil || len(s.AnyOf) > 0 || len(s.AllOf) > 0 || s.MultipleOf != nil || s.Always != nil || s.Const != nil ||
 		s.ExclusiveMin.IsSet() || s.ExclusiveMax.IsSet() || s.AdditionalProperties.Schema != nil {
@@ -189,7 +187,7 @@ func (f *fit) acceptsString(v []byte) bool {
 	text := v[1 : len(v)-1]
 	if bytes.IndexByte(text, '\\') >= 0 {
 		if f.minLength <= 1 && f.maxLength < 0 && f.pattern == nil && f.enum == nil && !f.userID {
-			return true // an escape is a character
+			return true // an escape is never an empty string
 		}
 		text = im.AppendText(nil, v)
 	}

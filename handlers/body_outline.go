@@ -10,27 +10,27 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// Decoding JSON into values of type any turns three bytes, an empty object in a list, into
-// some hundred. So the validator gets an outline of a body: parts that the OpenAPI document
-// does not describe are empty, and a list that is too long has been refused.
+// Decoding JSON into values of type any turns three bytes, an empty object in a list, into about a
+// hundred. So the validator gets an outline of a body: parts that the OpenAPI document does not
+// describe are empty, and a list that is too long has been refused.
 
 // shape is the part of a schema that decides what an outline keeps of a value.
 type shape struct {
 	// members are the members of an object; nil if the value is not an object, or one with
 	// members of any name.
 	members map[string]*shape
-	// items is the shape of the items of a list; nil if the value is not a list, or one of
-	// anything. most is how many items there may be, 0 for no limit.
+	// items is the shape of the items of a list; nil if the value is not a list, or a list of any
+	// values. most is the maximum number of items, 0 for no limit.
 	items *shape
 	most  int
-	// plain is set for a string that may be anything, or anything but empty.
+	// plain is set for a string without constraints, or only the constraint not to be empty.
 	plain bool
-	// free is set for any JSON of the application.
+	// free is set for a value that may be any JSON, such as the application's own.
 	free bool
 }
 
-// shapeOf returns the shape of a schema. For a schema with alternatives it is the union of
-// them: the validator finds out which one a value is.
+// shapeOf returns the shape of a schema. For a schema with alternatives it is their union: the
+// validator determines which one a value is.
 func shapeOf(s *openapi3.Schema) *shape {
 	out := &shape{}
 	switch closed := s.AdditionalProperties.Has != nil && !*s.AdditionalProperties.Has; {
@@ -70,7 +70,7 @@ func (s *shape) merge(other *shape) {
 		if mine := s.members[name]; mine != nil {
 			mine.merge(m)
 		} else {
-			s.members[name] = m // not shared: shapeOf made it
+			s.members[name] = m // not shared, because shapeOf created it
 		}
 	}
 	switch {
@@ -141,7 +141,7 @@ func (o *outliner) value(s *shape) error {
 	return nil
 }
 
-// instead writes another value for the one at the current position.
+// instead skips the value at the current position and writes another one.
 func (o *outliner) instead(v string) {
 	o.at = jsonscan.EndOfValue(o.in, o.at)
 	o.out = append(o.out, v...)

@@ -67,7 +67,7 @@ func (s *Server) PutOverride(ctx context.Context, r api.PutOverrideRequestObject
 	if err != nil {
 		return nil, err
 	}
-	set, _ := grants(r.Body.Permissions) // PUT replaces the override: permissions that the body leaves out are inherited
+	set, _ := grants(r.Body.Permissions) // PUT replaces the override, so permissions that the body leaves out become inherited
 	o, err := s.service.PutOverride(ctx, actor(ctx), ref, im.Override{Role: role, Grants: set})
 	if err != nil {
 		return nil, err

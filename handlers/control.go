@@ -19,8 +19,8 @@ const (
 )
 
 // Control returns the routes of the control listener, which is for commands on the same
-// machine. A request with the key is an admin's; the listener takes no tokens. jobs serves
-// the paths below /control/, which write files or take long.
+// machine. A request with the key is an admin's; the listener accepts no tokens. jobs serves the
+// paths below /control/, which write files or take long.
 func Control(key string, routes, jobs http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(key)) // hashes have one length and are compared in constant time
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -16,8 +16,7 @@ func member(m im.MemberView) api.Member {
 	}
 }
 
-// plain encodes JSON with <, > and & as they are: escaped, each takes six
-// bytes.
+// plain encodes JSON without escaping <, > and &: an escape takes six bytes.
 func plain(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

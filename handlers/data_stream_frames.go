@@ -24,7 +24,7 @@ const (
 	endedTrailer     = "Stream-Ended"
 )
 
-// streamClient returns who makes a request.
+// streamClient returns the caller of a request.
 func streamClient(ctx context.Context) datastreams.Client {
 	p := principal(ctx)
 	return datastreams.Client{Actor: p.Actor, IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt}
@@ -44,8 +44,8 @@ func (s *Server) ReadDataStream(ctx context.Context, r api.ReadDataStreamRequest
 	if err != nil {
 		return nil, err
 	}
-	// From here on a cut-off finds the reader. An earlier one may have come after the token
-	// was verified.
+	// From here on a cut-off ends the reader. An earlier one may have come after the token was
+	// verified.
 	if err := s.verifier.Recheck(principal(ctx)); err != nil {
 		reader.Close()
 		return nil, err
@@ -53,7 +53,7 @@ func (s *Server) ReadDataStream(ctx context.Context, r api.ReadDataStreamRequest
 	return reading{ctx: ctx, server: s, reader: reader, binary: wantsBinary(ctx)}, nil
 }
 
-// readFrom reads where a reader begins.
+// readFrom reads the parameter that says where a reader begins.
 func readFrom(p api.ReadDataStreamParams) (datastreams.From, error) {
 	if last := value(p.LastEventID, ""); last != "" { // a client without an event may send an empty header
 		n, err := strconv.ParseInt(last, 10, 60)
@@ -133,7 +133,7 @@ func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) 
 	}
 	request, _ := ctx.Value(pushKey{}).(*http.Request)
 	p := &pushing{ctx: ctx, server: s, publisher: publisher, body: request.Body, encoding: datastreams.Binary}
-	switch contentType := request.Header["Content-Type"]; { // one of the three, says the validation
+	switch contentType := request.Header["Content-Type"]; { // validated to be one of the three
 	case hasMediaType(contentType, "application/json"):
 		p.encoding = datastreams.OneJSON
 	case hasMediaType(contentType, ndjson):
@@ -143,10 +143,10 @@ func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) 
 }
 
 const (
-	// frameIdle is how long a request may be silent within a frame.
+	// frameIdle is the time for which a request may send nothing within a frame.
 	frameIdle = 30 * time.Second
-	// answerTime is how long the rest of a refused request is read: a connection that is
-	// closed while the client sends may lose the answer.
+	// answerTime is the time for which the rest of a refused request is read. If the connection
+	// were closed while the client sends, the answer could be lost.
 	answerTime     = 500 * time.Millisecond
 	answerTimeMost = 4 << 20 // bytes
 )
@@ -172,7 +172,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	defer p.publisher.Close()
 	p.rc = http.NewResponseController(w)
 	_ = p.rc.EnableFullDuplex() // HTTP/2 always is
-	// The server's write timeout began with the request and is for short ones. Once it has
+	// The server's write timeout started with the request and is meant for short ones. Once it has
 	// passed, the answer would be lost; HTTP/2 would reset the stream.
 	_ = p.rc.SetWriteDeadline(time.Time{})
 	read := make(chan error, 1)
@@ -186,7 +186,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	case <-p.publisher.Gone():
 		err = p.publisher.Err()
 	}
-	// Close comes first: no frame may be taken after the answer says how many were.
+	// Close comes first, because no frame may be accepted after the answer with their number.
 	p.publisher.Close()
 	_ = p.rc.SetWriteDeadline(time.Now().Add(p.server.writeTimeout))
 	frames, last := p.publisher.Pushed()
@@ -213,7 +213,7 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	p.ended.Store(true)
 	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))
 	if !finished {
-		<-read //nolint:errcheck // the answer is about frames, not about the rest of the body
+		<-read //nolint:errcheck // an error in the rest of the body does not matter
 	}
 	_, _ = io.CopyN(io.Discard, p.body, answerTimeMost)
 	return nil
@@ -227,7 +227,7 @@ func pushed(frames, last int64) api.PushedFrames {
 	return out
 }
 
-// push pushes frames until the end of the body, for which it returns nil.
+// push pushes frames until the end of the body, and then returns nil.
 func (p *pushing) push() (err error) {
 	defer p.release()
 	defer func() {
@@ -270,15 +270,15 @@ func (p *pushing) Read(b []byte) (int, error) {
 		deadline = time.Now().Add(frameIdle)
 	}
 	_ = p.rc.SetReadDeadline(deadline) // response recorders have no deadlines
-	// This comes after setting the deadline: the handler sets ended and then a deadline,
-	// which the one above must not replace.
+	// Check after setting the deadline: the handler sets ended and then a deadline, which the one
+	// above may have replaced.
 	if p.ended.Load() {
 		return 0, io.ErrUnexpectedEOF
 	}
 	return p.body.Read(b)
 }
 
-// take takes memory for a frame from the budget for bodies.
+// take takes memory for a frame from the budget of bodies.
 func (p *pushing) take(bytes int) error {
 	if !p.server.bodies.reading.take(principal(p.ctx).User, bytes) {
 		return errOverloaded

@@ -7,12 +7,12 @@
 //   - middleware.go: path, HEAD, metrics and log, panics, CORS, authentication; rate_limit.go
 //   - validate.go: parameters and body against the OpenAPI document
 //   - body.go: reading and scanning a body; body_budget.go bounds the memory for bodies
-//   - body_fit.go: accepting a body without decoding it; body_outline.go: what the validator
-//     gets of a body that was not accepted
+//   - body_fit.go: accepting a body without decoding it; body_outline.go: the parts of a body that
+//     the validator gets if it was not accepted
 //   - the handler of the operation
 //   - answer.go: the response; problem.go: every refusal
 //
-// The handlers, by what they are about:
+// The handlers by topic:
 //
 //   - messages.go, revoke.go, receipts.go, search.go, erasures.go, unread.go; commands.go and
 //     send_as.go, two other ways of sending

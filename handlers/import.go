@@ -42,8 +42,8 @@ func (s *Server) ImportMessages(ctx context.Context, r api.ImportMessagesRequest
 	return importing{ctx: ctx, server: s, body: r.Body}, nil
 }
 
-// importing is a response that is written while the request is read. One goroutine reads
-// and prepares lines while another stores those before them. Both hold a bounded number.
+// importing is a response that is written while the request is read. One goroutine reads and
+// prepares lines while another stores the lines before them. Both hold a bounded number of lines.
 type importing struct {
 	ctx    context.Context
 	server *Server
@@ -55,17 +55,17 @@ const (
 	// chunksAhead chunks ahead of the one that stores them.
 	chunkWeight = 256
 	chunksAhead = 4
-	// importIdle is how long an import waits for the client to send something.
+	// importIdle is the time that an import waits for the client to send something.
 	importIdle = 2 * time.Minute
-	// While the store is overloaded, a batch is tried importRetries times with a
-	// pause of importRetry between two tries.
+	// While the store is overloaded, a batch is attempted importRetries times with a pause of
+	// importRetry between two attempts.
 	importRetry   = 50 * time.Millisecond
 	importRetries = 100
 )
 
-// A transaction stores minBatch to maxBatch rows, as many as take less than maxBatchTime:
-// all other writers wait for it. Smaller batches would spend most of the time in commits,
-// which are slow on a busy machine whatever they hold.
+// A transaction stores minBatch to maxBatch rows, as many as take less than maxBatchTime, because
+// all other writers wait for it. Smaller batches would spend most of their time in commits, which
+// on a busy machine are slow whatever their size.
 const (
 	minBatch     = 512
 	maxBatch     = 2048
@@ -178,7 +178,7 @@ func (i importing) storeBatch(ctx context.Context, lines []importedLine, size *b
 	return results, err == nil
 }
 
-// tryToStore stores a batch, and tries again while the store is overloaded.
+// tryToStore stores a batch, and retries while the store is overloaded.
 func (i importing) tryToStore(ctx context.Context, batch []im.Prepared) ([]im.ImportResult, error) {
 	for tries := 1; ; tries++ {
 		results, err := i.server.service.Import(ctx, actor(ctx), batch)
@@ -199,10 +199,10 @@ func failed(line int64, p api.Problem) api.ImportResult {
 	return api.ImportResult{Line: line, Status: p.Status, Code: &p.Code, Detail: &p.Detail, Field: p.Field}
 }
 
-// batchSize is how many rows are stored in one transaction.
+// batchSize is the number of rows that are stored in one transaction.
 type batchSize int
 
-// adapt changes the size by how long a batch of weight rows took.
+// adapt adjusts the size to the time that a batch of weight rows took.
 func (b *batchSize) adapt(weight int, took time.Duration) {
 	switch {
 	case took > maxBatchTime:

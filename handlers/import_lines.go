@@ -72,8 +72,8 @@ func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	if len(text) == 0 || err != nil && !errors.Is(err, io.EOF) {
 		return line, false, err
 	}
-	// A line takes memory for decoding from the same budget as other bodies, and may
-	// wait for it longer.
+	// A line takes memory for decoding from the same budget as other bodies, but may wait longer
+	// for it.
 	user := principal(ctx).User
 	if err := l.server.bodies.decoding.acquire(ctx, user, len(text), importIdle); err != nil {
 		return line, false, err
@@ -96,7 +96,7 @@ func (s *Server) prepareLine(text []byte) im.Prepared {
 	}
 }
 
-// fill appends lines that are ready until they have weight rows. It does not block.
+// fill appends lines that are ready until there are weight rows. It does not block.
 func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 	for _, line := range lines {
 		weight -= line.prepared.Weight()
@@ -105,7 +105,7 @@ func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 		select {
 		case more, open := <-l.out:
 			if !open {
-				return lines // the next receive finds out closed, too
+				return lines // the next receive notices a closed channel, too
 			}
 			for _, line := range more {
 				weight -= line.prepared.Weight()
@@ -129,8 +129,8 @@ type patientReader struct {
 // Read implements [io.Reader].
 func (p *patientReader) Read(b []byte) (int, error) {
 	_ = p.rc.SetReadDeadline(time.Now().Add(importIdle)) // response recorders have no deadlines
-	// In this order: the handler cancels ctx and then sets a deadline in the past, which
-	// the one above must not replace.
+	// Check after setting the deadline: the handler cancels ctx and then sets a deadline in the
+	// past, which the one above may have replaced.
 	if p.ctx.Err() != nil {
 		return 0, p.ctx.Err()
 	}

@@ -9,9 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// jsonObject appends a JSON object to a buffer, one member a call. Messages and events are
-// written with it, and not by encoding/json, so that stored JSON goes into the answer as
-// it is: encoding/json would scan and copy it once more.
+// jsonObject appends a JSON object to a buffer, one member per call. Messages and events are
+// written with it instead of encoding/json, which would scan and copy the stored JSON in them once
+// more.
 type jsonObject struct{ buf []byte }
 
 // openObject begins an object at the end of buf.
@@ -84,7 +84,7 @@ func (o *jsonObject) timeOrNull(name string, t time.Time) {
 	o.time(name, t)
 }
 
-// The next ones add nothing for a zero value.
+// The following methods add nothing for a zero value.
 
 func (o *jsonObject) textIfSet(name, s string) {
 	if s != "" {
@@ -144,7 +144,7 @@ func (o *jsonObject) users(name string, users []im.UserID) {
 	addList(o, name, users, im.AppendQuoted[im.UserID])
 }
 
-// addList adds a list, each item of which appendItem appends.
+// addList adds a list. appendItem appends one item.
 func addList[T any](o *jsonObject, name string, items []T, appendItem func([]byte, T) []byte) {
 	o.name(name)
 	o.buf = append(o.buf, '[')

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// answering is a response that writes itself. Its error is answered as a problem if
-// nothing was written.
+// answering is a response that writes itself. If it returns an error before it has written
+// anything, the answer is a problem.
 type answering func(w http.ResponseWriter) error
 
 // VisitExportMessagesResponse writes the response.
@@ -74,9 +74,9 @@ func (l *lineWriter) begin() {
 	l.w.WriteHeader(http.StatusOK)
 }
 
-// close ends the response, which failed if err is not nil. Once the headers are written
-// it then drops the connection, because the client must not take the response for a
-// complete one. Before that it returns the error.
+// close ends the response. If err is not nil the response has failed: close returns err if no
+// headers were written, and otherwise drops the connection, so that the client does not take the
+// response for a complete one.
 func (l *lineWriter) close(err error) error {
 	if err == nil {
 		err = l.flush()

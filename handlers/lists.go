@@ -52,7 +52,7 @@ func (s *Server) RemoveFromList(ctx context.Context, r api.RemoveFromListRequest
 	return api.RemoveFromList204Response{}, nil
 }
 
-// listingPage returns a page of a list that was read with one item more than limit.
+// listingPage returns a page of a list that was read with one more item than limit.
 func (s *Server) listingPage(list uint32, found []im.Listing, limit int) api.ListingPage {
 	found, more := cut(found, limit)
 	out := api.ListingPage{Items: make([]api.Listing, len(found))}

@@ -112,8 +112,8 @@ func (s *Server) LeaveConversation(ctx context.Context, r api.LeaveConversationR
 	return api.LeaveConversation204Response{}, nil
 }
 
-// userPage reads the parameters of a list of users. The page has room for one item more than
-// the returned limit: if it is there, there is a next page.
+// userPage reads the parameters of a list of users. The page has room for one more item than the
+// returned limit: if that item exists, there is a next page.
 func (s *Server) userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
 	n := int(value(limit, 100))
 	t, err := s.readPageToken(list, token)

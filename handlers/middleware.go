@@ -20,7 +20,7 @@ import (
 
 // originalPath makes the router match, and the handlers decode, the path as the client sent it.
 // net/http keeps that path only if it differs from its own encoding: a user id with a "%" or
-// "/" in it would be decoded twice or not at all. It also forbids browsers to guess the type
+// "/" in it would be decoded twice or not at all. It also forbids browsers from guessing the type
 // of an answer.
 func originalPath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -63,7 +63,7 @@ func (s *Server) recovered(next http.Handler) http.Handler {
 				panic(v) // net/http's way to drop a connection
 			}
 			s.log.ErrorContext(r.Context(), "panic", faults.Panic(v)...)
-			write(w, problem(http.StatusInternalServerError, "internal", "an error in the server, which has logged it"))
+			write(w, problem(http.StatusInternalServerError, "internal", "an internal error, which the server has logged"))
 		}()
 		next.ServeHTTP(w, r)
 	})
@@ -101,12 +101,11 @@ func (s *Server) observed(doc *document) func(http.Handler) http.Handler {
 	}
 }
 
-// unavailableEvery is the least time between two lines in the log about answers of 503.
+// unavailableEvery is the minimum time between two log lines about answers of 503.
 const unavailableEvery = 10 * time.Second
 
-// unavailable counts answers of 503. A server that is overloaded, or whose disk is gone, gives
-// thousands a second. A line in the log for each would cost more than the answer and fill the
-// disk.
+// unavailable counts answers of 503. A server that is overloaded, or whose disk has failed, gives
+// thousands a second. A log line for each would cost more than the answer and fill the disk.
 type unavailable struct {
 	now     func() time.Time
 	mu      sync.Mutex
@@ -114,8 +113,8 @@ type unavailable struct {
 	logged  time.Time
 }
 
-// count counts an answer, and logs how many there were since the last line if that was long
-// enough ago.
+// count counts an answer. If the last log line was long enough ago, it logs the number of answers
+// since then.
 func (u *unavailable) count(ctx context.Context, log *slog.Logger) {
 	u.mu.Lock()
 	u.answers++
@@ -152,9 +151,9 @@ const (
 	ticketParam = "ticket"
 )
 
-// authenticated authenticates each request to the API, before anything else is answered,
-// charges its cost to the rate limit, and has it wait or refuses it if it would write and the
-// store has too much to write.
+// authenticated authenticates each request to the API before anything else is answered, and charges
+// its cost to the rate limit. If the request would write and the store has too much to write, it
+// waits or is refused.
 func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,13 +196,12 @@ func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handl
 	}
 }
 
-// tryLater answers an EventSource with the time after which it reconnects.
+// tryLater answers an EventSource with the time after which to reconnect.
 func (s *Server) tryLater(w http.ResponseWriter) {
 	_ = retryLater{s.hub.RetryLater()}.VisitGetEventsResponse(w) // fails if the client has disconnected
 }
 
-// withDevice adds the device of the X-Device-Id header. It refuses a device that is not
-// that of the token.
+// withDevice adds the device of the X-Device-Id header. It refuses a device other than the token's.
 func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	if len(r.Header.Values("X-Device-Id")) > 1 {
 		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is given more than once")
@@ -213,7 +211,7 @@ func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	case !im.ValidDevice(device):
 		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "must be 1 to %d printable ASCII characters", im.MaxDeviceID)
 	case p.Device != "":
-		return p, im.RefuseField(im.Invalid, "device_mismatch", "X-Device-Id", "is not the device of the token")
+		return p, im.RefuseField(im.Invalid, "device_mismatch", "X-Device-Id", "is not the token's device")
 	default:
 		p.Device = device
 	}
@@ -226,7 +224,7 @@ func byTicket(r *http.Request) bool {
 		r.URL.Query().Get(ticketParam) != ""
 }
 
-// readsDataStream reports whether a path is that of reading a data stream.
+// readsDataStream reports whether a path is the one for reading a data stream.
 func readsDataStream(path string) bool {
 	rest, is := strings.CutPrefix(path, "/v1/streams/")
 	_, rest, _ = strings.Cut(rest, "/")

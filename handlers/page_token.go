@@ -14,8 +14,8 @@ import (
 
 // pageToken is the position at which a list continues. It names the list and its parameters,
 // because a token of another list would silently skip items. It grants nothing: access is
-// checked for every page. Tokens are sealed because the position may be that of an item that
-// the client must not know of.
+// checked for every page. Tokens are sealed because the position may reveal an item that the client
+// must not know of.
 type pageToken struct {
 	List uint32 `json:"l"` // a hash that names the list
 	Key  string `json:"k,omitempty"`
@@ -26,7 +26,7 @@ type pageToken struct {
 	In   int64  `json:"c,omitempty"` // the conversation in which the list continues
 }
 
-// listOf returns a hash of a list: of its operation and its parameters.
+// listOf returns a hash of a list's operation and parameters.
 func listOf(parts ...string) uint32 {
 	h := fnv.New32a()
 	for _, p := range parts {
@@ -81,8 +81,8 @@ func (s *Server) readPageToken(list uint32, token *string) (*pageToken, error) {
 	return &t, nil
 }
 
-// cut shortens a page that was read with one item more than limit, and reports whether there
-// is a next page.
+// cut shortens a page that was read with one more item than limit, and reports whether there is a
+// next page.
 func cut[T any](items []T, limit int) ([]T, bool) {
 	if len(items) <= limit {
 		return items, false

@@ -31,8 +31,8 @@ var statuses = map[im.ErrorKind]int{
 	im.Full:        http.StatusInsufficientStorage,
 }
 
-// retryAfter is the Retry-After of 429 and 503, in seconds, where the wait is not known:
-// long enough for a commit queue to drain, and too short for a user to notice.
+// retryAfter is the Retry-After of 429 and 503, in seconds, if the wait is not known: long enough
+// for a commit queue to drain, and too short for a user to notice.
 const retryAfter = "1"
 
 // problemFor returns the problem of an error. An error that is not a refusal is a fault of the
@@ -50,7 +50,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		}
 		p.HookCode, p.HookText = optional(refusal.HookCode), optional(refusal.HookText)
 		if refusal.Cause != nil {
-			level := slog.LevelWarn // a storage that is not available may be soon
+			level := slog.LevelWarn // an unavailable storage may recover soon
 			if refusal.Kind < im.Unavailable {
 				level = slog.LevelError
 			}
@@ -74,7 +74,7 @@ func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 		return problem(http.StatusServiceUnavailable, "storage_unavailable", "the request took too long")
 	default:
 		s.log.ErrorContext(ctx, "request failed", "error", faults.Text(err))
-		return problem(http.StatusInternalServerError, "internal", "an error in the server, which has logged it")
+		return problem(http.StatusInternalServerError, "internal", "an internal error, which the server has logged")
 	}
 }
 
@@ -97,15 +97,15 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, s.problemFor(r.Context(), err))
 }
 
-// retryAfterOf sets how long a client has to wait, if a refusal says so.
+// retryAfterOf sets Retry-After if a refusal says how long to wait.
 func retryAfterOf(w http.ResponseWriter, err error) {
 	if refusal, ok := im.AsError(err); ok && refusal.RetryAfter > 0 {
-		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up: a client that waits so long must not be too early
+		wait := (refusal.RetryAfter + time.Second - 1) / time.Second // rounded up, so that a client that waits this long is not too early
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(wait), 10))
 	}
 }
 
-// write answers with a problem. All refusals of all layers go through here.
+// write answers with a problem. The refusals of all layers go through it.
 func write(w http.ResponseWriter, p api.Problem) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")

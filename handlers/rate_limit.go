@@ -22,21 +22,20 @@ import (
 // burstTime is the size of a bucket, in seconds of its rate.
 const burstTime = 2
 
-// mostBuckets bounds the buckets of one kind. Beyond it the buckets that have been idle for
-// longest are forgotten, and so full again.
+// mostBuckets bounds the buckets of one kind. Beyond it the buckets that have been idle for longest
+// are forgotten, which makes them full again.
 const mostBuckets = 1 << 17
 
-// buckets are token buckets by key. A bucket that has not been used for the time that it
-// takes to fill is full, so it is forgotten. There are as many buckets as callers within
-// twice that time.
+// buckets are token buckets by key. A bucket that has not been used for the time that it takes to
+// fill is full, so it is forgotten. So there is one bucket for each caller within twice that time.
 type buckets[K comparable] struct {
 	limit  rate.Limit
 	burst  int
-	toFill time.Duration // the time that an empty bucket takes to fill
+	toFill time.Duration // the time in which an empty bucket fills
 	now    func() time.Time
 
 	mu sync.Mutex
-	// fresh are the buckets that were used after turned, stale those that were not.
+	// fresh are the buckets that were used since turned, stale the others.
 	fresh, stale map[K]*rate.Limiter
 	turned       time.Time
 }
@@ -126,8 +125,8 @@ func (l *limits) take(from *buckets[im.UserID], by string, p auth.Principal, cos
 	return tooFast(wait)
 }
 
-// spendMore takes what a list in a valid body costs beyond the base cost, which is taken
-// before the body is read. Both together are at most what a bucket can hold.
+// spendMore takes the cost of a list in a valid body beyond the base cost, which was taken before
+// the body was read. Both together are limited to what a bucket can hold.
 func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 	if l.users == nil || c.list == "" {
 		return nil
@@ -136,8 +135,8 @@ func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 	return l.spend(p, min(c.ofList(body), most)-min(c.base, most))
 }
 
-// failed takes a token from the bucket of an address after a failed authentication, and
-// returns the error to answer. It takes none if the server could not fetch its keys.
+// failed takes a token from the bucket of an address after a failed authentication, and returns the
+// error to answer with. It takes none if the server could not fetch its keys.
 func (l *limits) failed(r *http.Request, err error) error {
 	var denied *auth.Error
 	if !errors.As(err, &denied) || denied.Code == auth.CodeKeysUnavailable {
@@ -151,8 +150,8 @@ func (l *limits) failed(r *http.Request, err error) error {
 	return tooFast(wait)
 }
 
-// address returns the address of the client: the peer of the connection, or what trusted
-// proxies say about it. For IPv6 it is the /64 network, which usually belongs to one client.
+// address returns the address of the client: the peer of the connection, or the address that
+// trusted proxies report. For IPv6 it is the /64 network, which usually belongs to one client.
 func (l *limits) address(r *http.Request) netip.Addr {
 	from := parseAddress(r.RemoteAddr)
 	trusted := func(a netip.Addr) bool {
@@ -185,7 +184,7 @@ func parseAddress(s string) netip.Addr {
 	return a.Unmap()
 }
 
-// cost is what an operation takes from the bucket of its user.
+// cost is the number of tokens that an operation takes from the bucket of its user.
 type cost struct {
 	base int
 	// list is the member of the body whose items count: one token for every per items, if
@@ -205,7 +204,7 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 	if v, there := operation.Extensions[costExtension]; there {
 		n, ok := wholeNumber(v)
 		if !ok {
-			return c, fmt.Errorf("%s: %s is no cost", operation.OperationID, costExtension)
+			return c, fmt.Errorf("%s: %s is not a cost", operation.OperationID, costExtension)
 		}
 		c.base = n
 	}

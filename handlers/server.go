@@ -24,15 +24,15 @@ type Options struct {
 	Service  *im.Service
 	Verifier *auth.Verifier
 	Hub      *events.Hub
-	// Streams runs data streams; nil if there are none. MaxFrameBytes is the largest body
-	// of their frames, 1 MiB by default.
+	// Streams runs data streams; nil if the server has none. MaxFrameBytes is the maximum size of
+	// the body of a frame, in bytes; 1 MiB by default.
 	Streams       *datastreams.Hub
 	MaxFrameBytes int
 	// TokenKey seals page tokens. Without one, tokens are valid until the server stops.
 	TokenKey []byte
 	// Metrics answers GET /metrics; 404 if nil.
 	Metrics http.Handler
-	// Demo answers / and what is below /demo/; 404 if nil.
+	// Demo answers / and all paths below /demo/; 404 if nil.
 	Demo http.Handler
 	// Reference answers GET /docs and below; 404 if nil.
 	Reference http.Handler
@@ -45,7 +45,7 @@ type Options struct {
 	// requests a second. Bursts may be twice that. 0 sets no limit.
 	Rate float64
 	// CommandRate limits the commands of a user, in commands a second. Bursts may be twice
-	// that. 0 sets no limit but Rate, which commands count against, too.
+	// that. 0 sets no separate limit; commands also count against Rate.
 	CommandRate float64
 	// TrustedProxies are the proxies whose X-Forwarded-For is trusted. None by default.
 	TrustedProxies []netip.Prefix
@@ -60,7 +60,7 @@ type Options struct {
 	// LostFile is called for each download of an attachment whose file is missing or damaged.
 	// It may be nil.
 	LostFile func()
-	// Now is the clock of the rate limits and of what is logged now and then; time.Now if nil.
+	// Now is the clock of the rate limits and of repeated log lines; time.Now if nil.
 	Now func() time.Time
 	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
 	WriteTimeout time.Duration
@@ -82,7 +82,7 @@ type Server struct {
 	sentAs   func(result string)
 	// unavailable counts answers of 503 for the log.
 	unavailable unavailable
-	// uploads and downloads bound the memory of attachments on their way.
+	// uploads and downloads bound the memory for attachments in transfer.
 	uploads, downloads *budget
 	transferWait       time.Duration
 	observeUpload      func(bytes int64, err error)
@@ -215,8 +215,8 @@ func (s *Server) Drain() {
 // principalKey is the key of the principal in the context of a request.
 type principalKey struct{}
 
-// withPrincipal returns the context of a request by p. The store is shared fairly between
-// callers.
+// withPrincipal returns the context of a request by p. It names the caller, because the store is
+// shared fairly between callers.
 func withPrincipal(ctx context.Context, p auth.Principal, c im.Caller) context.Context {
 	return im.WithCaller(context.WithValue(ctx, principalKey{}, p), c)
 }

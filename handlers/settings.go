@@ -35,7 +35,7 @@ func secondsOrNil(d time.Duration) *int64 {
 	return unitsOrNil(&d, time.Second)
 }
 
-// settingsPatch reads a change of settings. Null resets a setting; one that is missing stays.
+// settingsPatch reads a change of settings. Null resets a setting; a missing one is unchanged.
 func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 	if p == nil {
 		return im.ConversationPatch{}, nil

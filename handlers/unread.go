@@ -39,7 +39,7 @@ func (s *Server) ClearUnread(ctx context.Context, _ api.ClearUnreadRequestObject
 	if err := s.service.ClearAllUnread(ctx, actor(ctx)); err != nil {
 		return nil, err
 	}
-	return api.ClearUnread200JSONResponse(unread(im.Unread{})), nil // events announce what has arrived since
+	return api.ClearUnread200JSONResponse(unread(im.Unread{})), nil // messages that have arrived since are announced by events
 }
 
 // ClearConversationUnread implements POST /v1/conversations/{conversation}/unread/clear.

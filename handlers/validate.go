@@ -109,8 +109,8 @@ func (d *document) costOf(method, pattern string) cost {
 	return cost{base: 1}
 }
 
-// validated checks a request against its operation in the OpenAPI document. It uses the
-// match of the router, so that two matches cannot disagree.
+// validated checks a request against its operation in the OpenAPI document. It uses the router's
+// match, because a second one could disagree with it.
 func (s *Server) validated(d *document) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.validate(d, w, r, next) })
@@ -122,7 +122,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		// url.Values would leave out what cannot be read, and a filter with it.
+		// url.Values would drop parameters that cannot be read, such as a filter.
 		write(w, invalidField("query", "cannot be read"))
 		return
 	}
@@ -137,7 +137,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		return
 	}
 	if body != nil {
-		// What is decoded from a body lasts about as long as the request.
+		// The decoded body stays in memory about as long as the request.
 		user := principal(r.Context()).User
 		if err := s.bodies.decoding.acquire(r.Context(), user, len(body), s.bodies.wait); err != nil {
 			s.fail(w, r, err)
@@ -247,7 +247,7 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 		e = inner
 		path := e.JSONPointer()
 		if len(path) >= len(parts) && slices.Equal(path[:len(parts)], parts) {
-			parts = nil // the validator has put the path to a nested oneOf into both
+			parts = nil // the validator repeats the path in the errors of a nested oneOf
 		}
 		parts = append(parts, path...)
 	}
@@ -259,7 +259,7 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	case "required":
 		return path, "is missing"
 	case "enum":
-		return path, "is not one of the values that are allowed"
+		return path, "is not one of the allowed values"
 	case "format":
 		if e.Schema.Format == userIDFormat {
 			return path, errUserID.Error()
@@ -268,7 +268,7 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	case "pattern":
 		return path, "has characters that are not allowed"
 	case "discriminator", "oneOf":
-		return strings.TrimPrefix(path+"/type", "/"), "is not one of the values that are allowed"
+		return strings.TrimPrefix(path+"/type", "/"), "is not one of the allowed values"
 	case "type", "nullable":
 		return path, "is of the wrong type"
 	default:
@@ -289,7 +289,7 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &format):
 		detail := "is of the wrong type"
 		if lostPlus(r.URL.Query().Get(format.ParamName)) {
-			detail = "has a space for a +: in a query, write + as %2B, or give the time in UTC, with Z"
+			detail = "has a space instead of a +: in a query, write + as %2B, or give the time in UTC, with Z"
 		}
 		write(w, invalidField(format.ParamName, detail))
 	case errors.As(err, &required):
@@ -312,8 +312,8 @@ func undecoded(err error) (field, detail string) {
 	return "body", "does not fit the OpenAPI document"
 }
 
-// undecodedDetail is about integers: for JSON Schema, 1e3 and 1.0 are integers, too.
-const undecodedDetail = "must be an integer, written in digits alone"
+// undecodedDetail is about integers, because JSON Schema also accepts 1e3 and 1.0 as integers.
+const undecodedDetail = "must be an integer, written only with digits"
 
 // lostPlus reports whether a text would be a time if its space were a +. In a query a +
 // means a space, so the time looked right to the client that sent it.

@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// EventID returns the id under which an event is delivered to webhooks: the cursor of its
-// position in the log that it was published in. It stays the same when a restored backup
-// continues that log under another name.
+// EventID returns the id under which an event is delivered to webhooks: the cursor of its position
+// in the log in which it was published. It does not change when a restored backup continues that
+// log under another id.
 func EventID(service *im.Service, at im.Position) string {
 	return events.Cursor{Log: service.LogOf(at), Position: at}.String()
 }
@@ -22,7 +22,7 @@ func (s *Server) eventAt(field, id string) (im.Position, error) {
 		return 0, im.RefuseField(im.Invalid, "invalid_request", field, "is not the id of an event")
 	}
 	if c.Log != s.service.LogOf(c.Position) {
-		return 0, im.Refuse(im.Gone, "event_gone", "the log does not have this event any more")
+		return 0, im.Refuse(im.Gone, "event_gone", "the log no longer has this event")
 	}
 	return c.Position, nil
 }
@@ -30,7 +30,7 @@ func (s *Server) eventAt(field, id string) (im.Position, error) {
 func webhookID(text string) (im.ID, error) {
 	id, ok := im.ParseID(text)
 	if !ok {
-		return 0, im.Refuse(im.NotFound, "webhook_not_found", "there is no such webhook")
+		return 0, im.Refuse(im.NotFound, "webhook_not_found", "no such webhook")
 	}
 	return id, nil
 }
@@ -117,7 +117,8 @@ func (s *Server) TestWebhook(ctx context.Context, r api.TestWebhookRequestObject
 // Redeliver implements POST /v1/admin/webhooks/{webhook}/redeliver.
 func (s *Server) Redeliver(ctx context.Context, r api.RedeliverRequestObject) (api.RedeliverResponseObject, error) {
 	w, err := s.onWebhook(ctx, r.Webhook, func(ctx context.Context, by im.Actor, id im.ID) (w im.WebhookView, err error) {
-		// The webhook comes first: who may not see it learns nothing of the log.
+		// Look up the webhook first, so that a caller who may not see it learns nothing about the
+		// log.
 		if w, err = s.service.Webhook(ctx, by, id); err != nil {
 			return w, err
 		}
@@ -174,12 +175,13 @@ func (s *Server) ListDeliveries(ctx context.Context, r api.ListDeliveriesRequest
 	return out, nil
 }
 
-// onWebhook does something with the webhook of a path and returns it.
+// onWebhook calls do with the id of the webhook in a path, and answers with the webhook that do
+// returns.
 func (s *Server) onWebhook(
 	ctx context.Context, text string, do func(context.Context, im.Actor, im.ID) (im.WebhookView, error),
 ) (api.WebhookNowJSONResponse, error) {
 	id, err := webhookID(text)
-	if err != nil && actor(ctx).Admin { // others are refused whether or not it exists
+	if err != nil && actor(ctx).Admin { // others are refused whether or not the webhook exists
 		return api.WebhookNowJSONResponse{}, err
 	}
 	w, err := do(ctx, actor(ctx), id)
