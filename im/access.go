@@ -11,7 +11,7 @@ import (
 // space, and the clock. Rules and views take an Access: a [Membership], which is what is
 // stored, knows nothing of permissions and may hold a mute that has ended.
 //
-// Only this file makes one. The zero Access allows nothing and shows nothing.
+// Only this file creates one. The zero Access allows nothing and shows nothing.
 type Access struct {
 	user       UserID
 	role       Role
@@ -244,7 +244,7 @@ func rulesAt(r SpaceReader, space, channel ID, at Position) (out rules, err erro
 }
 
 // mayInSpace returns what a member could do in a space, or in its channel c, after an
-// event, by the roles and lists of that time. Mutes have no history: those of now count.
+// event, by the roles and lists of that time. Mutes have no history, so the current ones apply.
 func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Position) Permissions {
 	kind := Space
 	if by.access != nil {
@@ -257,15 +257,15 @@ func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Positio
 	}.Permissions()
 }
 
-// channelMemberView returns the view of a member of a space as one of a channel.
+// channelMemberView returns the view of a member of a space as a member of a channel.
 func (s *Service) channelMemberView(m SpaceMember) MemberView {
 	view := s.memberView(m.Membership)
 	view.MutedUntil = s.mutedUntil(m.MutedUntil, m.MutedHere)
 	return view
 }
 
-// PermissionsIn returns the actor's role in a conversation, 0 for a thread that they
-// have not joined, and what they may do there.
+// PermissionsIn returns the actor's role in a conversation, 0 for a thread that they have not
+// joined, and their permissions there.
 func (s *Service) PermissionsIn(ctx context.Context, actor Actor, ref ConversationRef) (role Role, may Permissions, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enter(r, actor, ref)
@@ -275,7 +275,7 @@ func (s *Service) PermissionsIn(ctx context.Context, actor Actor, ref Conversati
 	return role, may, err
 }
 
-// SpacePermissions returns the actor's role in a space and what they may do there.
+// SpacePermissions returns the actor's role in a space and their permissions there.
 func (s *Service) SpacePermissions(ctx context.Context, actor Actor, id ID) (role Role, may Permissions, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		_, me, err := s.enterSpace(r, actor, id)

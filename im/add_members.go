@@ -87,7 +87,7 @@ func (s *Service) addMembers(
 		if len(rest) == 0 {
 			return all, nil
 		}
-		// A client that hangs up now must not leave half of them added.
+		// A client that disconnects now must not leave half of them added.
 		ctx = finishing
 	}
 }
@@ -136,8 +136,8 @@ func membershipsOf(r MemberReader, c Conversation, users []UserID, role Role, no
 }
 
 // newcomers is membershipsOf for users whom the actor adds. It refuses all of them if one has
-// blocked the actor, is on the deny list or left at their own request, or if they are too
-// many. named are the users in the order of the request.
+// blocked the actor, is on the deny list or left at their own request, or if there are too many.
+// named are the users in the order of the request.
 func (s *Service) newcomers(r Reader, actor Actor, c Conversation, named, users []UserID, role Role) (all, fresh []Membership, err error) {
 	all, fresh, err = membershipsOf(r, c, users, role, s.time())
 	if err != nil {
@@ -178,7 +178,7 @@ func fieldOf(field string, named []UserID, user UserID) string {
 	return fmt.Sprintf("%s/%d", field, slices.Index(named, user))
 }
 
-// addMember makes a user a member and publishes it. It deletes their invitation, and puts a
+// addMember makes a user a member and publishes that. It deletes their invitation, and puts a
 // conversation that they had hidden back into their list.
 func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 	before, back, err := maybe(tx.Membership(c.ID, m.User))

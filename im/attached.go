@@ -4,13 +4,14 @@ package im
 type attached struct {
 	content *Content
 	ids     []ID
-	// refusal is why the message may not have them, nil if it may. It is nil also if the
-	// message has none.
+	// refusal is the reason why the message may not have its attachments; nil if it may, or has
+	// none.
 	refusal error
 }
 
-// withAttachments completes the content of a draft with what is known of its attachments. allow says
-// whether the sender may use one; nil allows all. The draft has been checked by itself.
+// withAttachments completes the content of a draft with what is known of its attachments. allow
+// reports whether the sender may use an attachment; nil allows all. The caller has checked the
+// draft itself.
 func (s *Service) withAttachments(r Reader, t MessageType, content *Content, allow func(Attachment) (bool, error)) (attached, error) {
 	out := attached{content: content}
 	if !t.HasAttachment() || content == nil {
@@ -35,7 +36,7 @@ func (s *Service) withAttachments(r Reader, t MessageType, content *Content, all
 	}
 	body := b.completed(*a)
 	if len(body)+len(content.Ext) > s.policy.MaxMessageBytes {
-		return out, nil // a message of the greatest size has no room for more
+		return out, nil // a message of the maximum size has no room for more
 	}
 	sent := append([]byte(`{"body":`), body...)
 	sent = append(sent, content.Sent[len(`{"body":`)+len(content.Body):]...)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Attachment is an uploaded file. It is an orphan until the first message has it, and exists
-// until the last message that has it is erased.
+// Attachment is an uploaded file. It is an orphan until a message refers to it, and exists until
+// the last message that refers to it is erased.
 type Attachment struct {
 	ID       ID
 	Uploader UserID
@@ -21,25 +21,25 @@ type Attachment struct {
 	Size      int64
 	CreatedAt time.Time
 	Info      AttachmentInfo
-	// References is how many active messages have it.
+	// References is the number of active messages that refer to it.
 	References int
 }
 
 // AttachmentInfo describes the bytes of an attachment. It is content, and sealed like it.
 type AttachmentInfo struct {
 	Name string
-	// Type is a media type, found from the bytes and not from what the uploader says.
+	// Type is the media type, detected from the bytes. What the uploader says does not count.
 	Type   string
 	SHA256 [32]byte
-	// Width and Height are the size of an image as it is to be shown, 0 if they are unknown.
+	// Width and Height are the size of an image as displayed, in pixels; 0 if they are unknown.
 	Width, Height int
 }
 
-// FileTypes finds out what files are. Its functions may be called by many goroutines.
+// FileTypes detects the types of files. Its functions may be called by many goroutines.
 type FileTypes struct {
-	// Sniff returns a new writer that is given a whole file and then knows its media type.
+	// Sniff returns a new writer. Once a whole file is written to it, it knows the media type.
 	Sniff func() TypeSniffer
-	// Measure returns the width and height of an image as it is to be shown, 0 if they are
+	// Measure returns the width and height of an image as displayed, in pixels; 0 if they are
 	// unknown. It reads a bounded part of the file.
 	Measure func(file io.ReadSeeker) (width, height int)
 }
@@ -50,7 +50,7 @@ type TypeSniffer interface {
 	Type() string
 }
 
-// AttachmentUse is how many files and bytes a user has uploaded that still exist.
+// AttachmentUse is the number of files and bytes that a user has uploaded and that still exist.
 type AttachmentUse struct {
 	Files, Bytes int64
 }
@@ -59,7 +59,7 @@ type AttachmentUse struct {
 // number of files, too.
 const fileCost = 4 << 10
 
-// quota returns how much of a quota is used.
+// quota returns the bytes that count against the quota.
 func (u AttachmentUse) quota() int64 { return u.Bytes + u.Files*fileCost }
 
 // add returns the use with one more file.
@@ -68,16 +68,17 @@ func (u AttachmentUse) add(size int64) AttachmentUse {
 }
 
 const (
-	// OrphanRetention is how long an attachment that no message has is kept.
+	// OrphanRetention is the time for which an attachment is kept that no message refers to.
 	OrphanRetention = 24 * time.Hour
-	// MaxReferences is how many active messages can have one attachment. To find out whether
-	// a user may read it, all of them may have to be looked at.
+	// MaxReferences is the maximum number of active messages that refer to one attachment. It
+	// bounds the check whether a user may read the attachment, which may have to look at all of
+	// them.
 	MaxReferences = 1_000
-	// MaxFileName is the longest name of an attachment, in bytes.
+	// MaxFileName is the maximum length of the name of an attachment, in bytes.
 	MaxFileName = 255
 	// DefaultFileName is the name of an attachment without one.
 	DefaultFileName = "attachment"
-	// maxExtension is how many bytes at the end of a long name are kept.
+	// maxExtension is the number of bytes that are kept at the end of a long name.
 	maxExtension = 16
 )
 
@@ -92,7 +93,7 @@ func FileName(name string) string {
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
 	}
-	// Characters that are left out may have kept others apart, so what is left is normalized.
+	// Normalize after removing characters: one that was removed may have separated others.
 	name = norm.NFC.String(strings.Map(func(r rune) rune {
 		switch {
 		case r == '\u200c' || r == '\u200d': // joiners, which some scripts and emoji need
@@ -120,7 +121,7 @@ func FileName(name string) string {
 	return name
 }
 
-// clipText cuts a longer text to most bytes, or to fewer that end with a whole character.
+// clipText truncates a text to at most most bytes, at the end of a character.
 func clipText(s string, most int) string {
 	for !utf8.RuneStart(s[most]) {
 		most--

@@ -6,8 +6,8 @@ import (
 
 // readableAttachment returns an attachment that a user may read, and the message in which they
 // see it. A user may read their own orphans, for which the message is 0, and the attachments of
-// active messages that they can read. Any other attachment is refused as unknown. The message
-// seen is tried first, if it is not 0.
+// active messages that they can read. Any other attachment is refused as unknown. If seen is not 0,
+// it is the message to try first.
 func (s *Service) readableAttachment(r Reader, user UserID, id, seen ID) (a Attachment, in ID, err error) {
 	a, found, err := maybe(r.Attachment(id))
 	if err == nil && found {
@@ -24,12 +24,12 @@ func (s *Service) readableAttachment(r Reader, user UserID, id, seen ID) (a Atta
 	return a, in, err
 }
 
-// referencesPage is how many messages with an attachment are read at once.
+// referencesPage is the number of messages with an attachment that are read at once.
 const referencesPage = 100
 
-// seesAttachment returns an active message with the attachment that a user can read, 0 if there
-// is none. It looks at the message seen first, if that is not 0. It may look at
-// [MaxReferences] messages, so no transaction that writes may call it.
+// seesAttachment returns an active message with the attachment that a user can read, 0 if there is
+// none. If seen is not 0, it tries that message first. It may look at [MaxReferences] messages, so
+// no transaction that writes may call it.
 func (s *Service) seesAttachment(r Reader, user UserID, id, seen ID) (ID, error) {
 	known := s.newAccessCache(r, user)
 	if seen != 0 {
@@ -54,7 +54,7 @@ func (s *Service) seesAttachment(r Reader, user UserID, id, seen ID) (ID, error)
 	}
 }
 
-// stillSees reports whether a user can read a message and it is active. The attachments of an
+// stillSees reports whether a message is active and a user can read it. The attachments of an
 // active message never change.
 func (s *Service) stillSees(r Reader, known accessCache, id ID) (bool, error) {
 	m, found, err := maybe(r.Message(id))
@@ -64,7 +64,7 @@ func (s *Service) stillSees(r Reader, known accessCache, id ID) (bool, error) {
 	return s.seesActive(r, known, m)
 }
 
-// seesActive reports whether a user can read a message and it is active.
+// seesActive reports whether a message is active and a user can read it.
 func (s *Service) seesActive(r Reader, known accessCache, m Message) (bool, error) {
 	c, me, err := known.access(m.Conversation)
 	if err != nil || !c.DeletedAt.IsZero() || !me.Can(PermissionView) || s.asOf(c, m).State != Active {
@@ -74,8 +74,8 @@ func (s *Service) seesActive(r Reader, known accessCache, m Message) (bool, erro
 }
 
 // sightings are the messages in which a sender sees attachments that others uploaded. They are
-// found before the transaction that stores a message with these attachments. The transaction
-// checks them alone: a search through all messages with an attachment would hold up every other
+// found before the transaction that stores a message with these attachments. The transaction checks
+// only these messages: a search through all messages with an attachment would hold up every other
 // sender.
 type sightings struct {
 	in map[ID]ID // the message, by attachment
@@ -84,8 +84,8 @@ type sightings struct {
 	outdated bool
 }
 
-// sightingTries is how often a sender's attachments are searched for in messages if those that
-// were found are erased before the transaction.
+// sightingTries is the number of searches for messages with the sender's attachments. A search is
+// repeated if a message that it found is erased before the transaction.
 const sightingTries = 4
 
 // sendSighted stores a message as [Service.send] does. It searches for the attachments of the
@@ -104,7 +104,7 @@ func (s *Service) sendSighted(ctx context.Context, actor Actor, ref Conversation
 	return sent, err
 }
 
-// findSightings searches for the attachments of a draft's contents that neither its sender nor
+// findSightings searches for messages with the attachments that neither the sender of a draft nor
 // an admin who sends it has uploaded. Contents may be nil.
 func (s *Service) findSightings(ctx context.Context, d Draft, sender UserID, contents ...*Content) (*sightings, error) {
 	seen := &sightings{}

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// containers are media types of files that may have sound alone.
+// containers are media types of files that may have video or only sound.
 var containers = []string{"video/mp4", "video/webm", "video/ogg", "video/3gpp", "video/quicktime", "application/ogg"}
 
-// holds reports whether an attachment of a media type can be that of a message of this type.
+// holds reports whether a message of this type can have an attachment of a media type.
 func (t MessageType) holds(mediaType string) bool {
 	switch t {
 	case Image:
@@ -34,8 +34,7 @@ type attachmentBody struct {
 	numbers               [4]int64
 }
 
-// numberNames are the names of attachmentBody.numbers, and numberLimits their greatest
-// values.
+// numberNames are the names of attachmentBody.numbers, and numberLimits their maximum values.
 var (
 	numberNames  = [4]string{"duration_ms", "height", "size", "width"}
 	numberLimits = [4]int64{1_000_000_000_000, 1 << 20, 1 << 40, 1 << 20}
@@ -48,7 +47,7 @@ const (
 	widthNumber
 )
 
-// parseAttachmentBody reads a canonical body. It refuses one that has not the shape of a
+// parseAttachmentBody reads a canonical body. It refuses one that does not have the shape of a
 // message with an attachment.
 func parseAttachmentBody(body []byte) (b attachmentBody, err error) {
 	refuse := func(name, why string) error {
@@ -113,20 +112,20 @@ func (b attachmentBody) check(t MessageType, a Attachment, thumbnail *Attachment
 	}
 	switch {
 	case !t.holds(a.Info.Type):
-		return mismatch("attachment_id", "is of the type %s, which is none of %s", a.Info.Type, t)
+		return mismatch("attachment_id", "is of the type %s, which is not one of %s", a.Info.Type, t)
 	case b.mediaType != "" && b.mediaType != a.Info.Type:
 		return mismatch("type", "is not that of the attachment, which is %s", a.Info.Type)
 	case b.numbers[sizeNumber] != 0 && b.numbers[sizeNumber] != a.Size:
 		return mismatch("size", "is not that of the attachment, which is %d", a.Size)
 	case thumbnail != nil && !Image.holds(thumbnail.Info.Type):
-		return mismatch("thumbnail_id", "is of the type %s, which is no image", thumbnail.Info.Type)
+		return mismatch("thumbnail_id", "is of the type %s, which is not an image", thumbnail.Info.Type)
 	default:
 		return nil
 	}
 }
 
-// completed returns the body with the members that the sender left out and that are known of
-// the attachment.
+// completed returns the body, completed with members that the sender left out and the attachment
+// determines.
 func (b attachmentBody) completed(a Attachment) []byte {
 	if b.name == nil {
 		b.name = &a.Info.Name

@@ -19,8 +19,8 @@ type attachments struct {
 	uploading map[ID]bool
 }
 
-// UseBlobs sets where the bytes of attachments are, and how their type is found. It must be
-// called before the first upload or download.
+// UseBlobs sets the storage of attachments and the detection of their types. It must be called
+// before the first upload or download.
 func (s *Service) UseBlobs(b Blobs, types FileTypes) {
 	s.attachments.blobs, s.attachments.types = b, types
 	s.attachments.uploading = make(map[ID]bool)

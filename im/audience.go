@@ -91,7 +91,7 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 }
 
 // extendToParent extends the stays of members of a thread back to when they joined the parent
-// group, if that shows its history from joining on: they may read the thread from then on.
+// group, if that shows its history from joining on, because they may read the thread from then on.
 func extendToParent(r Reader, a *Audience, at Position) error {
 	parent, err := r.Conversation(a.Conversation.Parent)
 	if err != nil || parent.History == HistoryAll {
@@ -145,9 +145,9 @@ func (s *Service) audienceAt(r Reader, c Conversation, channel ID, at Position, 
 	return members, nil
 }
 
-// viewersAt returns a function that reports whether a member of a space could see a
-// channel after an event or before it. Before counts, too: an event that takes a channel
-// from a user must reach that user.
+// viewersAt returns a function that reports whether a member of a space could see a channel before
+// or after an event. Before counts because an event that hides a channel from a user must reach
+// that user.
 func (s *Service) viewersAt(r Reader, c Conversation, channel ID, at Position) (func(SpaceMember) bool, error) {
 	var moments []Position
 	var rulesOf []rules
@@ -156,7 +156,7 @@ func (s *Service) viewersAt(r Reader, c Conversation, channel ID, at Position) (
 		if err != nil {
 			return nil, err
 		}
-		if found { // else there was no such channel
+		if found { // otherwise the channel did not exist yet
 			moments, rulesOf = append(moments, moment), append(rulesOf, by)
 		}
 	}

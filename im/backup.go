@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// BackupPrefix and BackupSuffix are the beginning and the end of the names of backups. The
-// time is between them.
+// The name of a backup is BackupPrefix, the time and BackupSuffix.
 const (
 	BackupPrefix = "imapi-"
 	BackupSuffix = ".db"
@@ -21,7 +20,7 @@ func BackupName(at time.Time) string {
 type Backup struct {
 	// Path is the file of the copy. Its contents are sealed under the keys beside it.
 	Path string
-	// At is when it was made, Bytes its size.
+	// At is when it was made, and Bytes its size.
 	At    time.Time
 	Bytes int64
 }
@@ -32,18 +31,18 @@ type Progress struct{ Done, Total int64 }
 // Backuper is a [Store] that can copy itself into a directory while it runs.
 type Backuper interface {
 	// Backup writes a copy of the current data, named by [BackupName], and a copy of the
-	// keys that replaces an older one. Both are durable when it returns. also is called
-	// once the data is copied, before the copy has its name; its error ends the backup.
-	// Both functions may be nil.
+	// keys that replaces an older one. Both are durable when it returns. also is called once the
+	// data is copied, before the copy gets its name; its error ends the backup. Both functions may
+	// be nil.
 	Backup(ctx context.Context, dir string, also func() error, progress func(Progress)) (Backup, error)
 }
 
 // Reindexer is a [Store] that can rebuild its search index.
 type Reindexer interface {
 	// Reindex rebuilds the index from the messages and returns when it is complete.
-	// Meanwhile searches find everything, more slowly. progress, which may be nil, is called
-	// with the number of messages in the index and about how many there are in all. If ctx
-	// ends first, Reindex returns its cause and the rebuilding goes on.
+	// In the meantime searches find everything, but more slowly. progress, which may be nil, is
+	// called with the number of messages in the index and the approximate total. If ctx ends first,
+	// Reindex returns its cause and the rebuilding continues.
 	Reindex(ctx context.Context, progress func(done, total int64)) error
 }
 

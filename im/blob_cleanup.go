@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// EraseOrphans erases the attachments that no message got in time, and returns how many. It
-// works in steps with pauses, see [PauseAfter], and erases nothing while the clock is not
-// trusted.
+// EraseOrphans erases the attachments that no message referred to in time, and returns their
+// number. It works in steps with pauses, see [PauseAfter], and erases nothing while the clock is
+// not trusted.
 func (s *Service) EraseOrphans(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "orphans")
 	before := orphanCutoff(s.time())
@@ -26,11 +26,11 @@ func (s *Service) EraseOrphans(ctx context.Context) (int, error) {
 	})
 }
 
-// deadBatch is how many dead blobs are deleted and forgotten at once.
+// deadBatch is the number of dead blobs that are deleted and forgotten at once.
 const deadBatch = 100
 
-// DeleteBlobs deletes the files of erased attachments, whose keys are shredded, and returns
-// how many.
+// DeleteBlobs deletes the files of erased attachments, whose keys are shredded, and returns their
+// number.
 func (s *Service) DeleteBlobs(ctx context.Context) (n int, err error) {
 	ctx = asJob(ctx, "blobs")
 	for {
@@ -54,9 +54,9 @@ func (s *Service) DeleteBlobs(ctx context.Context) (n int, err error) {
 	}
 }
 
-// SweepBlobs deletes the files that no row names, which a crash during an upload leaves, and
-// returns how many. It shreds the keys of those that were not finished. Those of finished
-// ones stay: if the data was restored from a backup, a newer one may name them.
+// SweepBlobs deletes the files that no row names, which a crash during an upload leaves behind, and
+// returns their number. It shreds the keys of unfinished files. The keys of finished files stay: if
+// the data was restored from a backup, a newer backup may name them.
 func (s *Service) SweepBlobs(ctx context.Context) (n int, err error) {
 	ctx = asJob(ctx, "sweep")
 	var batch []BlobFile
@@ -70,8 +70,8 @@ func (s *Service) SweepBlobs(ctx context.Context) (n int, err error) {
 		return err
 	}
 	err = s.attachments.blobs.List(ctx, func(f BlobFile) error {
-		// What is no upload now was committed before, or is garbage. So this comes before
-		// looking for its row.
+		// A file that is not being uploaded now was committed before or is garbage. So check this
+		// before looking for its row.
 		if s.attachments.isUploading(f.ID) {
 			return nil
 		}
@@ -86,7 +86,7 @@ func (s *Service) SweepBlobs(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// sweep deletes those of the files that no row names.
+// sweep deletes the files that no row names.
 func (s *Service) sweep(ctx context.Context, files []BlobFile) (n int, err error) {
 	ids := make([]ID, len(files))
 	for i, f := range files {

@@ -13,18 +13,17 @@ type Blob struct {
 	Key  Key
 }
 
-// Blobs keeps sealed files. Package blobs implements it. It returns errors as [Store]
-// does, and one that says that a file is damaged.
+// Blobs keeps sealed files. Package blobs implements it. It returns errors as [Store] does, and an
+// error of its own for a damaged file.
 type Blobs interface {
-	// Create begins a blob. It exists once its Commit has returned. seen is called with what
-	// is written, in parts of up to 64 KiB that it must not keep; all but the last have that
-	// length. It is called for one part at a time, in any goroutine, and not after Commit or
-	// Abort has returned.
+	// Create begins a blob. It exists once its Commit has returned. seen is called with the written
+	// bytes, in parts of 64 KiB except for the last one. It must not keep them. It is called for
+	// one part at a time, in any goroutine, and not after Commit or Abort has returned.
 	Create(ctx context.Context, b Blob, seen func(part []byte)) (BlobWriter, error)
-	// Open opens a blob of size bytes, or returns ErrNotFound. It holds a bounded part of it
-	// in memory, whatever is read.
+	// Open opens a blob of size bytes, or returns ErrNotFound. The reader holds a bounded part of
+	// the blob in memory.
 	Open(ctx context.Context, b Blob, size int64) (BlobReader, error)
-	// Check reads a whole blob and returns why it cannot be read, nil if it can.
+	// Check reads a whole blob, and returns an error if it cannot be read.
 	Check(ctx context.Context, b Blob, size int64) error
 	// Delete deletes a blob. It does nothing if there is none.
 	Delete(ctx context.Context, id ID) error

@@ -58,7 +58,7 @@ func notBlockedBy(r MemberReader, actor Actor, users []UserID, field string, nam
 // livesLonger reports whether a change makes existing or future messages live longer. A
 // user who is blocked by their peer may only shorten their lives.
 func (p Policy) livesLonger(before, after Conversation) bool {
-	longer := func(before, after time.Duration) bool { // 0 is for ever
+	longer := func(before, after time.Duration) bool { // 0 means forever
 		return before != 0 && (after == 0 || after > before)
 	}
 	return longer(before.ExpireAfter, after.ExpireAfter) || longer(p.retention(before.Retention), p.retention(after.Retention))

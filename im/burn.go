@@ -2,8 +2,8 @@ package im
 
 import "context"
 
-// mayBurn returns why the actor may not burn a message, nil if they may or it is burned
-// already. m is the message as of now.
+// mayBurn returns the reason why the actor may not burn a message; nil if they may, or if it is
+// burned already. m is the message as of now.
 func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 	switch {
 	case c.Kind == Direct && m.Sender == actor.User:
@@ -21,10 +21,10 @@ func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 	}
 }
 
-// Burn burns a direct message that the actor received and returns its tombstone. For a
-// burned message it returns the tombstone and publishes nothing. It refuses a message that
-// the actor cannot read or has sent, that is not direct, or that was not sent for burning
-// unless the policy lets any burn.
+// Burn burns a direct message that the actor received and returns its tombstone. For a message that
+// is burned already it returns the tombstone and publishes nothing. It refuses a message that the
+// actor cannot read or has sent, that is not direct, or that was not sent for burning, unless the
+// policy allows any to be burned.
 func (s *Service) Burn(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, _, m, err := s.readable(tx, actor, id)

@@ -3,7 +3,7 @@ package im
 import "context"
 
 // Caller is the user or job that a [Store] works for. A store shares its time fairly between
-// callers. The zero Caller is shared by all work that has none.
+// callers. All work without a caller shares the zero Caller.
 type Caller struct {
 	// User is the acting user, "" for the server's own jobs.
 	User UserID

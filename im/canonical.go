@@ -16,9 +16,9 @@ func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) 
 	return appendCanonical(make([]byte, 0, len(raw)), field, raw)
 }
 
-// appendCanonicalObject appends the canonical form of a JSON object: members sorted by
-// name, no white space, numbers as written. Then a retry that was encoded differently is
-// still the same message. It refuses a value that is not an object.
+// appendCanonicalObject appends the canonical form of a JSON object: members sorted by name, no
+// white space, numbers as written. With it a retry that is encoded differently is still recognised
+// as the same message. It refuses a value that is not an object.
 func appendCanonicalObject(into []byte, field string, raw json.RawMessage) ([]byte, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
 		return into, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
@@ -56,11 +56,11 @@ type canonical struct {
 	sorted  []byte // scratch space to sort the members of an object
 }
 
-// span is a member: where its name is in names, and where it is in out, with name and
-// colon.
+// span is a member: its name as a range of names, and the whole member, name and colon included, as
+// a range of out.
 type span struct{ name, nameEnd, from, to int32 }
 
-// maxNesting is how deep JSON may be nested, as in encoding/json.
+// maxNesting is the maximum depth of nested JSON, as in encoding/json.
 const maxNesting = 10_000
 
 // next skips white space and returns what follows; 0 at the end.
@@ -119,7 +119,7 @@ func (c *canonical) value(depth int) bool {
 	}
 }
 
-// isPlain reports whether a byte of a string is the same in the canonical form.
+// isPlain reports whether a byte of a string stays the same in the canonical form.
 func isPlain(b byte) bool { return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' }
 
 func (c *canonical) literal(text string) bool {
@@ -324,7 +324,7 @@ func (c *canonical) escape(into []byte) ([]byte, bool) {
 		before := c.at
 		second, ok := c.hex()
 		if r = utf16.DecodeRune(r, second); !ok || r == unicode.ReplacementChar {
-			r, c.at = unicode.ReplacementChar, before // the second may be a character by itself
+			r, c.at = unicode.ReplacementChar, before // the second escape may be a character by itself
 		}
 	}
 	return utf8.AppendRune(into, r), true
@@ -373,7 +373,7 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 			into = append(into, b)
 		default:
 			r, n := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
-			if r == '\u2028' || r == '\u2029' { // ends of lines in JavaScript
+			if r == '\u2028' || r == '\u2029' { // line terminators in JavaScript
 				into = append(into, '\\', 'u', '2', '0', '2', digits[r&15])
 			} else {
 				into = utf8.AppendRune(into, r) // U+FFFD for invalid UTF-8
@@ -409,8 +409,8 @@ func AppendText(into, text []byte) []byte {
 	return into
 }
 
-// CanonicalSize returns the length of the canonical form of a valid JSON text, without
-// making it. Members with the same name all count.
+// CanonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
+// building it. It counts all members of the same name.
 func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte

@@ -19,7 +19,7 @@ func (s *Service) enterOverrides(r Reader, actor Actor, ref ConversationRef) (Co
 	if err != nil {
 		return c, roles, ChannelAccess{}, err
 	}
-	roles.space, roles.me = c, me // the permissions in the channel count
+	roles.space, roles.me = c, me // the actor's permissions in the channel apply
 	access, err := r.AccessAt(c.ID, Latest)
 	if err != nil {
 		return c, roles, access, err
@@ -29,7 +29,7 @@ func (s *Service) enterOverrides(r Reader, actor Actor, ref ConversationRef) (Co
 	return c, roles, access, nil
 }
 
-// Overrides returns the overrides of a channel, that of the highest role first.
+// Overrides returns the overrides of a channel, the highest role's first.
 func (s *Service) Overrides(ctx context.Context, actor Actor, ref ConversationRef) ([]Override, error) {
 	return view(ctx, s, func(r Reader) ([]Override, error) {
 		_, roles, access, err := s.enterOverrides(r, actor, ref)
@@ -76,10 +76,10 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 	})
 }
 
-// protectHigherRoles refuses a change of a channel's access that would take the view of the
-// channel, or a permission that the role itself allows there, from a role above the actor's
-// highest. Otherwise a member could lock out those with higher roles, who could not undo
-// it. roles are the roles after the change.
+// protectHigherRoles refuses a change of a channel's access that would hide the channel from a role
+// above the actor's highest, or take from such a role a permission that the role itself allows
+// there. Otherwise a member could lock out those with higher roles, who could not undo it. roles
+// are the roles after the change.
 func (c roleChange) protectHigherRoles(roles RoleSet, before, after ChannelAccess) error {
 	for rank := range max(c.rank, 0) {
 		role := c.roles[rank]
@@ -91,8 +91,8 @@ func (c roleChange) protectHigherRoles(roles RoleSet, before, after ChannelAcces
 	return nil
 }
 
-// mayWith returns the permissions in a channel of a member who has one role besides
-// everyone's.
+// mayWith returns the permissions that one role, together with everyone's, gives a member in a
+// channel.
 func (s RoleSet) mayWith(role ID, access ChannelAccess) Permissions {
 	return PermissionInput{Kind: Channel, Member: true, Role: Member, Roles: s, Has: []ID{role}, Channel: &access}.Permissions()
 }

@@ -70,7 +70,7 @@ func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Ac
 	return s.staysVisible(r, actor, Conversation{Kind: Channel, Space: space.ID}, ChannelAccess{Private: d.Private})
 }
 
-// staysVisible refuses a change of who can see a channel if the actor could no longer see
+// staysVisible refuses a change of a channel's visibility after which the actor could no longer see
 // it. The creator of a private channel counts as being on its allow list.
 func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access ChannelAccess) error {
 	m, err := spaceMember(r, c.Space, c.ID, actor.User)
@@ -130,12 +130,12 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 const (
 	membersScanned = 10_000
 	membersAtATime = 1000
-	// rolesScanned roles of a member cost as much as one more member.
+	// Every rolesScanned roles of a member count as another member.
 	rolesScanned = 8
 )
 
-// channelMembers returns the members of a space who can see one of its channels. It looks at
-// a bounded number of members, so that a page may be short or empty although it has a Next.
+// channelMembers returns the members of a space who can see one of its channels. It looks at a
+// bounded number of members, so a page may be short or empty and still have a Next.
 func (s *Service) channelMembers(r Reader, c Conversation, p Page) (MemberPage, error) {
 	var page MemberPage
 	if err := checkAfter(r, c.Space, p); err != nil {

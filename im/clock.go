@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// The wall clock may be wrong, and trimming by a wrong time cannot be undone. So nothing is
-// trimmed or forgotten for a while after the clock was seen to jump ahead: an operator may
-// correct it.
+// The wall clock may be wrong, and trimming by a wrong time cannot be undone. So after a jump ahead
+// nothing is trimmed or forgotten for a while, which gives an operator time to correct the clock.
 
-// clockJump is the least jump ahead after which the clock is not trusted.
+// clockJump is the smallest jump ahead after which the clock is not trusted.
 const clockJump = day
 
-// seenEvery is how often the time of the clock is stored: often enough to detect a jump of a
-// day across a restart.
+// seenEvery is the interval at which the time of the clock is stored: often enough to detect a jump
+// of a day across a restart.
 const seenEvery = time.Minute
 
 // ClockState says whether the clock is trusted.
 type ClockState struct {
-	// Jump is how far the clock jumped ahead, and Held how much longer nothing is trimmed
-	// or forgotten because of it. Both are 0 while the clock is trusted.
+	// Jump is how far the clock jumped ahead, and Held the remaining time in which nothing is
+	// trimmed or forgotten because of it. Both are 0 while the clock is trusted.
 	Jump, Held time.Duration
 }
 
@@ -28,7 +27,7 @@ type ClockState struct {
 // time stored before a restart.
 type clockGuard struct {
 	hold time.Duration
-	// elapsed returns how long the guard has existed at a time, by the monotonic clock.
+	// elapsed returns the age of the guard at a time, by the monotonic clock.
 	elapsed func(now time.Time) time.Duration
 	start   time.Time
 
@@ -36,23 +35,22 @@ type clockGuard struct {
 	// seen is the time stored before the restart, zero if there is none or it was compared
 	// already.
 	seen time.Time
-	// least is the least lead of the wall clock over the monotonic clock since the last
-	// jump.
+	// least is the smallest lead of the wall clock over the monotonic clock since the last jump.
 	least time.Duration
 	jump  time.Duration
 	until time.Duration // the end of the hold, by the monotonic clock
 	put   time.Duration // when the time was last stored, by the monotonic clock
 }
 
-// newClockGuard returns a guard of the clock that shows now. Times with a monotonic reading,
-// as [time.Now] returns them, are compared by it.
+// newClockGuard returns a guard whose clock shows now. It compares the monotonic readings of times
+// that have one, like those of [time.Now].
 func newClockGuard(hold time.Duration, now, seen time.Time) *clockGuard {
 	g := &clockGuard{hold: hold, start: now, seen: seen, put: -seenEvery}
 	g.elapsed = func(now time.Time) time.Duration { return now.Sub(g.start) }
 	return g
 }
 
-// look compares the time of the clock with the time that it should show.
+// look compares the time of the clock with the expected time.
 func (g *clockGuard) look(now time.Time) ClockState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,12 +98,12 @@ func (s *Service) WatchClock(ctx context.Context) (ClockState, error) {
 	return state, s.store.Write(ctx, func(tx Tx) error { return tx.PutClockSeen(now) })
 }
 
-// holds reports whether nothing may be trimmed or forgotten by the time of the clock. A
-// caller must read the time first: a time that is read afterwards may be that of a jump that
+// holds reports whether nothing may be trimmed or forgotten by the time of the clock. A caller must
+// read the time before calling holds: a time that is read afterwards may be from after a jump that
 // holds has not seen.
 func (s *Service) holds() bool { return s.Clock().Held > 0 }
 
-// errClockJumped refuses a request that needs a clock that is trusted.
+// errClockJumped refuses a request that needs a trusted clock.
 func (s *Service) errClockJumped() error {
 	state := s.Clock()
 	return Refuse(Conflict, "clock_jumped", "the clock of the server jumped ahead by %s: nothing is trimmed by its time for another %s",

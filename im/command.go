@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCommandTo is how many users one command may name as its recipients.
+// MaxCommandTo is the maximum number of users that a command may name as recipients.
 const MaxCommandTo = 200
 
-// MaxAction is the longest action of a command, in characters.
+// MaxAction is the maximum length of the action of a command, in characters.
 const MaxAction = 128
 
 // CommandDraft is a command as its sender wrote it.
 type CommandDraft struct {
-	// ClientID is passed on to the recipients. Nothing remembers it.
+	// ClientID is passed on to the recipients. The server does not remember it.
 	ClientID string
 	// Body is a JSON object: the action and, optionally, its params.
 	Body json.RawMessage
@@ -38,11 +38,11 @@ type Command struct {
 	To             []UserID
 }
 
-// Command checks a command and returns it so that it can be published. It changes nothing.
+// Command checks a command and returns it for publishing. It changes nothing.
 //
 // It refuses an invalid draft, a conversation that does not exist or that the actor cannot
-// see, and an actor who may not send messages there. It does not create a direct
-// conversation, and neither waits for slow mode nor counts for it.
+// see, and an actor who may not send messages there. It does not create a direct conversation. Slow
+// mode neither delays commands nor counts them.
 func (s *Service) Command(ctx context.Context, actor Actor, ref ConversationRef, d CommandDraft) (Command, error) {
 	cmd, err := d.command(s.policy.MaxMessageBytes)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *Service) Command(ctx context.Context, actor Actor, ref ConversationRef,
 	return cmd, nil
 }
 
-// command checks a draft by itself. maxBytes bounds the body as canonical JSON and, on their
-// own, the users.
+// command checks a draft by itself. maxBytes bounds the body as canonical JSON and, separately, the
+// users.
 func (d CommandDraft) command(maxBytes int) (Command, error) {
 	cmd := Command{ClientID: d.ClientID, To: d.To}
 	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {

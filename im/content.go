@@ -26,8 +26,8 @@ type Draft struct {
 	Push       json.RawMessage
 	// Burn is nil for a message that does not burn. Its At is ignored.
 	Burn *Burn
-	// ExpireAfter is when the message expires, from sending; 0 leaves that to
-	// the conversation.
+	// ExpireAfter is the time from sending until the message expires; 0 leaves that to the
+	// conversation.
 	ExpireAfter time.Duration
 	// VisibleTo is the only member who can see it, "" for all. Only an inserted message may
 	// have one.
@@ -39,10 +39,10 @@ type Draft struct {
 	admin UserID
 }
 
-// MaxClientID is the longest client_id, in bytes.
+// MaxClientID is the maximum length of a client_id, in bytes.
 const MaxClientID = 128
 
-// MaxMentions is how many users one message may mention.
+// MaxMentions is the maximum number of users that a message may mention.
 const MaxMentions = 200
 
 // The limits of timers. A burn may wait 7 days, as in the systems that imapi replaces. To
@@ -54,7 +54,7 @@ const (
 	MaxExpireAfter   = 365 * 24 * time.Hour
 )
 
-// checkTimers checks burn and expiry of a draft.
+// checkTimers checks the burn and expiry timers of a draft.
 func (d Draft) checkTimers() error {
 	if b := d.Burn; b != nil {
 		if b.After < 0 || b.After > MaxBurnAfter {
@@ -87,7 +87,7 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 			return nil, RefuseField(Invalid, "invalid_request", field, "is not a user id: "+UserIDRule)
 		}
 		if seen[u] {
-			return nil, RefuseField(Invalid, "invalid_request", field, "is there twice")
+			return nil, RefuseField(Invalid, "invalid_request", field, "is given twice")
 		}
 		seen[u] = true
 		size += len(u)
@@ -116,8 +116,8 @@ func (d Draft) checkSize(maxBytes int) error {
 	return nil
 }
 
-// stored returns the stored form of a draft: canonical JSON of everything that the sender
-// wrote, and nothing that imapi adds. Equal drafts have equal stored forms.
+// stored returns the stored form of a draft: canonical JSON of everything that the sender wrote,
+// without anything that imapi adds. Equal drafts have equal stored forms.
 func (d Draft) stored() (*Content, error) {
 	c := &Content{Ext: json.RawMessage("{}"), Mentions: d.Mentions, MentionAll: d.MentionAll}
 	out := make([]byte, 0, 128+len(d.Body)+len(d.Ext)+len(d.Push)+32*len(d.Mentions))
@@ -191,8 +191,8 @@ func (d Draft) stored() (*Content, error) {
 }
 
 // CheckSize refuses a message whose parts are too large as canonical JSON: body and ext
-// together, and push. They must be valid JSON, or empty. It does not decode them, so it can
-// be called first.
+// together, and push. They must be valid JSON, or empty. It does not decode them, so it can be
+// called before they are decoded.
 func CheckSize(body, ext, push []byte, maxBytes int) error {
 	n := CanonicalSize(body)
 	if len(ext) == 0 {
@@ -234,7 +234,7 @@ func ParseContent(b []byte) (*Content, error) {
 	return c, nil
 }
 
-// rewrittenFrom reports whether the pre-send hook made c of the content of a draft.
+// rewrittenFrom reports whether c is what the pre-send hook made of a draft.
 func (c *Content) rewrittenFrom(given *Content) bool {
 	return c.Original != "" && c.Original == fingerprint(given.Sent)
 }
@@ -244,7 +244,7 @@ func (c *Content) SentAs(sent []byte) bool {
 	if c.Original == "" {
 		return bytes.Equal(c.Sent, sent)
 	}
-	// An import of what an export wrote has the rewritten content and no fingerprint.
+	// A message imported from an export has the rewritten content and no fingerprint.
 	plain := append(make([]byte, 0, len(c.Sent)), '{')
 	err := eachStored(c.Sent, func(name, value []byte) error {
 		if string(name) == "original" {
@@ -308,7 +308,7 @@ func eachStored(b []byte, fn func(name, value []byte) error) error {
 	}
 }
 
-// storedText returns a member of a canonical JSON object that is a text, "" if there is none.
+// storedText returns a string member of a canonical JSON object, "" if there is none.
 func storedText(object []byte, member string) (text string) {
 	_ = eachStored(object, func(name, value []byte) error {
 		if string(name) != member || value[0] != '"' {

@@ -69,19 +69,19 @@ type Conversation struct {
 	Kind    Kind
 	Name    string
 	History History
-	// RevokeWindow is how long members may revoke their own messages; nil takes the policy's,
-	// 0 is no limit.
+	// RevokeWindow is the time for which members may revoke their own messages; nil uses the
+	// policy's, 0 sets no limit.
 	RevokeWindow *time.Duration
-	// RevokeOthersWindow is how long members with [PermissionRevokeOthers] may revoke
-	// messages of others; nil takes the policy's, 0 is no limit.
+	// RevokeOthersWindow is the time for which members with [PermissionRevokeOthers] may revoke
+	// messages of others; nil uses the policy's, 0 sets no limit.
 	RevokeOthersWindow *time.Duration
-	// ExpireAfter is after how long messages expire that were sent without a time of their
-	// own; 0 is never.
+	// ExpireAfter is the time until messages expire that were sent without a time of their own; 0
+	// means never.
 	ExpireAfter time.Duration
-	// Retention is the longest that a message is kept; nil takes the policy's, 0 is for ever.
+	// Retention is the longest time that a message is kept; nil uses the policy's, 0 means forever.
 	Retention *time.Duration
-	// Announcement and Avatar are for the application to show. The avatar is a URL, or any
-	// other text.
+	// Announcement and Avatar are displayed by the application. The avatar is a URL or any other
+	// text.
 	Announcement string
 	Avatar       string
 	// Join is set for groups and spaces, Invite for groups.
@@ -89,8 +89,8 @@ type Conversation struct {
 	Invite InvitePolicy
 	// MuteAll keeps members without [PermissionMute] from sending.
 	MuteAll bool
-	// SlowMode is how long members without [PermissionMute] wait between two messages; 0 is
-	// no wait.
+	// SlowMode is the time that members without [PermissionMute] must wait between two messages; 0
+	// means none.
 	SlowMode time.Duration
 	// Private is set for a channel that only some members of its space can see.
 	Private bool
@@ -149,8 +149,8 @@ func (c Conversation) Peer(user UserID) UserID {
 	}
 }
 
-// PeersOf returns two users in the order of [Conversation.Peers]. So two users have one
-// direct conversation, whichever of them is named first.
+// PeersOf returns two users in the order of [Conversation.Peers]. With this order two users have
+// one direct conversation, whoever is named first.
 func PeersOf(a, b UserID) [2]UserID {
 	if b < a {
 		a, b = b, a
@@ -166,12 +166,12 @@ type ConversationView struct {
 	LastMessage *Message
 	// Hidden is set while the member has hidden the conversation.
 	Hidden bool
-	// Unread counts what the member has not read.
+	// Unread has the counts of what the member has not read.
 	Unread UnreadCount
 	// Later is set for a member who joined the parent of a thread after the thread was
 	// created, if the parent shows its history from joining on. They may not learn how many
-	// messages it has; Messages is 0 then. Name and ActiveAt are empty if they are from
-	// before the joining.
+	// messages it has, so Messages is 0. Name and ActiveAt are empty if they date from before the
+	// joining.
 	Later bool
 }
 

@@ -33,8 +33,8 @@ type ConversationQuery struct {
 	// Kind and Pinned filter; their zero values do not.
 	Kind   Kind
 	Pinned *bool
-	// ChangedSince leaves out conversations in which nothing changed for the user since, and
-	// includes those that they have hidden; zero does neither.
+	// ChangedSince leaves out conversations in which nothing has changed for the user since then,
+	// and includes those that they have hidden; zero does neither.
 	ChangedSince time.Time
 	// Hidden includes conversations that they have hidden.
 	Hidden bool
@@ -58,7 +58,8 @@ func (l ListedConversation) Key() ConversationKey {
 	return ConversationKey{ActiveAt: l.ActiveAt, ID: l.ID}
 }
 
-// listedAt returns when a conversation was last active for a member: not before they joined.
+// listedAt returns when a conversation was last active for a member, at the earliest when they
+// joined.
 func listedAt(c Conversation, me Access) time.Time {
 	if me.joinedAt.After(c.ListedAt) {
 		return me.joinedAt
@@ -99,9 +100,9 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 	})
 }
 
-// listedAtOnce is how many conversations one read examines for a page of the list. Any of
-// them may be the first, and a user whom others have added to very many groups must get a
-// list within the store's time limit for reads.
+// listedAtOnce is the number of conversations that one read examines for a page of the list. Every
+// conversation must be examined, because any of them may be the first, and a user whom others have
+// added to very many groups must get a list within the store's time limit for reads.
 const listedAtOnce = 5000
 
 // Conversations returns a page of the direct conversations, groups and rooms that the actor
@@ -162,9 +163,9 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 	return list[:min(len(list), limit)]
 }
 
-// listedViews adds views of the conversations to a page. If the list is longer than limit,
-// there is another page. A list that is not fresh has conversations of an earlier read, which
-// may have changed or been deleted.
+// listedViews adds views of the conversations to a page. If the list is longer than limit, there is
+// another page. If fresh is false the list is from an earlier read, and its conversations may have
+// changed or been deleted.
 func (s *Service) listedViews(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
 	size := 0
 	for i, l := range list {
@@ -235,8 +236,8 @@ func (s *Service) conversationView(r Reader, c Conversation, me Access) (Convers
 	return v, err
 }
 
-// maxLooks is how many pages of history are searched for the newest message that a user may
-// read. A user who has hidden thousands of messages one by one may get none.
+// maxLooks is the maximum number of pages of history that are searched for the newest message that
+// a user may read. A user who has hidden thousands of messages one by one may get none.
 const maxLooks = 4
 
 // newest returns the newest message that a user may read, nil if there is none. Messages
@@ -247,7 +248,7 @@ func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) 
 	if err != nil {
 		return nil, err
 	}
-	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // else none was imported or inserted
+	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // if the two are equal, none was imported or inserted
 	for range maxLooks {
 		if len(q.Ranges) == 0 {
 			return nil, nil

@@ -12,8 +12,8 @@ type Counts struct {
 }
 
 // With returns the counts after a message is stored. LastSeq is then its seq: the next one,
-// or m.Seq if that is greater. A quiet message is not counted. If only one user can see it,
-// it does not change ListedAt either.
+// or m.Seq if that is greater. A quiet message is not counted. A message that only one user can see
+// does not change ListedAt.
 func (c Counts) With(m Message) Counts {
 	empty := c.FirstSeq > c.LastSeq
 	c.LastSeq = max(c.LastSeq+1, m.Seq)
@@ -43,9 +43,8 @@ func laterOf(a, b time.Time) time.Time {
 	return a
 }
 
-// MembersFrom returns the id of the conversation or space whose members are those of c: the
-// space of a channel, otherwise c itself. A message mentions only users who are members
-// when it is sent.
+// MembersFrom returns the id of the conversation or space that holds the members of c: the space of
+// a channel, otherwise c itself. A message mentions only users who are members when it is sent.
 func MembersFrom(c Conversation) ID {
 	if c.Kind == Channel {
 		return c.Space

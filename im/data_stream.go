@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// This file has the rules of data streams. A data stream carries frames from publishers to
-// readers, and is held in memory only; the package datastreams runs it. The rules are here
-// because they depend on conversations.
+// This file has the rules of data streams, which package datastreams runs. A data stream carries
+// frames from publishers to readers and exists only in memory. The rules are here because they
+// depend on conversations.
 
 // The bounds of a data stream.
 const (
@@ -22,8 +22,8 @@ const (
 	DefaultStreamIdle   = 5 * time.Minute
 )
 
-// DataStreamID is the id of a data stream: 128 random bits. Knowing it is the right to read
-// a data stream with [StreamForAnyone].
+// DataStreamID is the id of a data stream: 128 random bits. Whoever knows it may read a data stream
+// with [StreamForAnyone].
 type DataStreamID [16]byte
 
 // NewDataStreamID returns a random id.
@@ -32,7 +32,7 @@ func NewDataStreamID() (id DataStreamID) {
 	return id
 }
 
-// streamIDText writes ids of data streams as other ids are written.
+// streamIDText encodes the ids of data streams like other ids.
 var streamIDText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // String returns the id as clients know it: 26 characters.
@@ -44,7 +44,7 @@ func ParseDataStreamID(s string) (id DataStreamID, ok bool) {
 		return id, false
 	}
 	_, err := streamIDText.Decode(id[:], []byte(s))
-	return id, err == nil && id.String() == s // the last character has unused bits
+	return id, err == nil && id.String() == s // several texts decode to one id, because the last character has unused bits
 }
 
 // StreamAccess says who may read a data stream.
@@ -52,9 +52,9 @@ type StreamAccess uint8
 
 // The values of StreamAccess.
 const (
-	StreamForMembers StreamAccess = iota + 1 // who can see its conversation
-	StreamForListed                          // who is listed, and can see its conversation if there is one
-	StreamForAnyone                          // who knows its id
+	StreamForMembers StreamAccess = iota + 1 // users who can see its conversation
+	StreamForListed                          // listed users, who must also see its conversation if it is in one
+	StreamForAnyone                          // all users who know its id
 )
 
 var streamAccesses = map[StreamAccess]string{StreamForMembers: "members", StreamForListed: "listed", StreamForAnyone: "anyone"}
@@ -77,9 +77,9 @@ type StreamEndReason uint8
 
 // The reasons.
 const (
-	StreamEndedByOwner   StreamEndReason = iota + 1 // who ended it, or lost the conversation
-	StreamEndedIdle                                 // no frame for its idle time
-	StreamEndedByMessage                            // with a final message
+	StreamEndedByOwner   StreamEndReason = iota + 1 // the owner ended it, or lost the conversation
+	StreamEndedIdle                                 // it had no frame for its idle time
+	StreamEndedByMessage                            // it ended with a final message
 	StreamDeleted                                   // by its owner, an admin, or with its conversation
 	StreamEndedByServer                             // the server stops
 )
@@ -93,13 +93,13 @@ func (r StreamEndReason) String() string { return streamEndReasons[r] }
 type DataStreamDraft struct {
 	// Owner is the owner if that is not the actor; only admins may set it.
 	Owner UserID
-	// Conversation is where the data stream is, nil outside of conversations.
+	// Conversation is the conversation of the data stream, nil if it is in none.
 	Conversation *ConversationRef
 	Access       StreamAccess
 	Readers      []UserID
 	Publishers   []UserID
 	Label        string
-	// Idle is after how long without a frame it ends; 0 is DefaultStreamIdle.
+	// Idle is the time without a frame after which it ends; 0 means DefaultStreamIdle.
 	Idle time.Duration
 }
 
@@ -133,7 +133,7 @@ func errTooManyListed(list string, most int) error {
 	return RefuseField(Rule, "too_many_listed", list, "a data stream has at most %d %s", most, list)
 }
 
-// DataStream is what rules need to know of a data stream.
+// DataStream is what the rules need to know of a data stream.
 type DataStream struct {
 	ID    DataStreamID
 	Owner UserID
@@ -165,8 +165,8 @@ func NewDataStream(d DataStreamDraft, owner UserID, place Conversation, now time
 	}
 }
 
-// WithoutLists returns the data stream without readers and publishers, which may change
-// while others use what is returned.
+// WithoutLists returns the data stream without its readers and publishers, which may change while
+// the result is in use.
 func (d DataStream) WithoutLists() DataStream {
 	d.readers, d.publishers = nil, nil
 	return d
@@ -222,8 +222,8 @@ func putListed(list map[UserID]struct{}, user UserID, name string, most int) err
 	return nil
 }
 
-// StreamUser is what decides what a user may do with the data streams of a conversation.
-// The zero value is a user who cannot see it.
+// StreamUser is what determines what a user may do with the data streams of a conversation. The
+// zero value is a user who cannot see it.
 type StreamUser struct {
 	// Sees is set if the user can see the conversation.
 	Sees bool
@@ -240,8 +240,8 @@ func (d *DataStream) named(user UserID) bool {
 	return user == d.Owner || publishes || reads
 }
 
-// AllowView refuses an actor who may not know of the data stream, in the same way as one that
-// does not exist. Admins may know of all.
+// AllowView refuses an actor who may not see the data stream, with the same refusal as for an
+// unknown one. Admins may see all.
 func (d *DataStream) AllowView(actor Actor, u StreamUser) error {
 	switch {
 	case actor.Admin || d.Access == StreamForAnyone:
@@ -284,8 +284,8 @@ func (d *DataStream) AllowPush(actor Actor, u StreamUser) error {
 	return d.AllowMorePushes(actor, u)
 }
 
-// AllowMorePushes is AllowPush for an actor who is pushing already, and so knows of the data
-// stream.
+// AllowMorePushes is AllowPush for an actor who is pushing already, and so knows that the data
+// stream exists.
 func (d *DataStream) AllowMorePushes(actor Actor, u StreamUser) error {
 	if actor.Admin {
 		return nil
@@ -314,7 +314,7 @@ func (d *DataStream) AllowManage(actor Actor, u StreamUser) error {
 	return Refuse(Forbidden, "not_stream_owner", "only the owner of a data stream may do this")
 }
 
-// Outlives reports whether the data stream goes on if its owner may do this in the
+// Outlives reports whether the data stream goes on if this is what its owner may do in the
 // conversation.
 func (d *DataStream) Outlives(owner StreamUser) bool {
 	return d.Conversation == 0 || owner.Sees && !owner.Blocked
@@ -336,15 +336,15 @@ func ErrUnknownDataStream() error {
 }
 
 func errStreamBlocked() error {
-	return Refuse(Forbidden, "blocked", "this user has blocked you: you share no data streams")
+	return Refuse(Forbidden, "blocked", "this user has blocked you, so you share no data streams")
 }
 
-// ErrStreamEnded refuses what only a running data stream allows.
+// ErrStreamEnded refuses an operation that needs a running data stream.
 func ErrStreamEnded(r StreamEndReason) error {
 	return Refuse(Gone, "stream_ended", "the data stream has ended: %s", r)
 }
 
-// FinalMessageNeedsConversation refuses the final message of a data stream that is in no
+// FinalMessageNeedsConversation is the refusal of a final message for a data stream that is in no
 // conversation.
 func (d *DataStream) FinalMessageNeedsConversation() error {
 	if d.Conversation == 0 {

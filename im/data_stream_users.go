@@ -61,16 +61,17 @@ func streamUser(e Entry, me Access) StreamUser {
 // AccessChange says that users may have lost access to a conversation, or the right to send
 // to it.
 type AccessChange struct {
-	// Conversation is the conversation, or the space or parent of those concerned.
+	// Conversation is the conversation, or the space or parent of the conversations, that the
+	// change affects.
 	Conversation ID
-	// User is the user concerned, "" for all.
+	// User is the affected user, "" for all.
 	User UserID
 	// Deleted is set if it was deleted.
 	Deleted bool
 }
 
-// AccessChanges returns the access that a commit may have taken from users, which is nearly
-// always none. It does not know about the gap of a commit that has one.
+// AccessChanges returns the access that a commit may have taken from users, usually none. It does
+// not cover the gap of a commit that has one.
 func AccessChanges(c Commit) []AccessChange {
 	var list []AccessChange
 	for i := range c.Events {

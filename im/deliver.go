@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Delivery says that messages were written to a stream of a user.
+// Delivery records that messages were written to a stream of a user.
 type Delivery struct {
 	User         UserID
 	Conversation ID
@@ -62,8 +62,8 @@ func (s *Service) deliver(tx Tx, d Delivery, now time.Time) error {
 	if err := record(tx, Delivered, c, me, ranges, now); err != nil {
 		return err
 	}
-	// The messages before these may not have been delivered, so the events name messages and
-	// never say up to which one.
+	// Earlier messages may not have been delivered, so the events list messages instead of saying
+	// up to which one.
 	for len(fresh) > 0 {
 		messages, through, err := s.owed(tx, c, me, fresh, maxTracked)
 		if err != nil {

@@ -23,8 +23,8 @@ func (s *Service) findAttachment(ctx context.Context, user UserID, id, seen ID) 
 	return a, in, err
 }
 
-// recheckAfter is how long a download goes on before it is checked again whether its user
-// may read the attachment.
+// recheckAfter is the interval at which a download checks again whether its user may read the
+// attachment.
 const recheckAfter = 500 * time.Millisecond
 
 // Download is an attachment that is being read. Its Next fails within a second after the
@@ -67,16 +67,16 @@ func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, 
 	return d, nil
 }
 
-// errAttachmentLost refuses an attachment whose file cannot be read, now or ever: it is missing
-// or damaged, as after the loss of a disk.
+// errAttachmentLost refuses an attachment whose file is missing or damaged for good, as after the
+// loss of a disk.
 func errAttachmentLost(id ID, cause error) error {
 	err := Refuse(Gone, "attachment_lost", "the server has lost the file of this attachment")
 	err.Cause = fmt.Errorf("attachment %v: %w", id, cause)
 	return err
 }
 
-// failure returns why a download fails whose file cannot be read. If the attachment was erased
-// meanwhile, its file is gone, which is no loss.
+// failure returns the error of a download whose file cannot be read. If the attachment was erased
+// in the meantime, it is not lost but unknown.
 func (d *Download) failure(err error) error {
 	if _, ok := AsError(err); ok || d.ctx.Err() != nil {
 		return err

@@ -12,12 +12,12 @@ type EntryQuery struct {
 	ClientID string
 }
 
-// Entry is what a use case needs to know of a conversation and of the user who acts in it,
-// loaded at once.
+// Entry is what a use case needs to know of a conversation and of the acting user, loaded in one
+// call.
 type Entry struct {
 	Conversation Conversation
-	// Membership is the user's, as [MemberReader.Membership] returns it. Member is false if
-	// they never had one.
+	// Membership is the user's membership, as [MemberReader.Membership] returns it. Member is false
+	// if they never had one.
 	Membership Membership
 	Member     bool
 	// Blocked is set if the other user of a direct conversation has blocked them.
@@ -38,8 +38,8 @@ func (s *Service) enter(r Reader, actor Actor, ref ConversationRef) (Conversatio
 	return e.Conversation, me, nil
 }
 
-// enterAs is enter, and also looks up a client_id of the actor. It returns the entry of a
-// conversation that the actor cannot see with its refusal.
+// enterAs is enter, and also looks up a client_id of the actor. If the actor cannot see the
+// conversation, it returns the entry together with the refusal.
 func (s *Service) enterAs(r Reader, actor Actor, ref ConversationRef, clientID string) (Entry, Access, error) {
 	q := EntryQuery{Conversation: ref.ID, User: actor.User, ClientID: clientID}
 	if ref.Peer != "" {

@@ -14,10 +14,10 @@ func errErased(s State) error {
 	return Refuse(Conflict, "already_"+s.String(), "the message is %s already", s)
 }
 
-// erase erases an active message; nothing else does. The message becomes a tombstone, its
-// key is shredded after the commit, and an event is published to the users who could see
-// it. event is that event with the fields that the caller knows. It refuses a message that
-// is no longer active.
+// erase erases an active message. All erasures go through it. The message becomes a tombstone, its
+// key is shredded after the commit, and an event is published to the users who could see it. event
+// is that event with the fields that the caller knows. It refuses a message that is no longer
+// active.
 func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, error) {
 	now := s.time()
 	if e.By != "" {
@@ -36,7 +36,7 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, erro
 		return Message{}, err
 	}
 	if !done {
-		return Message{}, errErased(e.State) // another node was first
+		return Message{}, errErased(e.State) // another erasure was first
 	}
 	tombstone := m.Tombstone(e)
 	event.Type, event.At, event.Conversation = erased[e.State], now, m.Conversation
@@ -55,7 +55,7 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, erro
 const dueBatch = 200
 
 // EraseDue erases the messages that are due. It returns how many it erased and when the next
-// one is due, zero if none is. It works in steps, without pauses: a due message must be
+// one is due, zero if none is. It works in steps, without pauses, because due messages must be
 // erased in time. Any error is from the store.
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	ctx = asJob(ctx, "timers")
@@ -96,8 +96,8 @@ func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err erro
 	return n, next, err
 }
 
-// ErasureKey is the position of an erasure in a list: by its stamp, then by id. If In is set,
-// it is one of a conversation that the user has joined again; those come first, by
+// ErasureKey is the position of an erasure in a list: by its stamp, then by id. If In is set, the
+// erasure is in a conversation that the user has joined again; such erasures come first, by
 // conversation, then by seq.
 type ErasureKey struct {
 	Stamp time.Time
@@ -145,7 +145,8 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 	return view(ctx, s, func(r Reader) (ErasurePage, error) {
 		asOf, q := q.AsOf, q
 		if asOf.IsZero() {
-			// From the stamps and not from the clock: a later commit has a later stamp.
+			// Take AsOf from the stamps and not from the clock, because every later commit has a
+			// later stamp.
 			last, err := r.Stamped()
 			if err != nil {
 				return ErasurePage{}, err
@@ -186,8 +187,8 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 	})
 }
 
-// What one page examines of the erasures while the user was away: awayScan messages, where
-// each conversation costs as much as awayCost of them.
+// One page examines awayScan messages for erasures while the user was away. Each conversation
+// counts as awayCost messages.
 const (
 	awayScan = 2000
 	awayCost = 10

@@ -20,12 +20,12 @@ const (
 	Gone                             // it existed and was trimmed, purged or deleted
 	Rule                             // well-formed and permitted, but against a rule
 	TooLarge                         // over a size limit
-	TooMany                          // over a limit of number or rate
+	TooMany                          // over a limit on a number or a rate
 	Unavailable                      // temporary; may be tried again
 	Full                             // the storage is full
 )
 
-// Error is a refusal with a code that is stable for clients.
+// Error is a refusal with a stable code for clients.
 type Error struct {
 	Kind ErrorKind
 	// Code is in snake_case and listed in api/openapi.yaml.
@@ -34,9 +34,9 @@ type Error struct {
 	Field string
 	// Message is for developers. It has no content of messages.
 	Message string
-	// HookCode and HookText are what the application answered if its pre-send hook refuses.
+	// HookCode and HookText are the answer of the application if its pre-send hook refuses.
 	HookCode, HookText string
-	// RetryAfter is how long to wait before a retry, 0 if that is not known.
+	// RetryAfter is the time to wait before a retry, 0 if that is not known.
 	RetryAfter time.Duration
 	// Cause is the underlying error, for the log only.
 	Cause error
@@ -63,7 +63,7 @@ func RefuseField(kind ErrorKind, code, field, format string, args ...any) *Error
 	return &Error{Kind: kind, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// maxField is the longest field that a refusal names, in bytes.
+// maxField is the maximum length of a field that a refusal names, in bytes.
 const maxField = 128
 
 // ClipField returns a field name cut to 128 bytes. Clients choose the names of fields, and a
@@ -82,6 +82,6 @@ func AsError(err error) (*Error, bool) {
 	return e, ok
 }
 
-// ErrNotFound is what a [Reader] returns if there is no such thing. Use cases turn it into
-// the refusal that names what was requested.
+// ErrNotFound is the error of a [Reader] for anything that does not exist. Use cases turn it into a
+// refusal that names what was requested.
 var ErrNotFound = errors.New("not found")

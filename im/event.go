@@ -13,7 +13,7 @@ type Position int64
 // Latest is a position after every event. Reads as of it return the current state.
 const Latest Position = math.MaxInt64
 
-// EventType is the name of what happened, in the past tense.
+// EventType names what happened, in the past tense.
 type EventType string
 
 // The types of events. Their names are part of the API.
@@ -102,23 +102,23 @@ func (c Conversation) event(what change, actor Actor, at time.Time) Event {
 		}
 	case Space:
 		e.Space = c.ID
-	default: // it is named by Conversation alone
+	default: // Conversation names it
 	}
 	return e
 }
 
-// Deletes reports whether the event says that a conversation or space was deleted.
+// Deletes reports whether the event is the deletion of a conversation or space.
 func (t EventType) Deletes() bool {
 	return t == ConversationDeleted || t == ThreadDeleted || t == ChannelDeleted || t == SpaceDeleted
 }
 
-// Erases reports whether the event says that a message was erased.
+// Erases reports whether the event is the erasure of a message.
 func (t EventType) Erases() bool {
 	return t == MessageRevoked || t == MessageBurned || t == MessageExpired
 }
 
-// OfMessages reports whether the event is about messages alone, so that retention trims it
-// with them. An unread count is not: it is still true afterwards.
+// OfMessages reports whether the event is only about messages, so that retention trims it with
+// them. An event with an unread count is not, because the count is still true afterwards.
 func (t EventType) OfMessages() bool {
 	switch t {
 	case MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired, MessageHidden,
@@ -154,8 +154,8 @@ type Event struct {
 	UpTo       ID
 	// BurnAt is when the message burns.
 	BurnAt time.Time
-	// UpToSeq is the seq of the last message concerned, and Before is later than all of them.
-	// FirstSeq is the seq of the first message that is left.
+	// UpToSeq is the seq of the last message concerned, and Before is a time after the creation of
+	// all of them. FirstSeq is the seq of the first message that is left.
 	UpToSeq  int64
 	Before   time.Time
 	FirstSeq int64
@@ -172,7 +172,7 @@ type Event struct {
 	Activity *Activity
 	// RoleID is the role of a space, if one is concerned.
 	RoleID ID
-	// MutedUntil is when the mute of the member ends.
+	// MutedUntil is when the member's mute ends.
 	MutedUntil time.Time
 	// Webhook is the webhook concerned. Reason says why it is off or has lost events. After is
 	// the last event before a gap.
@@ -180,13 +180,13 @@ type Event struct {
 	Reason  WebhookReason
 	After   Position
 
-	// What follows is never stored with the event.
+	// The following fields are never stored with the event.
 
 	// Push is the push notification of the user who revoked a message. Only open streams and
 	// webhooks receive it.
 	Push Push
 	// Mentioned are the users whom an erased message mentioned, and MentionedAll is set if
-	// it mentioned all members. Clients with open streams adapt their counts by them.
+	// it mentioned all members. Clients with open streams adjust their counts with them.
 	Mentioned    []UserID
 	MentionedAll bool
 	// Gone are the conversations that the event deleted.
@@ -195,7 +195,7 @@ type Event struct {
 	HiddenBy []UserID
 	// Tracked is set if delivering the event counts as a delivered receipt.
 	Tracked bool
-	// Late is how long after its due time the message was erased.
+	// Late is the time from when the message was due until it was erased.
 	Late time.Duration
 	// Message is the message concerned: as committed when the event is published, as it reads
 	// now when the event is replayed.
@@ -212,11 +212,11 @@ type Activity struct {
 	Since time.Time
 }
 
-// OwnSettings are the settings of a conversation that each member has for themselves.
+// OwnSettings are a member's own settings of a conversation.
 type OwnSettings struct{ Pinned, Muted bool }
 
-// Push is a notification for the application's push service about a revoke: a text and any
-// JSON value.
+// Push is a notification about a revoke for the application's push service: a text and any JSON
+// value.
 type Push struct {
 	Content string
 	Payload json.RawMessage
@@ -252,13 +252,13 @@ type PastLog struct {
 	Head Position
 }
 
-// TokenCut says that a user's tokens issued at or before a time are invalid.
+// TokenCut invalidates all tokens of a user that were issued at or before a time.
 type TokenCut struct {
 	User UserID
 	At   time.Time
 }
 
-// UserBlock says that a user has blocked another one.
+// UserBlock records that a user has blocked another one.
 type UserBlock struct{ By, User UserID }
 
 // Commit is what a committed transaction publishes. The store gives it to its listeners in

@@ -11,10 +11,10 @@ func (s *Service) LogBounds(ctx context.Context) (LogBounds, error) {
 	return bounds, err
 }
 
-// LogOf returns which log an event was published in: this one, or one that it continues.
+// LogOf returns the log in which an event was published: this one, or one that it continues.
 func (s *Service) LogOf(at Position) uint32 {
 	instance := s.store.Instance()
-	for _, past := range instance.PastLogs { // by their heads
+	for _, past := range instance.PastLogs { // in the order of their heads
 		if at <= past.Head {
 			return past.Log
 		}
@@ -23,8 +23,8 @@ func (s *Service) LogOf(at Position) uint32 {
 }
 
 // EnoughContent is the number of bytes of messages after which a page of history or a
-// window of the log ends. More would occupy readers, and the memory of slow streams, for
-// too long.
+// window of the log ends. Larger ones would occupy readers, and the memory of slow streams, for too
+// long.
 const EnoughContent = 512 << 10
 
 // mostEvents bounds the events that one read of the log examines: each may take several
@@ -108,11 +108,11 @@ func (s *Service) receives(e *Event, known accessCache) (bool, error) {
 	return !skip, err
 }
 
-// attach replaces the stored message of an event by the message as the user may read it now. It reports skip if the
-// user does not receive the event: the message or its conversation was deleted, or they
-// never could read it. A former member receives the events of their stay without messages.
-// A user who has hidden a message still receives its creation, which may have brought the
-// conversation back into their list.
+// attach replaces the stored message of an event by the message as the user may read it now. It
+// returns true for skip if the user does not receive the event, because the message or its
+// conversation was deleted or they never could read it. A former member receives the events of
+// their stay without messages. A user who has hidden a message still receives its creation, which
+// may have brought the conversation back into their list.
 func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 	m, hidden := e.Message, len(e.HiddenBy) > 0
 	e.Message, e.HiddenBy = nil, nil
@@ -140,9 +140,9 @@ func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 // tracked reports whether receipts for the message are published to its sender.
 func (m Message) tracked(c Conversation) bool { return c.Kind == Direct || m.Receipt }
 
-// TrimLog deletes the events that are older than the policy's LogRetention, and returns how
-// many. It works in steps with pauses, see [PauseAfter], and deletes nothing while the clock
-// is not trusted.
+// TrimLog deletes the events that are older than the policy's LogRetention, and returns their
+// number. It works in steps with pauses, see [PauseAfter], and deletes nothing while the clock is
+// not trusted.
 func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "log")
 	before := s.now().Add(-s.policy.LogRetention)
@@ -152,7 +152,8 @@ func (s *Service) TrimLog(ctx context.Context) (int, error) {
 	return pacedAll(ctx, s, logRows, func(tx Tx, limit int) (int, error) {
 		n, err := tx.TrimLog(before, limit)
 		if err == nil && n < limit {
-			// Even if nothing was ever erased, clients get a recent time to continue from.
+			// With this stamp clients get a recent time to continue from even if nothing is ever
+			// erased.
 			_, err = tx.Stamp(s.time())
 		}
 		return n, err

@@ -18,13 +18,13 @@ type ExportLine struct {
 	Message *Message
 }
 
-// exportPage is how many messages or conversations one read of an export returns.
+// exportPage is the number of messages or conversations that one read of an export returns.
 const exportPage = 500
 
 // Export calls write with each conversation, by id, followed by its messages, by seq. If
-// only is not 0, it exports that conversation alone. Messages past retention are left out,
-// and those that are due are tombstones. Each call of write gets the result of one read,
-// and no read is open meanwhile. It refuses an actor who is not an admin and an unknown
+// only is not 0, it exports that conversation alone. It leaves out messages past retention, and
+// exports messages that are due as tombstones. Each call of write gets the result of one read, and
+// no read is open during the call. It refuses an actor who is not an admin and an unknown
 // conversation, and returns an error of write unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
 	if !actor.Admin {
@@ -119,8 +119,8 @@ func (s *Service) exportHead(ctx context.Context, id ID) (head ExportLine, err e
 	return head, nil
 }
 
-// withPeers returns the members of a conversation with both users of a direct one. If all
-// messages of one were dropped, the other is not a member yet, but an import needs two.
+// withPeers returns the members of a conversation with both users of a direct one. If the hook
+// dropped all messages of one user, the other is not a member yet, but an import needs two.
 func withPeers(c Conversation, members []Membership) []Membership {
 	if c.Kind != Direct {
 		return members
@@ -167,7 +167,7 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 		lines, through = nil, last
 		c, found, err := maybe(r.Conversation(id))
 		if err != nil || !found || !c.DeletedAt.IsZero() {
-			return err // deleted meanwhile, so there are no more
+			return err // deleted in the meantime, so there are no more
 		}
 		page, err := s.history(r, HistoryQuery{
 			Conversation: id, Ranges: seqs.Set{{From: after + 1, To: last}}, Since: s.cutoff(c), Ascending: true, Limit: exportPage,
@@ -189,8 +189,8 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 	return lines, through, err
 }
 
-// exportedQuote returns the id of the message that is replied to if it is exported, too, else
-// 0: an import refuses others.
+// exportedQuote returns the id of the message that m replies to if that is exported, too, and
+// otherwise 0, because an import refuses other ids.
 func (s *Service) exportedQuote(r MessageReader, c Conversation, id ID) (ID, error) {
 	if id == 0 {
 		return 0, nil

@@ -89,7 +89,7 @@ func (s *Service) newID(r ConversationReader, kind Kind, now time.Time) (ID, err
 	}
 }
 
-// maxMembers returns the most members of a conversation or space of a kind.
+// maxMembers returns the maximum number of members of a conversation or space of a kind.
 func (p Policy) maxMembers(k Kind) int {
 	switch k {
 	case Room:

@@ -9,19 +9,19 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// HideDraft says which messages of a conversation to hide: those named, those created before
-// a time, or all that there are now.
+// HideDraft says which messages of a conversation to hide: those named, those created before a
+// time, or all present ones.
 type HideDraft struct {
 	MessageIDs []string
 	Before     time.Time
 	All        bool
 }
 
-// MaxHiddenIDs is how many messages one call may hide by their ids.
+// MaxHiddenIDs is the maximum number of messages that one call may hide by their ids.
 const MaxHiddenIDs = 200
 
-// HiddenPart says which messages a user has hidden at a time: those of the range, or those
-// created before a time if the range is empty.
+// HiddenPart is a set of messages that a user hid at a time: those of the range, or those created
+// before a time if the range is empty.
 type HiddenPart struct {
 	Conversation ID
 	At           time.Time
@@ -40,9 +40,9 @@ type GoneConversation struct {
 	By    Position
 }
 
-// Hide hides messages from the actor, on all their devices and for ever, and publishes that
-// to their other devices. It publishes nothing if all of them were hidden already. It refuses
-// a conversation or message that the actor cannot see, and too many ids.
+// Hide hides messages from the actor, on all their devices and forever, and publishes that to their
+// other devices. It publishes nothing if all of them were hidden already. It refuses a conversation
+// or message that the actor cannot see, and too many ids.
 func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d HideDraft) error {
 	if len(d.MessageIDs) > MaxHiddenIDs {
 		return RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxHiddenIDs)
@@ -74,7 +74,7 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names [
 		ids, list = append(ids, m.ID), append(list, m.Seq)
 	}
 	ranges := seqs.Of(list...)
-	// Counted in the ranges alone; the whole count is needed only if these change it.
+	// Count only in the ranges; the whole count is needed only if hiding these changes it.
 	unread, err := s.unreadIn(tx, c, me, ranges)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func (s *Service) hideIDs(tx Tx, actor Actor, c Conversation, me Access, names [
 	return publishUnread(tx, actor, c, after, Event{At: now})
 }
 
-// hideUpTo hides the messages created before a time, or all that there are now.
+// hideUpTo hides the messages created before a time, or all present ones.
 func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d HideDraft) error {
 	before, err := s.unread(tx, c, me)
 	if err != nil {
@@ -153,9 +153,9 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d Hide
 	return s.publishIfChanged(tx, actor, c, me.withMark(mark), before, now)
 }
 
-// HideConversation hides a conversation from the actor's list until the next message, and
-// its messages for ever unless keepMessages is set. It publishes that to the actor's other
-// devices. It refuses a conversation that the actor cannot see.
+// HideConversation hides a conversation from the actor's list until the next message, and its
+// messages forever unless keepMessages is set. It publishes that to the actor's other devices. It
+// refuses a conversation that the actor cannot see.
 func (s *Service) HideConversation(ctx context.Context, actor Actor, ref ConversationRef, keepMessages bool) error {
 	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
 		c, me, err := s.enter(tx, actor, ref)
@@ -194,7 +194,7 @@ func (s *Service) HideConversation(ctx context.Context, actor Actor, ref Convers
 type Lost struct {
 	Hidden []HiddenPart
 	Gone   []GoneConversation
-	// More says that there is more of either.
+	// More is set if there is more of either.
 	More bool
 }
 
@@ -222,8 +222,8 @@ func (s *Service) Lost(ctx context.Context, actor Actor, since time.Time) (Lost,
 }
 
 // couldSee returns the conversations of a list that the actor could see when they were
-// deleted. For channels that must be computed; it no longer changes, so several short reads
-// do it.
+// deleted. For channels this must be computed. It no longer changes, so several short reads can be
+// used.
 func (s *Service) couldSee(ctx context.Context, actor Actor, list []GoneConversation) ([]GoneConversation, error) {
 	var out []GoneConversation
 	for part := range slices.Chunk(list, conversationsAtOnce) {
@@ -257,8 +257,8 @@ func (s *Service) publishIfChanged(tx Tx, actor Actor, c Conversation, me Access
 	return publishUnread(tx, actor, c, after, Event{At: now})
 }
 
-// namedAt returns the message of the conversation that a request names by a text. It refuses
-// one that the user cannot see; that they have hidden it by its id does not count.
+// namedAt returns the message of the conversation that a request names by a text. It refuses one
+// that the user cannot see, but not one that they have hidden by its id.
 func (s *Service) namedAt(r MessageReader, c Conversation, me Access, field, text string) (Message, error) {
 	refusal := errNamed(field)
 	id, ok := ParseID(text)
@@ -289,8 +289,8 @@ func errNamed(field string) error {
 	return RefuseField(NotFound, "message_not_found", field, "no such message")
 }
 
-// ceilMillis rounds a time up to a millisecond. Stored times are truncated: one of the same
-// millisecond is not before t.
+// ceilMillis rounds a time up to a millisecond. Stored times are truncated, so one that was before
+// t is still before the result.
 func ceilMillis(t time.Time) time.Time {
 	ms := t.UTC().Truncate(time.Millisecond)
 	if t.After(ms) {

@@ -25,9 +25,9 @@ type HistoryQuery struct {
 	// Reader leaves out messages that this user has hidden by their ids, and those that only
 	// another user can see; "" does not.
 	Reader UserID
-	// ActiveAt leaves out messages that are erased or due by then; zero does not.
+	// ActiveAt leaves out messages that are erased or due by that time; zero does not.
 	ActiveAt time.Time
-	// Ascending puts the oldest first, else the newest come first.
+	// Ascending puts the oldest first; otherwise the newest come first.
 	Ascending bool
 	// Past continues after this message, in the order of the query.
 	Past *HistoryKey
@@ -46,8 +46,8 @@ type HistoryQuery struct {
 func (q HistoryQuery) ByTime() bool { return q.Timed || !q.From.IsZero() || !q.To.IsZero() }
 
 // HistoryPage is a page of history. The store examines a bounded number of messages for it,
-// so that a filter that matches few costs no more than one that matches all: a page may be
-// short or empty and still have a Next.
+// so that a filter that matches few costs no more than one that matches all. So a page may be short
+// or empty and still have a Next.
 type HistoryPage struct {
 	Messages []Message
 	// Next is the Past of the next page, nil at the end.
@@ -58,10 +58,10 @@ type HistoryPage struct {
 type HistoryFilter struct {
 	// BeforeSeq and AfterSeq bound the seq, both excluded; 0 does not.
 	BeforeSeq, AfterSeq int64
-	// Ascending puts the oldest first, else the newest come first.
+	// Ascending puts the oldest first; otherwise the newest come first.
 	Ascending bool
-	// Around is the id of the message in the middle of the page, "" for none. It excludes
-	// the bounds above and From and To.
+	// Around is the id of the message in the middle of the page, "" for none. It cannot be combined
+	// with the bounds above, From and To.
 	Around string
 	// NoErased leaves out tombstones.
 	NoErased bool

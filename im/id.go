@@ -11,13 +11,13 @@ import (
 // ID identifies a conversation, a message or a role. It is an integer in the server and an
 // opaque text of 13 characters for clients.
 //
-// The id of a group, room or space is 64 random bits. It may admit any user who knows it,
-// so it must not be guessed. See [RandomID].
+// The id of a group, room or space is 64 random bits. It may admit any user who knows it, so it
+// must be impossible to guess. See [RandomID].
 //
 // Other ids, those of messages, threads, channels, direct conversations and roles, give no
-// access. They rise with time, as integers and as text: the upper 42 bits are milliseconds
-// since the Unix epoch, and 20 of the lower 21 are random, so that an id does not reveal how
-// many there are. See [IDs].
+// access. They increase with time, as integers and as text: the upper 42 bits are milliseconds
+// since the Unix epoch, and 20 of the lower 21 are random, so that ids do not reveal how many there
+// are. See [IDs].
 type ID int64
 
 // idAlphabet is base32hex (RFC 4648 §7) in lower case. Its characters are in the order of
@@ -27,15 +27,15 @@ const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
 // idLength is the number of base32 digits of 64 bits. The first digit has the upper four.
 const idLength = 13
 
-// idRandomBits is how many bits of a rising id are below its time. The first id of a
-// millisecond is in the lower half of their range, which leaves room for others above it.
-// idStepBits is how many bits of the step to the next one are random.
+// idRandomBits is the number of bits of a rising id below its time. The first id of a millisecond
+// is in the lower half of their range, which leaves room for others above it. idStepBits is the
+// number of random bits in the step to the next id.
 const (
 	idRandomBits = 21
 	idStepBits   = 16
 )
 
-// noID is less than every id, so that a list can begin after it. Like 0 it is not an id.
+// noID is less than every id, so a list can begin after it. Like 0 it is not an id.
 const noID ID = math.MinInt64
 
 // String returns the 13 characters of the id.
@@ -91,11 +91,11 @@ func RandomID() ID {
 	}
 }
 
-// FirstID returns the least id that can be made at a time or later.
+// FirstID returns the smallest id that can be made at a time or later.
 func FirstID(at time.Time) ID { return ID(max(at.UnixMilli(), 0) << idRandomBits) }
 
-// Made returns when a rising id was made, in milliseconds. If the clock was set back, it is
-// the time of the ids before it.
+// Made returns when a rising id was made, to the millisecond. If the clock had been set back, it
+// returns the time of the ids before it.
 func (id ID) Made() time.Time { return time.UnixMilli(int64(id >> idRandomBits)).UTC() }
 
 // IDs makes ids that rise and never repeat, whatever the clock does. It is safe for
@@ -126,7 +126,7 @@ func (g *IDs) Next(now time.Time) ID {
 // following returns the id after a random step. It may be of the next millisecond.
 func (id ID) following(random uint32) ID { return id + 1 + ID(random&(1<<idStepBits-1)) }
 
-// idOf returns an id in the lower half of those of a time in milliseconds.
+// idOf returns an id in the lower half of the ids of a time, given in milliseconds.
 func idOf(ms int64, random uint32) ID {
 	return ID(ms<<idRandomBits | int64(random&(1<<(idRandomBits-1)-1)))
 }

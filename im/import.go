@@ -12,7 +12,7 @@ type ImportMessage struct {
 	// Conversation is an id, or "@user" for the direct conversation of Sender with that
 	// user.
 	Conversation string
-	// Seq is the seq that it should have, 0 for the next one.
+	// Seq is the requested seq, 0 for the next one.
 	Seq          int64
 	Sender       UserID
 	SenderDevice string
@@ -51,7 +51,7 @@ type ImportMember struct {
 	Role Role
 	// JoinedAt is zero if the line has none: then it is when the conversation was created.
 	JoinedAt time.Time
-	// Left is set for a former member who left by themselves.
+	// Left is set for a former member who left, and was not removed.
 	Left bool
 	// Stays are the ranges of messages of their stays, oldest first. A stay that has not
 	// ended has [Lasts] as its To. A member without any has one from the first message on.
@@ -63,10 +63,10 @@ const Lasts = int64(^uint64(0) >> 1)
 
 // Prepared is a line of an import after the checks that need no stored state.
 type Prepared struct {
-	// err is why it is refused, nil if it is not.
+	// err is the reason why it is refused, nil if it is not.
 	err          error
 	message      *Message        // without its conversation
-	ref          ConversationRef // that of the message
+	ref          ConversationRef // the conversation of the message
 	conversation *Conversation
 	members      []Membership
 }
@@ -81,16 +81,15 @@ func (p Prepared) Weight() int { return 1 + len(p.members) }
 type ImportResult struct {
 	// ID identifies the message or conversation. It is 0 if the line was refused.
 	ID ID
-	// Again is set if it was stored before.
+	// Again is set if it had been stored before.
 	Again bool
-	// Err is why the line was refused, nil if it was not.
+	// Err is the reason why the line was refused, nil if it was not.
 	Err *Error
 }
 
-// Import stores lines in one transaction, in their order, each after those before it. It
-// publishes no events. A refused line has its reason in the results and does not affect the
-// others. Import itself refuses an actor who is not an admin; other errors are those of the
-// store, after which no line is stored.
+// Import stores lines in one transaction, in their order. It publishes no events. A refused line
+// has its reason in the results and does not affect the others. Import itself refuses an actor who
+// is not an admin; other errors are those of the store, after which no line is stored.
 func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]ImportResult, error) {
 	if !actor.Admin {
 		return nil, errNotAdmin()
@@ -119,8 +118,8 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 }
 
 // Insert stores one message without publishing an event. It returns the message and whether
-// it was stored before. It refuses an actor who is not an admin, and a message that [Import]
-// would refuse.
+// it was stored before. It refuses an actor who is not an admin, and a message that
+// [Service.Import] would refuse.
 func (s *Service) Insert(ctx context.Context, actor Actor, m ImportMessage) (stored Message, again bool, err error) {
 	if !actor.Admin {
 		return Message{}, false, errNotAdmin()

@@ -14,29 +14,29 @@ type importing struct {
 	s   *Service
 	tx  Tx
 	now time.Time
-	// single is set for a message that is inserted by itself: then a single user who can see
-	// it must be a current member.
+	// single is set for a message that is inserted by itself. If only one user can see it, that
+	// user must be a current member.
 	single bool
 
 	targets map[ID]*target
 	directs map[[2]UserID]ID
-	// taken and sentAs are the ids and client_ids of lines that a message has already, in the
+	// taken and sentAs are the ids and client_ids of lines that already belong to a message, in the
 	// store or from an earlier line.
 	taken  map[ID]bool
 	sentAs map[ClientKey]bool
-	// gone, goneAs and goneAt are the ids, client_ids and times of lines that trimmed and
-	// purged messages had.
+	// gone, goneAs and goneAt are the ids, client_ids and times of lines that belonged to trimmed
+	// and purged messages.
 	gone   map[ID]bool
 	goneAs map[ClientKey]bool
 	goneAt map[goneKey]bool
-	// former are the deleted direct conversations of two users.
+	// former has the deleted direct conversations of pairs of users.
 	former map[[2]UserID][]ID
 	// fresh are new ids for the lines, by their index in the batch.
 	fresh []ID
 }
 
-// goneKey identifies a trimmed or purged message to a line without an id or client_id. The
-// time is in milliseconds.
+// goneKey identifies a trimmed or purged message for lines without an id or client_id. The time is
+// in milliseconds.
 type goneKey struct {
 	conversation ID
 	sender       UserID
@@ -95,7 +95,7 @@ func newImporting(s *Service, tx Tx, batch []Prepared) (*importing, error) {
 	return b, b.lookUpGone(ids, keys, times)
 }
 
-// lookUpGone looks up the keys that trimmed and purged messages had.
+// lookUpGone looks up which keys belonged to trimmed and purged messages.
 func (b *importing) lookUpGone(ids []ID, keys []ClientKey, times []SentKey) error {
 	gone, err := b.tx.Gone(ids)
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 		return ImportResult{}, err
 	}
 	m.Conversation = c.ID
-	// Whoever may import could send as anyone, so a line may have any attachment.
+	// Admins could send as anyone, so a line may have any attachment.
 	att, err := b.s.withAttachments(b.tx, m.Type, m.Content, nil)
 	if err != nil {
 		return ImportResult{}, err
@@ -170,8 +170,8 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	if m.Seq <= c.LastSeq {
 		m.Seq = 0
 	}
-	// A message that is due is stored as a tombstone: nobody has received it, so no erasure
-	// has to be published.
+	// A message that is due is stored as a tombstone. Nobody has received it, so no erasure has to
+	// be published.
 	m = m.AsOf(b.now)
 	seq, err := b.tx.InsertMessage(m)
 	if err != nil {
@@ -249,9 +249,9 @@ func (b *importing) target(id ID) (*target, error) {
 	return p, nil
 }
 
-// again looks for the message among those stored before: by its id, else by its client_id,
-// else by its time and content. It refuses one that was trimmed or purged: repeating an
-// import must not store it again.
+// again looks for the message among those stored before: by its id, or its client_id, or its time
+// and content. It refuses one that was trimmed or purged, which a repeated import must not store
+// again.
 func (b *importing) again(c *target, m Message) (ID, bool, error) {
 	if b.taken[m.ID] {
 		there, err := b.notDeleted("id")(b.tx.Message(m.ID))
@@ -279,7 +279,7 @@ func (b *importing) again(c *target, m Message) (ID, bool, error) {
 		}
 		return there.ID, true, err
 	}
-	if c.LastSeq > 0 && !b.keepsID(c, m) { // else it would have got its own id the first time
+	if c.LastSeq > 0 && !b.keepsID(c, m) { // otherwise it would have got its own id the first time
 		if id, found, err := b.findByContent(c, m); err != nil || found {
 			return id, found, err
 		}
@@ -436,9 +436,9 @@ func (b *importing) createDirect(c Conversation, at time.Time) (*target, error) 
 	return b.target(c.ID)
 }
 
-// openDirect makes the user of a direct conversation a member who is not yet, because all
-// messages of the other were dropped. They get an event, because streams look for members
-// once.
+// openDirect makes a user of a direct conversation a member if they are not yet, because the hook
+// dropped all messages of the other user. It publishes an event, because streams look up members
+// only once.
 func (b *importing) openDirect(c *target) error {
 	for _, user := range c.Peers {
 		m, _, err := maybe(b.tx.Membership(c.ID, user))
@@ -456,8 +456,8 @@ func (b *importing) openDirect(c *target) error {
 	return nil
 }
 
-// create stores a conversation with its members, without an event. They are members from the
-// newest event on.
+// create stores a conversation with its members, without an event. The members' stays begin at the
+// newest event.
 func (b *importing) create(c Conversation, members []Membership) error {
 	bounds, err := b.tx.LogBounds()
 	if err != nil {
@@ -498,7 +498,7 @@ func (b *importing) conversation(c Conversation, members []Membership) (ImportRe
 		}
 		if found && other.DeletedAt.IsZero() {
 			return ImportResult{}, RefuseField(Conflict, "id_taken", "conversation/members",
-				"the two have a direct conversation already, %v", other.ID)
+				"these two users already have a direct conversation, %v", other.ID)
 		}
 	}
 	return ImportResult{ID: c.ID}, b.create(c, members)
@@ -512,8 +512,8 @@ func (b *importing) keepsID(c *target, m Message) bool {
 	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
 }
 
-// id returns the id of a message: the id in its line if that can be used, else one with the
-// time when it was created, else one with the time of now.
+// id returns the id of a message: the id in its line if that can be used, otherwise one with the
+// time of its creation if possible, otherwise one with the current time.
 func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
 	if m.ID != 0 && b.keepsID(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
@@ -541,7 +541,7 @@ func idAfter(before ID, at time.Time) ID {
 	return id
 }
 
-// pass makes the next ids greater than an id of another system.
+// pass makes the following ids greater than an id of another system.
 func (g *IDs) pass(id ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

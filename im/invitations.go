@@ -26,10 +26,11 @@ func (c Conversation) viewOf(i Invitation) InvitationView {
 	return InvitationView{Invitation: i, Kind: c.Kind, Name: c.Name}
 }
 
-// MaxInvited is the most users that one request may invite.
+// MaxInvited is the maximum number of users that one request may invite.
 const MaxInvited = 200
 
-// inviting returns what the actor invites to. It refuses an actor who may not invite to it.
+// inviting returns the conversation or space that the actor invites to. It refuses an actor who may
+// not invite.
 type inviting func(Reader, Actor) (Conversation, error)
 
 func (s *Service) intoSpace(id ID) inviting {
@@ -158,8 +159,8 @@ func (s *Service) invitations(ctx context.Context, actor Actor, p Page, into inv
 	})
 }
 
-// MyInvitations returns up to limit invitations of the actor, by the id of the conversation
-// or space, those after one; 0 starts at the beginning.
+// MyInvitations returns up to limit invitations of the actor, in the order of the ids of the
+// conversations and spaces, after the one with the id after; 0 starts at the beginning.
 func (s *Service) MyInvitations(ctx context.Context, actor Actor, after ID, limit int) ([]InvitationView, error) {
 	return view(ctx, s, func(r Reader) ([]InvitationView, error) {
 		list, err := r.InvitationsOf(actor.User, after, limit)
@@ -210,8 +211,8 @@ func (s *Service) DeleteInvitation(ctx context.Context, actor Actor, ref Convers
 	})
 }
 
-// deleteInvitation ends the invitation of a user to c. The function into refuses an actor who
-// may not invite to c, and enter refuses one who cannot see c.
+// deleteInvitation ends the invitation of a user to c. into refuses an actor who may not invite to
+// c, and enter refuses one who cannot see c.
 func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user UserID, into inviting, enter func() error) error {
 	if user != actor.User {
 		if _, err := into(tx, actor); err != nil {

@@ -6,8 +6,8 @@ import (
 )
 
 // Join makes the actor a member of a room, of a group that is open or to which they are
-// invited, or of a thread that they can read. It changes nothing for a member; in a channel
-// that is every user who can see it.
+// invited, or of a thread that they can read. It changes nothing for a member. In a channel, every
+// user who can see it is a member.
 func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, err := lookup(tx, actor, ref)
@@ -41,8 +41,8 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// mayJoin refuses a group or room that the actor may not join. They get the same answer as if
-// it did not exist.
+// mayJoin refuses a group or room that the actor may not join. The answer is the same as if it did
+// not exist.
 func (s *Service) mayJoin(r MemberReader, actor Actor, c Conversation) error {
 	_, invited, err := maybe(r.Invitation(c.ID, actor.User))
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *Service) mayJoin(r MemberReader, actor Actor, c Conversation) error {
 func notDenied(r MemberReader, c Conversation, user UserID, field string) error {
 	denied, err := r.OnList(c.ID, DenyList, user)
 	if err == nil && denied {
-		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list: take them off it first")
+		err = RefuseField(Conflict, "on_deny_list", field, "is on the deny list: remove them from it first")
 	}
 	return err
 }

@@ -17,8 +17,8 @@ const KeySize = 16
 // Key seals one content.
 type Key [KeySize]byte
 
-// ShredCode says why a key was shredded. A message in a restored backup whose key has a code
-// becomes a tombstone of that state.
+// ShredCode is the reason why a key was shredded. A message in a restored backup whose key has a
+// code becomes a tombstone of that state.
 type ShredCode byte
 
 // The codes. Their numbers are stored with the keys: never reuse one.
@@ -27,8 +27,8 @@ const (
 	ShredRevoked ShredCode = iota + 1
 	ShredBurned
 	ShredExpired
-	// ShredRemoved is for content that left nothing: it was trimmed, purged, replaced or
-	// never committed.
+	// ShredRemoved is for content that left no tombstone: it was trimmed, purged, replaced or never
+	// committed.
 	ShredRemoved
 )
 
@@ -75,31 +75,31 @@ func (s State) ShredCode() ShredCode {
 	}
 }
 
-// ShreddedError says that a key was shredded, and why.
+// ShreddedError is returned for a key that was shredded, with the reason.
 type ShreddedError struct{ Code ShredCode }
 
 // Error returns the reason.
 func (e *ShreddedError) Error() string { return "the key was shredded: " + e.Code.String() }
 
-// ErrNoKey says that a slot does not exist: its number is 0 or past the last one. If the
-// data names that slot, the keys are an older copy than the data.
+// ErrNoKey means that a slot does not exist: its number is 0 or past the last one. If the data
+// names that slot, the keys are an older copy than the data.
 var ErrNoKey = errors.New("there is no key in this slot")
 
-// Shredding is a slot whose key is to be shredded, and why.
+// Shredding is a slot whose key must be shredded, and the reason.
 type Shredding struct {
 	Slot Slot
 	Code ShredCode
 }
 
-// Keys are the keys that seal the contents of one store, one key each. Shredding a key
-// erases the content in every copy of the data that was ever made. Implementations are safe
-// for concurrent use.
+// Keys are the keys that seal the contents of one store, one key per content. Shredding a key
+// erases the content in every copy of the data that was ever made. Implementations are safe for
+// concurrent use.
 type Keys interface {
 	// SearchKey returns the key of the hashes in the search index.
 	SearchKey() [32]byte
 
-	// Epoch returns a number that rises with each [Keys.Shred] and is stored with the keys.
-	// The store has it in its data, too, and so detects which of the two is an older copy.
+	// Epoch returns a number that increases with each [Keys.Shred] and is stored with the keys. The
+	// store keeps it in its data, too, so that it can detect which of the two is an older copy.
 	Epoch() uint64
 
 	// Raise makes the epoch after the next [Keys.Shred] greater than this one.
@@ -113,14 +113,13 @@ type Keys interface {
 	// keys; the next call tries again.
 	Next() (Slot, Key, error)
 
-	// Key returns the key in a slot. Its error is a [ShreddedError], [ErrNoKey], or that of
-	// reading.
+	// Key returns the key in a slot. The error is a [ShreddedError], [ErrNoKey], or the error of
+	// reading it.
 	Key(Slot) (Key, error)
 
 	// Shred destroys keys and returns once that is durable. A shredded key keeps its code,
-	// unless the new one is [ShredRemoved]. Slots that do not exist are skipped. After an
-	// error some may be shredded: call it again with the same list. An empty list raises the
-	// epoch alone.
+	// unless the new one is [ShredRemoved]. Slots that do not exist are skipped. After an error
+	// some may be shredded: call it again with the same list. An empty list only raises the epoch.
 	Shred([]Shredding) error
 
 	// Live returns up to most slots greater than after that have a key, in ascending order,
@@ -130,6 +129,6 @@ type Keys interface {
 	// End returns the slot after the last one that exists.
 	End() Slot
 
-	// Close releases the keys, after the calls of Shred under way.
+	// Close releases the keys, after running calls of Shred have returned.
 	Close() error
 }

@@ -129,8 +129,8 @@ func (s *Service) putListedNow(tx Tx, id ID, list List, user UserID, on bool) er
 	return s.putListed(tx, id, list, user, bounds.Head, on)
 }
 
-// setListedInChannel changes a list of a channel. If this shows or hides the channel to the
-// user, they receive an event.
+// setListedInChannel changes a list of a channel. If that makes the channel visible or invisible to
+// the user, they receive an event.
 func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Access, list List, user UserID, on bool) error {
 	before, found, err := maybeMember(spaceMember(tx, c.Space, c.ID, user))
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if before.onListAt(list, Latest) == on {
 		return nil
 	}
-	if user != actor.User || list == DenyList { // with an allow list members may add themselves
+	if user != actor.User || list == DenyList { // members may put themselves on an allow list
 		if _, err := s.belowMe(tx, actor, c.Space, c.ID, me, user, PermissionManageMembers); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if err != nil {
 		return err
 	}
-	if sees { // as after joining, earlier messages are not unread
+	if sees { // as after joining, earlier messages do not count as unread
 		mark, err := tx.Mark(c.ID, user)
 		if err != nil {
 			return err

@@ -16,21 +16,21 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 		if err != nil || !more {
 			return err
 		}
-		// A client that hangs up now must not leave half of it done.
+		// A client that disconnects now must not leave the work half done.
 		ctx = finishing
 	}
 }
 
 const (
-	// mostInLine is how many long requests of one user may wait.
+	// mostInLine is the maximum number of waiting long requests of one user.
 	mostInLine = 64
-	// longestInLine is the longest wait: the server closes a connection on which an answer
-	// comes too late.
+	// longestInLine is the longest wait. The server closes a connection whose answer comes too
+	// late.
 	longestInLine = 10 * time.Second
 )
 
-// inLine runs the long requests of each user one after another. If their steps took turns,
-// all of them would end late.
+// inLine runs the long requests of each user one after another. If their steps alternated, all of
+// them would end late.
 type inLine struct {
 	mu    sync.Mutex
 	lines map[UserID]*workLine
@@ -41,9 +41,9 @@ type workLine struct {
 	wanting int
 }
 
-// enter waits for the earlier requests of the user. The caller must call done at the end.
-// It returns an [Unavailable] error if too many wait or it waited too long, or the
-// context's cause.
+// enter waits for the earlier requests of the user. The caller must call done at the end. The error
+// is [Unavailable] if too many requests wait or this one has waited too long, or the context's
+// cause.
 func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error) {
 	l.mu.Lock()
 	if l.lines == nil {
@@ -87,10 +87,10 @@ func errTooMuchInLine() error {
 	return err
 }
 
-// eachInSteps works on a list in transactions of bounded length. some works on the first items of
-// rest, at least one, and returns a result for each; earlier are the results before. A refusal of
-// the first step is returned. One of a later step becomes, by failed, the result of every item
-// that is left, because the steps before it stay.
+// eachInSteps works through a list in transactions of bounded length. some processes the first
+// items of rest, at least one, and returns a result for each; earlier are the previous results. A
+// refusal in the first step is returned. A refusal in a later step is converted by failed into the
+// result of every remaining item, because the earlier steps stay committed.
 func eachInSteps[R any](ctx context.Context, s *Service, items []string, some func(tx Tx, rest []string, earlier []R) ([]R, error),
 	failed func(item string, err error) R,
 ) ([]R, error) {
@@ -103,7 +103,7 @@ func eachInSteps[R any](ctx context.Context, s *Service, items []string, some fu
 		})
 		if err == nil {
 			results = append(results, step...)
-			// A client that disconnects from here on must not leave half of it done.
+			// A client that disconnects from here on must not leave the work half done.
 			ctx = finishing
 			continue
 		}

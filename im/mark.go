@@ -17,8 +17,8 @@ type Mark struct {
 	HiddenBefore time.Time
 	// HiddenAt is when they last changed one of the two.
 	HiddenAt time.Time
-	// Gone is set if they have hidden the conversation, and GoneCounted is its Counted at
-	// that time. The conversation shows up again when Counted is greater.
+	// Gone is set if they have hidden the conversation, and GoneCounted is its Counted at that
+	// time. The conversation reappears when Counted is greater.
 	Gone        bool
 	GoneCounted int64
 	// ChangedAt is when they last changed any of it.

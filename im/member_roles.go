@@ -43,8 +43,8 @@ func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef,
 	})
 }
 
-// unmuteOwner ends all mutes of a member who becomes the owner, in a space those in its
-// channels, too: no other member has a role above theirs, and could end them later.
+// unmuteOwner ends all mutes of a member who becomes the owner, in a space including those in its
+// channels. Nobody could end them later, because no other member has a role above the owner's.
 func (s *Service) unmuteOwner(tx Tx, c Conversation, m *MemberView) error {
 	m.MutedUntil = time.Time{}
 	if err := tx.PutMute(c.ID, m.User, time.Time{}); err != nil || c.Kind != Space {

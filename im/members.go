@@ -70,7 +70,7 @@ func checkAfter(r MemberReader, id ID, p Page) error {
 	return err
 }
 
-// pageOfMembers makes a page of a list that was read with one item more than the page holds.
+// pageOfMembers makes a page of a list that was read with one more item than the page holds.
 func pageOfMembers(list []MemberView, limit int) MemberPage {
 	if len(list) <= limit {
 		return MemberPage{Items: list}
@@ -113,7 +113,7 @@ func memberEvent(t EventType, actor Actor, c Conversation, m MemberView, at time
 		e.Space, e.To = c.ID, m.User
 	case Room, Channel:
 		e.To = m.User
-	default: // for all members
+	default: // goes to all members
 	}
 	return e
 }
@@ -122,7 +122,7 @@ func (s *Service) errTooManyMembers(k Kind, field string) error {
 	return RefuseField(Rule, "too_many_members", field, "a %s has at most %d members", k, s.policy.maxMembers(k))
 }
 
-// unique returns users or ids without duplicates, in their order.
+// unique returns a list without duplicates, in the same order.
 func unique[T comparable](users []T) []T {
 	seen := make(map[T]bool, len(users))
 	return slices.DeleteFunc(slices.Clone(users), func(u T) bool {

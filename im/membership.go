@@ -8,16 +8,16 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// Membership is what is stored of a user in a conversation, also after they have left.
-// What they may do and see there now is an [Access].
+// Membership is what is stored about a user in a conversation, even after they have left. What they
+// may do and see there now is an [Access].
 type Membership struct {
 	Conversation ID
 	User         UserID
 	// Role and JoinedAt are zero for a former member.
 	Role     Role
 	JoinedAt time.Time
-	// ReturnedAt is when the user came back, as [ErasureWriter.Stamp] returned it; zero if they
-	// never left. The store takes it and does not return it.
+	// ReturnedAt is when the user rejoined, as [ErasureWriter.Stamp] returned it; zero if they
+	// never left. The store accepts it but does not return it.
 	ReturnedAt time.Time
 	// Mark holds the user's own settings of the conversation.
 	Mark Mark
@@ -29,7 +29,7 @@ type Membership struct {
 	Intervals Stays
 }
 
-// MutedForGood is the end of a mute that was set without one.
+// MutedForGood is the stored end of a mute that has no end.
 var MutedForGood = time.UnixMilli(math.MaxInt64 >> idRandomBits).UTC()
 
 // Active reports whether the user is a member now.
@@ -41,8 +41,8 @@ func (m Membership) Left() bool {
 	return len(m.Intervals) > 0 && !m.Active() && m.Intervals[len(m.Intervals)-1].Left
 }
 
-// Interval is one stay of a member, from joining to leaving. A user who leaves and comes back
-// has several, and may see the events and messages of each.
+// Interval is one stay of a member, from joining to leaving. A user who leaves and rejoins has
+// several, and may see the events and messages of each.
 type Interval struct {
 	FromEvent Position // the event that made them a member
 	ToEvent   Position // the event that ended it; 0 while it lasts
@@ -70,7 +70,7 @@ func (s Stays) Messages(lastSeq int64) seqs.Set {
 			ranges[i].To = lastSeq
 		}
 	}
-	return seqs.Union(ranges...) // stays that touch are one range: between them nothing was missed
+	return seqs.Union(ranges...) // adjacent stays become one range, because nothing was missed between them
 }
 
 // has reports whether a message was sent during one of the stays.
@@ -80,8 +80,8 @@ func (s Stays) has(seq int64) bool {
 	})
 }
 
-// inChannel returns stays in a space as those in one of its channels, where every member
-// who can see the channel may read all messages.
+// inChannel converts stays in a space to stays in one of its channels, where every member who can
+// see the channel may read all messages.
 func (s Stays) inChannel() Stays {
 	s = slices.Clone(s)
 	for i := range s {

@@ -26,7 +26,7 @@ var messageTypeNames = names[MessageType]{
 // String returns the type as clients know it.
 func (t MessageType) String() string { return messageTypeNames[t] }
 
-// HasWords reports whether messages of this type can be found by words; see
+// HasWords reports whether a search finds messages of this type by their words; see
 // [Message.Words].
 func (t MessageType) HasWords() bool { return t != Custom }
 
@@ -84,8 +84,8 @@ type Message struct {
 	ReplyTo      ID
 	Receipt      bool
 	CreatedAt    time.Time
-	// Quiet is set for a message that was imported or inserted: no event is published for
-	// it, and it counts as read.
+	// Quiet is set for a message that was imported or inserted: it is not published, and it counts
+	// as read.
 	Quiet bool
 	// VisibleTo is the one member who can see the message, "" for all.
 	VisibleTo UserID
@@ -102,18 +102,18 @@ type Message struct {
 	Erased *Erasure
 }
 
-// Burn says how a direct message burns.
+// Burn is the burn timer of a direct message.
 type Burn struct {
-	// After is how long it stays after it was read.
+	// After is the time from reading to burning.
 	After time.Duration
-	// UnreadTTL is how long it may stay unread, from its creation.
+	// UnreadTTL is the time from its creation after which it burns even if it is unread.
 	UnreadTTL time.Duration
 	// At is when it burns, zero until it is read.
 	At time.Time
 }
 
-// Erasure says how a message was erased. A tombstone has it besides the ids and times of
-// the message.
+// Erasure describes how a message was erased. A tombstone has it in addition to the ids and times
+// of the message.
 type Erasure struct {
 	State State
 	// At is the time from which nobody can read the message.
@@ -127,8 +127,8 @@ type Erasure struct {
 	Push Push
 }
 
-// Due returns when a message is due to be erased and the state that it then gets; false if
-// it is not. If it may both burn and expire, the earlier time counts.
+// Due returns when a message is due to be erased and the state that it then gets; false if it is
+// not due at any time. If it both burns and expires, the earlier time counts.
 func (m Message) Due() (at time.Time, state State, ok bool) {
 	if m.State != Active {
 		return time.Time{}, 0, false
@@ -154,7 +154,7 @@ func (m Message) AsOf(now time.Time) Message {
 	return m
 }
 
-// size estimates how many bytes a message takes in a page.
+// size estimates the number of bytes that a message takes in a page.
 func (m Message) size() int {
 	n := 256 // ids, times and names
 	if m.Content != nil {
@@ -166,8 +166,8 @@ func (m Message) size() int {
 	return n
 }
 
-// Shredded returns the tombstone of an active message whose key is shredded, with what the
-// code tells about the erasure. Reading the row again returns the rest.
+// Shredded returns the tombstone of an active message whose key is shredded, with what the code
+// reveals about the erasure. Reading the row again returns the rest.
 func (m Message) Shredded(code ShredCode) Message {
 	state, ok := code.State()
 	if !ok {

@@ -15,9 +15,9 @@ type Receipts struct {
 }
 
 // Receipts returns the receipts of a message of the actor, of the users who were members
-// when it was sent. For a tombstone they are those given before the erasure. It refuses a
-// message that the actor cannot read or did not send, one in a room or channel, and one of a
-// group that was sent without receipt.
+// when it was sent. For a tombstone it returns the receipts given before the erasure. It refuses a
+// message that the actor cannot read or did not send, one in a room or channel, and one of a group
+// that was sent without receipt.
 func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, error) {
 	return view(ctx, s, func(r Reader) (Receipts, error) {
 		c, _, m, err := s.readable(r, actor, id)
@@ -53,7 +53,7 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 			})
 		}
 		out.Read, out.Delivered = counted(out.Read), counted(out.Delivered)
-		for _, rc := range out.Read { // what was read was delivered, no later
+		for _, rc := range out.Read { // a message that was read was delivered, at the latest then
 			switch i := slices.IndexFunc(out.Delivered, func(d Receipt) bool { return d.User == rc.User }); {
 			case i < 0:
 				out.Delivered = append(out.Delivered, rc)
@@ -70,8 +70,8 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 	})
 }
 
-// isAfter reports whether the erasure came after a receipt given at a time. If both have the
-// same time, it did if a user caused it, because reading a message may burn it.
+// isAfter reports whether the erasure came after a receipt given at a time. If the two times are
+// equal, it returns true for an erasure by a user, because reading a message may burn it.
 func (e Erasure) isAfter(at time.Time) bool { return at.Before(e.At) || e.By != "" && at.Equal(e.At) }
 
 func has(list []Receipt, user UserID) bool {

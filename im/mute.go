@@ -8,8 +8,8 @@ import (
 // MaxMute is the longest duration of a mute. A mute without a duration has no end.
 const MaxMute = 365 * 24 * time.Hour
 
-// MuteMember mutes a member of a group, room or channel for a duration, where 0 is for good,
-// and returns the end of the mute, which outlasts the membership.
+// MuteMember mutes a member of a group, room or channel for a duration, 0 meaning without end, and
+// returns the end of the mute. The mute outlasts the membership.
 func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID, long time.Duration) (time.Time, error) {
 	until, err := s.muteEnd(long)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 		}
 		target, found, err := maybe(r.Membership(c.ID, user))
 		if err == nil && (!found || !target.Active()) {
-			err = errUnknownMember() // also for a former member: whether they were one must stay unknown
+			err = errUnknownMember() // also for a former member, so that nobody learns that they were one
 		}
 		if err == nil {
 			err = Allow(c, me, PermissionMute)

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Work whose size a caller or the data decides is done in steps, each in a transaction of
-// its own. This file has the rule for how long a step is and how long a job waits after it.
+// Work whose size depends on a caller or on the data is done in steps, each in a transaction of its
+// own. This file has the rule for the length of a step and of the pause of a job after it.
 //
-//   - A step of a request or of a timer holds the writer for about stepTime; then it queues
+//   - A step of a request or of a timer holds the writer for about stepTime. Then the work queues
 //     again, behind other callers.
 //   - A step of a job that can wait holds the writer for a third of that, because senders
-//     wait for the step and for its commit. Afterwards the job waits for as long as both
-//     took, so it gets no more than half of the writer's time. See [PauseAfter].
+//     wait for the step and for its commit. Afterwards the job waits for as long as the two took,
+//     so it gets no more than half of the writer's time. See [PauseAfter].
 
 const (
-	// stepTime is about how long a step holds the writer.
+	// stepTime is the approximate time that a step holds the writer.
 	stepTime = 5 * time.Millisecond
-	// A step of a job has 1/jobPart of that time.
+	// A step of a job takes 1/jobPart of that time.
 	jobPart = 3
 	// maxPause is the longest pause of a job between two steps.
 	maxPause = 250 * time.Millisecond
 )
 
-// pace measures how long a step has held the writer. A step must do at least one thing before
-// it asks.
+// pace measures how long a step has held the writer. A step must make some progress before it calls
+// over, so that the work ends.
 type pace struct {
 	began time.Time
 	most  time.Duration
@@ -39,9 +39,9 @@ func (s *Service) jobPace() pace { return pace{began: time.Now(), most: s.step /
 // over reports whether the step has held the writer for long enough.
 func (p pace) over() bool { return time.Since(p.began) >= p.most }
 
-// PauseAfter waits for as long as a step of a background job took, at most 250 ms, so that
-// the job gets no more than half of what it shares with others. If ctx ends first it
-// returns its cause.
+// PauseAfter waits for as long as a step of a background job took, at most 250 ms, so that the job
+// gets no more than half of the resource that it shares with others. If ctx ends first it returns
+// its cause.
 func PauseAfter(ctx context.Context, took time.Duration) error {
 	timer := time.NewTimer(min(took, maxPause))
 	defer timer.Stop()
@@ -53,8 +53,8 @@ func PauseAfter(ctx context.Context, took time.Duration) error {
 	}
 }
 
-// The most rows that one transaction of a job changes, and how many its first one does.
-// Trimming takes rows of many conversations in turn; rows of the log are the cheapest.
+// The maximum number of rows that one transaction of a job changes, and the number for its first
+// transaction. Trimming takes rows of many conversations in turn; rows of the log are the cheapest.
 const (
 	firstRows = 10
 	jobRows   = 100
@@ -62,15 +62,15 @@ const (
 	logRows   = 1000
 )
 
-// pacer learns how many rows a step of a job can change in its time. What a row costs
-// depends on its age.
+// pacer learns how many rows a step of a job can change in its time. The cost of a row depends on
+// its age.
 type pacer struct{ rows, most int }
 
 // newPacer returns a pacer for transactions that change up to most rows.
 func newPacer(most int) *pacer { return &pacer{rows: firstRows, most: most} }
 
-// learn adapts the number of rows after a step. took is how long the step took, most how
-// long it should have taken at most.
+// learn adapts the number of rows to a step that took the time took and should not have taken more
+// than most.
 func (p *pacer) learn(took, most time.Duration) {
 	switch {
 	case took > most:

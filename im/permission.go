@@ -39,7 +39,7 @@ const (
 	PermissionManageConversation
 	// PermissionManageSpace allows a user to change the name and the settings of a space.
 	PermissionManageSpace
-	// PermissionManageRetention allows a user to change how long messages are kept.
+	// PermissionManageRetention allows a user to change the retention of messages.
 	PermissionManageRetention
 	// PermissionDelete allows a user to delete the conversation or space for everyone.
 	PermissionDelete
@@ -109,8 +109,8 @@ const (
 // DefaultPermissions are the permissions of all members of a new space.
 const DefaultPermissions = PermissionView | PermissionSend | PermissionCreateThread | PermissionRevokeOwn
 
-// Grants are the permissions that a role allows and denies. About all others the role says
-// nothing, and the next lower role decides.
+// Grants are the permissions that a role allows and denies. On all others the role is silent, and
+// the next lower role decides.
 type Grants struct{ Allow, Deny Permissions }
 
 // over returns the grants of g completed with those of the next lower role, below.
@@ -172,11 +172,10 @@ type Override struct {
 	Grants
 }
 
-// ChannelAccess is what decides about access to a channel in addition to the roles of its
-// space.
+// ChannelAccess is what determines access to a channel in addition to the roles of its space.
 type ChannelAccess struct {
-	// Private hides the channel from members who are not on its allow list and have no role
-	// that an override lets view it.
+	// Private hides the channel from members who are not on its allow list and have no role whose
+	// override allows viewing it.
 	Private   bool
 	Overrides []Override
 }
@@ -191,16 +190,16 @@ func (a ChannelAccess) override(role ID) Grants {
 	return Grants{}
 }
 
-// PermissionInput is what decides about the permissions of one user in a conversation or
-// space of one kind. Fields of other kinds are zero.
+// PermissionInput is what determines the permissions of a user in a conversation or space of one
+// kind. Fields of other kinds are zero.
 type PermissionInput struct {
 	Kind Kind
 	// Member is set for a member, in a channel for a member of its space.
 	Member bool
 	// Role is the role of a member.
 	Role Role
-	// Muted is set while the user is muted. MuteAll is set while all are who do not have
-	// [PermissionMute].
+	// Muted is set while the user is muted. MuteAll is set while all users without [PermissionMute]
+	// are muted.
 	Muted, MuteAll bool
 	// MembersInvite is set for a group in which every member may add others.
 	MembersInvite bool

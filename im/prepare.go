@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// This file checks the lines of an import as far as that needs no stored state. It takes
-// longer than storing them and can run on all cores.
+// This file has the checks of import lines that need no stored state. They take longer than storing
+// the lines and can run on all cores.
 
-// maxImportSeq is the greatest seq of an imported message: the greatest integer that every
-// JSON parser can represent.
+// maxImportSeq is the greatest seq of an imported message: the largest integer that every JSON
+// parser can represent.
 const maxImportSeq = 1<<53 - 1
 
 // PrepareMessage checks a message as strictly as a sent one.
@@ -97,7 +97,7 @@ func checkImported(m ImportMessage) error {
 	return Draft{Burn: m.Burn}.checkTimers()
 }
 
-// tombstoneNote checks the erasure of a message and returns it as it is stored.
+// tombstoneNote checks the erasure of a message and returns its stored form.
 func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
 	e := *m.Erased
 	switch {
@@ -124,7 +124,7 @@ func tombstoneNote(m ImportMessage, now time.Time) (*Erasure, error) {
 	return &e, err
 }
 
-// expiry checks when a message expires and returns that time as it is stored.
+// expiry checks the time at which a message expires and returns its stored form.
 func expiry(at, created time.Time) (time.Time, error) {
 	if at.IsZero() {
 		return at, nil
@@ -154,7 +154,7 @@ var (
 	latest   = time.UnixMilli(math.MaxInt64 >> idRandomBits)
 )
 
-// checkTime refuses a time that cannot be stored. Zero can.
+// checkTime refuses a time that cannot be stored. It accepts zero.
 func checkTime(field string, at time.Time) error {
 	if !at.IsZero() && (at.Before(earliest) || at.After(latest)) {
 		return RefuseField(Invalid, "invalid_request", field, "must be from 1970 to %d", latest.Year()-1)
@@ -162,7 +162,7 @@ func checkTime(field string, at time.Time) error {
 	return nil
 }
 
-// pastTime returns a time as it is stored. It refuses zero and a time in the future.
+// pastTime returns the stored form of a time. It refuses zero and a time in the future.
 func pastTime(field string, at, now time.Time) (time.Time, error) {
 	if at.IsZero() {
 		return at, RefuseField(Invalid, "invalid_request", field, "is missing")
@@ -177,7 +177,7 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// MaxImportMembers is how many members an imported conversation may have.
+// MaxImportMembers is the maximum number of members of an imported conversation.
 const MaxImportMembers = 10000
 
 // PrepareConversation checks a conversation as strictly as a created one.
@@ -204,8 +204,8 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 	if err != nil {
 		return Prepared{}, err
 	}
-	// Not against the policy's longest retention, which applies when messages are read: the
-	// other server may have a longer one.
+	// Do not check against the policy's longest retention, which applies when messages are read:
+	// the other server may have a longer one.
 	if err := in.Settings.check(Policy{}); err != nil {
 		return Prepared{}, err
 	}
@@ -241,7 +241,7 @@ func prepareDirect(c *Conversation, members []Membership) error {
 	}
 	for i, m := range members {
 		if m.Role != Member || !m.Active() {
-			return RefuseField(Rule, "direct_conversation", fmt.Sprintf("members/%d", i), "nobody leaves a direct conversation or has a role in it")
+			return RefuseField(Rule, "direct_conversation", fmt.Sprintf("members/%d", i), "a direct conversation has no roles and nobody leaves it")
 		}
 	}
 	c.Peers, c.History = PeersOf(members[0].User, members[1].User), HistoryAll
@@ -280,7 +280,7 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 			return nil, RefuseField(Invalid, "invalid_request", field+"/user", "is not a user id")
 		}
 		if seen[m.User] {
-			return nil, RefuseField(Invalid, "invalid_request", field+"/user", "is there twice")
+			return nil, RefuseField(Invalid, "invalid_request", field+"/user", "is given twice")
 		}
 		seen[m.User] = true
 		joined := created
@@ -293,7 +293,7 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 		intervals, ok := stays(m)
 		if !ok {
 			return nil, RefuseField(Invalid, "invalid_request", field+"/stays",
-				"must be in ascending order without overlaps, and the last one must have an end exactly if there is no role")
+				"must be in ascending order without overlaps, and the last one must have an end if and only if there is no role")
 		}
 		if m.Left {
 			if m.Role != 0 {
@@ -307,7 +307,7 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 }
 
 // stays returns the intervals of a member's stays. They have no events: ToEvent is -1 if they
-// have ended. It reports false if the stays are inconsistent.
+// have ended. It returns false if the stays are inconsistent.
 func stays(m ImportMember) ([]Interval, bool) {
 	list := m.Stays
 	if len(list) == 0 && m.Role != 0 {
@@ -332,7 +332,7 @@ func stays(m ImportMember) ([]Interval, bool) {
 	return out, out[len(out)-1].Open() == (m.Role != 0)
 }
 
-// errNoQuote refuses a reply_to that names no message of the conversation.
+// errNoQuote refuses a reply_to that is not a message of the conversation.
 func errNoQuote() error {
 	return RefuseField(Rule, "reply_to_not_found", "reply_to", "is not a message of this conversation")
 }

@@ -19,25 +19,26 @@ import (
 
 // PresendHook asks the application.
 type PresendHook interface {
-	// Ask returns the application's answer. An [Error] refuses the message as it is; any other
-	// error says that there is no answer. It may be called concurrently.
+	// Ask returns the application's answer. An [Error] is returned to the sender unchanged; any
+	// other error means that there is no answer. Ask may be called concurrently.
 	Ask(ctx context.Context, q PresendQuestion) (PresendAnswer, error)
 }
 
-// PresendQuestion is a message that may be sent by the rules of the server.
+// PresendQuestion is a message that the rules of the server allow.
 type PresendQuestion struct {
-	// Conversation is where it goes. A direct conversation that it would create has no ID.
+	// Conversation is the conversation that it is sent to. A direct conversation that it would
+	// create has no ID.
 	Conversation Conversation
 	Sender       UserID
 	SenderDevice string
 	Draft        Draft
-	// Given is the content of the draft, and Content the same with what is known of its
+	// Given is the content of the draft, and Content the same completed with what is known of its
 	// attachments.
 	Given, Content *Content
 	At             time.Time
 }
 
-// PresendAction says what the application wants done with a message.
+// PresendAction is what the application wants done with a message.
 type PresendAction uint8
 
 // The actions.
@@ -63,7 +64,7 @@ type PresendAnswer struct {
 	Action PresendAction
 	// Code and Text are for the sender of a refused message.
 	Code, Text string
-	// Body and Ext replace those of a rewritten message; an empty one is left as it is.
+	// Body and Ext replace those of a rewritten message; an empty one replaces nothing.
 	Body, Ext json.RawMessage
 }
 
@@ -73,7 +74,7 @@ const (
 	MaxRefusalText = 500
 )
 
-// PresendOutcome is what became of a message that the hook was asked about.
+// PresendOutcome is the outcome of asking the hook about a message.
 type PresendOutcome string
 
 // The outcomes. The hook failed if it gave no usable answer.
@@ -95,8 +96,8 @@ type Presend struct {
 	Kinds []Kind
 	// FailOpen sends a message without a usable answer; otherwise it is refused.
 	FailOpen bool
-	// AtOnce is how many questions are asked at once, AtOnceOfUser how many about messages of
-	// one user. Wait is how long a message waits for its turn.
+	// AtOnce is the maximum number of concurrent questions, and AtOnceOfUser that of questions
+	// about messages of one user. Wait is the longest time that a message waits for its turn.
 	AtOnce, AtOnceOfUser int
 	Wait                 time.Duration
 	// Observe is called with each outcome, and with the error if the hook failed. It may be
@@ -104,14 +105,14 @@ type Presend struct {
 	Observe func(PresendOutcome, error)
 }
 
-// presend is a configured hook. A nil one asks about nothing.
+// presend is a configured hook. A nil presend asks about no message.
 type presend struct {
 	Presend
 	turns *turns
 
 	mu sync.Mutex
-	// asking are the messages about which the hook is being asked. Each channel is closed
-	// when there is an answer.
+	// asking has the messages that the hook is being asked about. Each channel is closed when there
+	// is an answer.
 	asking map[ClientKey]chan struct{}
 }
 
@@ -131,9 +132,9 @@ func (p *presend) mayAsk(t MessageType) bool {
 
 func (p *presend) asksIn(k Kind) bool { return p.Kinds == nil || slices.Contains(p.Kinds, k) }
 
-// alone waits until the hook is not being asked about another request with this client_id, so
-// that it is asked about repeated requests once. It returns a function that lets the next
-// request go on, or the context's cause.
+// alone waits until the hook is not being asked about another request with this client_id, so that
+// it is asked only once about a request and its repetitions. It returns a function that lets the
+// next request proceed, or the context's cause.
 func (p *presend) alone(ctx context.Context, key ClientKey) (done func(), err error) {
 	if key.ClientID == "" {
 		return func() {}, nil
@@ -161,9 +162,9 @@ func (p *presend) alone(ctx context.Context, key ClientKey) (done func(), err er
 	}
 }
 
-// sendAsked is [Service.Send] for a message that the hook may be asked about. The rules come
+// sendAsked is [Service.Send] for a message that the hook may be asked about. The rules are checked
 // first, so that the hook is not asked about messages that are refused anyway, and again in the
-// transaction, because the state may have changed meanwhile. No transaction and no reader is
+// transaction, because the state may have changed in the meantime. No transaction and no reader is
 // held while the hook is asked.
 func (s *Service) sendAsked(ctx context.Context, actor Actor, ref ConversationRef, d Draft, given *Content) (Sent, error) {
 	done, err := s.presend.alone(ctx, ClientKey{Sender: actor.User, ClientID: d.ClientID})
@@ -188,14 +189,14 @@ func (s *Service) sendAsked(ctx context.Context, actor Actor, ref ConversationRe
 	return s.sendSighted(ctx, actor, ref, d, given, by)
 }
 
-// ask asks the hook and returns what is to be done with the message. It refuses the message if
-// the hook says so, if there is no usable answer and FailOpen is not set, and if it got no turn:
-// otherwise a user could get messages past the hook by sending many at once.
+// ask asks the hook and returns what to do with the message. It refuses the message if the hook
+// does, if there is no usable answer and FailOpen is not set, or if it got no turn: otherwise a
+// user could get messages past the hook by sending many at once.
 func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 	p := s.presend
 	done, err := p.turns.take(WithCaller(ctx, Caller{User: q.Sender}))
 	if _, ok := AsError(err); ok {
-		return ruling{}, errHookUnavailable("too many messages wait for an answer of the application")
+		return ruling{}, errHookUnavailable("too many messages are waiting for an answer of the application")
 	}
 	if err != nil {
 		return ruling{}, err
@@ -206,7 +207,7 @@ func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 		return ruling{}, refusal
 	}
 	if ctx.Err() != nil {
-		return ruling{}, context.Cause(ctx) // the sender has gone; the hook has not failed
+		return ruling{}, context.Cause(ctx) // the sender has disconnected; the hook has not failed
 	}
 	by := ruling{}
 	if err == nil {
@@ -223,18 +224,18 @@ func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 	return by, refusal
 }
 
-// ruling is what is to be done with a message. The zero ruling sends it as it is.
+// ruling is what to do with a message. The zero ruling sends it unchanged.
 type ruling struct {
-	// drop is set if only the sender is to see it.
+	// drop is set if only the sender may see it.
 	drop bool
-	// content replaces that of the message; nil leaves it.
+	// content replaces the message's content; nil leaves it unchanged.
 	content *Content
 	// seen are the messages in which the sender sees the attachments.
 	seen *sightings
 }
 
-// decide returns what is done with a message, or the refusal that its sender gets. by is what
-// the answer asks for; err says that there is no usable answer.
+// decide returns what to do with a message, or the refusal that its sender gets. by is what the
+// answer asks for; err is set if there is no usable answer.
 func decide(by ruling, answer PresendAnswer, err error, failOpen bool) (ruling, PresendOutcome, error) {
 	switch {
 	case err != nil && failOpen:
@@ -273,7 +274,7 @@ func (a PresendAnswer) ruling(q PresendQuestion, maxBytes int) (ruling, error) {
 	}
 }
 
-// checkRefusal checks what the sender of a refused message is shown.
+// checkRefusal checks the code and the text for the sender of a refused message.
 func (a PresendAnswer) checkRefusal() error {
 	if len(a.Code) == 0 || len(a.Code) > MaxRefusalCode {
 		return errors.New("the code is missing or too long")
@@ -294,7 +295,7 @@ func (a PresendAnswer) checkRefusal() error {
 	return nil
 }
 
-// rewrite returns the rewritten message, by the rules for a sent one.
+// rewrite returns the rewritten message. It refuses one that could not be sent.
 func (a PresendAnswer) rewrite(q PresendQuestion, maxBytes int) (ruling, error) {
 	if a.Body == nil && a.Ext == nil {
 		return ruling{}, errors.New("the answer rewrites nothing")
@@ -318,7 +319,7 @@ func fingerprint(sent []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// hookRetry is how long a sender waits after a failure of the hook.
+// hookRetry is the time after which a sender may retry after a failure of the hook.
 const hookRetry = 2 * time.Second
 
 func errHookUnavailable(why string) error {

@@ -15,20 +15,20 @@ type readKind uint8
 
 const (
 	byJob     readKind = iota // a job of the server: retention, an export of the command line
-	byRequest                 // a request of a user, who waits for the answer
+	byRequest                 // a request of a user, who is waiting for the answer
 	byStream                  // a stream of a user that reads the log
-	delivers                  // finding the users who receive an event: all streams wait for it
+	delivers                  // finding the recipients of an event, which all streams wait for
 	readKinds
 )
 
-// DeliveryJob is the name of the job that finds the users who receive an event. Its reads
-// have priority.
+// DeliveryJob is the name of the job that finds the recipients of an event. Its reads have
+// priority.
 const DeliveryJob = "delivery"
 
 type streamKey struct{}
 
-// WithStream returns a context for reads of a stream. They wait for their turn without a
-// limit, and together have half of the readers at most.
+// WithStream returns a context for reads of a stream. They wait for their turn without a limit, and
+// together get at most half of the readers.
 func WithStream(ctx context.Context) context.Context {
 	return context.WithValue(ctx, streamKey{}, true)
 }
@@ -54,19 +54,19 @@ func readingOf(ctx context.Context) reading {
 }
 
 const (
-	// defaultReadWait is how long a read of a request may wait for its turn.
+	// defaultReadWait is the time that a read of a request may wait for its turn.
 	defaultReadWait = 5 * time.Second
-	// mostWaiting is how many reads of one user may wait.
+	// mostWaiting is the maximum number of waiting reads of one user.
 	mostWaiting = 256
 )
 
 // turns shares the store's readers among callers.
 //
-// A free reader goes to the delivery job first, then to the kind of read that has the
-// fewest readers, within a kind to a caller that has the fewest, and among those to the one
+// A free reader goes to the delivery job first, and otherwise to the kind of read with the fewest
+// readers. Within a kind it goes to the caller with the fewest readers, and among those to the one
 // that has waited longest since its last turn, however many reads it has queued.
 type turns struct {
-	each int           // the most readers of one user
+	each int           // the maximum number of readers of one user
 	wait time.Duration // the longest that a request waits
 
 	mu    sync.Mutex
@@ -78,8 +78,8 @@ type turns struct {
 // kindTurns are the readers of one kind, and the queues that wait for one.
 type kindTurns struct {
 	most, reading int
-	// waiting are the queues with waiting reads that may have another reader, by the number
-	// of readers that they have.
+	// waiting has the queues with waiting reads that may get another reader, by the number of
+	// readers that they hold.
 	waiting []list.List
 }
 
@@ -151,7 +151,7 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 	}
 	t.mu.Lock()
 	select {
-	case <-turn: // it came at the last moment
+	case <-turn: // the turn came at the last moment
 		t.mu.Unlock()
 		t.release(l)
 	default:
@@ -169,13 +169,13 @@ func (t *turns) release(l *line) {
 	l.reading--
 	t.kinds[l.who.kind].reading--
 	t.free++
-	t.leave(l) // to queue it by its new number of readers
+	t.leave(l) // so that it is queued by its new number of readers
 	t.queue(l)
 	t.grant()
 }
 
-// queue adds a line to the waiting ones, behind the others, if it may have another reader,
-// else removes it from them. It forgets a line without reads.
+// queue puts a line at the end of the waiting ones if it may get another reader, and otherwise
+// removes it from them. It forgets a line without reads.
 func (t *turns) queue(l *line) {
 	switch waits := l.waiting.Len() > 0 && l.reading < t.each; {
 	case !waits:
@@ -192,7 +192,7 @@ func (t *turns) leave(l *line) {
 	if l.element == nil {
 		return
 	}
-	// It is in one of the lists; Remove ignores elements of others.
+	// It is in one of the lists; the others ignore the call of Remove.
 	for i := range t.kinds[l.who.kind].waiting {
 		t.kinds[l.who.kind].waiting[i].Remove(l.element)
 	}

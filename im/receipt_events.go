@@ -27,10 +27,10 @@ func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) 
 	return e
 }
 
-// newestOf returns the newest message of the peer in a direct conversation for which a
-// receipt is new, nil if there is none. holds reports whether the receipt may be published
-// as one for all messages up to that one. It may not if any of these was hidden unread or
-// has no receipt of this kind.
+// newestOf returns the newest message of the peer in a direct conversation that the receipt is new
+// for, nil if there is none. holds reports whether the receipt may be published as one for all
+// messages up to that one, that is, whether none of these was hidden unread or lacks a receipt of
+// this kind.
 func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
 	m, sure, err := s.oneOf(r, c, me, me.user, fresh)
 	if err != nil || !sure || m == nil {
@@ -45,7 +45,7 @@ func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access
 }
 
 // oneOf returns the newest active message of the member's peer in the ranges that reader can
-// read; reader "" can read all. sure is false if it has examined only a part of them.
+// read; reader "" can read all. sure is false if it could examine only a part of them.
 func (s *Service) oneOf(r MessageReader, c Conversation, me Access, reader UserID, ranges seqs.Set) (m *Message, sure bool, err error) {
 	q := HistoryQuery{
 		Conversation: c.ID, Ranges: ranges, Reader: reader, ActiveAt: s.time(), Since: s.cutoff(c), Sender: c.Peer(me.user), Limit: 1,
@@ -66,10 +66,9 @@ func (s *Service) oneOf(r MessageReader, c Conversation, me Access, reader UserI
 	return nil, false, nil
 }
 
-// owed returns the messages in the ranges for which a receipt of the member is published to
-// their senders, by seq: active ones that the member can read, in groups only those that
-// were sent with receipt. If there are more than the limit, through is the seq up to which
-// the result is complete.
+// owed returns, by seq, the messages in the ranges whose senders get a receipt of the member:
+// active messages that the member can read, in groups only those that were sent with receipt. If
+// there are more than the limit, through is the seq up to which the result is complete.
 func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
 	now := s.time()
 	if c.Kind == Direct {

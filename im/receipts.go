@@ -26,7 +26,7 @@ func (k ReceiptKind) String() string { return receiptKindNames[k] }
 // ParseReceiptKind parses the result of [ReceiptKind.String].
 func ParseReceiptKind(s string) (ReceiptKind, bool) { return receiptKindNames.parse(s) }
 
-// Receipt says that a user received or read a message, and when.
+// Receipt records that a user received or read a message, and when.
 type Receipt struct {
 	User UserID
 	At   time.Time
@@ -40,7 +40,7 @@ type ReceiptDraft struct {
 	UpTo       string
 }
 
-// MaxReceiptIDs is how many messages one receipt may name.
+// MaxReceiptIDs is the maximum number of messages that one receipt may name.
 const MaxReceiptIDs = 200
 
 // Receipted is the answer to a receipt.
@@ -51,8 +51,8 @@ type Receipted struct {
 	Burning []Message
 }
 
-// PutReceipt stores that the actor has received or read messages, and publishes what is new
-// in it. Reading a message that burns starts its timer, or erases it at once if it has none.
+// PutReceipt records that the actor has received or read messages, and publishes what is new.
+// Reading a message that burns starts its timer, or erases it at once if it has none.
 //
 // A receipt is for messages of other users that the actor can read, that were sent while
 // they were a member and that they have not hidden. One for many messages takes several
@@ -79,7 +79,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			if err != nil {
 				return step{}, err
 			}
-			var before UnreadCount // delivering changes none
+			var before UnreadCount // a delivered receipt changes none
 			if d.Kind == Read {
 				if before, err = s.unread(tx, c, me); err != nil {
 					return step{}, err
@@ -92,8 +92,8 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 					return step{}, err
 				}
 			}
-			// A message that has started to burn is not found again, so the last
-			// transaction, which starts the rest, stores the receipt.
+			// A message that has started to burn is not found again, so each transaction continues
+			// where the last one stopped. The last one stores the receipt.
 			more := len(unstarted) > maxStarted
 			if !more {
 				put, err := s.putReceipt(tx, actor, c, me, d, ranges, now)
@@ -191,21 +191,21 @@ func (s *Service) receivable(r Reader, c Conversation, me Access, of SeqRange) (
 	return ranges.Without(hidden), err
 }
 
-// readEvent returns an event that says what a receipt for ranges was for: the messages that
-// were named, or all up to the last one.
+// readEvent returns an event with the messages of a receipt: those that were named, or all up to
+// the last one of the ranges.
 func (d ReceiptDraft) readEvent(ranges seqs.Set, now time.Time) Event {
 	if d.UpTo != "" {
 		return Event{At: now, UpToSeq: ranges.End()}
 	}
 	ids := make([]ID, len(d.MessageIDs))
 	for i, text := range d.MessageIDs {
-		ids[i], _ = ParseID(text) // they were checked
+		ids[i], _ = ParseID(text) // the ids have been checked
 	}
 	return Event{At: now, MessageIDs: ids}
 }
 
-// putReceipt stores a receipt for as many messages as one transaction should, publishes what
-// is new in it, and returns the messages that it was stored for.
+// putReceipt stores a receipt for as many messages as fit into one transaction, publishes what is
+// new, and returns the messages that it was stored for.
 func (s *Service) putReceipt(tx Tx, actor Actor, c Conversation, me Access, d ReceiptDraft, ranges seqs.Set, now time.Time) (seqs.Set, error) {
 	fresh, err := newIn(tx, d.Kind, c, me, ranges)
 	if err != nil || len(fresh) == 0 {

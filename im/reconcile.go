@@ -15,8 +15,8 @@ const (
 	SealedMessage    SealedKind = iota + 1 // the content of a message
 	SealedNote                             // the postscript and extension of a revoked message
 	SealedName                             // a text of a conversation, or the name of a role
-	SealedAttachment                       // an attachment: what is known of it, and its blob
-	SealedThumbnail                        // the thumbnail of an attachment; its id is that of the attachment
+	SealedAttachment                       // an attachment: its description and its blob
+	SealedThumbnail                        // the thumbnail of an attachment; it has the id of the attachment
 	SealedSecret                           // the secrets of a webhook
 )
 
@@ -31,25 +31,25 @@ func (k SealedKind) String() string { return sealedNames[k] }
 // Sealed is a sealed content and whether it can be unsealed.
 type Sealed struct {
 	Kind SealedKind
-	// ID is the id of the message, or of the conversation or role that has the text.
-	// Conversation is the conversation of it.
+	// ID is the id of the message, or of the conversation or role with the text. Conversation is
+	// the conversation that this belongs to.
 	ID           ID
 	Conversation ID
 	Slot         Slot
-	// Key is its position among all sealed contents. A message and its note have the same.
+	// Key is its position among all sealed contents. A message and its note have the same position.
 	Key SealedKey
 	// Erased is the state of the erased message that it belonged to, 0 if it was not
 	// erased. The key of erased content should be shredded.
 	Erased State
-	// Doomed says that its key is about to be shredded. It is not set with [SealedKeys].
+	// Doomed is set if its key is about to be shredded; never with [SealedKeys].
 	Doomed bool
-	// Err is why it cannot be unsealed: a [ShreddedError], [ErrNoKey], or that it is
-	// damaged. For erased content nil means that its key still exists.
+	// Err is the reason why it cannot be unsealed: a [ShreddedError], [ErrNoKey], or an error for
+	// damaged content. For erased content nil means that its key still exists.
 	Err error
 }
 
-// SealedKey is a position among all sealed contents: the part of the store that has it, and
-// the id in that part. The zero SealedKey is before the first.
+// SealedKey is a position among all sealed contents: a part of the store, and an id in that part.
+// The zero SealedKey is before the first.
 type SealedKey struct {
 	Part int
 	ID   ID
@@ -64,7 +64,7 @@ type SealedPage struct {
 // before returns the position before this one.
 func (s Sealed) before() SealedKey { return SealedKey{Part: s.Key.Part, ID: s.Key.ID - 1} }
 
-// Finding says what is wrong with a sealed content.
+// Finding is what is wrong with a sealed content.
 type Finding uint8
 
 // The findings.
@@ -100,14 +100,14 @@ func (s Sealed) Find() Finding {
 	}
 }
 
-// LostKeysError says how many contents cannot be unsealed because the keys are older than
-// the data.
+// LostKeysError is returned if contents cannot be unsealed because the keys are older than the
+// data.
 type LostKeysError struct{ Lost int64 }
 
 // Error returns the number and what an operator can do about it.
 func (e *LostKeysError) Error() string {
 	return fmt.Sprintf("the keys are older than the data: those of %d messages and names are missing. "+
-		"Put the newest copy of the keys in place. With --accept-lost-keys they are erased for ever", e.Lost)
+		"Put the newest copy of the keys in place. With --accept-lost-keys they are erased forever", e.Lost)
 }
 
 // Found counts the findings of [KeysFit].
@@ -147,7 +147,7 @@ func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (
 	return found, named, err
 }
 
-// SealedLook says how [SealedReader.Sealed] checks a content.
+// SealedLook selects how [SealedReader.Sealed] checks a content.
 type SealedLook bool
 
 const (
@@ -157,7 +157,7 @@ const (
 	SealedContent SealedLook = true
 )
 
-// sealedPage bounds how many sealed contents one read returns, which keeps it short.
+// sealedPage bounds the sealed contents that one read returns, which keeps the read short.
 const sealedPage = 2000
 
 // eachSealed calls fn with every sealed content. in runs a function with a reader for each
@@ -189,9 +189,9 @@ func eachSealed(ctx context.Context, in func(func(Reader) error) error, look Sea
 
 // Reconciling is the configuration of [Reconcile].
 type Reconciling struct {
-	// Keys are the keys of the store. If Unnamed is set they are older than the data: then
-	// every key whose slot is not in Named is shredded first, because the erasures since
-	// the keys were copied are not in them.
+	// Keys are the keys of the store. Set Unnamed if they are older than the data: then every key
+	// whose slot is not in Named is shredded first, because the copy lacks the erasures that were
+	// made after it.
 	Keys    Keys
 	Unnamed bool
 	Named   *SlotSet
@@ -203,23 +203,23 @@ type Reconciling struct {
 
 // Reconciled counts what [Reconcile] did.
 type Reconciled struct {
-	// Erased is the number of messages that became tombstones, Removed of those that were
-	// deleted without one, Emptied of erased notes and texts.
+	// Erased is the number of messages that became tombstones, Removed the number of those that
+	// were deleted without one, and Emptied the number of erased notes and texts.
 	Erased, Removed, Emptied int64
 	// Attachments is the number of erased attachments.
 	Attachments int64
-	// Thumbnails is the number of those that are to be made again.
+	// Thumbnails is the number of thumbnails to make again.
 	Thumbnails int64
 	// Shredded is the number of keys that no content named.
 	Shredded int64
 }
 
 // Reconcile makes the data of a store agree with keys of another age, before the store is
-// ready: the data is a restored backup, or the keys are older than the data. Contents whose
-// keys are shredded become what their erasure made of them: tombstones of the state that
-// the key has, or deleted messages. Contents without a key become expired messages. Each
-// erasure appends the usual event. Reconcile may be interrupted and called again. Any error
-// is from the store or the keys, or the context's cause.
+// ready: the data is a restored backup, or the keys are older than the data. Contents whose keys
+// are shredded become what their erasure had made of them: tombstones with the state recorded with
+// the key, or deleted messages. Contents without a key become expired messages. Each erasure
+// appends the usual event. Reconcile may be interrupted and called again. Any error is from the
+// store or the keys, or the context's cause.
 func Reconcile(ctx context.Context, store Store, how Reconciling) (Reconciled, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "reconcile"})
 	r := reconciler{Service: NewService(store, DefaultPolicy(), how.Now), how: how}
@@ -264,7 +264,7 @@ func (r *reconciler) shredUnnamed(ctx context.Context) error {
 	}
 }
 
-// reconcileBatch is how many contents one transaction changes.
+// reconcileBatch is the number of contents that one transaction changes.
 const reconcileBatch = 200
 
 // run settles every sealed content that is not fine.
@@ -319,10 +319,10 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 				err = tx.EraseAttachment(s.ID)
 				done.Attachments++
 			case s.Kind == SealedThumbnail:
-				// It is made again.
+				// The thumbnail is made again.
 				err = tx.UpdateThumbnail(Thumbnail{Attachment: s.ID, State: ThumbnailWaiting})
 				if errors.Is(err, ErrNotFound) {
-					err = nil // its attachment was erased before it
+					err = nil // erasing its attachment has erased it, too
 				}
 				done.Thumbnails++
 			case s.Kind != SealedMessage:

@@ -5,9 +5,9 @@ import "context"
 // The ids and client_ids of trimmed and purged messages are remembered for a time, so that
 // neither a retry nor a repeated import stores such a message again.
 
-// Forget forgets the keys of messages that were trimmed or purged longer ago than the
-// policy's ClientIDRetention, and returns how many. It works in steps with pauses, see
-// [PauseAfter], and forgets nothing while the clock is not trusted.
+// Forget forgets the keys of messages that were trimmed or purged longer ago than the policy's
+// ClientIDRetention, and returns their number. It works in steps with pauses, see [PauseAfter], and
+// forgets nothing while the clock is not trusted.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	before := s.time().Add(-s.policy.ClientIDRetention)
 	if s.holds() {
@@ -16,10 +16,10 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 	return pacedAll(ctx, s, jobRows, func(tx Tx, limit int) (int, error) { return tx.Forget(before, limit) })
 }
 
-// errGone refuses to send or import once more a message that was trimmed or purged. field
-// names the key by which it was recognized.
+// errGone refuses to send or import a message again that was trimmed or purged. field names the key
+// by which it was recognized.
 func errGone(field string) error {
-	return RefuseField(Gone, "message_gone", field, "is that of a message that was deleted, which is not stored again")
+	return RefuseField(Gone, "message_gone", field, "belongs to a deleted message, which is not stored again")
 }
 
 // firstSent returns the message that was sent before under the client_id of an entry. gone

@@ -41,7 +41,7 @@ func (s *Service) removeMember(tx Tx, actor Actor, c Conversation, target Member
 	return false, s.endMembership(tx, actor, c, target)
 }
 
-// endMembership ends a membership and publishes that. It leaves threads alone.
+// endMembership ends a membership and publishes that. It does not change memberships of threads.
 func (s *Service) endMembership(tx Tx, actor Actor, c Conversation, target MemberView) error {
 	at, err := tx.Append(memberEvent(MemberRemoved, actor, c, target, s.time()))
 	if err != nil {

@@ -15,8 +15,8 @@ var plans = map[string]time.Duration{
 const day = 24 * time.Hour
 
 // ParseRetention parses a retention: the name of a plan (free is 3 days, basic 7, advanced
-// 90, enterprise 180, none is for ever), a number of days such as 30 or 30d, or a duration
-// such as 36h. It reports false for any other text, and for one over [MaxRetention].
+// 90, enterprise 180, none means forever), a number of days such as 30 or 30d, or a duration such
+// as 36h. It reports false for any other text, and for one over [MaxRetention].
 func ParseRetention(text string) (time.Duration, bool) {
 	if keep, ok := plans[text]; ok {
 		return keep, true
@@ -41,13 +41,13 @@ func FormatRetention(keep time.Duration) string {
 	}
 }
 
-// Trimmed is the result of one step of a trimming.
+// Trimmed is the result of one step of trimming a conversation.
 type Trimmed struct {
-	// Messages is how many messages were deleted, and Active how many of those were not
-	// erased and visible to every member.
+	// Messages is the number of messages that were deleted, and Active the number of those that
+	// were active and visible to every member.
 	Messages int
 	Active   int
-	// FirstSeq is the first seq that is left.
+	// FirstSeq is the lowest seq that is left.
 	FirstSeq int64
 	// Done is set when nothing is left to trim.
 	Done bool
@@ -56,7 +56,7 @@ type Trimmed struct {
 // RetentionOf is what retention trims, or would trim, of a conversation.
 type RetentionOf struct {
 	Conversation ID
-	// Messages is how many messages, tombstones included, were created before Before.
+	// Messages is the number of messages, tombstones included, that were created before Before.
 	Messages int64
 	Before   time.Time
 }
@@ -83,8 +83,8 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// checkAsOf returns asOf, or now if it is zero. It refuses a time in the future: it would
-// trim messages that are not past retention.
+// checkAsOf returns asOf, or now if it is zero. It refuses a time in the future, which would trim
+// messages that are not past retention.
 func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 	now := s.time()
 	if asOf.IsZero() {
@@ -104,7 +104,8 @@ func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey,
 		return err
 	}
 	if past == nil {
-		// Conversations with messages that were past a retention that is longer now.
+		// Find conversations with messages that were past a shorter retention, although it is
+		// longer now.
 		list, err := r.Trimming(conversationsAtOnce)
 		if err != nil {
 			return err
@@ -215,7 +216,7 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, trimmed func(Retenti
 			return err
 		}
 		n, err := s.trimAll(ctx, list, trimmed)
-		if err != nil || n == 0 { // another call was first
+		if err != nil || n == 0 { // another call has trimmed it already
 			return err
 		}
 	}
@@ -240,14 +241,14 @@ func (s *Service) finishTrimming(ctx context.Context, trimmed func(RetentionOf) 
 	}
 }
 
-// trimTurn is the least number of messages of a conversation in one turn: each turn has a
-// cost of its own.
+// trimTurn is the minimum number of messages of a conversation in one turn, because each turn has a
+// fixed cost.
 const trimTurn = 4
 
-// trimAll trims conversations and returns how many messages it deleted. It takes a few of
-// each in turn: the store has messages in the order of their ids, whatever their
-// conversation, so a transaction that takes turns writes fewer pages than one that takes as
-// many of a single conversation.
+// trimAll trims conversations and returns the number of messages that it deleted. It takes a few
+// messages of each in turn: the store keeps messages in the order of their ids, whatever their
+// conversation, so a transaction that takes turns writes fewer pages than one that takes as many of
+// a single conversation.
 func (s *Service) trimAll(ctx context.Context, list []RetentionOf, trimmed func(RetentionOf) error) (deleted int64, err error) {
 	for p := newPacer(trimRows); len(list) > 0; {
 		type turn struct {
@@ -293,8 +294,8 @@ func (s *Service) trimAll(ctx context.Context, list []RetentionOf, trimmed func(
 }
 
 // trim deletes up to limit messages of a conversation, or as many of their events, receipts
-// and hides. It returns the time before which they were created: that of a trimming under
-// way if it is later.
+// and hides. It returns the time before which they were created: that of a trimming in progress if
+// it is later.
 func (s *Service) trim(tx Tx, of RetentionOf, limit int) (Trimmed, time.Time, error) {
 	id, before := of.Conversation, of.Before
 	c, found, err := maybe(tx.Conversation(id))

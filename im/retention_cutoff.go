@@ -2,8 +2,9 @@ package im
 
 import "time"
 
-// retention returns how long messages of a conversation with this setting are kept: for the
-// setting's time, up to the policy's maximum, or for the policy's if it is nil; 0 is for ever.
+// retention returns the time for which messages of a conversation with this setting are kept: the
+// setting, up to the policy's maximum, or the policy's retention if the setting is nil; 0 means
+// forever.
 func (p Policy) retention(setting *time.Duration) time.Duration {
 	keep := p.Retention
 	if setting != nil {
@@ -26,12 +27,11 @@ func (p Policy) cutoffOf(setting *time.Duration, now time.Time) time.Time {
 }
 
 // cutoff returns the time before which messages of the conversation are past retention at
-// now, zero if there is none. It is the only rule: reads, imports, exports and trimming use
-// it. A message that was past a shorter retention stays past retention, which TrimBefore
-// says.
+// now, zero if there is none. Reads, imports, exports and trimming all use it. A message that was
+// past a shorter retention stays past retention, because of TrimBefore.
 func (p Policy) cutoff(c Conversation, now time.Time) time.Time {
 	return laterOf(p.cutoffOf(c.Retention, now), c.TrimBefore)
 }
 
-// cutoff is [Policy.cutoff] now.
+// cutoff returns [Policy.cutoff] as of now.
 func (s *Service) cutoff(c Conversation) time.Time { return s.policy.cutoff(c, s.time()) }

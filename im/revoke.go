@@ -16,7 +16,7 @@ type RevokeNote struct {
 	Push      Push
 }
 
-// The limits of a note and of RevokeMany. MaxPostscript is the limit of NIM, MaxNoteJSON the
+// The limits of a note and of RevokeMany. MaxPostscript is the limit of NIM, and MaxNoteJSON the
 // default limit of a message.
 const (
 	MaxPostscript    = 1024 // characters
@@ -49,8 +49,8 @@ func (n RevokeNote) checked() (RevokeNote, error) {
 	return n, nil
 }
 
-// revokeWindow returns how long a sender may revoke a message of the conversation: by its
-// own setting, or else that of the nearest ancestor, its kind or the server; 0 is no limit.
+// revokeWindow returns the time for which a sender may revoke a message of the conversation: by its
+// own setting, or else that of the nearest ancestor, its kind or the server; 0 sets no limit.
 func (p Policy) revokeWindow(c Conversation, ancestors []Conversation) time.Duration {
 	for _, c := range append([]Conversation{c}, ancestors...) {
 		if c.RevokeWindow != nil {
@@ -63,8 +63,8 @@ func (p Policy) revokeWindow(c Conversation, ancestors []Conversation) time.Dura
 	return p.RevokeWindow
 }
 
-// revokeOthersWindow returns how long a user may revoke a message that another one sent: by
-// the setting of the conversation, or else that of the nearest ancestor or the server.
+// revokeOthersWindow returns the time for which a user may revoke another user's message: by the
+// setting of the conversation, or else that of the nearest ancestor or the server.
 func (p Policy) revokeOthersWindow(c Conversation, ancestors []Conversation) time.Duration {
 	for _, c := range append([]Conversation{c}, ancestors...) {
 		if c.RevokeOthersWindow != nil {
@@ -74,11 +74,11 @@ func (p Policy) revokeOthersWindow(c Conversation, ancestors []Conversation) tim
 	return p.RevokeOthersWindow
 }
 
-// within reports whether a message of an age is within a window; 0 is no limit.
+// within reports whether a message of an age is within a window; a window of 0 sets no limit.
 func within(window, age time.Duration) bool { return window == 0 || age <= window }
 
-// mayRevoke returns why the actor may not revoke a message, nil if they may or it is revoked
-// already. m is the message as of now, me the actor's access, which may be empty for an
+// mayRevoke returns the reason why the actor may not revoke a message; nil if they may, or if it is
+// revoked already. m is the message as of now, and me the actor's access, which may be empty for an
 // admin.
 func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now time.Time) error {
 	mine := m.Sender == actor.User

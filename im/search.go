@@ -7,8 +7,8 @@ type SearchQuery struct {
 	Words string // as the user typed them
 	// Conversations are the conversations to search, nil for all that Sees admits.
 	Conversations []ID
-	// Sees reports whether the user may see a conversation. It is called once for each
-	// conversation with a possible hit, before that is read, and for a bounded number in one
+	// Sees reports whether the user may see a conversation. It is called once for each conversation
+	// with a possible hit, before the hit is read, and for a bounded number of conversations per
 	// page; nil admits all of Conversations.
 	Sees func(conversation ID) (bool, error)
 	// Type, Sender, From (included) and To (excluded) filter; their zero values
@@ -19,14 +19,14 @@ type SearchQuery struct {
 	// Past continues with ids less than this; 0 starts at the beginning.
 	Past  ID
 	Limit int
-	// Enough is called with each hit, and ends the page after it by returning true; nil does
-	// not. Wanted is how many hits that will probably take; 0 is Limit.
+	// Enough is called with each hit, and ends the page after that hit by returning true; nil never
+	// does. Wanted is the probable number of hits until then; 0 means Limit.
 	Enough func(SearchHit) (bool, error)
 	Wanted int
 }
 
-// Admits reports whether a message can be a hit by its state, type and time. The sender,
-// the conversation and the words are the store's to compare.
+// Admits reports whether a message can be a hit by its state, type and time. The store itself
+// compares the sender, the conversation and the words.
 func (q SearchQuery) Admits(m Message) bool {
 	return m.State == Active && (q.Type == 0 || m.Type == q.Type) &&
 		!m.CreatedAt.Before(q.From) && (q.To.IsZero() || m.CreatedAt.Before(q.To))
@@ -47,9 +47,9 @@ type SnippetPart struct {
 // SearchState is the state of the search index of a store. The index is filled after commits;
 // no sender waits for it.
 type SearchState struct {
-	// Waiting is how many messages are indexed in memory and not in the file yet.
+	// Waiting is the number of messages that are indexed in memory and not in the file yet.
 	Waiting int
-	// Removals is how many erased messages are still in the file.
+	// Removals is the number of erased messages that are still in the file.
 	Removals int
 	// Complete is false while the index is compared with the messages after a crash, or
 	// rebuilt. Searches then examine older messages one by one.
@@ -60,8 +60,8 @@ type SearchState struct {
 	Failures int64
 }
 
-// SearchPage is a page of hits. The store examines a bounded number of candidates for it: a
-// page may be short or empty and still have a Next.
+// SearchPage is a page of hits. The store examines a bounded number of candidates for it, so a page
+// may be short or empty and still have a Next.
 type SearchPage struct {
 	Hits []SearchHit
 	Next ID // the Past of the next page, 0 at the end

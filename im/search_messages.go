@@ -19,20 +19,20 @@ type SearchFilter struct {
 }
 
 const (
-	// maxSearches is how many times one page queries the store, which examines a bounded
-	// number of messages each time. The page is short if the actor may read few of the hits.
+	// maxSearches is the maximum number of queries of the store for one page. Each query examines a
+	// bounded number of messages, so the page is short if the actor may read few of the hits.
 	maxSearches = 4
-	// searchedAtMost is how many conversations a query names. For an actor with more, it
-	// covers all messages, and access is computed where there are hits. So a user whom
-	// others have added to very many spaces can still search.
+	// searchedAtMost is the maximum number of conversations that a query names. For an actor with
+	// more, the query covers all messages, and access is computed for the conversations with hits.
+	// So a user whom others have added to very many spaces can still search.
 	searchedAtMost = 4096
-	// conversationsAsked is the number of conversations with computed access after which a
-	// page ends.
+	// conversationsAsked is the number of conversations whose access is computed before a page
+	// ends.
 	conversationsAsked = 400
 )
 
-// leastHits is the least number of hits that may end a query of the store. If it were the
-// number requested, a short page would reveal that there are hits that the actor may not see.
+// leastHits is the minimum number of hits that may end a query of the store. If it were the number
+// requested, a short page would reveal that there are hits that the actor may not see.
 const leastHits = 100
 
 // Search returns a page of the messages that the actor can read and that contain words,
@@ -45,7 +45,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 			Words: f.Words, Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Past: f.Past,
 			Limit: max(f.Limit+1, leastHits), Wanted: f.Limit + 1,
 			Sees: func(id ID) (bool, error) { return seesConversation(known, id) },
-			// One more than the page takes says that there is another page.
+			// One more hit than the page takes shows that there is another page.
 			Enough: func(hit SearchHit) (bool, error) {
 				readable, err := s.readsHit(known, hit)
 				if readable && err == nil {
@@ -78,8 +78,8 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 	})
 }
 
-// searched sets the conversations of a query, and reports whether there are any. A direct
-// conversation that does not exist yet is none.
+// searched sets the conversations of a query, and reports whether there are any. It ignores a
+// direct conversation that does not exist yet.
 func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *SearchQuery) (some bool, err error) {
 	if in == nil {
 		q.Conversations, err = r.SearchedBy(actor.User, searchedAtMost+1)

@@ -32,8 +32,8 @@ func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d 
 	return s.sendSighted(ctx, actor, ref, d, given, ruling{})
 }
 
-// send is what [Service.Send] does in its transaction, with the content of the draft and the
-// ruling of the hook about it, which has the sightings of its attachments.
+// send is the part of [Service.Send] in its transaction. It gets the content of the draft and the
+// ruling of the hook, which contains the sightings of the attachments.
 func (s *Service) send(tx Tx, actor Actor, ref ConversationRef, d Draft, given *Content, by ruling) (Sent, error) {
 	a, err := s.admit(tx, actor, ref, d, given, by.seen)
 	if err != nil || a.again {
@@ -97,7 +97,7 @@ func (s *Service) sendToSender(tx Tx, actor Actor, m Message) (Sent, error) {
 	return Sent{Message: m}, err
 }
 
-// admission is what is known of a message that the rules allow.
+// admission is what the checks have found out about a message that the rules allow.
 type admission struct {
 	entry Entry
 	me    Access
@@ -108,8 +108,8 @@ type admission struct {
 	// to.
 	attached attached
 	replyTo  ID
-	// at is the time of the message, and spoken the conversation whose slow mode it counts
-	// in, 0 for none.
+	// at is the time of the message, and spoken the conversation in whose slow mode it counts, 0
+	// for none.
 	at     time.Time
 	spoken ID
 }
@@ -145,7 +145,7 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 		return admission{}, errGone("client_id")
 	}
 	if again {
-		return admission{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another message of yours")
+		return admission{}, RefuseField(Conflict, "client_id_reused", "client_id", "was used for another of your messages")
 	}
 	if err := s.checkSupported(c, d); err != nil {
 		return admission{}, err
@@ -164,9 +164,9 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 }
 
 // destination returns the entry of the conversation that a message goes to. A direct
-// conversation that does not exist yet has no ID. It may exist although the actor is not a
-// member: then all messages in it were dropped. For an admin, the actor need not see a
-// conversation that is not a direct one.
+// conversation that does not exist yet has no ID. It may exist although the actor is not a member,
+// if all messages in it were dropped. For an admin, the actor need not see a conversation that is
+// not a direct one.
 func (s *Service) destination(r Reader, actor Actor, ref ConversationRef, d Draft) (Entry, Access, error) {
 	clientID := d.ClientID
 	e, me, err := s.enterAs(r, actor, ref, clientID)
@@ -209,8 +209,8 @@ func allowSend(c Conversation, me Access, d Draft) error {
 	return nil
 }
 
-// allowSpeaking is Allow for permissions that a mute takes away. Its refusal says why the user
-// lacks them.
+// allowSpeaking is Allow for permissions that a mute takes away. Its refusal gives the reason why
+// the user lacks them.
 func allowSpeaking(c Conversation, me Access, p Permissions) error {
 	if me.Can(p) {
 		return nil
@@ -252,7 +252,7 @@ func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, erro
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range unique([]ID{whole, c.ID}) { // also messages from before slow mode was set
+	for _, id := range unique([]ID{whole, c.ID}) { // including messages from before slow mode was set
 		sent, found, err := r.LastSent(id, me.user)
 		if err != nil {
 			return 0, err
@@ -262,7 +262,7 @@ func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, erro
 		}
 	}
 	wait := last.Add(me.slowMode).Sub(now)
-	if wait > 0 && wait <= me.slowMode { // if it is longer, the clock was set back
+	if wait > 0 && wait <= me.slowMode { // a longer wait means that the clock was set back
 		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.slowMode.Seconds()))
 		refusal.RetryAfter = wait
 		return 0, refusal
@@ -270,8 +270,8 @@ func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, erro
 	return whole, nil
 }
 
-// expireAfter returns how long after being sent messages expire that have no setting of
-// their own: by the conversation's setting, or by that of a thread's parent.
+// expireAfter returns the time from sending until messages without an expiry of their own expire:
+// the setting of the conversation, or of a thread's parent.
 func expireAfter(r ConversationReader, c Conversation, me Access) (time.Duration, error) {
 	switch {
 	case c.Kind != Thread:
@@ -304,7 +304,7 @@ func (m Message) sameAs(c Conversation, content, given *Content) bool {
 	return m.Conversation == c.ID && (m.Content == nil || m.Content.SentAs(content.Sent) || m.Content.rewrittenFrom(given))
 }
 
-// quoted returns the id of the message that is replied to. It refuses one that is in another
+// quoted returns the id of the message that the draft replies to. It refuses one that is in another
 // conversation or that the actor cannot read.
 func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) (ID, error) {
 	if replyTo == "" {
@@ -322,15 +322,15 @@ func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) 
 	if err != nil {
 		return 0, err
 	}
-	if q.Conversation != c.ID || q.VisibleTo != "" { // other members cannot see that one
+	if q.Conversation != c.ID || q.VisibleTo != "" { // not a message that other members cannot see
 		return 0, refusal
 	}
 	return id, nil
 }
 
-// openDirect makes the users of a direct conversation its members who are not yet, and
-// creates it if it does not exist. A message that is dropped makes only its sender one: the
-// other user learns of the conversation with the first message that they can see.
+// openDirect makes both users of a direct conversation members, and creates it if it does not
+// exist. A dropped message makes only its sender a member: the other user learns of the
+// conversation with the first message that they can see.
 func (s *Service) openDirect(tx Tx, actor Actor, c Conversation, me Access, by ruling, now time.Time) (Conversation, error) {
 	if c.ID == 0 {
 		fresh, err := s.newConversation(tx, Direct, actor, now)
@@ -359,7 +359,7 @@ func (s *Service) openDirect(tx Tx, actor Actor, c Conversation, me Access, by r
 	}
 }
 
-// openTo makes a user a member of a direct conversation and publishes it to them.
+// openTo makes a user a member of a direct conversation and publishes that to them.
 func (s *Service) openTo(tx Tx, actor Actor, c Conversation, user UserID, now time.Time) error {
 	e := c.event(created, actor, now)
 	e.To = user
@@ -370,7 +370,7 @@ func (s *Service) openTo(tx Tx, actor Actor, c Conversation, user UserID, now ti
 	return tx.AddMember(Membership{Conversation: c.ID, User: user, Role: Member, JoinedAt: now}, at)
 }
 
-// create stores a conversation with its first members and publishes it to them.
+// create stores a conversation with its first members and publishes that to them.
 func (s *Service) create(tx Tx, actor Actor, c Conversation, members []Membership) error {
 	if err := tx.CreateConversation(c); err != nil {
 		return err

@@ -8,7 +8,8 @@ import (
 	"io"
 )
 
-// MaxSendAs is the most users and conversations to which one request of an admin may send.
+// MaxSendAs is the maximum number of users and conversations to which one request of an admin may
+// send.
 const MaxSendAs = 500
 
 // SentAs is the result for one target of [Service.SendAs].
@@ -24,9 +25,8 @@ type SentAs struct {
 // does, and returns a result for each of them, even an invalid one. A conversation that is
 // named twice gets one message and has the same result twice.
 //
-// The actor must be an admin, who acts for the application. What restrains users does not
-// apply: permissions, mutes, slow mode, blocks, membership and the pre-send hook. The rules
-// for the message itself do.
+// The actor must be an admin, who acts for the application. Permissions, mutes, slow mode, blocks,
+// membership and the pre-send hook do not apply. The rules for the message itself do.
 //
 // With a client_id, it is idempotent for each target: a repetition sends what is missing,
 // even if the first request did not finish or the repetition has other targets.
@@ -111,8 +111,8 @@ func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, se
 	return result, nil
 }
 
-// oneName names a conversation in one way, however it is referred to: a direct one by its users,
-// because it may not exist yet.
+// oneName returns the one name of a conversation, however a request refers to it. A direct
+// conversation is named by its users, because it may not exist yet.
 func oneName(r ConversationReader, as Actor, ref ConversationRef) (string, error) {
 	peers := PeersOf(as.User, ref.Peer)
 	if ref.Peer == "" {
@@ -129,17 +129,17 @@ func oneName(r ConversationReader, as Actor, ref ConversationRef) (string, error
 }
 
 // clientIDFor returns the client_id of the message for a target: a hash, because a user has
-// each client_id only once. It takes a key that clients do not know: a user who could compute
-// the hash could send a message under it first, and the target would not get the server's. No
-// user id has a line break.
+// each client_id only once. It uses a key that clients do not know: a user who could compute the
+// hash could send a message under it first, and the target would not get the server's. A line break
+// separates the parts, because no user id has one.
 func (s *Service) clientIDFor(clientID, target string) string {
 	sum := hmac.New(sha256.New, s.store.Instance().TicketKey)
 	_, _ = io.WriteString(sum, "client_id of a server send\n"+clientID+"\n"+target) // never fails
 	return "as." + base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
 }
 
-// inMessage returns a refusal of a message that is a part of a request: its field is in that
-// part, or is the target.
+// inMessage adapts a refusal to a request that contains the message in a part of its body: its
+// field is in that part, or is the target.
 func inMessage(err error) error {
 	refusal, ok := AsError(err)
 	if !ok || refusal.Field == "" {
@@ -151,9 +151,8 @@ func inMessage(err error) error {
 	return withField(err, refusal.Field, "message/"+refusal.Field)
 }
 
-// withField returns a refusal that names a field as one that names it in another way, and any
-// other error as it is. The path names the conversation of most requests; some name it in their
-// bodies.
+// withField changes the field that a refusal names, and returns any other error unchanged. Most
+// requests name the conversation in the path, but some in the body.
 func withField(err error, field, named string) error {
 	refusal, ok := AsError(err)
 	if !ok || refusal.Field != field {

@@ -25,23 +25,23 @@ type Policy struct {
 	MaxChannels     int
 	MaxRoles        int
 	MaxChannelRoles int
-	// Retention is how long messages of a conversation without a setting of its own are
-	// kept, RetentionMax the longest such setting; 0 is for ever.
+	// Retention is the time for which messages of a conversation without a setting of its own are
+	// kept, and RetentionMax the longest such setting; 0 means forever.
 	Retention    time.Duration
 	RetentionMax time.Duration
-	// LogRetention is how long events stay in the log.
+	// LogRetention is the time for which events stay in the log.
 	LogRetention time.Duration
-	// ClientIDRetention is how long the keys of trimmed and purged messages are remembered,
-	// so that neither a retry nor a repeated import stores one again.
+	// ClientIDRetention is the time for which the keys of trimmed and purged messages are
+	// remembered, so that neither a retry nor a repeated import stores one again.
 	ClientIDRetention time.Duration
-	// ClockGuard is how long nothing is trimmed or forgotten after the clock was seen to
-	// jump ahead by more than a day; 0 trusts the clock at once.
+	// ClockGuard is the time for which nothing is trimmed or forgotten after the clock has jumped
+	// ahead by more than a day; 0 trusts the clock at once.
 	ClockGuard time.Duration
-	// CutRetention is how long a cut-off of tokens is kept: the longest lifetime of a token.
-	// 0 keeps them for ever.
+	// CutRetention is the time for which cut-offs of tokens are kept: the longest lifetime of a
+	// token. 0 keeps them forever.
 	CutRetention time.Duration
-	// RevokeWindow is how long a sender may revoke a message, RevokeOthersWindow how long a
-	// user with the permission may revoke messages of others; 0 sets no limit.
+	// RevokeWindow is the time for which a sender may revoke a message, and RevokeOthersWindow that
+	// for which a user with the permission may revoke messages of others; 0 sets no limit.
 	RevokeWindow       time.Duration
 	RevokeOthersWindow time.Duration
 	// RevokeWindowByKind is RevokeWindow for one kind of conversation.
@@ -49,15 +49,15 @@ type Policy struct {
 	// BurnAny lets a recipient burn a direct message that was not sent for
 	// burning.
 	BurnAny bool
-	// CheckWebhookURL returns why the server would not call a URL, nil if it would. It does
-	// not quote the URL. A nil function allows any.
+	// CheckWebhookURL returns the reason why the server would not call a URL, nil if it would. The
+	// error does not quote the URL. A nil function allows any.
 	CheckWebhookURL func(url string) error
 	// MaxReceiptMembers bounds the members of a group in which messages may be
 	// sent with receipt.
 	MaxReceiptMembers int
-	// ReadsPerUser is how many reads of one user run at once; 0 is half of those that the
-	// store runs. ReadWait is how long a read of a request waits for its turn before it is
-	// refused; 0 is 5 s.
+	// ReadsPerUser is the maximum number of concurrent reads of one user; 0 means half of those
+	// that the store runs. ReadWait is the time that a read of a request waits for its turn before
+	// it is refused; 0 means 5 s.
 	ReadsPerUser int
 	ReadWait     time.Duration
 }
@@ -76,7 +76,7 @@ func DefaultPolicy() Policy {
 	}
 }
 
-// MinMessageBytes is the lowest MaxMessageBytes: clients rely on 3 KB.
+// MinMessageBytes is the lowest MaxMessageBytes, because clients rely on 3 KB.
 const MinMessageBytes = 3000
 
 // Service is the use cases. Each loads state, checks the rules, changes the state and
@@ -98,9 +98,9 @@ type Service struct {
 	presend *presend
 }
 
-// Admit is called before a request of a user that will write costs anything. It waits while
-// the store has too much to write, for a moment. The error has the code "overloaded", or is the
-// context's cause.
+// Admit is called at the start of a request of a user that will write, before it costs anything.
+// While the store has too much to write, it waits for a moment. The error has the code
+// "overloaded", or is the context's cause.
 func (s *Service) Admit(ctx context.Context, user UserID) error {
 	return s.store.Admit(ctx, Caller{User: user})
 }
@@ -117,14 +117,14 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 	return s
 }
 
-// MaxMessageBytes returns the policy's bound of body and ext of a message together.
+// MaxMessageBytes returns the policy's limit on body and ext of a message together, in bytes.
 func (s *Service) MaxMessageBytes() int { return s.policy.MaxMessageBytes }
 
-// Ready returns why the store cannot take writes, nil if it can.
+// Ready returns the reason why the store cannot accept writes, nil if it can.
 func (s *Service) Ready(ctx context.Context) error { return s.store.Ready(ctx) }
 
-// Unshredded returns how many keys of erased content are not shredded yet, and how long the
-// oldest of them has waited.
+// Unshredded returns the number of keys of erased content that are not shredded yet, and how long
+// the oldest of them has waited.
 func (s *Service) Unshredded() (keys int, waited time.Duration) {
 	keys, since := s.store.Unshredded()
 	if keys > 0 {
@@ -136,7 +136,7 @@ func (s *Service) Unshredded() (keys int, waited time.Duration) {
 // SearchState returns the state of the search index.
 func (s *Service) SearchState() SearchState { return s.store.SearchState() }
 
-// time returns the current time as it is stored: in UTC, truncated to milliseconds.
+// time returns the current time in its stored form: in UTC, truncated to milliseconds.
 func (s *Service) time() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
 // read is Store.View once it is the caller's turn; see [CallerOf]. It must not be nested:

@@ -41,7 +41,7 @@ func (p InvitePolicy) String() string { return inviteNames[p] }
 // ParseInvitePolicy reads what [InvitePolicy.String] wrote.
 func ParseInvitePolicy(s string) (InvitePolicy, bool) { return inviteNames.parse(s) }
 
-// The longest texts of a conversation, in characters.
+// The maximum lengths of the texts of a conversation, in characters.
 const (
 	MaxName         = 128
 	MaxThreadName   = 64
@@ -54,20 +54,20 @@ const (
 type ConversationPatch struct {
 	Name    *string
 	History *History
-	// RevokeWindow and RevokeOthersWindow point to nil to take the value of the parent or the
-	// policy again.
+	// RevokeWindow and RevokeOthersWindow point to nil to return to the value of the parent or the
+	// policy.
 	RevokeWindow       **time.Duration
 	RevokeOthersWindow **time.Duration
-	// ExpireAfter is the default for messages; 0 is never.
+	// ExpireAfter is the default for messages; 0 means never.
 	ExpireAfter *time.Duration
-	// Retention points to nil to take the value of the policy again.
+	// Retention points to nil to return to the value of the policy.
 	Retention **time.Duration
-	// Announcement and Avatar are deleted with "".
+	// "" deletes Announcement and Avatar.
 	Announcement, Avatar *string
 	Join                 *JoinPolicy
 	Invite               *InvitePolicy
 	MuteAll              *bool
-	// SlowMode is switched off with 0.
+	// 0 switches SlowMode off.
 	SlowMode *time.Duration
 	Private  *bool
 	// Pinned and Muted are the actor's own settings.
@@ -114,16 +114,17 @@ func (p ConversationPatch) unsupported(k Kind) error {
 	return nil
 }
 
-// MaxRevokeWindow is the longest revoke window of a conversation; 0 is no limit.
+// MaxRevokeWindow is the longest revoke window of a conversation that is not 0, which sets no
+// limit.
 const MaxRevokeWindow = 365 * 24 * time.Hour
 
-// MaxRetention is the longest retention of a conversation; 0 is for ever.
+// MaxRetention is the longest retention of a conversation that is not 0, which means forever.
 const MaxRetention = 36500 * day
 
 // MaxSlowMode is the longest interval of slow mode.
 const MaxSlowMode = 6 * time.Hour
 
-// checkFor is check for a new conversation of a kind.
+// checkFor checks the settings of a new conversation of a kind.
 func (p ConversationPatch) checkFor(k Kind, policy Policy) error {
 	if err := p.check(policy); err != nil {
 		return err
@@ -217,8 +218,8 @@ func set[T any](to, value *T) {
 	}
 }
 
-// allowPatch refuses a patch that the actor may not apply. Either side of a direct
-// conversation may change when its messages disappear, and nothing else.
+// allowPatch refuses a patch that the actor may not apply. Either user of a direct conversation may
+// change when its messages disappear, and nothing else.
 func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 	if c.Kind == Direct && p.unsupported(Direct) == nil {
 		return nil
@@ -296,9 +297,9 @@ func (s *Service) UpdateConversation(ctx context.Context, actor Actor, ref Conve
 	return s.Conversation(ctx, actor, ConversationRef{ID: id})
 }
 
-// patchShared changes the conversation for all members. A change of the retention also applies
-// to its threads, and there may be any number of them. They change first, in steps: while more
-// is true, nothing else has changed, and the caller calls again with through.
+// patchShared changes the conversation for all members. A change of the retention also applies to
+// its threads, of which there may be any number. They change first, in steps: while more is true,
+// nothing else has changed, and the caller calls again with through.
 func (s *Service) patchShared(
 	tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch, after ID,
 ) (through ID, more bool, err error) {
@@ -365,10 +366,10 @@ func (s *Service) putShared(
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
-	// Only a change of the retention advances TrimBefore. If the clock is wrong, no other
-	// change may put messages past retention for good.
+	// Only a change of the retention advances TrimBefore. With a wrong clock, any other change
+	// would put messages past retention for good.
 	if changed.Retention != c.Retention && !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
-		changed.TrimBefore = cutoff // messages past the old retention stay so
+		changed.TrimBefore = cutoff // messages past the old retention stay past retention
 	}
 	if err := tx.UpdateConversation(changed); err != nil {
 		return err
@@ -380,7 +381,7 @@ func (s *Service) putShared(
 	if err := tx.PutAccess(c.ID, *access, at); err != nil || !changed.Private || m.role == Owner {
 		return err
 	}
-	// The actor who makes a channel private keeps seeing it.
+	// An actor who makes a channel private can still see it.
 	return tx.PutListed(c.ID, AllowList, actor.User, changed.UpdatedAt, at)
 }
 

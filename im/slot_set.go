@@ -6,7 +6,7 @@ type SlotSet struct {
 	bits []uint64
 }
 
-// NewSlotSet returns an empty set for slots less than end. It takes one bit each.
+// NewSlotSet returns an empty set for slots less than end. It takes one bit per slot.
 func NewSlotSet(end Slot) *SlotSet {
 	return &SlotSet{end: end, bits: make([]uint64, (end+63)/64)}
 }

@@ -18,7 +18,7 @@ type snapshotCache struct {
 	roles         map[ID]held[SpaceRoles]
 	access        map[ID]held[ChannelAccess]
 	members       map[inSpace]SpaceMember
-	present       map[inSpace]SpaceMember // members as of [Latest] alone
+	present       map[inSpace]SpaceMember // only members as of [Latest]
 	channels      map[inSpace]inOneChannel
 }
 
@@ -34,7 +34,7 @@ type inOneChannel struct {
 	muted time.Time
 }
 
-// held is a value and the span in which it held.
+// held is a value and the span in which it was valid.
 type held[T any] struct {
 	Span
 	it T
@@ -74,8 +74,8 @@ func (r *snapshotCache) AccessAt(channel ID, at Position) (ChannelAccess, error)
 	return recall(r.access, channel, at, r.Reader.AccessAt, r.AccessSpan)
 }
 
-// recall returns the value of id at a position: the one in known if it held then, else it
-// loads it into known.
+// recall returns the value of id at a position: the one in known if that was valid then, otherwise
+// one that it loads into known.
 func recall[T any](
 	known map[ID]held[T], id ID, at Position, load func(ID, Position) (T, error), span func(ID, Position) (Span, error),
 ) (T, error) {
@@ -97,7 +97,7 @@ func recall[T any](
 	return it, nil
 }
 
-// SpaceMembersAt implements [SpaceReader]. It caches calls for one user alone: the actor.
+// SpaceMembersAt implements [SpaceReader]. It caches only calls for a single user, the actor.
 func (r *snapshotCache) SpaceMembersAt(space, channel ID, at Position, users []UserID) ([]SpaceMember, error) {
 	if len(users) != 1 {
 		return r.Reader.SpaceMembersAt(space, channel, at, users)
@@ -137,8 +137,8 @@ func (r *snapshotCache) inChannel(channel ID, user UserID) (inOneChannel, error)
 	return in, err
 }
 
-// memberAt reports whether the user was a member when an event happened. They still were
-// when the event happened that ended their membership.
+// memberAt reports whether the user was a member when an event happened. The event that ended their
+// membership still counts as within it.
 func (m SpaceMember) memberAt(at Position) bool {
 	return slices.ContainsFunc(m.Intervals, func(i Interval) bool {
 		return i.FromEvent <= at && (i.Open() || at <= i.ToEvent)

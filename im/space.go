@@ -40,7 +40,7 @@ func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Con
 	return c, me, err
 }
 
-// findSpace returns a space without regard to the actor.
+// findSpace returns a space, whoever the actor is.
 func findSpace(r ConversationReader, id ID) (Conversation, error) {
 	c, found, err := maybe(r.Conversation(id))
 	if err == nil && (!found || c.Kind != Space || !c.DeletedAt.IsZero()) {
@@ -100,7 +100,8 @@ func (s *Service) SpaceOf(ctx context.Context, actor Actor, id ID) (SpaceView, e
 	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.currentSpaceView(r, actor, id) })
 }
 
-// Spaces returns up to limit spaces of which the actor is a member, by id, those after one.
+// Spaces returns up to limit spaces of which the actor is a member, by id, after the one with the
+// id after.
 func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) ([]SpaceView, error) {
 	return view(ctx, s, func(r Reader) ([]SpaceView, error) {
 		list, err := r.Spaces(actor.User, after, limit)

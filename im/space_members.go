@@ -22,13 +22,13 @@ type ListStay struct {
 	To   Position // 0 while it lasts
 }
 
-// SpaceMember is what is stored of a member of a space, with what decides their access
-// to it and to one of its channels.
+// SpaceMember is what is stored about a member of a space, with what determines their access to it
+// and to one of its channels.
 type SpaceMember struct {
 	// Membership is the membership of the space.
 	Membership
-	// Roles are the present and former roles without everyone's. Former ones are needed for
-	// as long as the log has events of their time.
+	// Roles are the present and former roles without everyone's. Former ones are needed for as long
+	// as the log has events from their time.
 	Roles []RoleStay
 	// Lists are the present and former entries on the lists of the channel.
 	Lists []ListStay
@@ -36,8 +36,7 @@ type SpaceMember struct {
 	MutedHere time.Time
 }
 
-// ChannelOf is what decides, besides the roles of the space, about the access of one user to
-// a channel.
+// ChannelOf is what determines a user's access to a channel, in addition to the roles of the space.
 type ChannelOf struct {
 	Channel ID
 	MuteAll bool
@@ -48,8 +47,8 @@ type ChannelOf struct {
 	MutedHere time.Time
 }
 
-// holds reports whether an interval from one event to another, 0 if it is open, contains the
-// time after an event.
+// holds reports whether an interval from one event to another, which is 0 for an open interval,
+// contains the time after an event.
 func holds(from, to, at Position) bool { return from <= at && (to == 0 || at < to) }
 
 // rolesAt returns the roles of the member after an event.
@@ -295,8 +294,8 @@ func putOwner(tx Tx, space ID, owner UserID, from Position) error {
 	return tx.PutRoles(space, roles, from)
 }
 
-// spaceMember returns a current member of a space, with what concerns them in one of its
-// channels; channel 0 is none.
+// spaceMember returns a current member of a space, with their access data for one of its channels;
+// channel 0 means none.
 func spaceMember(r SpaceReader, space, channel ID, user UserID) (SpaceMember, error) {
 	list, err := r.SpaceMembersAt(space, channel, Latest, []UserID{user})
 	if err == nil && len(list) == 0 {

@@ -8,15 +8,15 @@ import (
 // RoleDraft is a role to be created, or a change of one. Fields that are zero change nothing.
 type RoleDraft struct {
 	Name *string
-	// Allow, Deny and Inherit are the permissions that the role is to allow, to deny and to
-	// say nothing about.
+	// Allow, Deny and Inherit are the permissions that the role allows, denies and inherits from
+	// now on.
 	Allow, Deny, Inherit Permissions
 	// Position is the position among the roles, 1 being the highest. 0 keeps the position; a
 	// new role gets the lowest above everyone's.
 	Position int
 }
 
-// MaxRoleName is the longest name of a role, in characters.
+// MaxRoleName is the maximum length of the name of a role, in characters.
 const MaxRoleName = 64
 
 func errUnknownRole() error { return Refuse(NotFound, "role_not_found", "no such role") }
@@ -116,8 +116,8 @@ func (s *Service) changeRoles(r Reader, actor Actor, id ID) (roleChange, error) 
 // spaceRoles returns the owner and the roles after the change.
 func (c roleChange) spaceRoles() SpaceRoles { return SpaceRoles{Owner: c.owner, Roles: c.roles} }
 
-// role returns the rank of a role that the actor may change. An unknown role is refused
-// before an actor who may not change roles.
+// role returns the rank of a role that the actor may change. It refuses an unknown role before it
+// checks whether the actor may change roles.
 func (c roleChange) role(id ID) (int, error) {
 	at := c.roles.rank(id)
 	if at == len(c.roles) {
@@ -137,18 +137,17 @@ func (c roleChange) allow(rank int) error {
 	return nil
 }
 
-// roleEffect is a change of the role at a rank, as far as its holders are concerned. gives is set
-// if a user may get the role's grants by it, takes if a user may lose them. Moving a role can
-// do both.
+// roleEffect is the effect of a change on the holders of the role at a rank. gives is set if users
+// may gain the role's grants, takes if users may lose them. Moving a role can do both.
 type roleEffect struct {
 	rank         int
 	gives, takes bool
 }
 
-// allowEffects refuses to give, take, move or delete roles that allow or deny a permission,
-// in the space or by an override, which the actor lacks there: the change would pass on more
-// than the actor has. In a channel that the actor cannot see, only a change that may reveal
-// the channel to a user is refused. Any other refusal would disclose that the channel exists.
+// allowEffects refuses to give, take, move or delete roles that allow or deny a permission that the
+// actor lacks, in the space or in a channel with an override: the change would pass on more than
+// the actor has. In a channel that the actor cannot see, only a change that may reveal the channel
+// to a user is refused. Any other refusal would disclose that the channel exists.
 func (s *Service) allowEffects(r SpaceReader, actor Actor, c roleChange, effects ...roleEffect) error {
 	ids := make([]ID, len(effects))
 	for i, t := range effects {
@@ -293,7 +292,7 @@ func (s *Service) UpdateRole(ctx context.Context, actor Actor, id, role ID, d Ro
 		}
 		changed := slices.Clone(c.roles)
 		changed[at] = after.SpaceRole
-		if err := c.protectHigherRoles(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // as in a public channel
+		if err := c.protectHigherRoles(changed, ChannelAccess{}, ChannelAccess{}); err != nil { // the rule for a public channel applies
 			return NamedRole{}, 0, err
 		}
 		c.roles = changed
@@ -356,7 +355,7 @@ func (s *Service) RevokeRole(ctx context.Context, actor Actor, id, role ID, user
 	return s.setMemberRoles(ctx, actor, id, user, without, role)
 }
 
-// SetSpaceRoles gives a member of a space exactly these roles.
+// SetSpaceRoles replaces the roles of a member of a space.
 func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user UserID, roles []ID) (SpaceMemberView, error) {
 	if err := s.setMemberRoles(ctx, actor, id, user, func([]ID) []ID { return slices.Clone(roles) }, roles...); err != nil {
 		return SpaceMemberView{}, err
@@ -371,7 +370,7 @@ func (s *Service) SetSpaceRoles(ctx context.Context, actor Actor, id ID, user Us
 	})
 }
 
-// setMemberRoles changes the roles of a member with a function of their present roles. named are the
+// setMemberRoles sets the roles of a member to a function of their present roles. named are the
 // roles in the request, which must exist.
 func (s *Service) setMemberRoles(ctx context.Context, actor Actor, id ID, user UserID, change func([]ID) []ID, named ...ID) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
@@ -433,7 +432,7 @@ func (s *Service) setMemberRoles(ctx context.Context, actor Actor, id ID, user U
 	})
 }
 
-// missing returns the elements of list that are not in the other one.
+// missing returns the elements of list that are not in the other list.
 func missing(list, in []ID) []ID {
 	return slices.DeleteFunc(slices.Clone(list), func(id ID) bool { return slices.Contains(in, id) })
 }

@@ -41,8 +41,8 @@ func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error 
 	return err
 }
 
-// unstartedIn returns the messages that start to burn by being read, one more than a
-// transaction should start if there are so many.
+// unstartedIn returns the messages that start to burn when they are read, up to one more than a
+// transaction should start.
 func unstartedIn(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {

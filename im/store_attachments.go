@@ -2,37 +2,38 @@ package im
 
 import "time"
 
-// AttachmentReader reads attachments. Which users may read one is not its concern.
+// AttachmentReader reads attachments. It does not check who may read one.
 type AttachmentReader interface {
 	// Attachment returns an attachment, or ErrNotFound.
 	Attachment(id ID) (Attachment, error)
 	// AttachmentUse returns the attachments of a user, or of all if that is "".
 	AttachmentUse(user UserID) (AttachmentUse, error)
 	// MessagesWith returns up to limit active messages that have an attachment, by
-	// descending id and without their content, those with ids less than past; 0 starts at
-	// the newest. It leaves out those in conversations that [MessageReader.SearchedBy] does
-	// not return for the user; the user may not see all others.
+	// descending id and without their content, those with ids less than past; 0 starts at the
+	// newest. It leaves out messages in conversations that [MessageReader.SearchedBy] does not
+	// return for the user. The user may not be allowed to see all that it returns.
 	MessagesWith(attachment ID, user UserID, past ID, limit int) ([]Message, error)
-	// Orphans returns up to limit attachments that no message has and that were uploaded
+	// Orphans returns up to limit attachments that no message refers to and that were uploaded
 	// before a time, the oldest first.
 	Orphans(before time.Time, limit int) ([]ID, error)
 	// DeadBlobs returns up to limit blobs of erased attachments whose keys are shredded, by
 	// id.
 	DeadBlobs(limit int) ([]ID, error)
-	// NamedBlobs returns those of the blobs that an attachment, or an erased one, has.
+	// NamedBlobs returns the blobs among the given ones that belong to an attachment, even to an
+	// erased one.
 	NamedBlobs(ids []ID) ([]ID, error)
 }
 
-// AttachmentWriter stores and erases attachments. A message has the attachments in
-// [Message.Attachments] from when it is stored until it is erased, trimmed or purged. When
-// this happens to the last message that has an attachment, the same transaction erases the
+// AttachmentWriter stores and erases attachments. A message refers to the attachments in
+// [Message.Attachments] from when it is stored until it is erased, trimmed or purged. When this
+// happens to the last message that refers to an attachment, the same transaction erases the
 // attachment as EraseAttachment does.
 type AttachmentWriter interface {
 	// InsertAttachment stores an attachment whose blob exists, and counts it for its
 	// uploader. The same call may be repeated if its transaction was rolled back.
 	InsertAttachment(a Attachment) error
-	// EraseAttachment deletes an attachment and has its key shredded after the commit. Its
-	// blob is then dead. It does nothing if there is none.
+	// EraseAttachment deletes an attachment. Its key is shredded after the commit, and its blob is
+	// then dead. It does nothing if there is none.
 	EraseAttachment(id ID) error
 	// ForgetBlobs forgets dead blobs, whose files are deleted.
 	ForgetBlobs(ids []ID) error

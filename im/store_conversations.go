@@ -5,7 +5,7 @@ import "time"
 // ConversationReader reads conversations of all kinds and the threads and channels in
 // them.
 type ConversationReader interface {
-	// Conversation returns a conversation by its id, a deleted one too, or ErrNotFound.
+	// Conversation returns a conversation by its id, even a deleted one, or ErrNotFound.
 	Conversation(id ID) (Conversation, error)
 	// DirectConversation returns the direct conversation of two users, or ErrNotFound if
 	// they have none or it was deleted.
@@ -16,9 +16,9 @@ type ConversationReader interface {
 	// Conversations returns a page of the direct conversations, groups and rooms that a
 	// user is a member of now.
 	Conversations(q ConversationQuery) ([]ListedConversation, error)
-	// NthConversation returns the id of the nth of the direct conversations, groups and
-	// rooms that the user is a member of now, by id and beginning with from; n counts from
-	// 0. It returns ErrNotFound if there are not so many.
+	// NthConversation returns the id of the nth of the direct conversations, groups and rooms that
+	// the user is a member of now, by id and beginning with from; n counts from 0. It returns
+	// ErrNotFound if there are fewer.
 	NthConversation(user UserID, from ID, n int) (ID, error)
 	// ConversationsOf returns up to limit ids of the direct conversations and groups that
 	// the user is a member of now, in descending order, those less than before; 0 starts at

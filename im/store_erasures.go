@@ -16,8 +16,8 @@ type ErasureReader interface {
 	// which the user did not send, by seq and without their content.
 	Burning(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
 	// Erasures returns a page of erased messages, in the order of their stamps: of the
-	// conversations that a user is a member of now, or of all. It examines a bounded number
-	// of erasures: a page may be short or empty and still have a Next.
+	// conversations that a user is a member of now, or of all. It examines a bounded number of
+	// erasures, so a page may be short or empty and still have a Next.
 	Erasures(q ErasureQuery) (ErasurePage, error)
 	// ErasedIn returns up to limit erased messages of a conversation, by seq, those greater
 	// than after.
@@ -29,8 +29,8 @@ type ErasureReader interface {
 // ErasureWriter erases messages.
 type ErasureWriter interface {
 	// Erase makes an active message a tombstone. Its key is shredded after the commit.
-	// stamp is the result of Stamp. It reports false, and changes nothing, if the message
-	// is not active.
+	// stamp is the result of Stamp. It returns false, and changes nothing, if the message is not
+	// active.
 	Erase(id ID, e Erasure, stamp time.Time) (bool, error)
 	// StartBurn sets when an active message burns. It returns ErrNotFound if there is no
 	// such message or it is not active.
@@ -42,7 +42,8 @@ type ErasureWriter interface {
 	Stamp(now time.Time) (time.Time, error)
 }
 
-// SealedReader reads sealed content without trusting it, for restores and for verifying.
+// SealedReader reads sealed content that may be damaged or without its key, for restores and for
+// verifying.
 type SealedReader interface {
 	// Sealed returns what was sealed in up to limit messages or conversations after a key,
 	// and whether it can be unsealed. Erased messages are included while the slots of their
@@ -53,7 +54,7 @@ type SealedReader interface {
 	MessageShell(id ID) (Message, error)
 }
 
-// SealedWriter repairs a restored store, in which keys of content were shredded.
+// SealedWriter repairs a restored store with content whose keys are shredded.
 type SealedWriter interface {
 	// Remove deletes messages of a conversation as [RetentionWriter.Trim] does, wherever
 	// they are in it, and returns how many of them were active and visible to every member.
@@ -62,6 +63,6 @@ type SealedWriter interface {
 	Remove(conversation ID, ids []ID, at time.Time) (active int, err error)
 	// Empty deletes a sealed note or text that cannot be unsealed, or returns ErrNotFound.
 	Empty(s Sealed) error
-	// Doom has the key of erased content shredded after the commit.
+	// Doom marks the key of erased content, which is then shredded after the commit.
 	Doom(s Sealed) error
 }

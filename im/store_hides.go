@@ -24,8 +24,8 @@ type HideReader interface {
 	HiddenSince(user UserID, since time.Time, limit int) ([]HiddenPart, error)
 	// GoneSince returns up to limit conversations that the user has hidden since a time, or
 	// that were deleted since then while the user was a member, the newest first. Of
-	// deleted channels it returns all in spaces that the user was in then. It examines a
-	// bounded number of deleted conversations: more reports that there may be others.
+	// deleted channels it returns all in spaces that the user was in then. It examines a bounded
+	// number of deleted conversations; more reports whether there may be others.
 	GoneSince(user UserID, since time.Time, limit int) (gone []GoneConversation, more bool, err error)
 	// ReturnedTo returns up to limit ids of the conversations that the user has joined
 	// again since a time, and of the threads in them, in ascending order, those greater

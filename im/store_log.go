@@ -12,13 +12,13 @@ type LogReader interface {
 	// events than [MessageCreated] have it without its content. Its HiddenBy has the user if
 	// they have hidden the message by its id.
 	//
-	// It may examine less of the log than that, and ends early after [EnoughContent]: the
-	// window's Through says how much, and is greater than after unless after >= upTo. The
-	// window has no Cut.
+	// It may examine only a part of that range, and ends early after [EnoughContent]. The window's
+	// Through is the position up to which it has examined the log, which is greater than after
+	// unless after >= upTo. The window has no Cut.
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
 	// AllEvents returns the events of all users with after < position <= upTo, of these types
-	// or of all types if there are none, without their messages. It examines up to limit
-	// events; the window's Through says how far it has come. The window has no Cut.
+	// or of all types if there are none, without their messages. It examines up to limit events;
+	// the window's Through is the position up to which it has. The window has no Cut.
 	AllEvents(after, upTo Position, types []EventType, limit int) (EventWindow, error)
 	// EventAt returns the event at a position, without its message, or ErrNotFound.
 	EventAt(at Position) (Event, error)
@@ -36,13 +36,13 @@ type LogWriter interface {
 	// with the commit and not stored. It returns ErrNotFound if its conversation is
 	// unknown.
 	Append(e Event) (Position, error)
-	// TrimLog deletes up to limit events older than before from the start of the log and
-	// returns how many.
+	// TrimLog deletes up to limit events older than before from the start of the log and returns
+	// their number.
 	TrimLog(before time.Time, limit int) (int, error)
 	// CutTokens stores that the user's tokens issued at or before cut.At are invalid.
 	CutTokens(cut TokenCut) error
-	// ForgetCuts deletes up to limit cut-offs made before a time, the oldest first, and
-	// returns how many.
+	// ForgetCuts deletes up to limit cut-offs made before a time, the oldest first, and returns
+	// their number.
 	ForgetCuts(before time.Time, limit int) (int, error)
 	// PutClockSeen stores the current time of the clock, for [Instance].ClockSeen.
 	PutClockSeen(at time.Time) error

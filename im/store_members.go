@@ -2,13 +2,13 @@ package im
 
 import "time"
 
-// MaxIntervals is how many of a user's intervals in a conversation count, the newest ones:
-// otherwise each joining and leaving would make every read of the membership slower. The
-// same limit applies to their intervals on a list and in a role.
+// MaxIntervals is the number of a user's intervals in a conversation that count, the newest ones.
+// Without it, each joining and leaving would make every read of the membership slower. The same
+// limit applies to their intervals on a list and in a role.
 const MaxIntervals = 100
 
-// MemberReader reads who is or was a member of a conversation, and what it keeps of
-// single users: mutes, lists, invitations, blocks.
+// MemberReader reads the current and former members of a conversation, and mutes, lists,
+// invitations and blocks.
 type MemberReader interface {
 	// Membership returns the membership of a current or former member, with their mark and
 	// mute, and the newest [MaxIntervals] of their intervals. It returns ErrNotFound if
@@ -26,7 +26,7 @@ type MemberReader interface {
 	// EveryMembership returns up to limit memberships of current and former members,
 	// without their marks, by user, those greater than after.
 	EveryMembership(conversation ID, after UserID, limit int) ([]Membership, error)
-	// Muting returns those of the users who have muted the conversation for themselves.
+	// Muting returns the users among the given ones who have muted the conversation for themselves.
 	Muting(conversation ID, users []UserID) ([]UserID, error)
 	// OwnerOf returns the owner of a conversation or space, or ErrNotFound if it has none.
 	OwnerOf(conversation ID) (UserID, error)
@@ -58,21 +58,20 @@ type MemberReader interface {
 	Blocks(by UserID, page Page) ([]Block, error)
 }
 
-// MemberWriter changes who is a member of a conversation, and what is stored there about one
-// user.
+// MemberWriter changes the members of a conversation, and what it stores about single users.
 type MemberWriter interface {
 	// AddMember makes m.User a member with m.Role since m.JoinedAt, and raises the member
 	// count. It opens an interval at the event from; its first message is the next one. The
 	// user must not be a member. It returns ErrNotFound if there is no such conversation.
 	AddMember(m Membership, from Position) error
 	// RemoveMember ends the membership of a user, and lowers the member count. It closes
-	// their interval at the event to; its last message is the newest one. left says whether
-	// they left by themselves. It returns ErrNotFound if they are not a member.
+	// their interval at the event to; its last message is the newest one. left reports whether they
+	// left and were not removed. It returns ErrNotFound if they are not a member.
 	RemoveMember(conversation ID, user UserID, to Position, left bool) error
-	// RestoreMember stores a membership as an import has it: m.Role and m.JoinedAt of a
-	// current member, for whom it raises the member count, and the seqs of all intervals.
-	// Closed intervals ended before any event; an open one begins at the event from. The user
-	// must have no membership in the conversation.
+	// RestoreMember stores a membership from an import: m.Role and m.JoinedAt of a current member,
+	// for whom it raises the member count, and the seqs of all intervals. Closed intervals ended
+	// before any event; an open one begins at the event from. The user must have no membership in
+	// the conversation.
 	RestoreMember(m Membership, from Position) error
 	// SetRole stores a member's role, or returns ErrNotFound if they are not a member.
 	SetRole(conversation ID, user UserID, role Role) error
@@ -94,7 +93,7 @@ type MemberWriter interface {
 	PutInvitation(i Invitation) error
 	// DeleteInvitation deletes an invitation. It does nothing if there is none.
 	DeleteInvitation(conversation ID, user UserID) error
-	// PutBlock makes by block user. It does nothing if by has blocked them.
+	// PutBlock stores that by has blocked user. It does nothing if that is stored already.
 	PutBlock(by, user UserID, at time.Time) error
 	// DeleteBlock ends a block. It does nothing if there is none.
 	DeleteBlock(by, user UserID) error

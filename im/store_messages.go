@@ -2,7 +2,7 @@ package im
 
 import "time"
 
-// MaxLastSent is how many of a conversation's newest messages [MessageReader.LastSent]
+// MaxLastSent is the number of a conversation's newest messages that [MessageReader.LastSent]
 // searches.
 const MaxLastSent = 10_000
 
@@ -28,9 +28,9 @@ type MessageReader interface {
 	// whatever their CreatedAt is, and never before it. It returns ErrNotFound if there is
 	// no such conversation.
 	SeqSince(conversation ID, at time.Time) (int64, error)
-	// Taken returns the ids of a list that messages have.
+	// Taken returns the ids of a list that belong to messages.
 	Taken(ids []ID) ([]ID, error)
-	// SentAs returns the keys of a list that messages have.
+	// SentAs returns the keys of a list that belong to messages.
 	SentAs(keys []ClientKey) ([]ClientKey, error)
 	// CountMessages returns the number of messages, tombstones included.
 	CountMessages() (int64, error)
@@ -46,11 +46,11 @@ type MessageReader interface {
 // MessageWriter stores messages.
 type MessageWriter interface {
 	// InsertMessage stores a message and returns its seq: the next one of the conversation,
-	// or m.Seq if that is greater. [Counts.With] says how the conversation's counts change.
-	// The id must be greater than those of the conversation's other messages. It returns
-	// ErrNotFound if there is no such conversation.
+	// or m.Seq if that is greater. The conversation's counts change as [Counts.With] describes. The
+	// id must be greater than those of the conversation's other messages. It returns ErrNotFound if
+	// there is no such conversation.
 	InsertMessage(m Message) (seq int64, err error)
-	// Send stores a message as InsertMessage does and appends an event about it, of which
-	// it sets MessageID, Seq and Message. It returns the errors of InsertMessage.
+	// Send stores a message as InsertMessage does and appends an event about it, whose MessageID,
+	// Seq and Message it sets. It returns the errors of InsertMessage.
 	Send(m Message, e Event) (seq int64, at Position, err error)
 }

@@ -13,8 +13,8 @@ type ReceiptReader interface {
 	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) (seqs.Set, error)
 	// ReceiptsOf returns the receipts of a kind for the message with a seq, by user.
 	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
-	// Tracked returns up to limit active messages of a range that were sent with receipt
-	// and not by the user, by seq and without their content.
+	// Tracked returns up to limit active messages of a range that others than the user sent with
+	// receipt, by seq and without their content.
 	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
 	// Unread counts the messages that a user has not read.
 	Unread(q UnreadQuery) (UnreadCount, error)

@@ -20,9 +20,9 @@ type GoneMessage struct {
 	Conversation ID
 }
 
-// RetentionReader finds what retention trims and what of deleted conversations is to be
-// purged. It also finds the keys of messages that were trimmed or purged, which are
-// remembered until [RetentionWriter.Forget] forgets them.
+// RetentionReader finds what retention trims, and the deleted conversations to purge. It also finds
+// the keys of messages that were trimmed or purged, which are remembered until
+// [RetentionWriter.Forget] forgets them.
 type RetentionReader interface {
 	// Retentions returns the distinct settings of retention of conversations that have
 	// messages; nil is that of conversations without one of their own.
@@ -40,18 +40,18 @@ type RetentionReader interface {
 	// order of their deletion.
 	Unpurged(limit int) ([]Conversation, error)
 
-	// Gone returns the ids of a list that trimmed or purged messages had.
+	// Gone returns the ids of a list that belonged to trimmed or purged messages.
 	Gone(ids []ID) ([]ID, error)
-	// GoneAs returns the keys of a list that trimmed or purged messages had.
+	// GoneAs returns the keys of a list that belonged to trimmed or purged messages.
 	GoneAs(keys []ClientKey) ([]ClientKey, error)
-	// GoneAt returns the trimmed or purged messages that had one of the keys.
+	// GoneAt returns the trimmed or purged messages with one of the keys.
 	GoneAt(keys []SentKey) ([]GoneMessage, error)
 	// GoneDirects returns the ids of the deleted direct conversations of two users, until
 	// they are forgotten.
 	GoneDirects(peers [2]UserID) ([]ID, error)
 }
 
-// RetentionWriter trims, purges and forgets, in steps that a transaction can hold.
+// RetentionWriter trims, purges and forgets, in steps small enough for a transaction.
 type RetentionWriter interface {
 	// Trim deletes up to limit messages of the conversation that were created before a
 	// time, the oldest first, with their events, receipts and hides, and shreds their keys.
@@ -59,10 +59,10 @@ type RetentionWriter interface {
 	// are remembered, as of at. It returns ErrNotFound if there is no such conversation.
 	Trim(conversation ID, before time.Time, limit int, at time.Time) (Trimmed, error)
 	// Purge deletes up to limit messages of a deleted conversation and what is left of it,
-	// and shreds its keys. It reports whether nothing is left. The keys of the messages are
+	// and shreds its keys. It returns true if nothing is left. The keys of the messages are
 	// remembered, as of at. It returns ErrNotFound if the conversation is not a deleted one.
 	Purge(id ID, limit int, at time.Time) (done bool, err error)
-	// Forget forgets up to limit of the remembered keys that are older than before, and
-	// returns how many.
+	// Forget forgets up to limit of the remembered keys that are older than before, and returns
+	// their number.
 	Forget(before time.Time, limit int) (int, error)
 }

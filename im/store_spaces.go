@@ -2,9 +2,9 @@ package im
 
 import "time"
 
-// SpaceReader reads the members and roles of spaces and the access to their channels. It
-// knows what these were after each event in the log: an event is delivered to those who
-// could see its channel when it happened.
+// SpaceReader reads the members and roles of spaces and the access to their channels. It can read
+// their state after any event in the log, because an event is delivered to those who could see its
+// channel when it happened.
 type SpaceReader interface {
 	// SpaceMembersAt returns the users of a list who were members of the space when the event
 	// at a position happened, or who are now if that is [Latest], with their roles and their
@@ -31,8 +31,8 @@ type SpaceReader interface {
 	// AccessSpan returns the events between which the result of AccessAt is the same, or
 	// ErrNotFound if AccessAt does.
 	AccessSpan(channel ID, at Position) (Span, error)
-	// InChannel returns what SpaceMembersAt returns about a user in a channel alone: their
-	// entries on its lists, and the end of their mute there.
+	// InChannel returns the part of the result of SpaceMembersAt that belongs to the channel: the
+	// user's entries on its lists, and the end of their mute there.
 	InChannel(channel ID, user UserID) (lists []ListStay, muted time.Time, err error)
 }
 
@@ -50,7 +50,7 @@ type SpaceWriter interface {
 	// EndRole takes a role from a member of a space, from an event on, or returns
 	// ErrNotFound if they do not have it.
 	EndRole(space ID, user UserID, role ID, to Position) error
-	// EndSpaceAccess takes from a user all roles in a space and takes them off the allow lists
-	// of its channels, from an event on.
+	// EndSpaceAccess takes all roles in a space from a user and removes the user from the allow
+	// lists of its channels, from an event on.
 	EndSpaceAccess(space ID, user UserID, to Position) error
 }

@@ -5,12 +5,11 @@ package im
 type ThumbnailReader interface {
 	// Thumbnail returns the thumbnail of an attachment, or ErrNotFound if it has none.
 	Thumbnail(attachment ID) (Thumbnail, error)
-	// NextThumbnail returns the waiting thumbnail that is to be made next, or ErrNotFound if
-	// none is waiting. Uploaders take turns in a circular order of the engine's choice: the
-	// next one after past has the turn, with "" any. Each uploader's oldest attachment comes
-	// first.
+	// NextThumbnail returns the waiting thumbnail to make next, or ErrNotFound if none is waiting.
+	// Uploaders take turns in a circular order of the engine's choice: it is the turn of the next
+	// one after past, or of any if past is "". Each uploader's oldest attachment comes first.
 	NextThumbnail(past UserID) (Thumbnail, error)
-	// WaitingThumbnails returns how many thumbnails are waiting, at most limit.
+	// WaitingThumbnails returns the number of waiting thumbnails, at most limit.
 	WaitingThumbnails(limit int) (int, error)
 }
 

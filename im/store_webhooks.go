@@ -5,7 +5,7 @@ type DeliveryQuery struct {
 	Webhook ID
 	// State leaves out deliveries in other states; 0 is all.
 	State DeliveryState
-	// Before leaves out the events from this position on; [Latest] is the first page.
+	// Before leaves out the events from this position on; [Latest] requests the first page.
 	Before Position
 	Limit  int
 }
@@ -16,8 +16,8 @@ type WebhookReader interface {
 	Webhooks() ([]Webhook, error)
 	// Webhook returns a webhook without its secrets, or ErrNotFound.
 	Webhook(id ID) (Webhook, error)
-	// WebhookSecrets returns the secrets of a webhook; they are zero if they cannot be
-	// unsealed any more, or if there is no such webhook.
+	// WebhookSecrets returns the secrets of a webhook; they are zero if they can no longer be
+	// unsealed, or if there is no such webhook.
 	WebhookSecrets(id ID) (WebhookSecrets, error)
 	// Deliveries returns a page of deliveries.
 	Deliveries(q DeliveryQuery) ([]WebhookDelivery, error)
@@ -31,15 +31,15 @@ type WebhookWriter interface {
 	PutWebhook(w Webhook) error
 	// PutWebhookProgress stores the progress of a webhook, or returns ErrNotFound.
 	PutWebhookProgress(id ID, p WebhookProgress) error
-	// PutWebhookSecrets seals the secrets of a webhook in place of those before, whose key
-	// is shredded after the commit. Zero secrets are none. It returns ErrNotFound if there
-	// is no such webhook.
+	// PutWebhookSecrets seals new secrets of a webhook. The key of the old ones is shredded after
+	// the commit. Zero secrets only erase the old ones. It returns ErrNotFound if there is no such
+	// webhook.
 	PutWebhookSecrets(id ID, secrets WebhookSecrets) error
 	// DeleteWebhook deletes a webhook with its deliveries, and shreds the key of its
 	// secrets. It returns ErrNotFound if there is no such webhook.
 	DeleteWebhook(id ID) error
-	// PutDeliveries stores deliveries of a webhook, each in place of one of the same event.
-	// Of all it keeps the newest delivered ones and the newest skipped ones, up to these
+	// PutDeliveries stores deliveries of a webhook. Each replaces an earlier delivery of the same
+	// event. It keeps only the newest delivered ones and the newest skipped ones, up to the given
 	// numbers.
 	PutDeliveries(webhook ID, list []WebhookDelivery, delivered, skipped int) error
 }

@@ -56,7 +56,7 @@ func (s *Service) allowThread(r ConversationReader, parent Conversation, me Acce
 	}
 	_, found, err := maybe(r.ThreadOf(m.ID))
 	if err == nil && found {
-		err = Refuse(Conflict, "thread_exists", "the message has a thread already")
+		err = Refuse(Conflict, "thread_exists", "the message already has a thread")
 	}
 	return err
 }
@@ -108,8 +108,8 @@ func (s *Service) MyThreads(ctx context.Context, actor Actor, before ID, limit i
 	})
 }
 
-// viewVisible returns the views of those conversations of a list that the actor can see. The
-// list was read with one item more than the limit; the page may be shorter.
+// viewVisible returns the views of the conversations in a list that the actor can see. The list was
+// read with one more item than the limit; the page may be shorter.
 func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit int) (ConversationPage, error) {
 	var page ConversationPage
 	size := 0
@@ -137,8 +137,8 @@ func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit 
 	return page, nil
 }
 
-// threadsAtOnce is the most threads that one transaction removes a user from. They may have
-// joined any number.
+// threadsAtOnce is the maximum number of threads that one transaction removes a user from, who may
+// have joined any number.
 const threadsAtOnce = 100
 
 // leaveThreads removes a user from the threads of a group or space that they leave. more is
@@ -174,8 +174,8 @@ func (s *Service) newInThread(tx Tx, actor Actor, c Conversation, at time.Time) 
 	return s.putActivity(tx, actor, c, s.time())
 }
 
-// lessInThread subtracts messages that were erased or trimmed in a thread, and finds the
-// newest that is left.
+// lessInThread subtracts messages that were erased or trimmed in a thread, and finds the newest
+// remaining one.
 func (s *Service) lessInThread(tx Tx, actor Actor, id ID, n int) error {
 	c, err := tx.Conversation(id)
 	if err != nil || c.Kind != Thread || n == 0 || !c.DeletedAt.IsZero() {

@@ -6,14 +6,13 @@ import (
 	"slices"
 )
 
-// ThumbnailState says whether the thumbnail of an attachment is waiting, made, or cannot be
-// made.
+// ThumbnailState is the state of the thumbnail of an attachment.
 type ThumbnailState uint8
 
 // The states of thumbnails. Their numbers are stored. An attachment that is not a picture has
 // no thumbnail and no state.
 const (
-	// ThumbnailWaiting: it is to be made.
+	// ThumbnailWaiting: it has yet to be made.
 	ThumbnailWaiting ThumbnailState = 1
 	// ThumbnailMade: it can be read.
 	ThumbnailMade ThumbnailState = 2
@@ -27,20 +26,20 @@ type Thumbnail struct {
 	Attachment ID
 	Uploader   UserID // of the attachment
 	State      ThumbnailState
-	// Tries is how many attempts to make it were begun.
+	// Tries is the number of attempts to make it that were begun.
 	Tries int
 	// ID is the id of the blob. Slot has its key, which also seals Info.
 	ID   ID
 	Slot Slot
 	Size int64
-	// Info is what is known of the bytes. It has no name.
+	// Info describes the bytes. It has no name.
 	Info AttachmentInfo
 }
 
 // pictures are the media types that can have thumbnails.
 var pictures = []string{"image/gif", "image/jpeg", "image/png", "image/webp"}
 
-// maxPictureBytes is the largest size of a picture of which a thumbnail is made.
+// maxPictureBytes is the maximum size of a picture from which a thumbnail is made, in bytes.
 const maxPictureBytes = 32 << 20
 
 // isPicture reports whether a thumbnail can be made of an attachment.
@@ -48,15 +47,15 @@ func (a Attachment) isPicture() bool {
 	return slices.Contains(pictures, a.Info.Type) && a.Size <= maxPictureBytes
 }
 
-// maxTries is how many attempts to make a thumbnail are begun. If the server or the process
-// that makes thumbnails dies meanwhile, the picture may be the cause.
+// maxTries is the maximum number of attempts to make a thumbnail. If the server or the process that
+// makes thumbnails dies during an attempt, the picture may be the cause.
 const maxTries = 3
 
 // A ThumbnailMaker makes thumbnails.
 type ThumbnailMaker interface {
-	// Thumbnail makes a thumbnail of a picture of size bytes, of which it reads as much as it
-	// needs. It returns [ErrNoThumbnail] if none can be made. After any other error, except
-	// one of reading the file, it may be tried again.
+	// Thumbnail makes a thumbnail of a picture of size bytes, and reads as much of it as it needs.
+	// It returns [ErrNoThumbnail] if none can be made. After any other error, except one of reading
+	// the file, the call may be repeated.
 	Thumbnail(ctx context.Context, file io.Reader, size int64) (MadeThumbnail, error)
 }
 

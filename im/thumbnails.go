@@ -14,10 +14,10 @@ var ErrNoThumbnail = errors.New("no thumbnail can be made of the file")
 
 // ErrThumbnailLost means that making a thumbnail was cut short, perhaps because of the
 // picture.
-var ErrThumbnailLost = errors.New("making the thumbnail was ended")
+var ErrThumbnailLost = errors.New("making the thumbnail was aborted")
 
-// UseThumbnails sets the maker of thumbnails. Without one there are none. It must be called
-// before the first upload.
+// UseThumbnails sets the maker of thumbnails. Without one, no thumbnails are made. It must be
+// called before the first upload.
 func (s *Service) UseThumbnails(m ThumbnailMaker) {
 	s.attachments.maker, s.attachments.wake = m, make(chan struct{}, 1)
 }
@@ -41,11 +41,11 @@ func (s *Service) wantThumbnail(tx Tx, a Attachment) error {
 	return tx.InsertThumbnail(Thumbnail{Attachment: a.ID, State: ThumbnailWaiting})
 }
 
-// MakeThumbnails makes the thumbnails that are waiting, one after another and with uploaders
-// taking turns, and calls done with the state of each and how long it took. It holds only one
-// of them in memory, and those that are waiting survive a restart. A thumbnail that cannot be
-// made is marked as failed and not tried again. MakeThumbnails returns an error of the store,
-// of the files, or of a maker that does not work at all; the thumbnail then keeps waiting.
+// MakeThumbnails makes the waiting thumbnails, one after another and with uploaders taking turns,
+// and calls done with the state of each and the time that it took. It holds only one of them in
+// memory, and waiting ones survive a restart. A thumbnail that cannot be made is marked as failed
+// and not tried again. MakeThumbnails returns an error of the store, of the files, or of a maker
+// that does not work at all; the thumbnail then continues to wait.
 func (s *Service) MakeThumbnails(ctx context.Context, done func(ThumbnailState, time.Duration)) error {
 	ctx = asJob(ctx, "thumbnails")
 	for past := UserID(""); ; {
@@ -70,7 +70,7 @@ func (s *Service) MakeThumbnails(ctx context.Context, done func(ThumbnailState, 
 // beginThumbnail returns the thumbnail to be made next and counts the attempt. If there were
 // too many, it marks the thumbnail as failed instead.
 func (s *Service) beginThumbnail(ctx context.Context, past UserID) (t Thumbnail, found bool, err error) {
-	// This read keeps an idle job from writing.
+	// Read first, so that a job without work does not write.
 	_, found, err = maybe(view(ctx, s, func(r Reader) (Thumbnail, error) { return r.NextThumbnail(past) }))
 	if err != nil || !found {
 		return t, false, err
@@ -87,8 +87,8 @@ func (s *Service) beginThumbnail(ctx context.Context, past UserID) (t Thumbnail,
 	}))
 }
 
-// makeThumbnail makes a thumbnail and stores it. It returns its new state; Waiting if it is
-// to be tried again or the attachment was erased.
+// makeThumbnail makes a thumbnail and stores it. It returns its new state; Waiting if it will be
+// tried again or the attachment was erased.
 func (s *Service) makeThumbnail(ctx context.Context, t Thumbnail) (ThumbnailState, error) {
 	made, err := s.readAndMake(ctx, t.Attachment)
 	refusal, refused := AsError(err)
@@ -96,15 +96,15 @@ func (s *Service) makeThumbnail(ctx context.Context, t Thumbnail) (ThumbnailStat
 	case err == nil:
 		return s.storeThumbnail(ctx, t, made)
 	case errors.Is(err, ErrNotFound), errors.As(err, new(*ShreddedError)):
-		return t.State, nil // erased meanwhile
+		return t.State, nil // erased in the meantime
 	case errors.Is(err, ErrNoThumbnail):
 		t.State = ThumbnailFailed
 		return t.State, s.updateThumbnail(ctx, t)
 	case errors.Is(err, ErrThumbnailUnavailable), refused && refusal.Kind >= Unavailable, ctx.Err() != nil:
-		t.Tries-- // it is not the picture's doing
+		t.Tries-- // the picture is not the cause
 		return t.State, errors.Join(err, s.updateThumbnail(context.WithoutCancel(ctx), t))
 	default:
-		return t.State, nil // the try counts
+		return t.State, nil // the attempt counts
 	}
 }
 
