@@ -139,8 +139,8 @@ func (s *Service) readAndMake(ctx context.Context, id ID) (MadeThumbnail, error)
 	return made, errors.Join(err, file.Close())
 }
 
-// storeThumbnail writes the blob of a thumbnail and its row. If the attachment was erased
-// meanwhile, the blob is, too.
+// storeThumbnail writes the blob of a thumbnail and its row. If the attachment was erased in the
+// meantime, it erases the blob, too.
 func (s *Service) storeThumbnail(ctx context.Context, t Thumbnail, made MadeThumbnail) (ThumbnailState, error) {
 	slot, key, err := s.store.NextBlobKey()
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *Service) storeThumbnail(ctx context.Context, t Thumbnail, made MadeThum
 		return t.State, nil
 	}
 	if refusal, ok := AsError(err); written && ok && refusal.Kind >= Unavailable && ctx.Err() == nil {
-		return waiting.State, err // the row may be stored, and a sweep finds out
+		return waiting.State, err // the row may be stored; otherwise a sweep deletes the file
 	}
 	gone := errors.Is(err, ErrNotFound)
 	cleared := errors.Join(s.discard(ctx, slot), s.attachments.blobs.Delete(context.WithoutCancel(ctx), t.ID))
@@ -170,7 +170,7 @@ func (s *Service) storeThumbnail(ctx context.Context, t Thumbnail, made MadeThum
 	return waiting.State, errors.Join(err, cleared)
 }
 
-// writeBlob writes a blob as a whole.
+// writeBlob writes a whole blob.
 func (s *Service) writeBlob(ctx context.Context, b Blob, content []byte) error {
 	w, err := s.attachments.blobs.Create(ctx, b, func([]byte) {})
 	if err != nil {
@@ -182,8 +182,8 @@ func (s *Service) writeBlob(ctx context.Context, b Blob, content []byte) error {
 	return w.Commit()
 }
 
-// Thumbnail returns the thumbnail of an attachment. It refuses one of an attachment that the
-// actor may not read, one that is not made yet, and one that cannot be made.
+// Thumbnail returns the thumbnail of an attachment. It refuses an attachment that the actor may not
+// read, and a thumbnail that is not made yet or cannot be made.
 func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThumbnail, error) {
 	if s.attachments.blobs == nil {
 		return StoredThumbnail{}, errNoBlobs
@@ -198,7 +198,7 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 	case err != nil:
 		return StoredThumbnail{}, err
 	case !found || t.State == ThumbnailFailed:
-		return StoredThumbnail{}, Refuse(NotFound, "no_thumbnail", "the attachment has no thumbnail, and will have none")
+		return StoredThumbnail{}, Refuse(NotFound, "no_thumbnail", "the attachment has no thumbnail and will not get one")
 	case t.State == ThumbnailWaiting:
 		return StoredThumbnail{}, errThumbnailPending()
 	}
@@ -212,8 +212,7 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 	if refusal, ok := AsError(err); ok && refusal.Kind >= Unavailable {
 		return StoredThumbnail{}, err
 	}
-	// Its file is missing or damaged, as after the loss of a disk. Or it was erased a moment
-	// ago.
+	// Its file is missing or damaged, as after the loss of a disk, or it was erased a moment ago.
 	if _, err := s.Attachment(ctx, actor, id); err != nil {
 		return StoredThumbnail{}, err
 	}
@@ -231,7 +230,7 @@ func (s *Service) Thumbnail(ctx context.Context, actor Actor, id ID) (StoredThum
 }
 
 func errThumbnailPending() error {
-	err := Refuse(NotFound, "thumbnail_pending", "the thumbnail is not made yet: ask again")
+	err := Refuse(NotFound, "thumbnail_pending", "the thumbnail is not made yet: try again later")
 	err.RetryAfter = time.Second
 	return err
 }
@@ -250,7 +249,7 @@ func (s *Service) readThumbnail(ctx context.Context, t Thumbnail) ([]byte, error
 	return bytes, errors.Join(err, file.Close())
 }
 
-// WaitingThumbnails returns how many thumbnails are waiting, at most limit.
+// WaitingThumbnails returns the number of waiting thumbnails, at most limit.
 func (s *Service) WaitingThumbnails(ctx context.Context, limit int) (int, error) {
 	return view(ctx, s, func(r Reader) (int, error) { return r.WaitingThumbnails(limit) })
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// MaxUnread is the greatest count of unread messages in one conversation.
+// MaxUnread is the maximum count of unread messages in one conversation.
 const MaxUnread = 1000
 
 // UnreadCount is the number of messages of a conversation that a user has not read.
@@ -18,7 +18,7 @@ type UnreadCount struct {
 	// Messages is exact up to MaxUnread; More is set if there are more.
 	Messages int
 	More     bool
-	// Mentions is how many of them mention the user, up to MaxUnread.
+	// Mentions is the number of those that mention the user, up to MaxUnread.
 	Mentions int
 }
 
@@ -89,7 +89,7 @@ func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (Un
 		return UnreadCount{}, err
 	}
 	if c.Kind == Channel {
-		// Nobody joins a channel: messages count from when the user joined the space.
+		// Nobody joins a channel itself, so messages count from when the user joined the space.
 		joined, err := r.SeqSince(c.ID, me.joinedAt)
 		if err != nil {
 			return UnreadCount{}, err
@@ -125,13 +125,12 @@ func (s *Service) Unread(ctx context.Context, actor Actor, ref *ConversationRef)
 	return s.UnreadPast(ctx, actor, 0)
 }
 
-// unreadLooked is how many conversations one page of unread counts examines.
+// unreadLooked is the number of conversations that one page of unread counts examines.
 const unreadLooked = 5000
 
 // UnreadPast returns a page of the actor's unread counts: of their direct conversations and
-// groups that are not hidden, with ids less than past; 0 starts at the beginning. It counts
-// in several short reads, so the counts are not of one moment. Any error is from the
-// store.
+// groups that are not hidden, with ids less than past; 0 starts at the beginning. It counts in
+// several short reads, so the counts are not of a single moment. Any error is from the store.
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
@@ -229,8 +228,8 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Access) err
 }
 
 // ClearAllUnread is ClearUnread for every direct conversation and group of the actor, in
-// short transactions. Each conversation has an event of its own. Messages that arrive
-// meanwhile may stay unread.
+// short transactions. Each conversation has an event of its own. Messages that arrive in the
+// meantime may stay unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
 	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Access) error {
@@ -252,7 +251,7 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 				}
 				c, me, err := s.enter(tx, actor, ConversationRef{ID: id})
 				if e, ok := AsError(err); ok && e.Kind == NotFound {
-					continue // left since
+					continue // the actor has left in the meantime
 				}
 				if err != nil {
 					return 0, err
@@ -271,9 +270,9 @@ func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	return nil
 }
 
-// publishUnread publishes the unread count to the actor's other devices. event has the time
-// and says which messages were read, unless another event does: without that, a client that
-// counts by itself could not tell whether a message that is erased later was unread.
+// publishUnread publishes the unread count to the actor's other devices. event has the time and,
+// unless another event has them, the messages that were read: without those, a client that counts
+// by itself could not tell whether a message that is erased later was unread.
 func publishUnread(tx LogWriter, actor Actor, c Conversation, n UnreadCount, event Event) error {
 	event.Type, event.Conversation, event.To = UnreadChanged, c.ID, actor.User
 	event.Actor, event.ActorDevice, event.Unread = actor.User, actor.Device, &n

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// MaxAttachmentBytes returns the policy's bound of the size of an attachment.
+// MaxAttachmentBytes returns the policy's limit on the size of an attachment, in bytes.
 func (s *Service) MaxAttachmentBytes() int64 { return s.policy.MaxAttachmentBytes }
 
 // errAttachmentTooLarge refuses a file over the limit.
@@ -19,16 +19,16 @@ func (s *Service) errAttachmentTooLarge() error {
 type Upload struct {
 	// Name is what the uploader calls it; it is kept as [FileName] returns it.
 	Name string
-	// Size is its length if that is known, else -1. It is checked before anything is
-	// stored; the body decides.
+	// Size is its length if that is known, otherwise -1. It is checked before anything is stored;
+	// what counts in the end is the body.
 	Size int64
 	Body io.Reader
 }
 
-// Upload stores a file and returns it as an attachment that only the actor may read. It
-// reads the body once and holds up to 192 KiB of it. It refuses an empty body, one over the
-// policy's limit, one that ends early, and one for which the actor's quota has no room.
-// After an error nothing is left of it that anyone could read.
+// Upload stores a file and returns it as an attachment that only the actor may read. It reads the
+// body once and holds up to 192 KiB of it in memory. It refuses an empty body, one over the
+// policy's limit, one that ends early, and one for which the actor's quota has no room. After an
+// error nothing is left that anyone could read.
 func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment, error) {
 	if s.attachments.blobs == nil {
 		return Attachment{}, errNoBlobs
@@ -74,7 +74,8 @@ func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment
 		s.attachments.wakeMaker()
 	}
 	if refusal, ok := AsError(err); ok && refusal.Kind < Unavailable || ctx.Err() != nil && err != nil {
-		// The row is not stored. After other errors it may be, and a sweep finds out.
+		// The row is not stored. After any other error it may be; if it is not, a sweep deletes the
+		// file.
 		return Attachment{}, errors.Join(err, s.discard(ctx, slot), s.attachments.blobs.Delete(context.WithoutCancel(ctx), a.ID))
 	}
 	return a, err
@@ -127,20 +128,20 @@ func (s *Service) measure(ctx context.Context, b Blob, size int64) (width, heigh
 	return s.attachments.types.Measure(file)
 }
 
-// uploadReader tells errors of reading the body from those of writing the blob.
+// uploadReader distinguishes errors of reading the body from errors of writing the blob.
 type uploadReader struct {
 	r   io.Reader
 	err error
 }
 
-// Read reads the body. It keeps an error that is a refusal and turns others into one.
+// Read reads the body. It converts an error that is not a refusal to one.
 func (u *uploadReader) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
 	if _, ok := AsError(err); !ok {
-		err = RefuseField(Invalid, "upload_incomplete", "body", "ended before its length, or arrived too slowly: nothing of it was kept")
+		err = RefuseField(Invalid, "upload_incomplete", "body", "ended before its announced length, or arrived too slowly: nothing of it was kept")
 	}
 	u.err = err
 	return n, err
@@ -153,11 +154,11 @@ func (s *Service) checkQuota(used AttachmentUse, size int64) error {
 		return nil
 	}
 	return Refuse(Rule, "attachment_quota_exceeded",
-		"your attachments may take %d bytes, with %d for each besides its own, and take %d: revoke messages with attachments, or wait until those that were not sent are deleted",
+		"your attachments may take %d bytes, counting %d more for each file, and already take %d: revoke messages with attachments, or wait until those that were not sent are deleted",
 		quota, fileCost, used.quota())
 }
 
-// discard has the key of a blob that was not stored shredded.
+// discard dooms the key of a blob whose row was not stored.
 func (s *Service) discard(ctx context.Context, slot Slot) error {
 	return s.store.Write(context.WithoutCancel(ctx), func(tx Tx) error { return tx.DoomSlot(slot) })
 }

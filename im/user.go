@@ -11,7 +11,7 @@ import (
 // of a valid token is a user.
 type UserID string
 
-// MaxUserID is the longest user id, in bytes.
+// MaxUserID is the maximum length of a user id, in bytes.
 const MaxUserID = 128
 
 // UserIDRule describes what [UserID.Valid] accepts.
@@ -34,7 +34,7 @@ func (u UserID) Valid() bool {
 		switch {
 		case !unicode.IsPrint(r):
 			return false
-		case r == utf8.RuneError: // invalid UTF-8, or what a decoder put in its place
+		case r == utf8.RuneError: // invalid UTF-8, or a decoder's replacement for it
 			return false
 		case i == 0 && unicode.Is(unicode.M, r): // it would combine with the @ before it
 			return false
@@ -43,7 +43,7 @@ func (u UserID) Valid() bool {
 	return true
 }
 
-// MaxDeviceID is the longest device id, in bytes.
+// MaxDeviceID is the maximum length of a device id, in bytes.
 const MaxDeviceID = 128
 
 // ValidDevice reports whether a device id is 1 to 128 printable ASCII characters.
@@ -72,8 +72,8 @@ type Actor struct {
 	Admin  bool
 }
 
-// ActedHere reports whether an event was caused by this very device. The device knows it from
-// the answer and does not receive the event.
+// ActedHere reports whether this device caused an event. It does not receive the event, because it
+// knows the result from the answer.
 func (a Actor) ActedHere(actor UserID, device string) bool {
 	return a.Device != "" && a.Device == device && a.User == actor
 }

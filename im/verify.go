@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Problem is a sealed content that has a finding other than [Fine].
+// Problem is a sealed content with a finding other than [Fine].
 type Problem struct {
 	Sealed
 	Finding Finding
@@ -21,9 +21,8 @@ type Verified struct {
 
 // Verify checks that each content that was not erased can be unsealed and that each erased
 // one cannot, and calls problem with the others. It reads the files of attachments and
-// thumbnails. It changes nothing. Contents that are erased meanwhile are not reported. Both
-// functions may be nil. It returns an error of the store or of problem, or the context's
-// cause.
+// thumbnails. It changes nothing. Contents that are erased in the meantime are not reported. Both
+// functions may be nil. It returns an error of the store or of problem, or the context's cause.
 func Verify(ctx context.Context, store Store, blobs Blobs, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
 	v := verifier{store: store, blobs: blobs, problem: problem}
@@ -109,7 +108,7 @@ func (v *verifier) file(ctx context.Context, s Sealed) (found Finding, there boo
 	if err == nil || ctx.Err() != nil {
 		return Fine, true, err
 	}
-	// A thumbnail that is made again gets another file.
+	// A thumbnail that was made again has another file.
 	if now, _, there, failed := load(); failed != nil || !there || now.ID != b.ID {
 		return Fine, false, failed
 	}
@@ -122,8 +121,8 @@ func (v *verifier) file(ctx context.Context, s Sealed) (found Finding, there boo
 	return FoundDamaged, true, nil
 }
 
-// blobOf returns the blob that an attachment or thumbnail has, without its key, and the size
-// of its content; false if it has none.
+// blobOf returns the blob of an attachment or thumbnail, without its key, and the size of its
+// content in bytes; false if there is no blob.
 func blobOf(r Reader, s Sealed) (b Blob, size int64, there bool, err error) {
 	if s.Kind == SealedThumbnail {
 		t, found, err := maybe(r.Thumbnail(s.ID))
@@ -149,7 +148,7 @@ func (v *verifier) again(ctx context.Context, s *Sealed) (there bool, err error)
 	return there, err
 }
 
-// String returns what is wrong, for the operator.
+// String describes the problem for the operator.
 func (p Problem) String() string {
 	switch p.Finding {
 	case FoundErased:
@@ -164,7 +163,7 @@ func (p Problem) String() string {
 	case FoundNoFile:
 		return "is not erased, but its file is missing: put the file back, from blobs beside a backup"
 	case FoundKey:
-		return "is erased, and can still be unsealed in a copy of the data"
+		return "is erased, but could still be unsealed in a copy of the data"
 	default:
 		return "is fine"
 	}

@@ -11,9 +11,9 @@ import (
 // access lets them see, without those that they have hidden, that are past retention or
 // that only another user can see.
 
-// Visible returns which messages of a conversation the user may read now by their
-// membership alone: all, or those of their stays, as the conversation's History says. It
-// is empty for a user who is not a member and may not preview.
+// Visible returns which messages of a conversation the user may read now going by their membership:
+// all, or those of their stays, as the conversation's History says. It is empty for a user who is
+// not a member and may not preview.
 func (a Access) Visible(c Conversation) seqs.Set {
 	if !a.IsMember() && !a.canPreview {
 		return nil
@@ -28,7 +28,7 @@ func (a Access) Visible(c Conversation) seqs.Set {
 	return a.stays.Messages(c.LastSeq)
 }
 
-// Sees reports whether [Access.Visible] has the message with this seq.
+// Sees reports whether [Access.Visible] contains the message with this seq.
 func (a Access) Sees(c Conversation, seq int64) bool {
 	if !a.IsMember() && !a.canPreview || seq < 1 || seq > c.LastSeq {
 		return false
@@ -84,8 +84,8 @@ func (s *Service) sees(r Reader, c Conversation, me Access, m Message) (bool, er
 	return s.shows(r, c, me, m)
 }
 
-// shows reports whether a user may read a message as far as hiding, retention and
-// VisibleTo go. It does not look at their stays.
+// shows reports whether a message is not kept from a user by hiding, retention or VisibleTo. It
+// does not look at their stays.
 func (s *Service) shows(r HideReader, c Conversation, me Access, m Message) (bool, error) {
 	if !s.within(c, me, m) {
 		return false, nil
@@ -94,8 +94,7 @@ func (s *Service) shows(r HideReader, c Conversation, me Access, m Message) (boo
 	return !hidden, err
 }
 
-// within is shows without messages that the user has hidden by their ids, so that it
-// reads nothing.
+// within is shows, except that it ignores messages hidden by their ids and so reads nothing.
 func (s *Service) within(c Conversation, me Access, m Message) bool {
 	return m.Seq > me.mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.user)
 }

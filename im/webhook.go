@@ -14,11 +14,11 @@ import (
 
 // Events about webhooks. Only webhooks receive them.
 const (
-	// WebhookDisabled says that a webhook is off.
+	// WebhookDisabled is published when a webhook is turned off.
 	WebhookDisabled EventType = "webhook.disabled"
-	// WebhookGap says that events are lost to a webhook.
+	// WebhookGap is published when a webhook has lost events.
 	WebhookGap EventType = "webhook.gap"
-	// WebhookTest was asked for by an admin.
+	// WebhookTest is published at the request of an admin.
 	WebhookTest EventType = "webhook.test"
 )
 
@@ -31,17 +31,17 @@ func (t EventType) OfWebhooks() bool {
 type Webhook struct {
 	ID  ID
 	URL string
-	// Events and Kinds are the types of events, and the kinds of their conversations, that
-	// it gets; empty is all.
+	// Events and Kinds are the types of events, and the kinds of their conversations, that it gets;
+	// empty means all.
 	Events []EventType
 	Kinds  []Kind
 	State  WebhookState
-	// Reason says why it is off.
+	// Reason is the reason why it is off.
 	Reason    WebhookReason
 	CreatedAt time.Time
 	UpdatedAt time.Time
-	// PreviousUntil is until when requests are signed with the previous secret, too; zero
-	// without one.
+	// PreviousUntil is the time until which requests are also signed with the previous secret; zero
+	// if there is none.
 	PreviousUntil time.Time
 	WebhookProgress
 }
@@ -50,9 +50,9 @@ type Webhook struct {
 // specification says; "" is none.
 type WebhookSecrets struct{ Current, Previous string }
 
-// WebhookProgress says how far a webhook has come.
+// WebhookProgress is how far delivery to a webhook has progressed.
 type WebhookProgress struct {
-	// Position is the last event that is delivered or skipped, in the log called Log.
+	// Position is the last event that was delivered or skipped, in the log with the id Log.
 	Log      uint32
 	Position Position
 	// Moves counts how often an admin has set the position or resumed the webhook. A
@@ -62,15 +62,15 @@ type WebhookProgress struct {
 	// attempted again, zero for at once.
 	Attempts, Refusals int
 	NextAttempt        time.Time
-	// Failures is how many attempts have failed since the last delivery, FailingSince the
-	// time of the first of them, zero if there is none.
+	// Failures is the number of failed attempts since the last delivery, and FailingSince the time
+	// of the first of them, zero if there is none.
 	Failures     int
 	FailingSince time.Time
 	// DeliveredAt is the time of the last delivery, zero if there was none.
 	DeliveredAt time.Time
 }
 
-// WebhookState says whether events are delivered to a webhook.
+// WebhookState is whether events are delivered to a webhook, and if not, why.
 type WebhookState uint8
 
 // The states. Their numbers are stored.
@@ -87,7 +87,7 @@ var webhookStates = names[WebhookState]{WebhookActive: "active", WebhookPaused: 
 // String returns the name of the state.
 func (s WebhookState) String() string { return webhookStates[s] }
 
-// WebhookReason says why a webhook is off, or events are lost to it.
+// WebhookReason is the reason why a webhook is off or has lost events.
 type WebhookReason uint8
 
 // The reasons. Their numbers are stored.
@@ -112,7 +112,7 @@ var webhookReasons = names[WebhookReason]{
 // String returns the name of the reason, "" for 0.
 func (r WebhookReason) String() string { return webhookReasons[r] }
 
-// WebhookDelivery is what is kept of the delivery of an event to a webhook. It has no content.
+// WebhookDelivery is the record of the delivery of an event to a webhook. It has no content.
 type WebhookDelivery struct {
 	Position     Position
 	Type         EventType
@@ -124,8 +124,8 @@ type WebhookDelivery struct {
 	// last one; zero before the first.
 	Attempts    int
 	First, Last time.Time
-	// Status is the HTTP status of the last answer, 0 without one, Fault what was wrong with
-	// the last attempt, and Took how long it took.
+	// Status is the HTTP status of the last answer, 0 without one, Fault what was wrong with the
+	// last attempt, and Took its duration.
 	Status int
 	Fault  DeliveryFault
 	Took   time.Duration
@@ -137,11 +137,11 @@ type DeliveryState uint8
 // The states. Their numbers are stored.
 const (
 	DeliveryDone DeliveryState = iota + 1
-	// DeliveryRetrying says that the last attempt failed and that there will be another one.
+	// DeliveryRetrying means that the last attempt failed and that there will be another one.
 	DeliveryRetrying
-	// DeliverySkipped says that there will be no other attempt.
+	// DeliverySkipped means that there will be no further attempt.
 	DeliverySkipped
-	// DeliveryQueued says that an admin asked for another delivery.
+	// DeliveryQueued means that an admin has requested another delivery.
 	DeliveryQueued
 )
 
@@ -153,12 +153,12 @@ func (s DeliveryState) String() string { return deliveryStates[s] }
 // ParseDeliveryState parses the result of [DeliveryState.String].
 func ParseDeliveryState(s string) (DeliveryState, bool) { return deliveryStates.parse(s) }
 
-// DeliveryFault says what was wrong with an attempt.
+// DeliveryFault is what was wrong with an attempt.
 type DeliveryFault uint8
 
 // The faults. Their numbers are stored.
 const (
-	// FaultRefused: the status is 4xx and says that no other attempt will succeed.
+	// FaultRefused: a status of 4xx, after which no other attempt will succeed.
 	FaultRefused DeliveryFault = iota + 1
 	// FaultFailed: any other status but 2xx and 3xx.
 	FaultFailed
@@ -188,7 +188,7 @@ type Attempt struct {
 	Status int
 	// Fault is what was wrong other than the status.
 	Fault DeliveryFault
-	// RetryAfter is how long the answer asks to wait, 0 if it does not.
+	// RetryAfter is the wait that the answer asks for, 0 if it asks for none.
 	RetryAfter time.Duration
 }
 
@@ -211,17 +211,16 @@ func (a Attempt) fault() DeliveryFault {
 }
 
 const (
-	// MaxWebhooks is how many webhooks a server has at most. Each has a goroutine, a
-	// connection and an event in memory.
+	// MaxWebhooks is the maximum number of webhooks of a server. Each has a goroutine, a connection
+	// and an event in memory.
 	MaxWebhooks = 32
-	// WebhookPatience is how long a webhook may fail, without a delivery, before it is
-	// turned off.
-	// It must also have failed leastFailures times, because the clock may have jumped.
+	// WebhookPatience is the time that a webhook may fail, without a delivery, before it is turned
+	// off. It must also have failed leastFailures times, because the clock may have jumped.
 	WebhookPatience = 3 * day
 	leastFailures   = 20
-	// webhookRefusals is how often an event is refused before it is skipped.
+	// webhookRefusals is the number of refusals after which an event is skipped.
 	webhookRefusals = 5
-	// secretOverlap is how long the previous secret still signs.
+	// secretOverlap is the time for which requests are still signed with the previous secret, too.
 	secretOverlap = day
 
 	// The wait after a failed attempt doubles up to mostBackoff. Events are delivered in
@@ -231,12 +230,12 @@ const (
 	// mostRetryAfter bounds the wait that an endpoint may ask for.
 	mostRetryAfter = time.Hour
 
-	// How many deliveries of a webhook are kept: delivered ones, and skipped ones.
+	// The numbers of delivered and skipped deliveries of a webhook that are kept.
 	keptDelivered = 1000
 	keptSkipped   = 10_000
 )
 
-// backoff returns how long to wait after failed attempts. random is from 0 to 1.
+// backoff returns the wait after a number of failed attempts. random is from 0 to 1.
 func (a Attempt) backoff(attempts int, random float64) time.Duration {
 	wait := mostBackoff
 	if attempts < 10 {
@@ -277,8 +276,8 @@ func (w Webhook) After(d WebhookDelivery, a Attempt, random float64) (Webhook, W
 	return w, d
 }
 
-// Wait returns how long to wait before the next attempt, 0 or less if it is due. No wait is
-// longer than two hours: a later time was set before the clock was put back, and is over.
+// Wait returns the wait before the next attempt, 0 or less if it is due. No wait is longer than two
+// hours: a later time was set before the clock was set back, and counts as over.
 func (w Webhook) Wait(now time.Time) time.Duration {
 	if wait := w.NextAttempt.Sub(now); wait <= 2*mostRetryAfter {
 		return wait
@@ -286,12 +285,12 @@ func (w Webhook) Wait(now time.Time) time.Duration {
 	return 0
 }
 
-// Pass has the event after a position be the next one, before its first attempt.
+// Pass makes the event after a position the next one, before its first attempt.
 func (w *Webhook) Pass(at Position) {
 	w.Position, w.Attempts, w.Refusals, w.NextAttempt = at, 0, 0, time.Time{}
 }
 
-// after returns the delivery after an attempt, to be retried if that has failed.
+// after returns the delivery after an attempt. It will be retried if the attempt has failed.
 func (d WebhookDelivery) after(a Attempt) WebhookDelivery {
 	d.Attempts, d.Last, d.Status, d.Took, d.Fault = d.Attempts+1, a.At, a.Status, a.Took, a.fault()
 	if d.First.IsZero() {
@@ -304,8 +303,7 @@ func (d WebhookDelivery) after(a Attempt) WebhookDelivery {
 	return d
 }
 
-// Redelivered returns the delivery of an event that an admin asked for, after its one
-// attempt.
+// Redelivered returns a delivery that an admin requested after its only attempt.
 func (d WebhookDelivery) Redelivered(a Attempt) WebhookDelivery {
 	if d = d.after(a); d.State == DeliveryRetrying {
 		d.State = DeliverySkipped
@@ -318,8 +316,8 @@ func DeliveryOf(e Event) WebhookDelivery {
 	return WebhookDelivery{Position: e.Position, Type: e.Type, At: e.At, Conversation: e.Conversation, Message: e.MessageID, State: DeliveryRetrying}
 }
 
-// Wants reports whether the webhook gets an event of a conversation of a kind, 0 for an
-// event of none.
+// Wants reports whether the webhook gets an event in a conversation of a kind, which is 0 for an
+// event without a conversation.
 func (w Webhook) Wants(e Event, kind Kind) bool {
 	switch e.Type {
 	case WebhookTest, WebhookGap:
@@ -330,14 +328,14 @@ func (w Webhook) Wants(e Event, kind Kind) bool {
 	}
 }
 
-// WebhookDraft is what an admin sets of a webhook. In a change, nil keeps what is there.
+// WebhookDraft is what an admin sets of a webhook. In a change, nil keeps the present value.
 type WebhookDraft struct {
 	URL    *string
 	Events *[]EventType
 	Kinds  *[]Kind
-	// Active resumes the webhook, or pauses it. It is not for a new one.
+	// Active resumes the webhook, or pauses it. It is ignored for a new one.
 	Active *bool
-	// Secret is the first secret of a new webhook; "" makes one.
+	// Secret is the first secret of a new webhook; if it is "" the server generates one.
 	Secret string
 }
 
@@ -349,7 +347,7 @@ func (d WebhookDraft) check(p Policy) error {
 	if d.Events != nil {
 		for i, t := range *d.Events {
 			if !slices.Contains(EventTypes, t) && t != WebhookDisabled {
-				return RefuseField(Invalid, "invalid_request", "events", "has an unknown type of events at %d", i)
+				return RefuseField(Invalid, "invalid_request", "events", "has an unknown type of event at index %d", i)
 			}
 		}
 	}
@@ -402,7 +400,7 @@ func (d WebhookDraft) apply(w Webhook) Webhook {
 	return w
 }
 
-// again has the next event be attempted as if it never was.
+// again resets the attempts of the next event.
 func (w *Webhook) again() {
 	w.Moves++
 	w.Attempts, w.Refusals, w.NextAttempt, w.Failures, w.FailingSince = 0, 0, time.Time{}, 0, time.Time{}

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// This file is the server's side of webhooks: what the package webhooks reads of the log and
-// stores about it.
+// This file is the server's side of webhooks: what package webhooks reads from the log and stores
+// about its deliveries.
 
 // webhookJob is the name of the job that delivers to webhooks.
 const webhookJob = "webhooks"
 
-// asWebhook returns a context for the work of one webhook. Webhooks share their time fairly,
+// asWebhook returns a context for the work of one webhook. Webhooks share the store's time fairly,
 // as other callers do.
 func asWebhook(ctx context.Context, id ID) context.Context {
 	return WithCaller(ctx, Caller{Job: webhookJob + " " + id.String()})
@@ -25,8 +25,8 @@ type ActiveWebhook struct {
 	Secrets []string
 }
 
-// ActiveWebhooks returns the active webhooks and how many others there are, by state. Any
-// error is from the store.
+// ActiveWebhooks returns the active webhooks, and the number of the others by state. Any error is
+// from the store.
 func (s *Service) ActiveWebhooks(ctx context.Context) (list []ActiveWebhook, others map[WebhookState]int, err error) {
 	ctx = WithCaller(ctx, Caller{Job: webhookJob})
 	err = s.read(ctx, func(r Reader) error {
@@ -55,9 +55,8 @@ func (s *Service) ActiveWebhooks(ctx context.Context) (list []ActiveWebhook, oth
 	return list, others, err
 }
 
-// ContinueWebhooks is called at a start. A webhook whose log ended with a restored backup
-// gets an event that says so; one without a secret is turned off. Any error is from the
-// store.
+// ContinueWebhooks is called when the server starts. A webhook whose log ended with a restored
+// backup gets a gap event; one without a secret is turned off. Any error is from the store.
 func (s *Service) ContinueWebhooks(ctx context.Context) error {
 	instance := s.store.Instance()
 	return s.store.Write(WithCaller(ctx, Caller{Job: webhookJob}), func(tx Tx) error {
@@ -93,8 +92,8 @@ func (s *Service) ContinueWebhooks(ctx context.Context) error {
 	})
 }
 
-// restoredGap returns the event that says that a backup was restored: events after the end
-// of the webhook's log are not in it.
+// restoredGap returns the gap event after the restore of a backup that lacks the events after the
+// end of the webhook's log.
 func (s *Service) restoredGap(w Webhook, past []PastLog) Event {
 	e := Event{Type: WebhookGap, At: s.time(), Webhook: w.ID, Reason: WebhookRestored, After: w.Position}
 	for _, log := range past {
@@ -105,7 +104,7 @@ func (s *Service) restoredGap(w Webhook, past []PastLog) Event {
 	return e
 }
 
-// turnOff returns the webhook as off and publishes that.
+// turnOff returns the webhook turned off, and publishes that.
 func (s *Service) turnOff(tx Tx, w Webhook, why WebhookReason) (Webhook, error) {
 	w.State, w.Reason = WebhookOff, why
 	_, err := tx.Append(Event{Type: WebhookDisabled, At: s.time(), Webhook: w.ID, Reason: why})
@@ -152,7 +151,7 @@ func (s *Service) ForgetPreviousSecrets(ctx context.Context) (n int, err error) 
 // that it does not want costs a few microseconds.
 const webhookScan = 1000
 
-// WebhookWindow is a part of the log as a webhook gets it.
+// WebhookWindow is the part of the log that a webhook gets next.
 type WebhookWindow struct {
 	// Events are in the order of the log, without their messages.
 	Events []Event
@@ -161,12 +160,12 @@ type WebhookWindow struct {
 }
 
 // WebhookEvents returns the events after a position that the webhook gets. The window may end
-// early. If the log was trimmed past the position, the window is an event that says so. There
-// are no events if the webhook was deleted. Any error is from the store.
+// early. If the log was trimmed past the position, the window is a gap event. There are no events
+// if the webhook was deleted. Any error is from the store.
 func (s *Service) WebhookEvents(ctx context.Context, webhook ID, after Position) (WebhookWindow, error) {
 	return view(asWebhook(ctx, webhook), s, func(r Reader) (WebhookWindow, error) {
-		// The caller may not know yet that an admin has changed the filters, but must not
-		// deliver by the old ones what happened afterwards.
+		// Read the filters here: the caller may not know yet that an admin has changed them, but
+		// must not apply the old ones to later events.
 		w, found, err := maybe(r.Webhook(webhook))
 		if err != nil || !found {
 			return WebhookWindow{Through: after}, err
@@ -201,27 +200,27 @@ func (s *Service) WebhookEvents(ctx context.Context, webhook ID, after Position)
 	})
 }
 
-// WebhookEvent returns the event at a position; false if the log does not have it any more.
-// Any error is from the store.
+// WebhookEvent returns the event at a position; false if the log no longer has it. Any error is
+// from the store.
 func (s *Service) WebhookEvent(ctx context.Context, webhook ID, at Position) (Event, bool, error) {
 	e, err := view(asWebhook(ctx, webhook), s, func(r Reader) (Event, error) { return r.EventAt(at) })
 	return maybe(e, err)
 }
 
-// WebhookContent is what a webhook gets of an event.
+// WebhookContent is the event with all that a webhook gets of it.
 type WebhookContent struct {
 	// Event has its message as it can be read now.
 	Event
 	// Data is the push data of a message that was sent, nil without one.
 	Data json.RawMessage
-	// Offline says who of the recipients of a new message is offline, nil for other events.
+	// Offline names the recipients of a new message who are offline, nil for other events.
 	Offline *Offline
 }
 
 // Offline are the recipients of a message without an open stream who have not muted its
 // conversation.
 type Offline struct {
-	// Users are the first of them, Count is how many there are.
+	// Users are the first of them, and Count is the number of all.
 	Users []UserID
 	Count int
 	// Members is set if all members were considered, and not only those mentioned.
@@ -229,17 +228,17 @@ type Offline struct {
 }
 
 const (
-	// mostRecipients is up to how many members all are considered recipients. In larger
-	// conversations only users who are mentioned are.
+	// mostRecipients is the number of members up to which all are considered recipients. In larger
+	// conversations only mentioned users are.
 	mostRecipients = 2000
-	// mostOffline is how many offline users an event names.
+	// mostOffline is the maximum number of offline users that an event names.
 	mostOffline = 500
 )
 
-// WebhookContent looks up what a webhook gets of an event now: a message that was erased
-// since is a tombstone. It returns false if the event is not delivered because its message or
-// conversation was deleted, or because the pre-send hook dropped the message. offline returns
-// those of some users who have no open stream; it must not block. Any error is from the store.
+// WebhookContent looks up what a webhook gets of an event now: a message that was erased in the
+// meantime is a tombstone. It returns false if the event is not delivered because its message or
+// conversation was deleted, or because the pre-send hook dropped the message. offline returns the
+// users in a list who have no open stream; it must not block. Any error is from the store.
 func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
 	if e.MessageID == 0 {
 		return WebhookContent{Event: e}, true, nil
@@ -265,7 +264,7 @@ func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offli
 		}
 		if e.Type == MessageCreated && m.Content != nil {
 			out.Data = m.Content.push()
-			if m.VisibleTo == "" { // else its sender alone can see it
+			if m.VisibleTo == "" { // otherwise only its sender can see it
 				out.Offline, err = s.offline(r, c, e, m, offline)
 			}
 		}
@@ -274,7 +273,7 @@ func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offli
 	return out, found, err
 }
 
-// isSendersAlone reports whether only the sender can see the message, as if the pre-send hook
+// isSendersAlone reports whether only the sender can see the message, because the pre-send hook
 // dropped it.
 func (m *Message) isSendersAlone() bool { return m.VisibleTo != "" && m.VisibleTo == m.Sender }
 
@@ -306,8 +305,8 @@ func (s *Service) offline(r Reader, c Conversation, e Event, m Message, offline 
 	return out, nil
 }
 
-// present returns those of the users who could see a message when it was sent, and are
-// members now.
+// present returns the users in a list who could see a message when it was sent and are still
+// members.
 func (s *Service) present(r Reader, c Conversation, e Event, users []UserID) ([]UserID, error) {
 	if len(users) == 0 {
 		return nil, nil
@@ -338,8 +337,8 @@ func (s *Service) present(r Reader, c Conversation, e Event, users []UserID) ([]
 	return out, nil
 }
 
-// QueuedDeliveries returns up to limit deliveries of a webhook that an admin asked for,
-// the oldest events first. Any error is from the store.
+// QueuedDeliveries returns up to limit deliveries of a webhook that an admin has requested, the
+// oldest events first. Any error is from the store.
 func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) ([]WebhookDelivery, error) {
 	list, err := view(asWebhook(ctx, webhook), s, func(r Reader) ([]WebhookDelivery, error) {
 		return r.Deliveries(DeliveryQuery{Webhook: webhook, State: DeliveryQueued, Before: Latest, Limit: limit})
@@ -348,10 +347,9 @@ func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) (
 	return list, err
 }
 
-// SaveWebhook stores the progress of a webhook and deliveries since the last call. Its
-// progress is ignored if an admin has moved the webhook meanwhile. If the webhook is off, that
-// is stored and published. It reports false if the webhook was deleted. Any error is from
-// the store.
+// SaveWebhook stores the progress of a webhook and deliveries since the last call. Its progress is
+// ignored if an admin has moved the webhook in the meantime. If the webhook is off, that is stored
+// and published. It returns false if the webhook was deleted. Any error is from the store.
 func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDelivery) (found bool, err error) {
 	ctx = withSize(asWebhook(ctx, w.ID), len(list))
 	return write(ctx, s, func(tx Tx) (bool, error) {
@@ -379,8 +377,8 @@ func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDeli
 	})
 }
 
-// skipPassed stores as skipped what is stored as to be retried although the webhook has passed
-// it: events that it wanted when they were first attempted, and does not want any more.
+// skipPassed stores deliveries as skipped that are stored as retrying although the webhook has
+// passed them: those of events that it wanted when they were first attempted and no longer wants.
 func skipPassed(tx Tx, w Webhook) error {
 	passed, err := tx.Deliveries(DeliveryQuery{Webhook: w.ID, State: DeliveryRetrying, Before: w.Position + 1, Limit: keptSkipped})
 	if err != nil || len(passed) == 0 {

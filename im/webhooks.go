@@ -8,14 +8,14 @@ import (
 // WebhookView is a webhook as admins see it.
 type WebhookView struct {
 	Webhook
-	// Secret is its secret when it was created or replaced, else "".
+	// Secret is its secret right after that was created or replaced, otherwise "".
 	Secret string
 	// Head is the newest event of the log.
 	Head Position
 }
 
 func errUnknownWebhook() error {
-	return Refuse(NotFound, "webhook_not_found", "there is no such webhook")
+	return Refuse(NotFound, "webhook_not_found", "no such webhook")
 }
 
 // enterWebhook returns a webhook. It refuses an actor who is not an admin and a webhook that
@@ -97,7 +97,7 @@ func (s *Service) CreateWebhook(ctx context.Context, actor Actor, d WebhookDraft
 }
 
 // UpdateWebhook changes, pauses or resumes a webhook. It refuses an actor who is not an
-// admin, a malformed or refused draft, and to resume a webhook without a secret.
+// admin, a malformed or refused draft, and resuming a webhook without a secret.
 func (s *Service) UpdateWebhook(ctx context.Context, actor Actor, id ID, d WebhookDraft) (WebhookView, error) {
 	if !actor.Admin {
 		return WebhookView{}, errNotAdmin()
@@ -136,9 +136,9 @@ func (s *Service) DeleteWebhook(ctx context.Context, actor Actor, id ID) error {
 	})
 }
 
-// RotateWebhookSecret replaces the secret of a webhook; "" makes one. Requests are signed
-// with the previous one, too, for a day. It refuses an actor who is not an admin and a
-// malformed secret.
+// RotateWebhookSecret replaces the secret of a webhook; "" generates one. For a day, requests are
+// also signed with the previous one. It refuses an actor who is not an admin and a malformed
+// secret.
 func (s *Service) RotateWebhookSecret(ctx context.Context, actor Actor, id ID, secret string) (WebhookView, error) {
 	if !actor.Admin {
 		return WebhookView{}, errNotAdmin()
@@ -158,7 +158,7 @@ func (s *Service) RotateWebhookSecret(ctx context.Context, actor Actor, id ID, s
 		if err != nil {
 			return w, err
 		}
-		if before.Current == secret { // a repeated request
+		if before.Current == secret { // the request is a repetition
 			return w, nil
 		}
 		w.UpdatedAt, w.PreviousUntil = s.time(), time.Time{}
@@ -205,9 +205,9 @@ func (s *Service) WebhookDeliveries(ctx context.Context, actor Actor, q Delivery
 	})
 }
 
-// Redeliver has the event of a delivery be delivered again, once and out of its order. It
-// refuses an actor who is not an admin, an unknown delivery, an event that the log does not
-// have any more, and a webhook that is not active.
+// Redeliver requests another delivery of an event, with a single attempt and out of order. It
+// refuses an actor who is not an admin, an unknown delivery, an event that the log no longer has,
+// and a webhook that is not active.
 func (s *Service) Redeliver(ctx context.Context, actor Actor, id ID, at Position) (WebhookView, error) {
 	w, err := write(ctx, s, func(tx Tx) (Webhook, error) {
 		w, err := enterWebhook(tx, actor, id)
@@ -232,7 +232,7 @@ func (s *Service) Redeliver(ctx context.Context, actor Actor, id ID, at Position
 		switch {
 		case w.State != WebhookActive:
 			return w, errInactive()
-		case d.State == DeliveryRetrying && at > w.Position && wanted: // it is still to come
+		case d.State == DeliveryRetrying && at > w.Position && wanted: // it will be delivered anyway
 			w.NextAttempt = s.time()
 			w.Moves++
 			return w, tx.PutWebhook(w)
@@ -253,16 +253,17 @@ func wants(r ConversationReader, w Webhook, e Event) (bool, error) {
 	return err == nil && w.Wants(e, c.Kind), err
 }
 
-// orGone returns an error, or the refusal of an event that was trimmed.
+// orGone converts ErrNotFound to the refusal of an event that was trimmed, and returns other errors
+// unchanged.
 func orGone(err error) error {
 	if err != nil {
 		return err
 	}
-	return Refuse(Gone, "event_gone", "the log does not have this event any more")
+	return Refuse(Gone, "event_gone", "the log no longer has this event")
 }
 
-// RedeliverFrom moves a webhook back to before an event that it has passed. It refuses an actor
-// who is not an admin, and a position that the log does not have.
+// RedeliverFrom moves a webhook back to a position before an event that it has passed. It refuses
+// an actor who is not an admin, and a position that the log does not have.
 func (s *Service) RedeliverFrom(ctx context.Context, actor Actor, id ID, from Position) (WebhookView, error) {
 	w, err := write(ctx, s, func(tx Tx) (Webhook, error) {
 		w, err := enterWebhook(tx, actor, id)

@@ -1,8 +1,8 @@
-// Package jsonscan reads JSON texts where they are, without building values.
+// Package jsonscan reads JSON texts in place, without building values.
 //
-// It is stricter than encoding/json, which a public API cannot rely on: it limits how deep
-// a text is nested, and refuses objects with two members of the same name: one reader would
-// use the first, and another the last.
+// It is stricter than encoding/json, as a public API must be: it limits the depth of a text, and
+// refuses objects with two members of the same name, of which one reader would use the first and
+// another the last.
 //
 // [Scan] checks a text. All other functions take a text that has passed it: they
 // may panic, or return anything, on one that is not valid.

@@ -11,11 +11,11 @@ import (
 
 // Result is the result of [Scan].
 type Result struct {
-	// Fault is what is wrong with the text, as the predicate of a sentence about it:
-	// "is not UTF-8". It is "" if nothing is.
+	// Fault is what is wrong with the text, as the predicate of a sentence, such as "is not UTF-8".
+	// It is "" for a valid text.
 	Fault string
-	// Values is how many values the text holds, itself included. Counting stops at one
-	// more than mostValues.
+	// Values is the number of values in the text, itself included. Counting stops at one more than
+	// mostValues.
 	Values int
 }
 
@@ -47,8 +47,8 @@ func Scan(text []byte, mostValues int) Result {
 // Fault returns the fault of a text, which may hold any number of values.
 func Fault(text []byte) string { return Scan(text, math.MaxInt).Fault }
 
-// maxDepth is how deep JSON may be nested. Messages are small: deeper nesting is
-// an attack on recursive parsers.
+// maxDepth is the maximum depth of nested JSON. Messages are small, so deeper nesting is an attack
+// on recursive parsers.
 const maxDepth = 64
 
 // nameSpan is the position of a name in the text. If the name has escapes, it is the position
@@ -82,8 +82,8 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// value reads the next value, at a depth of nesting. Like the methods below, it reports
-// whether the syntax is right.
+// value reads the next value, at a depth of nesting. Like the methods below, it returns false for
+// wrong syntax.
 func (s *scanner) value(depth int) bool {
 	if s.values <= s.most {
 		s.values++
@@ -91,7 +91,7 @@ func (s *scanner) value(depth int) bool {
 	switch c := s.next(); c {
 	case '{', '[':
 		if depth == maxDepth {
-			s.fault = "is nested too deep"
+			s.fault = "is nested too deeply"
 			return false
 		}
 		if s.at++; c == '[' {
@@ -182,8 +182,8 @@ func (s *scanner) addName(from int, escaped bool) {
 	s.names = append(s.names, span)
 }
 
-// namesAhead returns how many names follow, at most, so that memory for them is allocated
-// once and not twice over by doubling.
+// namesAhead returns an upper bound on the number of names that follow, so that memory for them is
+// allocated once instead of by doubling.
 func (s *scanner) namesAhead() (n int) {
 	for i := s.at; i < len(s.text); i++ {
 		switch s.text[i] {
@@ -193,7 +193,7 @@ func (s *scanner) namesAhead() (n int) {
 			n++
 		}
 	}
-	const least = len(`"":0,`) // of a member; the text may have colons elsewhere
+	const least = len(`"":0,`) // the length of the shortest member; not every colon in the text belongs to a member
 	return min(n, (len(s.text)-s.at)/least+1, s.most)
 }
 
@@ -204,7 +204,7 @@ func (s *scanner) name(span nameSpan) []byte {
 	return s.text[span.from:span.to]
 }
 
-// compare notes whether two names of an object are equal. It sorts only long lists of names.
+// compare records whether two names of an object are equal. It sorts only long lists of names.
 func (s *scanner) compare(names []nameSpan) {
 	if len(names) > 8 {
 		slices.SortFunc(names, func(x, y nameSpan) int { return bytes.Compare(s.name(x), s.name(y)) })
@@ -294,7 +294,7 @@ func (s *scanner) number() bool {
 	return true
 }
 
-// skip reads one of two bytes, and reports whether it was there.
+// skip reads one of two bytes, and reports whether it did.
 func (s *scanner) skip(this, that byte) bool {
 	if s.at == len(s.text) || s.text[s.at] != this && s.text[s.at] != that {
 		return false
@@ -303,7 +303,7 @@ func (s *scanner) skip(this, that byte) bool {
 	return true
 }
 
-// digits reads digits, and reports whether there was one.
+// digits reads digits, and reports whether there was at least one.
 func (s *scanner) digits() bool {
 	from := s.at
 	for s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9' {

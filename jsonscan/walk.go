@@ -124,7 +124,7 @@ func EndOfValue(b []byte, i int) int {
 // IsSpace reports whether c is white space in JSON.
 func IsSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// Unquote returns what a string says, given with its quotes.
+// Unquote returns the text of a string, which is given with its quotes.
 func Unquote(b []byte) (string, error) {
 	if bytes.IndexByte(b, '\\') < 0 {
 		return string(b[1 : len(b)-1]), nil

@@ -25,7 +25,7 @@ const (
 	// a copy that is being written.
 	oldSuffix = ".old"
 	newInfix  = ".new-"
-	// copyStep is how many bytes are copied at a time.
+	// copyStep is the number of bytes that are copied at a time.
 	copyStep = 64 * pageSize
 )
 
@@ -100,7 +100,7 @@ func (r *Ring) mayReplace(path string) error {
 
 // copyTo writes the keys to an empty file. It skips pages of zeros, which makes them holes.
 func (r *Ring) copyTo(ctx context.Context, f *os.File, progress func(done, total int64)) error {
-	// Read the epoch before the keys. Keys that are shredded meanwhile may still be in the
+	// Read the epoch before the keys. Keys that are shredded in the meantime may still be in the
 	// copy, so it must not have the epoch of that shredding.
 	epoch, err := readEpoch(r.file)
 	if err != nil {
@@ -155,8 +155,8 @@ func zeros(b []byte) bool {
 	return true
 }
 
-// Replace renames a synced key file to path and destroys the file that was there. At any
-// moment one of the two exists at path, whole.
+// Replace renames a synced key file to path and destroys the file that was there. At any moment one
+// of the two is complete at path.
 func Replace(from, path string) error {
 	old := path + oldSuffix
 	if err := os.Link(path, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -247,8 +247,8 @@ func overwrite(f *os.File) error {
 }
 
 // Install copies a key file of a store to path. A file at path is replaced, overwritten and
-// deleted. The error has one of those of [Open] in its chain, or [ErrAhead] if the file at
-// path is of the same store and not older, so keys would be lost.
+// deleted. The error has one of the errors of [Open] in its chain, or [ErrAhead] if the file at
+// path belongs to the same store and is not older, so that keys would be lost.
 func Install(ctx context.Context, from, path string, store im.StoreID) (err error) {
 	defer func() {
 		if err != nil {
@@ -264,7 +264,7 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	if err != nil {
 		return err
 	}
-	// Also before refusing: an earlier call may have been interrupted after the rename, and
+	// Do this even before refusing: an earlier call may have been interrupted after the rename, and
 	// the keys that it replaced must not stay on the disk.
 	if err := destroyLeftovers(path); err != nil {
 		return err
@@ -298,8 +298,8 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	return Replace(to.Name(), path)
 }
 
-// epochOf returns the epoch of a key file of a store. The error is [ErrForeign] if it is of
-// another store.
+// epochOf returns the epoch of a key file of a store. The error is [ErrForeign] if the file belongs
+// to another store.
 func epochOf(f io.ReaderAt, store im.StoreID) (uint64, error) {
 	h, err := firstPage(f)
 	if err != nil {

@@ -10,9 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Extents begin small and double. A server that sends many messages makes them rarely, and
-// one that sends few leaves little behind after a crash: at most two extents of 1 MiB, at
-// 16 bytes a key.
+// Extents begin small and double. A busy server makes them rarely, and an idle one leaves few
+// unused keys behind after a crash: at most two extents of 1 MiB, at 16 bytes per key.
 const (
 	minExtent = perPage
 	maxExtent = 1 << 16
@@ -85,14 +84,14 @@ func (r *Ring) round() (last bool) {
 	}
 	if len(touched) > 0 || len(calls) > 0 || wanted && notMade == nil {
 		if failed := r.file.Sync(); failed != nil {
-			// Neither is known to be on the disk, so both fail. Callers write everything
-			// again, because the system takes a page whose write-back failed for clean.
+			// Neither is known to be on the disk, so both fail. Callers write everything again,
+			// because the system treats a page whose write-back has failed as clean.
 			err = errors.Join(err, failed)
 			notMade = cmp.Or(notMade, failed)
 		}
 	}
 	if len(list) > 0 {
-		r.pages.shredCached(list) // again: a page may have been read from the disk meanwhile
+		r.pages.shredCached(list) // again, because a page may have been read from the disk in the meantime
 	}
 	if err == nil {
 		if len(calls) > 0 {
@@ -146,7 +145,7 @@ func writeExtent(f io.WriterAt, first im.Slot, size int) (extent, error) {
 	b := make([]byte, size*im.KeySize)
 	_, _ = rand.Read(b) // crypto/rand never fails
 	for i := range e.keys {
-		for isShredded(im.Key(b[i*im.KeySize:])) { // once in 2^120
+		for isShredded(im.Key(b[i*im.KeySize:])) { // happens once in 2^120
 			_, _ = rand.Read(b[i*im.KeySize : (i+1)*im.KeySize])
 		}
 		e.keys[i] = im.Key(b[i*im.KeySize:])

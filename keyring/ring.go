@@ -28,8 +28,8 @@ type Ring struct {
 	left    int      // keys in ready
 	next    im.Slot  // first slot of the next extent
 	size    int      // slots of the next extent
-	wanted  bool     // the keeper is to make an extent
-	fails   int      // how often making an extent has failed
+	wanted  bool     // the keeper should make an extent
+	fails   int      // the number of failures to make an extent
 	failure error    // the last such error
 	waiting []*shredding
 
@@ -74,8 +74,8 @@ func Open(path string, store im.StoreID) (*Ring, error) {
 	return nil, fmt.Errorf("open the key file %s: %w", path, err)
 }
 
-// OpenOn is like [Open], on a file that the caller has opened for its own use. The ring
-// closes the file, unless OpenOn fails.
+// OpenOn is like [Open] for a file that the caller has opened. The ring closes the file, unless
+// OpenOn fails.
 func OpenOn(f File, store im.StoreID) (*Ring, error) { return open(f, store) }
 
 // ReadHeader reads the header of a key file without locking it.
@@ -142,9 +142,9 @@ func (r *Ring) Raise(epoch uint64) {
 func (r *Ring) End() im.Slot { return r.pages.end() }
 
 // Begin starts giving out keys, from a new extent. None of its slots was ever given out
-// before, even if the process that had the file crashed. All slots are greater than past,
-// the greatest slot that the data refer to: if the file is an older copy, slots after its
-// end were given out as well. Begin returns once the first keys are on the disk.
+// before, even by a process that crashed. All slots are greater than past, the greatest slot that
+// the data refer to: if the file is an older copy, slots after its end were given out as well.
+// Begin returns once the first keys are on the disk.
 func (r *Ring) Begin(past im.Slot) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

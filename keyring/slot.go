@@ -15,8 +15,8 @@ const (
 	firstSlot = im.Slot(perPage)
 )
 
-// offset returns where a slot is in the file. A slot lies within one sector of the disk,
-// which is written atomically, so a key is never half written.
+// offset returns the offset of a slot in the file. A slot lies within one sector of the disk, which
+// is written atomically, so a key is never half written.
 func offset(s im.Slot) int64 { return int64(s) * im.KeySize }
 
 // pageOf returns the number of the page that a slot is in.

@@ -1,4 +1,4 @@
-// Package metrics counts what the server does, for Prometheus.
+// Package metrics exports metrics of the server to Prometheus.
 package metrics
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics holds the collectors of one server. Other packages report to its
-// methods; it imports none of them.
+// Metrics holds the collectors of one server. Other packages call its methods; it imports none of
+// them.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -84,26 +84,26 @@ func New(version string) *Metrics {
 			Name: "imapi_lost_files_total", Help: "Downloads that failed because the file of the attachment is missing or damaged.",
 		}),
 		thumbnails: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_thumbnails_total", Help: "Thumbnails, by result: made, failed (there will be none), or retried (making it has ended before its end).",
+			Name: "imapi_thumbnails_total", Help: "Thumbnails, by result: made, failed (there will be none), or retried (the attempt was aborted).",
 		}, []string{"result"}),
 		thumbnailTime: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_thumbnail_duration_seconds", Help: "Time of making and storing a thumbnail, also if that failed.",
+			Name: "imapi_thumbnail_duration_seconds", Help: "Time to make and store a thumbnail, including failed attempts.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
 		}),
 
 		commitSize: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_commit_batch_size", Help: "Writes that shared a commit.",
+			Name: "imapi_commit_batch_size", Help: "Writes per commit.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 9),
 		}),
 		commitDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_commit_duration_seconds", Help: "Time of a commit, with its writes.",
+			Name: "imapi_commit_duration_seconds", Help: "Duration of a commit with its writes.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 		commitsFailed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_commits_failed_total", Help: "Commits that failed.",
 		}),
 		walBytes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log that the last checkpoint left.",
+			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log after the last checkpoint.",
 		}),
 
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -128,7 +128,7 @@ func New(version string) *Metrics {
 		}),
 		transientsDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_transient_events_dropped_total",
-			Help: "Events that are not in the log and that a stream did not get because it was behind or its queue full, or its user had lost access.",
+			Help: "Events that are not in the log and that a stream did not get because it was behind, its queue was full, or its user had lost access.",
 		}),
 		transientLag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_transient_event_lag_seconds", Help: "Time from an event that is not in the log to its delivery to a stream.",
@@ -137,20 +137,20 @@ func New(version string) *Metrics {
 
 		presendOutcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_presend_messages_total",
-			Help: "Messages that the pre-send hook was asked about, by what became of them: allowed, refused, dropped, rewritten, failed_open or failed_closed.",
+			Help: "Messages that the pre-send hook was asked about, by outcome: allowed, refused, dropped, rewritten, failed_open or failed_closed.",
 		}, []string{"outcome"}),
 		presendFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "imapi_presend_failures_total", Help: "Questions that the pre-send hook did not answer, by reason.",
 		}, []string{"reason"}),
 		presendDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "imapi_presend_duration_seconds", Help: "Time of a question to the pre-send hook, answered or not.",
+			Name: "imapi_presend_duration_seconds", Help: "Duration of a question to the pre-send hook, whether answered or not.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 15),
 		}),
 		webhooks: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "imapi_webhooks", Help: "Webhooks, by state: active, paused by an admin, or turned off by the server.",
 		}, []string{"state"}),
 		webhookDeliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_webhook_deliveries_total", Help: "Requests to webhooks, by result: delivered, failed (it is repeated) or skipped (it is not).",
+			Name: "imapi_webhook_deliveries_total", Help: "Requests to webhooks, by result: delivered, failed (will be repeated) or skipped (will not).",
 		}, []string{"result"}),
 
 		erased: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -188,7 +188,8 @@ func New(version string) *Metrics {
 			ConstLabels: prometheus.Labels{"version": version},
 		}, func() float64 { return 1 }),
 	)
-	// A series that appears with its first value hides that value from rate().
+	// Create every series now: if one appeared only with its first value, rate() would miss that
+	// value.
 	for _, by := range []string{"user", "command", "address"} {
 		m.rateLimited.WithLabelValues(by)
 	}
@@ -244,8 +245,7 @@ func (m *Metrics) Uploaded(result string, bytes int64) {
 // LostFile counts a download of an attachment whose file is missing or damaged.
 func (m *Metrics) LostFile() { m.lostFiles.Inc() }
 
-// Attachments exports how many attachments there are, and how many bytes they
-// have. Each scrape calls use.
+// Attachments exports the number of attachments and of their bytes. Each scrape calls use.
 func (m *Metrics) Attachments(use func() (files, bytes int64)) {
 	m.gauge("imapi_attachments", "Attachments that are stored.",
 		func() float64 { files, _ := use(); return float64(files) })
@@ -253,15 +253,15 @@ func (m *Metrics) Attachments(use func() (files, bytes int64)) {
 		func() float64 { _, bytes := use(); return float64(bytes) })
 }
 
-// Thumbnail counts a thumbnail that was made or not. result is "made", "failed" or "retried".
+// Thumbnail counts an attempt to make a thumbnail. result is "made", "failed" or "retried".
 func (m *Metrics) Thumbnail(result string, took time.Duration) {
 	m.thumbnails.WithLabelValues(result).Inc()
 	m.thumbnailTime.Observe(took.Seconds())
 }
 
-// ThumbnailsWaiting exports how many thumbnails are to be made. Each scrape calls waiting.
+// ThumbnailsWaiting exports the number of waiting thumbnails. Each scrape calls waiting.
 func (m *Metrics) ThumbnailsWaiting(waiting func() float64) {
-	m.gauge("imapi_thumbnails_waiting", "Thumbnails that are to be made, counted up to 10,000.", waiting)
+	m.gauge("imapi_thumbnails_waiting", "Thumbnails that wait to be made, counted up to 10,000.", waiting)
 }
 
 // Commit counts a commit of size writes.
@@ -274,8 +274,7 @@ func (m *Metrics) Commit(size int, took time.Duration, failed bool) {
 	m.commitDuration.Observe(took.Seconds())
 }
 
-// WriteAheadLog sets how many bytes of the write-ahead log are not in the
-// database yet.
+// WriteAheadLog sets the number of bytes of the write-ahead log that are not in the database yet.
 func (m *Metrics) WriteAheadLog(bytes int64) { m.walBytes.Set(float64(bytes)) }
 
 // StreamsOpen sets the number of open streams.
@@ -306,8 +305,8 @@ func (m *Metrics) EventsReplayed(n int) { m.replayed.Add(float64(n)) }
 // PresendOutcome counts a message that the pre-send hook was asked about.
 func (m *Metrics) PresendOutcome(outcome string) { m.presendOutcomes.WithLabelValues(outcome).Inc() }
 
-// PresendAsked records a question to the pre-send hook; why is the reason if it has no answer,
-// or "". A question that was not asked has no time.
+// PresendAsked records a question to the pre-send hook; why is the reason if there is no answer,
+// otherwise "". The duration is not recorded if the hook was not asked.
 func (m *Metrics) PresendAsked(took time.Duration, why string) {
 	if why != "" {
 		m.presendFailures.WithLabelValues(why).Inc()
@@ -349,16 +348,16 @@ func (m *Metrics) WebhookStates(active, paused, off int) {
 // "failed" or "skipped".
 func (m *Metrics) WebhookAttempted(result string) { m.webhookDeliveries.WithLabelValues(result).Inc() }
 
-// WebhookLag exports how far webhooks are behind. Each scrape calls lag.
+// WebhookLag exports how far webhooks are behind the log. Each scrape calls lag.
 func (m *Metrics) WebhookLag(lag func() time.Duration) {
-	m.gauge("imapi_webhook_lag_seconds", "Age of the oldest event that an active webhook is to get next; 0 if all have got all.",
+	m.gauge("imapi_webhook_lag_seconds", "Age of the oldest event that an active webhook has yet to get; 0 if there is none.",
 		func() float64 { return lag().Seconds() })
 }
 
-// OldestMessage exports the age of the oldest message that is kept. Each scrape
-// calls created, which returns false if there is none.
+// OldestMessage exports the age of the oldest stored message. Each scrape calls created, which
+// returns false if there is none.
 func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
-	m.gauge("imapi_oldest_message_age_seconds", "Age of the oldest message that is kept, tombstones included; 0 without any.",
+	m.gauge("imapi_oldest_message_age_seconds", "Age of the oldest stored message, tombstones included; 0 if there is none.",
 		func() float64 {
 			at, found := created()
 			if !found {
@@ -368,15 +367,15 @@ func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
 		})
 }
 
-// ClockGuard exports for how much longer nothing is erased or trimmed by time
-// because the clock jumped ahead. Each scrape calls held.
+// ClockGuard exports the remaining time in which nothing is erased or trimmed by age because the
+// clock jumped ahead. Each scrape calls held.
 func (m *Metrics) ClockGuard(held func() time.Duration) {
-	m.gauge("imapi_clock_guard_seconds", "Time for which nothing more is erased or trimmed by time, because the clock jumped ahead; 0 while it is trusted.",
+	m.gauge("imapi_clock_guard_seconds", "Remaining time in which nothing is erased or trimmed by age because the clock jumped ahead; 0 while it is trusted.",
 		func() float64 { return held().Seconds() })
 }
 
-// Unshredded exports how many keys wait to be shredded, and how long the first
-// of them has waited. Each scrape calls waits.
+// Unshredded exports the number of keys that wait to be shredded, and how long the oldest has
+// waited. Each scrape calls waits.
 func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
 	m.gauge("imapi_shredding_waiting", "Keys of erased content that are not shredded yet.",
 		func() float64 { keys, _ := waits(); return float64(keys) })

@@ -2,7 +2,7 @@ package outgoing
 
 import "net/netip"
 
-// scope says who can be reached at an address.
+// scope is the kind of network that an address belongs to.
 type scope uint8
 
 const (
@@ -11,14 +11,13 @@ const (
 	public               // the internet
 )
 
-// special are the ranges that are not public, as the IANA registries of special-purpose
-// addresses list them, and some that clouds use. The first range that an address is in counts.
+// special lists the ranges that are not public, from the IANA registries of special-purpose
+// addresses, and some that clouds use. The first range that contains an address applies.
 var special = []struct {
 	prefix netip.Prefix
 	scope  scope
 }{
-	// Services at which a cloud gives its machines their credentials. Those that are link-local
-	// are below.
+	// Services from which machines in a cloud get their credentials. Link-local ones are below.
 	{netip.MustParsePrefix("100.100.100.200/32"), never}, // Alibaba Cloud
 	{netip.MustParsePrefix("168.63.129.16/32"), never},   // Azure
 	{netip.MustParsePrefix("fd00:ec2::/32"), never},      // AWS
@@ -50,15 +49,15 @@ var special = []struct {
 }
 
 var (
-	// globalUnicast is all of IPv6 that is in use. What is outside it and not private is
+	// globalUnicast is the assigned part of IPv6. An address outside it that is not private is
 	// link-local, multicast, a form of an IPv4 address, or not assigned.
 	globalUnicast = netip.MustParsePrefix("2000::/3")
-	// nat64 translates to the IPv4 address in the last 4 bytes. Networks without IPv4 reach
-	// every public IPv4 host by it.
+	// nat64 translates to the IPv4 address in the last 4 bytes. Networks without IPv4 reach every
+	// public IPv4 host through it.
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// scopeOf returns who can be reached at an address.
+// scopeOf returns the scope of an address.
 func scopeOf(a netip.Addr) scope {
 	a = a.WithZone("").Unmap()
 	if nat64.Contains(a) {

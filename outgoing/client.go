@@ -17,10 +17,9 @@ import (
 
 // Options configure a [Client].
 type Options struct {
-	// AllowPrivate allows private addresses, and http:// to them.
+	// AllowPrivate allows private addresses, and http:// for them.
 	AllowPrivate bool
-	// Timeout bounds a request with everything that belongs to it, from DNS to the last byte of
-	// the answer; 10 s by default.
+	// Timeout bounds a whole request, from DNS to the last byte of the answer; 10 s by default.
 	Timeout time.Duration
 	// MaxAnswer bounds the body of an answer, in bytes; 64 KiB by default. The headers may have
 	// 16 KiB.
@@ -28,9 +27,9 @@ type Options struct {
 	// MaxConnections bounds the connections to one host; 0 sets no limit. A request waits for
 	// one within its timeout.
 	MaxConnections int
-	// Resolver resolves names; that of the system if nil.
+	// Resolver resolves names; the system's if nil.
 	Resolver *net.Resolver
-	// RootCAs are the authorities of certificates; those of the system if nil.
+	// RootCAs are the trusted certificate authorities; the system's if nil.
 	RootCAs *x509.CertPool
 }
 
@@ -38,7 +37,7 @@ const (
 	defaultTimeout   = 10 * time.Second
 	defaultMaxAnswer = 64 << 10
 	maxHeader        = 16 << 10
-	idleConnections  = 16 // of one host
+	idleConnections  = 16 // per host
 	idleTime         = 30 * time.Second
 	userAgent        = "imapi"
 )
@@ -71,8 +70,8 @@ func New(o Options) *Client {
 func (c *Client) transport(o Options, plain bool) *http.Transport {
 	dialer := net.Dialer{
 		Resolver: o.Resolver,
-		// This is called with the address that is about to be connected to. A check of the
-		// name would come too early: DNS can give another answer afterwards (rebinding).
+		// Control is called with the address of the connection about to be made. A check of the
+		// name would come too early, because DNS could then give another answer (rebinding).
 		Control: func(_, address string, _ syscall.RawConn) error {
 			target, err := netip.ParseAddrPort(address)
 			if err == nil {
@@ -85,10 +84,10 @@ func (c *Client) transport(o Options, plain bool) *http.Transport {
 		},
 	}
 	return &http.Transport{
-		Proxy:                  nil, // a proxy would connect to addresses that are not checked
+		Proxy:                  nil, // a proxy would connect to unchecked addresses
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
-		DisableCompression:     true, // the limit is of bytes on the wire and in memory alike
+		DisableCompression:     true, // so that the limit applies to bytes in memory, too
 		MaxConnsPerHost:        o.MaxConnections,
 		MaxIdleConnsPerHost:    idleConnections,
 		MaxIdleConns:           8 * idleConnections,
@@ -113,7 +112,7 @@ func (c *Client) Close() {
 type Answer struct {
 	Status int
 	Header http.Header
-	// Body has at most MaxAnswer bytes. Cut is set if there were more.
+	// Body has at most MaxAnswer bytes. Cut is set if the answer was longer.
 	Body []byte
 	Cut  bool
 }
@@ -138,8 +137,8 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 		r.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	r.Header.Set("User-Agent", userAgent)
-	// net/http sends a request again only if it knows that this is safe. An empty value says so
-	// and is not sent.
+	// net/http repeats a POST only if it is marked as safe to repeat. An empty value marks it and
+	// is not sent.
 	r.Header["X-Idempotency-Key"] = []string{}
 	response, err := c.http.Do(r)
 	if err != nil {
@@ -148,7 +147,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	defer func() { _ = response.Body.Close() }()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
 	if answer.Status == http.StatusSwitchingProtocols {
-		return answer, nil // net/http leaves the connection to the caller then, without a timeout
+		return answer, nil // net/http then leaves the connection to the caller, without a timeout
 	}
 	answer.Body, err = io.ReadAll(io.LimitReader(response.Body, int64(c.maxAnswer)+1))
 	if err != nil {
@@ -160,7 +159,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	return answer, nil
 }
 
-// Reason says why a request has no answer, in a word for logs and metrics.
+// Reason is the reason why a request has no answer, as a word for logs and metrics.
 type Reason string
 
 // The reasons.
@@ -174,8 +173,8 @@ const (
 	ReasonBroken   Reason = "broken"          // the connection ended, or the answer was not HTTP
 )
 
-// Error says why a request has no answer. Its text is safe to log: it quotes neither URL nor
-// answer.
+// Error is the error of a request without an answer. Its text is safe to log: it quotes neither the
+// URL nor the answer.
 type Error struct {
 	Reason Reason
 	text   string
@@ -189,7 +188,7 @@ func (e *Error) Error() string {
 	return string(e.Reason) + ": the URL " + e.text
 }
 
-// fault returns an error of net/http as an Error. ctx is that of the caller, without the
+// fault converts an error of net/http to an Error. ctx is the caller's context, without the
 // client's own timeout.
 func fault(ctx context.Context, err error) *Error {
 	var (

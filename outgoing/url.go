@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// MaxURL is the longest URL that is accepted, in bytes.
+// MaxURL is the maximum length of a URL, in bytes.
 const MaxURL = 2048
 
-// CheckURL refuses a URL that a client would not call, as far as that is known without DNS. Its
-// error completes the sentence "the URL …" and does not quote the URL, whose path or query may
+// CheckURL refuses a URL that a client would not call, as far as that can be decided without DNS.
+// Its error completes the sentence "the URL …" and does not quote the URL, whose path or query may
 // be secret.
 func CheckURL(text string, allowPrivate bool) error {
 	_, err := parse(text, allowPrivate)
@@ -57,7 +57,7 @@ func checkPort(u *url.URL) error {
 		return nil
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return errors.New("must have a port from 1 to 65535, or none")
+		return errors.New("must have a port from 1 to 65535, or no port")
 	}
 	return nil
 }
@@ -66,7 +66,7 @@ func checkPort(u *url.URL) error {
 func checkHost(host string, plain, allowPrivate bool) error {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" {
-			return errNever // zones belong to link-local addresses
+			return errNever // only link-local addresses have zones
 		}
 		return checkAddress(addr, plain, allowPrivate)
 	}
@@ -82,9 +82,9 @@ func checkHost(host string, plain, allowPrivate bool) error {
 	}
 	last := strings.ToLower(labels[len(labels)-1])
 	if last[0] >= '0' && last[0] <= '9' {
-		// Some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. No domain at the
-		// top level begins with a digit.
-		return errors.New("has a host that is neither a name nor a whole address")
+		// Some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. No top-level domain
+		// begins with a digit.
+		return errors.New("has a host that is neither a name nor a complete address")
 	}
 	if last == "localhost" && !allowPrivate {
 		return errNotPublic
@@ -100,8 +100,7 @@ var (
 	errPlain     = errors.New("must begin with https://: http:// is for addresses that are not public")
 )
 
-// checkAddress refuses an address that may not be called. plain says whether the call is in the
-// clear.
+// checkAddress refuses an address that may not be called. plain is true for http://.
 func checkAddress(a netip.Addr, plain, allowPrivate bool) error {
 	switch s := scopeOf(a); {
 	case s == never:

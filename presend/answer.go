@@ -7,13 +7,13 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// mostValues is how many JSON values an answer may hold: more than any message that it could
-// rewrite needs.
+// mostValues is the maximum number of JSON values in an answer: more than a rewritten message
+// needs.
 const mostValues = 20_000
 
 // parseAnswer reads the body of an answer, as PresendAnswer of the OpenAPI document describes
-// it. It refuses unknown members: an answer that was misunderstood would be worse than none.
-// Package im checks the values. An error does not quote the answer.
+// it. It refuses unknown members, because a misunderstood answer would be worse than none. Package
+// im checks the values. The error does not quote the answer.
 func parseAnswer(body []byte) (im.PresendAnswer, error) {
 	scan := jsonscan.Scan(body, mostValues)
 	switch {

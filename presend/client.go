@@ -27,24 +27,23 @@ type Options struct {
 	Secret string
 	// Timeout bounds a question with its answer.
 	Timeout time.Duration
-	// AtOnce is how many questions are asked at once. Package im keeps to it; the client
-	// bounds its connections by it.
+	// AtOnce is the maximum number of concurrent questions. Package im enforces it; the client uses
+	// it to bound its connections.
 	AtOnce int
 	// MaxMessageBytes bounds the body and ext of a message, and so the size of an answer.
 	MaxMessageBytes int
-	// Observe is called after each question with the time it took and why it has no answer,
-	// "" if it has one. It may be nil.
+	// Observe is called after each question with the time it took and the reason why it has no
+	// answer, "" if it has one. It may be nil.
 	Observe func(took time.Duration, why Why)
 	// Now is the clock; time.Now if nil.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// Why says in a word why a question has no answer. It is one of these or of
-// [outgoing.Reason].
+// Why is the reason why a question has no answer, as a word: one of these or an [outgoing.Reason].
 type Why string
 
-// Reasons that are not those of the request.
+// Reasons other than those of the request.
 const (
 	WhyStatus Why = "status" // its status is not 200
 	WhyAnswer Why = "answer" // it is not as documented
@@ -73,7 +72,7 @@ type Client struct {
 	signer *standardwebhooks.Webhook
 	pauses *pauses
 
-	// mu guards what follows: failures since the last line in the log.
+	// mu guards the failures since the last line in the log.
 	mu     sync.Mutex
 	failed int
 	logged time.Time
@@ -81,7 +80,8 @@ type Client struct {
 
 const (
 	secretPrefix = "whsec_"
-	// minSecret and maxSecret are the bounds of a secret by the specification, in bytes.
+	// minSecret and maxSecret are the bounds of the length of a secret in the specification, in
+	// bytes.
 	minSecret = 24
 	maxSecret = 64
 )
@@ -96,7 +96,7 @@ func CheckSecret(secret string) error {
 	return nil
 }
 
-// New returns a client. It refuses a URL or secret that cannot be used.
+// New returns a client. It refuses an unusable URL or secret.
 func New(o Options) (*Client, error) {
 	if err := outgoing.CheckURL(o.URL, true); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func New(o Options) (*Client, error) {
 	}, nil
 }
 
-// mostAnswer returns the longest answer that is read. JSON may need 6 bytes for each of a
+// mostAnswer returns the maximum length of an answer. JSON may need 6 bytes for each byte of a
 // message.
 func mostAnswer(maxMessageBytes int) int { return 6*maxMessageBytes + 16<<10 }
 
@@ -187,8 +187,8 @@ func (c *Client) ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswe
 	return answer, nil
 }
 
-// logInterval is the shortest time between two lines of the log about failures: a dead hook
-// fails with every message.
+// logInterval is the minimum time between two log lines about failures, because a dead hook fails
+// with every message.
 const logInterval = 10 * time.Second
 
 // Failed logs that a message was sent or refused without a usable answer.
@@ -206,7 +206,7 @@ func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err erro
 	}
 	text := err.Error()
 	if refusal, ok := im.AsError(err); ok {
-		text = "the rewritten message is refused: " + refusal.Code // its message may name members of the answer
+		text = "the rewritten message is refused: " + refusal.Code // not its message, which may name members of the answer
 	}
 	c.opts.Logger.WarnContext(ctx, "pre-send hook failed", "outcome", string(outcome), "error", text, "messages", failed)
 }

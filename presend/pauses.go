@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// The hook is paused after mostFailures failures in a row, with messages of fewestUsers
-	// users or more. One user, whose messages may be the cause, cannot have it paused for the
-	// others.
+	// The hook is paused after mostFailures failures in a row, with messages of at least
+	// fewestUsers users. A single user, whose messages may be the cause, cannot get it paused for
+	// the others.
 	mostFailures = 10
 	fewestUsers  = 3
-	// pause is how long the hook is not asked, and mostTrials how many users try it at once
-	// afterwards, with one message each. The first answer ends the pause.
+	// pause is the time for which the hook is not asked, and mostTrials the number of users who
+	// then try it at once, with one message each. The first answer ends the pause.
 	pause      = time.Second
 	mostTrials = 8
 )
@@ -26,7 +26,7 @@ type pauses struct {
 	mu       sync.Mutex
 	failures int
 	users    map[im.UserID]bool // of the failures, up to fewestUsers
-	// until is when the pause ends and trials begin, zero if there is none.
+	// until is when the pause ends and trials begin, zero if the hook is not paused.
 	until  time.Time
 	trials map[im.UserID]bool
 }
@@ -35,8 +35,8 @@ func newPauses(now func() time.Time) *pauses {
 	return &pauses{now: now, users: make(map[im.UserID]bool), trials: make(map[im.UserID]bool)}
 }
 
-// begin reports whether the hook may be asked about a message of a user. If so, end or abandon
-// follows.
+// begin reports whether the hook may be asked about a message of a user. If so, the caller must
+// call end or abandon.
 func (p *pauses) begin(user im.UserID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 )
 
 // appendQuestion appends the body of a request, as PresendRequest of the OpenAPI document
-// describes it. What the sender wrote is canonical JSON already.
+// describes it. The sender's part of it is canonical JSON already.
 func appendQuestion(buf []byte, q im.PresendQuestion) []byte {
 	text := func(name, value string) {
 		buf = append(append(append(buf, '"'), name...), `":`...)

@@ -11,17 +11,16 @@ import (
 
 // Cleaner trims and purges; it is [im.Service].
 type Cleaner interface {
-	// Purge removes what is left of deleted conversations.
+	// Purge deletes what is left of deleted conversations.
 	Purge(ctx context.Context) error
-	// Trim removes messages that are past retention.
+	// Trim deletes messages that are past retention.
 	Trim(ctx context.Context, asOf time.Time, trimmed func(im.RetentionOf) error) error
 }
 
 var _ Cleaner = (*im.Service)(nil)
 
 // Cleanup trims messages past retention and purges deleted conversations, at every interval
-// and when it is woken. Readers do not depend on it, because what it removes is already
-// unreadable.
+// and when it is woken. Readers do not depend on it, because what it deletes is already unreadable.
 type Cleanup struct {
 	cleaner Cleaner
 	log     *slog.Logger
@@ -31,8 +30,8 @@ type Cleanup struct {
 	wake    chan struct{}
 }
 
-// NewCleanup returns a job that does nothing until Run. removed, which may be nil, gets the
-// number of trimmed messages.
+// NewCleanup returns a job that does nothing until Run. removed, which may be nil, is called with
+// the number of trimmed messages.
 func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(int64)) *Cleanup {
 	if removed == nil {
 		removed = func(int64) {}
@@ -67,7 +66,7 @@ func (j *Cleanup) Run(ctx context.Context) {
 	}
 }
 
-// once purges and trims, each whether or not the other fails.
+// once purges and trims. Neither depends on the success of the other.
 func (j *Cleanup) once(ctx context.Context) {
 	if err := j.cleaner.Purge(ctx); err != nil && ctx.Err() == nil {
 		j.log.ErrorContext(ctx, "deleted conversations not purged", "error", faults.Text(err))

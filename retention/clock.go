@@ -29,9 +29,9 @@ func WatchClock(ctx context.Context, log *slog.Logger, w Watcher) {
 			log.ErrorContext(ctx, "state of the clock not stored", "error", faults.Text(err))
 		}
 		switch {
-		case state.Held > before.Held: // it jumped, or jumped again
+		case state.Held > before.Held: // it has jumped, perhaps once more
 			log.ErrorContext(ctx,
-				"THE CLOCK JUMPED AHEAD: nothing is trimmed for now; if it is wrong, set it right before held_for has passed",
+				"THE CLOCK JUMPED AHEAD: nothing is trimmed for now; if it is wrong, correct it before held_for has passed",
 				"jumped_by", state.Jump.Round(time.Second), "held_for", state.Held.Round(time.Second))
 		case state.Held == 0 && before.Held > 0:
 			log.WarnContext(ctx, "the clock is trusted again: messages past retention are trimmed",

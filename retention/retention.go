@@ -1,7 +1,7 @@
-// Package retention runs the jobs that remove what has been kept long enough: [Regularly]
-// for the event log and for what is remembered of removed messages, [Timers] for burning
-// and expiring messages, [Cleanup] for retention. Package im decides what is removed; this
-// package decides when.
+// Package retention runs the jobs that delete data after its time: [Regularly] runs those for the
+// event log and for the remembered keys of trimmed and purged messages, [Timers] erases messages
+// that burn or expire, and [Cleanup] trims messages past retention. Package im decides what to
+// delete; this package decides when.
 package retention
 
 import (
@@ -12,13 +12,13 @@ import (
 	"github.com/imapi/imapi/faults"
 )
 
-// Interval is the time between two runs of a [Job]. At this interval a run is a few
-// batches, because what it removes is kept for days.
+// Interval is the time between two runs of a [Job]. At this interval a run is a few batches,
+// because its data is kept for days.
 const Interval = time.Minute
 
-// Job removes what has been kept long enough.
+// Job deletes data that has been kept long enough.
 type Job struct {
-	// Name is the value of the key job in the log.
+	// Name is the value of the log key "job".
 	Name string
 	// Do deletes the rows and returns their number.
 	Do func(ctx context.Context) (int, error)

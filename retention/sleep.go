@@ -7,8 +7,8 @@ import (
 
 // maxSleep is the longest sleep without a check of the wall clock. A sleep is measured by
 // the monotonic clock, which does not notice that the wall clock was set or that the
-// machine was suspended. Without the check, what has come due since would wait for the rest
-// of the sleep.
+// machine was suspended. Without the check, work that has come due in the meantime would wait for
+// the rest of the sleep.
 const maxSleep = 15 * time.Second
 
 // pause waits until d has passed, by the wall clock or the monotonic clock, whichever is

@@ -11,7 +11,7 @@ import (
 
 // ThumbnailMaker makes thumbnails; it is [im.Service].
 type ThumbnailMaker interface {
-	// MakeThumbnails makes those that are waiting.
+	// MakeThumbnails makes the waiting thumbnails.
 	MakeThumbnails(ctx context.Context, done func(im.ThumbnailState, time.Duration)) error
 	// ThumbnailsWaiting is signaled when there may be one.
 	ThumbnailsWaiting() <-chan struct{}
@@ -19,19 +19,19 @@ type ThumbnailMaker interface {
 
 var _ ThumbnailMaker = (*im.Service)(nil)
 
-// thumbnailRetry is how long after an error it tries again.
+// thumbnailRetry is the wait before another attempt after an error.
 const thumbnailRetry = 30 * time.Second
 
-// Thumbnails makes thumbnails of uploaded pictures outside of requests. Those that wait are
-// in the store, so they are found again after a restart.
+// Thumbnails makes thumbnails of uploaded pictures outside of requests. Waiting ones are in the
+// store, so they are found again after a restart.
 type Thumbnails struct {
 	maker ThumbnailMaker
 	log   *slog.Logger
 	done  func(im.ThumbnailState, time.Duration)
 }
 
-// NewThumbnails returns a job that does nothing until Run. done gets the state of each
-// thumbnail and how long making it took.
+// NewThumbnails returns a job that does nothing until Run. done is called with the state of each
+// thumbnail and the time that making it took.
 func NewThumbnails(log *slog.Logger, m ThumbnailMaker, done func(im.ThumbnailState, time.Duration)) *Thumbnails {
 	return &Thumbnails{maker: m, log: log, done: done}
 }

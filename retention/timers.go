@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// minPause is the least time between two runs, so that messages which come due in quick
+	// minPause is the minimum time between two runs, so that messages which come due in quick
 	// succession are erased together.
 	minPause = 10 * time.Millisecond
 	// firstBackoff is the wait after a failure; it doubles with each further one, up to
@@ -78,8 +78,8 @@ func (t *Timers) know(at time.Time) bool {
 func (t *Timers) Run(ctx context.Context) {
 	var backoff time.Duration
 	for {
-		// Messages reported by now are committed, so the run sees them. Those reported
-		// during the run it may miss.
+		// Messages reported by now are committed, so the run sees them. It may miss those reported
+		// during the run.
 		t.mu.Lock()
 		t.next = time.Time{}
 		t.mu.Unlock()

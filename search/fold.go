@@ -23,7 +23,7 @@ type token struct {
 // run of them can be found.
 var singles = rangetable.Merge(unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo,
 	unicode.Yi, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
-	rangetable.New('ー')) // used with both kana
+	rangetable.New('ー')) // used with both kana scripts
 
 // ignored are characters that neither belong to a word nor end one.
 var ignored = rangetable.Merge(unicode.Cf, unicode.Variation_Selector,
@@ -70,8 +70,8 @@ func classOf(r rune) class {
 }
 
 // tokenizer splits one text. Its tokens must not change while an index of them exists,
-// because deleting a text looks them up again. A test over all characters fails when a
-// newer Unicode version changes one; the index then has to be rebuilt by a migration.
+// because deleting a text computes them again. A test over all characters fails when a newer
+// Unicode version changes one; the index then has to be rebuilt by a migration.
 type tokenizer struct {
 	fold   cases.Caser
 	tokens []token

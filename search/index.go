@@ -10,9 +10,9 @@ import (
 // KeySize is the size of the key of a [Hasher], in bytes.
 const KeySize = 32
 
-// Hasher makes the entries of an index: keyed hashes of words. Hashes are needed because
-// databases leave copies of deleted cells in free space of their pages. Without the key
-// they reveal no words, nor parts of words.
+// Hasher makes the entries of an index: keyed hashes of words. It uses hashes because databases
+// leave copies of deleted cells in the free space of their pages. Without the key they reveal no
+// words or parts of words.
 type Hasher struct{ key [KeySize]byte }
 
 // NewHasher returns a Hasher that uses the first KeySize bytes of key.
@@ -43,7 +43,7 @@ type Entry uint64
 // entryBits is the length of an entry.
 const entryBits = 40
 
-// entry returns the hash of something.
+// entry returns the hash of a text as one kind of entry.
 func (h *Hasher) entry(kind byte, of string) Entry {
 	var room [96]byte
 	b := append(room[:0], h.key[:]...)
@@ -110,7 +110,7 @@ func (d *document) beginnings(word string) {
 	}
 }
 
-// firstRunes returns the first n characters of a text, and whether it has that many.
+// firstRunes returns the first n characters of a text, and reports whether it has that many.
 func firstRunes(text string, n int) (string, bool) {
 	for i := range text {
 		if n == 0 {
@@ -141,7 +141,7 @@ type Scope struct {
 	Kind          uint8
 }
 
-// maxEntries is the most words that a query looks up. Leaving out words only adds
+// maxEntries is the maximum number of words that a query looks up. Leaving out words only adds
 // candidates.
 const maxEntries = 24
 

@@ -13,12 +13,12 @@ type Part struct {
 }
 
 const (
-	// snippetBefore and snippetLength are the most characters that a snippet has before its
+	// snippetBefore and snippetLength are the maximum numbers of characters of a snippet before its
 	// first match, and in all.
 	snippetBefore = 40
 	snippetLength = 120
-	// snippetSlack is how many characters a snippet may be shorter to be cut between words,
-	// and longer not to be cut within a character.
+	// snippetSlack is the number of characters by which a snippet may be shorter so that it is cut
+	// between words, or longer so that it is not cut within a character.
 	snippetSlack = 12
 	ellipsis     = "…"
 )
@@ -107,8 +107,8 @@ func cutBefore(text string, at, limit int) int {
 }
 
 // cutAfter moves a cut back, before a space that is near, or else to a boundary between
-// characters. A character that is longer than the snippet stays whole up to a bound: a long
-// pile of combining marks is cut all the same.
+// characters. A character that is longer than the snippet stays whole up to a bound: a long pile of
+// combining marks is cut anyway.
 func cutAfter(text string, at, start int) int {
 	if at == len(text) {
 		return at
@@ -131,9 +131,8 @@ func cutAfter(text string, at, start int) int {
 // zeroWidthJoiner joins two characters into one, such as a family.
 const zeroWidthJoiner = '\u200d'
 
-// divides reports whether there is a boundary between user-perceived characters at an
-// offset. It approximates Unicode's grapheme clusters, and is never within one that people
-// write.
+// divides reports whether there is a boundary between user-perceived characters at an offset. It
+// approximates Unicode's grapheme clusters, and never divides one that people write.
 func divides(text string, at int) bool {
 	if at == 0 || at == len(text) {
 		return true

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// The most of a query that is looked up; the rest is ignored.
+// The limits of a query; the rest of a longer one is ignored.
 const (
 	maxTerms  = 16
 	maxTokens = 64
@@ -91,7 +91,7 @@ func (t term) at(text []token) bool {
 	return strings.HasPrefix(text[last].text, t[last].text)
 }
 
-// spans returns where the terms are in a text, sorted and without overlaps.
+// spans returns the positions of the terms in a text, sorted and without overlaps.
 func (t Terms) spans(text []token) []span {
 	var all []span
 	for _, one := range t {

@@ -27,7 +27,7 @@ func (r Range) clip(to Range) Range { return Range{From: max(r.From, to.From), T
 // or greater. No method changes its receiver or its arguments.
 type Set []Range
 
-// Of returns the set of these seqs. They may be in any order and repeat.
+// Of returns the set of the given seqs, which may be in any order and repeat.
 func Of(seqs ...int64) Set {
 	var s Set
 	for _, seq := range slices.Compact(slices.Sorted(slices.Values(seqs))) {

@@ -17,7 +17,8 @@ func id3Type(b []byte) string {
 	return audioMPEG
 }
 
-// mpegAudioType requires two frames in a row: the 11 set bits of one are too little to go by.
+// mpegAudioType requires two frames in a row, because the 11 set bits of a single one occur by
+// chance.
 func mpegAudioType(b []byte) string {
 	n := mpegFrame(b)
 	if n == 0 || n > len(b) || mpegFrame(b[n:]) == 0 {
@@ -93,7 +94,7 @@ func adtsFrame(b []byte) int {
 
 // oggType goes by the first packet of the first stream.
 func oggType(b []byte) string {
-	if len(b) < 28 || string(b[:5]) != "OggS\x00" || b[5]&2 == 0 { // 2: the first page of a stream
+	if len(b) < 28 || string(b[:5]) != "OggS\x00" || b[5]&2 == 0 { // flag 2 is for the first page of a stream
 		return ""
 	}
 	packet := b[min(len(b), 27+int(b[26])):]
@@ -144,7 +145,7 @@ func ebmlType(b []byte) string {
 		case 0:
 			rest = nil
 		case ebmlSegment, ebmlTracks, ebmlTrackEntry:
-			rest = rest[len(rest)-len(value)-len(next):] // into the element, and on behind it
+			rest = rest[len(rest)-len(value)-len(next):] // into the element, and then past it
 		case ebmlTrackType:
 			audio = audio || string(value) == "\x02"
 			video = video || string(value) == "\x01"
@@ -160,8 +161,8 @@ func ebmlType(b []byte) string {
 }
 
 // ebmlElement returns the id and value of the first element of b and what follows it. The id
-// is 0 if there is none. A value that goes beyond the end of b, or whose size is not known,
-// ends with b.
+// is 0 if there is none. A value that goes beyond the end of b, or whose size is unknown, ends with
+// b.
 func ebmlElement(b []byte) (id uint32, value, rest []byte) {
 	if len(b) == 0 || b[0] < 0x10 {
 		return 0, nil, nil

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// HeadSize is how many bytes from the beginning of a file decide its type.
+// HeadSize is the number of bytes at the beginning of a file that determine its type.
 const HeadSize = 4096
 
-// The types of pictures of which thumbnails can be made.
+// The types of pictures that can have thumbnails.
 const (
 	JPEG = "image/jpeg"
 	PNG  = "image/png"
@@ -58,9 +58,8 @@ var Types = slices.Sorted(slices.Values([]string{
 	pdf, zip, gzip, sevenZip, rar, Text, Unknown,
 }))
 
-// Type returns the type of a file by its first [HeadSize] bytes, or by all of them if it has
-// fewer. It ignores bytes after the first [HeadSize], and returns [Unknown] if no type
-// matches.
+// Type returns the type of a file by its first [HeadSize] bytes, or all of them if it has fewer;
+// [Unknown] if no type matches.
 func Type(head []byte) string {
 	head = head[:min(len(head), HeadSize)]
 	for _, is := range formats {
@@ -74,7 +73,7 @@ func Type(head []byte) string {
 	return Unknown
 }
 
-// formats each return the type of a file in their format, and "" for all others.
+// formats are functions that return the type of a file in their format, and "" for all others.
 var formats = []func(head []byte) string{
 	jpegType, pngType, gifType, riffType, isoType, ebmlType, oggType,
 	begins(pdf, "%PDF-1."), begins(pdf, "%PDF-2."),
@@ -121,7 +120,7 @@ func pngType(b []byte) string {
 	return PNG
 }
 
-// A GIF has an extension, a frame or its end behind the header and the color table.
+// A GIF has an extension, a frame or its end after the header and the color table.
 func gifType(b []byte) string {
 	if len(b) < 14 || !bytes.HasPrefix(b, []byte("GIF87a")) && !bytes.HasPrefix(b, []byte("GIF89a")) {
 		return ""
@@ -151,8 +150,8 @@ func riffType(b []byte) string {
 	return ""
 }
 
-// isText reports whether a head is UTF-8 without control characters. A file may be cut in
-// the middle of a character at the end of a full head.
+// isText reports whether a head is UTF-8 without control characters. A full head may end in the
+// middle of a character.
 func isText(b []byte) bool {
 	cut := len(b) == HeadSize
 	if len(b) == 0 {

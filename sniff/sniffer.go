@@ -42,10 +42,9 @@ func isoBrand(brand string) string {
 	return ""
 }
 
-// A Sniffer is given a whole file in writes of any size and tells its type. It sees more
-// than [Type] does: whether an MP4 or 3GP file has a video track or only audio, which may be
-// said at its end. It keeps [HeadSize] bytes, however long the file is. The zero Sniffer is
-// ready for use.
+// A Sniffer detects the type of a file that is written to it, in writes of any size. Unlike [Type]
+// it detects whether an MP4 or 3GP file has a video track or only audio, which may be recorded at
+// its end. It keeps [HeadSize] bytes, however long the file is. The zero Sniffer is ready for use.
 type Sniffer struct {
 	head []byte
 	full bool // the head was looked at
@@ -53,7 +52,7 @@ type Sniffer struct {
 	boxes
 }
 
-// Write takes the next bytes of the file. It never fails.
+// Write accepts the next bytes of the file. It never fails.
 func (s *Sniffer) Write(p []byte) (int, error) {
 	n := len(p)
 	if !s.full {
@@ -73,7 +72,7 @@ func (s *Sniffer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// Type returns the type of what was written, which is then complete.
+// Type returns the type of the file, which must have been written completely.
 func (s *Sniffer) Type() string {
 	if !s.full {
 		s.look()
@@ -102,9 +101,9 @@ func (s *Sniffer) walks() bool { return s.t == videoMP4 || s.t == video3GP }
 type boxes struct {
 	skip         uint64 // bytes until the next header
 	want         int    // length of the header, once its first 8 bytes are known
-	header       []byte // what there is of it
+	header       []byte // the part of it that has been read
 	over         bool   // nothing more can be learned
-	audio, video bool   // there is such a track
+	audio, video bool   // whether there is such a track
 }
 
 const (
@@ -131,7 +130,7 @@ func (b *boxes) walk(p []byte) {
 	}
 }
 
-// enter looks at the header of a box when it is complete, or asks for more of it.
+// enter handles the header of a box once it is complete, and otherwise asks for more of it.
 func (b *boxes) enter() {
 	size, kind := uint64(binary.BigEndian.Uint32(b.header)), string(b.header[4:8])
 	if size == 1 {
@@ -143,7 +142,7 @@ func (b *boxes) enter() {
 	used := uint64(len(b.header))
 	switch kind {
 	case "moov", "trak", "mdia":
-		size = used // go on inside
+		size = used // continue inside
 	case "hdlr":
 		if used == boxHeader && (size == 0 || size >= hdlrHeader) {
 			b.want = hdlrHeader
@@ -155,7 +154,7 @@ func (b *boxes) enter() {
 			b.video = b.video || kind == "vide"
 		}
 	}
-	if size < used { // 0: it ends with the file
+	if size < used { // a size of 0 means until the end of the file
 		b.over = true
 		return
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Conn is a TCP connection that is written without waiting, perhaps through TLS. One
-// goroutine at a time may use it, except for [Conn.Interrupt].
+// Conn is a TCP connection with non-blocking writes, possibly through TLS. One goroutine at a time
+// may use it, except for [Conn.Interrupt].
 type Conn struct {
 	socket *socket
 	secure *tls.Conn // nil without TLS
@@ -34,8 +34,8 @@ func newSecure(c *tls.Conn, b *below) (*Conn, error) {
 	return &Conn{socket: s, secure: c, below: b}, nil
 }
 
-// TryWrite writes without waiting. It returns how many bytes the connection has taken, and
-// whether it is full: then nothing should be written but by [Conn.Await]. It does not keep or
+// TryWrite writes without blocking. It returns the number of bytes that the connection has
+// accepted, and whether it is full: from then on, write only in [Conn.Await]. It does not keep or
 // change p.
 func (c *Conn) TryWrite(p []byte) (n int, full bool, err error) {
 	if c.secure == nil {
@@ -49,9 +49,9 @@ func (c *Conn) TryWrite(p []byte) (n int, full bool, err error) {
 	return n, len(c.below.held) > 0, err
 }
 
-// Await calls try, which may call TryWrite, until it returns true, each time the connection
-// may take more, and returns when all was written. The error is [os.ErrDeadlineExceeded] if
-// that takes until a time or if [Conn.Interrupt] is called.
+// Await calls try, which may call TryWrite, each time the connection may accept more, until try
+// returns true. The error is [os.ErrDeadlineExceeded] if that has not happened by the deadline, or
+// before a call of [Conn.Interrupt].
 func (c *Conn) Await(until time.Time, try func() bool) error {
 	if c.secure == nil {
 		return c.socket.await(until, try)
@@ -73,19 +73,19 @@ func (c *Conn) Await(until time.Time, try func() bool) error {
 	return err
 }
 
-// Interrupt makes Await return, and all later calls of it. It may be called from any goroutine.
+// Interrupt makes Await return, including all later calls. It may be called from any goroutine.
 func (c *Conn) Interrupt() { c.socket.interrupt() }
 
-// Notify has gone called when the client has closed its end, or the connection is broken. It
-// is called at most once, by another goroutine, and must not block. It may still be called
-// shortly after Close. Notify may be called once.
+// Notify arranges for gone to be called when the client has closed its end or the connection is
+// broken. gone is called at most once, by another goroutine, possibly shortly after Close, and must
+// not block. Notify may be called once.
 func (c *Conn) Notify(gone func()) error {
 	token, err := watch(c.socket.raw, gone)
 	c.token = token
 	return err
 }
 
-// Close closes the connection. What it has not taken yet is lost.
+// Close closes the connection. Data that it has not accepted yet is lost.
 func (c *Conn) Close() error {
 	if c.token != 0 {
 		unwatch(c.token)

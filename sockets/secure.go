@@ -6,8 +6,8 @@ import (
 )
 
 // Listener returns a listener that accepts the TCP connections of l. A TLS server must use it
-// so that its connections can be taken: TLS cannot go on after half a record, so what the
-// socket does not take at once is held below TLS.
+// so that its connections can be taken: TLS cannot continue after half a record, so what the socket
+// does not accept at once is held below TLS.
 func Listener(l net.Listener) net.Listener { return listener{l} }
 
 type listener struct{ net.Listener }
@@ -24,14 +24,14 @@ func (l listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// below is the connection below TLS. Until it is taken it is like any other.
+// below is the connection below TLS. Until it is taken it behaves like any other.
 type below struct {
 	*net.TCPConn
 	socket *socket // nil until it is taken
-	held   []byte  // what TLS has written and the socket has not taken yet
+	held   []byte  // what TLS has written and the socket has not accepted yet
 }
 
-// Write writes as the TCP connection does, or, once it is taken, without waiting.
+// Write writes as the TCP connection does, or, once that is taken, without blocking.
 func (b *below) Write(p []byte) (int, error) {
 	if b.socket == nil {
 		return b.TCPConn.Write(p)
@@ -50,8 +50,9 @@ func (b *below) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// SetWriteDeadline sets the deadline of a connection that is not taken. A write to one that is
-// does not wait, and TLS sets one when it is closed, which may follow an interruption.
+// SetWriteDeadline sets the deadline of a connection that is not taken. It ignores deadlines of one
+// that is taken: its writes do not block, and TLS sets a deadline when it is closed, which would
+// undo an interruption.
 func (b *below) SetWriteDeadline(t time.Time) error {
 	if b.socket != nil {
 		return nil
@@ -59,14 +60,14 @@ func (b *below) SetWriteDeadline(t time.Time) error {
 	return b.TCPConn.SetWriteDeadline(t)
 }
 
-// flush writes what is held, as far as the socket takes it.
+// flush writes what is held, as far as the socket accepts it.
 func (b *below) flush() error {
 	if len(b.held) == 0 {
 		return nil
 	}
 	n, err := b.socket.tryWrite(b.held)
 	if b.held = b.held[n:]; len(b.held) == 0 {
-		b.held = nil // most connections are idle most of the time
+		b.held = nil // free the memory, because most connections are idle most of the time
 	}
 	return err
 }

@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// socket writes to a TCP connection without waiting. One goroutine at a time uses it.
+// socket writes to a TCP connection without blocking. One goroutine at a time uses it.
 type socket struct {
 	tcp *net.TCPConn
 	raw syscall.RawConn
-	// awaiting says that await is calling its function, which has the descriptor in fd and
-	// the connection locked.
+	// awaiting is set while await calls its function, with the descriptor in fd and the connection
+	// locked.
 	awaiting bool
 	fd       uintptr
 
 	interrupted atomic.Bool
 
-	// The write that attempt does, and its result. They are fields so that a write allocates
-	// nothing.
+	// The argument and the result of attempt. They are fields so that a write allocates nothing.
 	p       []byte
 	n       int
 	err     error
@@ -35,12 +34,12 @@ func newSocket(tcp *net.TCPConn) (*socket, error) {
 	s := &socket{tcp: tcp, raw: raw}
 	s.attempt = func(fd uintptr) bool {
 		s.n, s.err = writeNow(fd, s.p)
-		return true // whatever was written: false would wait
+		return true // whatever was written, because false would wait
 	}
 	return s, nil
 }
 
-// tryWrite writes what the socket takes at once, and returns how many bytes that were.
+// tryWrite writes what the socket accepts at once, and returns the number of bytes.
 func (s *socket) tryWrite(p []byte) (int, error) {
 	if s.awaiting {
 		return writeNow(s.fd, p)
@@ -54,13 +53,13 @@ func (s *socket) tryWrite(p []byte) (int, error) {
 	return s.n, s.err
 }
 
-// await calls try until it returns true, each time the socket may take more. The error is
-// [os.ErrDeadlineExceeded] if that takes until a time or if interrupt is called.
+// await calls try each time the socket may accept more, until try returns true. The error is
+// [os.ErrDeadlineExceeded] if that has not happened by the deadline, or before a call of interrupt.
 func (s *socket) await(until time.Time, try func() bool) error {
 	if err := s.tcp.SetWriteDeadline(until); err != nil {
 		return err
 	}
-	if s.interrupted.Load() { // perhaps before the deadline was set
+	if s.interrupted.Load() { // it may have been interrupted before the deadline was set
 		return os.ErrDeadlineExceeded
 	}
 	err := s.raw.Write(func(fd uintptr) bool {
@@ -74,7 +73,7 @@ func (s *socket) await(until time.Time, try func() bool) error {
 	return s.tcp.SetWriteDeadline(time.Time{})
 }
 
-// interrupt makes await return, and all later calls of it. It may be called from any goroutine.
+// interrupt makes await return, including all later calls. It may be called from any goroutine.
 func (s *socket) interrupt() {
 	s.interrupted.Store(true)
 	_ = s.tcp.SetWriteDeadline(time.Unix(1, 0))

@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// supported says whether connections can be taken on this system.
+// supported is true if connections can be taken on this system.
 const supported = true
 
-// writeNow writes to a descriptor that does not block. It returns how much was written, which
-// is less than everything if the socket is full.
+// writeNow writes to a non-blocking descriptor. It returns the number of bytes written, which is
+// less than len(p) if the socket is full.
 func writeNow(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), p)
@@ -27,9 +27,9 @@ func writeNow(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// watcher waits for clients to close their ends. The runtime has a watcher of its own, but
-// tells of a closed end only a goroutine that reads, one for each connection. This one is an
-// epoll instance that the runtime watches, so it takes one goroutine for all connections.
+// watcher waits for clients to close their ends. The runtime's own poller reports a closed end only
+// to a goroutine that reads, which takes one goroutine per connection. This one is an epoll
+// instance that the runtime watches, so it takes one goroutine for all connections.
 type watcher struct {
 	raw syscall.RawConn
 
@@ -38,8 +38,8 @@ type watcher struct {
 	watched map[uint64]func() // by token
 }
 
-// theWatcher is shared by the process, like the runtime's. It is made for the first connection
-// and lasts.
+// theWatcher is shared by the process, like the runtime's poller. It is created for the first
+// connection and never closed.
 var theWatcher = sync.OnceValues(newWatcher)
 
 func newWatcher() (*watcher, error) {
@@ -47,7 +47,7 @@ func newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or the runtime would not watch it
+	if err := syscall.SetNonblock(fd, true); err != nil { // otherwise the runtime would not watch it
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -61,8 +61,8 @@ func newWatcher() (*watcher, error) {
 	return w, nil
 }
 
-// watch has gone called when the other end of a socket was closed. unwatch must be called
-// before the socket is closed.
+// watch arranges for gone to be called when the other end of a socket is closed. The caller must
+// call unwatch before it closes the socket.
 func watch(socket syscall.RawConn, gone func()) (token uint64, err error) {
 	w, err := theWatcher()
 	if err != nil {
@@ -73,8 +73,8 @@ func watch(socket syscall.RawConn, gone func()) (token uint64, err error) {
 	token = w.last
 	w.watched[token] = gone
 	w.mu.Unlock()
-	// The token and not the descriptor: a descriptor may be that of another connection by the
-	// time at which its event is read.
+	// Use the token and not the descriptor, which may belong to another connection by the time its
+	// event is read.
 	event := syscall.EpollEvent{Events: syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(token), Pad: int32(token >> 32)}
 	add := func(fd uintptr) {
 		err = w.control(func(epoll int) error {
@@ -117,17 +117,17 @@ func (w *watcher) run() {
 	var failed error
 	wait := func(fd uintptr) bool {
 		n, failed = syscall.EpollWait(int(fd), events, 0)
-		return n != 0 // an error is -1
+		return n != 0 // n is -1 for an error
 	}
 	for {
 		if err := w.raw.Read(wait); err != nil {
-			panic(fmt.Sprintf("epoll: %v", err)) // nothing closes it
+			panic(fmt.Sprintf("epoll: %v", err)) // impossible, because nothing closes it
 		}
 		if n < 0 {
 			if failed == syscall.EINTR {
 				continue
 			}
-			panic(fmt.Sprintf("epoll_wait: %v", failed)) // by the manual, a fault of this file
+			panic(fmt.Sprintf("epoll_wait: %v", failed)) // according to the manual, only a fault of this file
 		}
 		for _, e := range events[:n] {
 			w.gone(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)

@@ -12,14 +12,14 @@ import (
 // connKey is the key of the connection in the context of a request.
 type connKey struct{}
 
-// ConnContext makes the connections of a server known to [CanTake]. It is for
+// ConnContext makes the connections of a server known to [CanTake]. Use it as
 // [http.Server.ConnContext].
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// CanTake reports whether the connection of a request can be taken: it is one of HTTP/1.1
-// over TCP, without TLS or through a [Listener], of a server with [ConnContext].
+// CanTake reports whether the connection of a request can be taken: it must be HTTP/1.1 over TCP,
+// without TLS or accepted by a [Listener], of a server with [ConnContext].
 func CanTake(r *http.Request) bool {
 	if !supported || r.ProtoMajor != 1 || r.ProtoMinor < 1 {
 		return false
@@ -36,9 +36,9 @@ func CanTake(r *http.Request) bool {
 }
 
 // Take takes the connection of a request, for which CanTake returned true, from the server.
-// The header of the response must have been written, with "Connection: close"; Take sends it,
-// which may last until timeout. The body is for the caller to write, in chunks (RFC 9112,
-// section 7.1). After an error the response cannot be written.
+// The header of the response must have been written, with "Connection: close"; Take sends it, which
+// may take up to timeout. The caller writes the body, in chunks (RFC 9112, section 7.1). After an
+// error the response cannot be written.
 func Take(w http.ResponseWriter, timeout time.Duration) (*Conn, error) {
 	c, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

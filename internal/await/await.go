@@ -1,4 +1,4 @@
-// Package await waits in tests for what another goroutine or process does.
+// Package await makes tests wait for the effects of other goroutines and processes.
 package await
 
 import (
@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// Limit bounds every wait. It is generous, because the machine may be busy; the benchmarks
-// measure how long things take.
+// Limit bounds every wait. It is generous, because the machine may be busy; durations are for
+// benchmarks to measure.
 const Limit = 5 * time.Minute
 
-// maxPause bounds the time between two questions.
+// maxPause bounds the time between two calls of done.
 const maxPause = 50 * time.Millisecond
 
 // Until waits until done returns true. It calls done at once, soon again, and then less and less
-// often, because done may cost processor time that the awaited work needs. After Limit it ends
-// the test with what it waited for, such as "all keys are shredded".
+// often, because done may cost processor time that the awaited work needs. After Limit it fails the
+// test, and reports the condition that it waited for, such as "all keys are shredded".
 func Until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	began := time.Now()

@@ -1,4 +1,4 @@
-// Package nameserver answers questions about names in tests.
+// Package nameserver is a DNS server for tests.
 package nameserver
 
 import (
@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Resolver returns a resolver that asks a name server of the test. answer returns the IPv4
-// address of any name, and is told how many questions there were; it may answer each differently.
-// It is called by one goroutine.
+// Resolver returns a resolver that asks a name server in the test. answer returns the IPv4 address
+// of any name, given the number of queries so far, and may answer each differently. It is called by
+// one goroutine.
 func Resolver(t testing.TB, answer func(question int) netip.Addr) *net.Resolver {
 	t.Helper()
 	server, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", "127.0.0.1:0")
@@ -25,12 +25,12 @@ func Resolver(t testing.TB, answer func(question int) netip.Addr) *net.Resolver 
 	}}
 }
 
-// Always is the answer that a name has one address.
+// Always returns an answer function that gives every name one address.
 func Always(address string) func(int) netip.Addr {
 	return func(int) netip.Addr { return netip.MustParseAddr(address) }
 }
 
-// serve answers questions until the connection is closed.
+// serve answers queries until the connection is closed.
 func serve(server net.PacketConn, answer func(int) netip.Addr) {
 	asked := 0
 	for b := make([]byte, 1500); ; {
@@ -49,7 +49,7 @@ func serve(server net.PacketConn, answer func(int) netip.Addr) {
 		reply := append([]byte{}, b[:end]...)
 		clear(reply[6:12])
 		reply[2], reply[3] = 0x81, 0x80
-		if kind := binary.BigEndian.Uint16(b[end-4:]); kind == 1 { // A; there are none of IPv6
+		if kind := binary.BigEndian.Uint16(b[end-4:]); kind == 1 { // type A; other queries, such as for IPv6, get no address
 			asked++
 			address := answer(asked).As4()
 			reply[7] = 1

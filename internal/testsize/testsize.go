@@ -1,6 +1,6 @@
-// Package testsize says how much work a test does. `make test` runs the tests with -short:
-// models take fewer steps, loops that kill the server kill it less often. `make test-all`
-// runs them at full length. Both run every test.
+// Package testsize selects how much work a test does. `make test` runs the tests with -short:
+// models take fewer steps, loops that kill the server kill it less often. `make test-all` runs them
+// at full length. Both run every test.
 package testsize
 
 import "testing"

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// Is reports whether w is a terminal, on which a line may be written again and again.
+// Is reports whether w is a terminal, on which a line can be rewritten.
 func Is(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

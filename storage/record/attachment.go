@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// attachment is what is sealed of an attachment in its row.
+// attachment is the sealed content of an attachment's row.
 type attachment struct {
 	Name   string `json:"name"`
 	Type   string `json:"type"`
@@ -16,7 +16,7 @@ type attachment struct {
 	Height int    `json:"height,omitempty"`
 }
 
-// ErrAttachment says that the info of an attachment cannot be encoded or decoded. It does not
+// ErrAttachment means that the info of an attachment cannot be encoded or decoded. It does not
 // quote the info, which is content.
 var ErrAttachment = errors.New("the stored info of the attachment is malformed")
 

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// RangeKind says what a stored range of messages means for its user.
+// RangeKind is the meaning of a stored range of messages for its user.
 type RangeKind uint8
 
 // The kinds of ranges. Their numbers are stored: never reuse one.
@@ -56,8 +56,8 @@ type Ranges interface {
 }
 
 const (
-	// keptTimes is how many of a user's newest ranges in a conversation keep a time of
-	// their own.
+	// keptTimes is the number of a user's newest ranges in a conversation that keep a time of their
+	// own.
 	keptTimes = 64
 	// maxBridge is the longest run of the user's own messages that is skipped to merge two
 	// ranges.
@@ -141,10 +141,9 @@ func bridge(rows Ranges, list []Range, at int64) error {
 	return nil
 }
 
-// merge joins neighbouring ranges where that is allowed. Two ranges that touch are joined
-// if their times are equal, or if at least keptTimes ranges are newer: newer of them
-// outside the list, the rest in it. The joined range has the later time. Gaps are never
-// closed.
+// merge joins neighbouring ranges where that is allowed. Two ranges that touch are joined if their
+// times are equal, or if at least keptTimes ranges are newer, of which newer are outside the list
+// and the rest in it. The joined range has the later time. Gaps are never closed.
 func merge(list []Range, newer int) []Range {
 	out := make([]Range, 0, len(list)) // newest first
 	for _, r := range slices.Backward(list) {

@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Overhead is how many bytes sealed content is longer than the content.
+// Overhead is the difference between the lengths of sealed content and of the content, in bytes.
 const Overhead = 16
 
 // ErrSealed reports that sealed content cannot be decrypted with this key: it is damaged,

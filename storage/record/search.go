@@ -6,7 +6,7 @@ import (
 )
 
 // Hit returns the hit of a search for a message; false if the message does not have the
-// terms. An index may return messages that do not have them, so an engine must check each.
+// terms. An index may return messages without them, so an engine must check each.
 func Hit(terms search.Terms, m im.Message) (im.SearchHit, bool) {
 	parts := terms.Snippet(m.Words())
 	if parts == nil {

@@ -19,18 +19,18 @@ type UnreadRows interface {
 	// sent by others, not quiet, not erased and not due. mentions are those of them that
 	// mention the user; it may stop at [im.MaxUnread] in each gap.
 	CountGaps(gaps seqs.Set) (messages, mentions int, err error)
-	// CountMentions counts the mentions alone.
+	// CountMentions counts only the mentions.
 	CountMentions(gaps seqs.Set) (mentions int, err error)
 }
 
 const (
-	// firstSettled is how many ranges are read first. A user who reads in order has a few.
-	// Each read after it is growth times as large, up to mostSettled.
+	// firstSettled is the number of ranges that are read first. A user who reads in order has a
+	// few. Each further read is growth times as large, up to mostSettled.
 	firstSettled = 64
 	mostSettled  = 8192
-	// firstStretch is the number of messages that are counted first. Each of the user's own
-	// and each erased message among them costs extra; if much is unread, counting ends
-	// before it meets many of them. Each stretch after it is growth times as long.
+	// firstStretch is the number of messages that are counted first. The user's own and erased
+	// messages among them cost extra; if much is unread, counting ends before it reaches many of
+	// these. Each further stretch is growth times as long.
 	firstStretch = 2 * im.MaxUnread
 	growth       = 8
 )
