@@ -253,8 +253,7 @@ func wants(r ConversationReader, w Webhook, e Event) (bool, error) {
 	return err == nil && w.Wants(e, c.Kind), err
 }
 
-// orGone converts ErrNotFound to the refusal of an event that was trimmed, and returns other errors
-// unchanged.
+// orGone returns err if it is not nil, and otherwise the refusal of an event that was trimmed.
 func orGone(err error) error {
 	if err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/storage/sqlite"
 )
 
-// Restoring are the arguments of [Restore].
+// Restoring has the arguments of [Restore].
 type Restoring struct {
 	// File is the backup.
 	File string
@@ -24,16 +24,17 @@ type Restoring struct {
 	// Progress is called with the number of bytes copied. It may be nil.
 	Progress func(im.Progress)
 
-	// step is called before each step, in tests.
+	// step is called before each step; only tests set it.
 	step func(string)
 }
 
-// searchFiles are the files of the search index, beside the database. The index is rebuilt.
+// searchFiles are the suffixes of the files of the search index, beside the database. The index is
+// rebuilt.
 var searchFiles = []string{"search.db", "search.db-wal", "search.db-shm"}
 
-// Restore puts a backup in place of the database that Open would open, which must not be in
-// use. The replaced database is kept under the returned name, which is "" if there was
-// none. The next Open reconciles the backup with the keys before it can be read.
+// Restore replaces the database that Open would open, which must not be in use, by a backup. The
+// replaced database is kept under the returned name, which is "" if there was none. The next Open
+// reconciles the backup with the keys before it can be read.
 func Restore(ctx context.Context, rawURL string, options Options, how Restoring) (replaced string, err error) {
 	path, err := sqlitePath(rawURL, options.DataDir)
 	if err != nil {
@@ -62,7 +63,7 @@ func (how Restoring) installKeys(ctx context.Context, path string, store im.Stor
 		}
 		err := keyring.Install(ctx, how.KeysFrom, path, store)
 		if errors.Is(err, keyring.ErrAhead) {
-			return fmt.Errorf("the keys in %s are not older than those given: leave out --keys-from, or messages erased since would become readable", path)
+			return fmt.Errorf("the keys in %s are not older than the given ones: leave out --keys-from, or messages erased since would become readable", path)
 		}
 		return err
 	}
@@ -85,7 +86,7 @@ func (how Restoring) installKeys(ctx context.Context, path string, store im.Stor
 func shred(path string, store im.StoreID, list []im.Shredding) error {
 	ring, err := keyring.Open(path, store)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // accepted before
+		return nil // a missing file was accepted before
 	}
 	if err != nil {
 		return err

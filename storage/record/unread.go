@@ -78,7 +78,7 @@ func (c *unreadCounter) settled(bounds seqs.Range) (set seqs.Set, known int64, e
 	}
 	for _, list := range [][]seqs.Range{read, hidden} {
 		if len(list) == limit {
-			known = max(known, list[limit-1].From) // there may be more below
+			known = max(known, list[limit-1].From) // more may follow below
 		}
 	}
 	return seqs.Union(append(read, hidden...)...), known, nil

@@ -22,10 +22,9 @@ type conn struct {
 }
 
 // pragmas are set on each connection. secure_delete overwrites deleted rows, so that the
-// entries of erased messages are nowhere in the file, hashed or not. With synchronous =
-// NORMAL a commit is durable from the next checkpoint; what a crash loses is found by
-// comparing with the database. Only the keeper writes, so busy_timeout matters only while
-// it empties the log.
+// entries of erased messages are nowhere in the file, hashed or not. With synchronous = NORMAL a
+// commit is durable after the next checkpoint; a comparison with the database finds what a crash
+// has lost. Only the keeper writes, so busy_timeout matters only while it empties the log.
 var pragmas = []string{
 	"busy_timeout = 250", "journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "temp_store = MEMORY",
 	"cache_size = -8192",
@@ -52,8 +51,8 @@ func openConn(path string, fault func(query string) error) (*conn, error) {
 	return c, nil
 }
 
-// createFile creates an empty file with permissions for this user only, in place of an
-// existing one.
+// createFile creates an empty file with permissions for this user only, and replaces an existing
+// one.
 func createFile(path string) error {
 	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {

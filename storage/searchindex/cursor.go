@@ -9,27 +9,27 @@ import (
 )
 
 const (
-	// stretchFirst is how many messages of a segment the first step looks at. Each further
-	// step looks at stretchFactor times as many: a common word is found among the newest, a
+	// stretchFirst is the number of messages of a segment that the first step looks at. Each
+	// further step looks at stretchFactor times as many: a common word is found among the newest, a
 	// rare one in few steps.
 	stretchFirst  = 4096
 	stretchFactor = 4
-	// fewDocuments is the number of candidates up to which their entries are read one by
-	// one, if more lists than that remain to be read.
+	// fewDocuments is the number of candidates up to which their stored entries are read one by
+	// one, instead of further lists if there are more lists than candidates.
 	fewDocuments = 64
 	// fewConversations is the number of conversations up to which they are looked up in the
 	// lists.
 	fewConversations = 64
 )
 
-// Query says what to search for.
+// Query is what to search for.
 type Query struct {
 	// Words are groups of entries: a message must have at least one entry of each group.
 	// There must be at least one group, or few Conversations.
 	Words search.Query
-	// Conversations are those to search; nil means all.
+	// Conversations are the conversations to search; nil means all.
 	Conversations map[int64]bool
-	// From and Below bound the ids: From is included, Below is not.
+	// From and Below bound the ids; From is included, Below is excluded.
 	From, Below int64
 }
 
@@ -54,7 +54,7 @@ type Cursor struct {
 	broken  bool
 }
 
-// source yields messages, the greatest id first.
+// source yields messages by descending id.
 type source interface {
 	// next returns the greatest id that may come next, and whether it is a result already.
 	// The id is negative if the source is exhausted.
@@ -65,8 +65,8 @@ type source interface {
 	pass()
 }
 
-// Search begins a search. It finds messages that were committed before and that are not
-// erased as far as the index knows. They are candidates: the caller compares their text.
+// Search begins a search. It finds messages that were committed before, except those that the index
+// knows to be erased. The results are candidates: the caller compares their text.
 func (x *Index) Search(q Query) (*Cursor, error) {
 	c := &Cursor{x: x, q: q, width: stretchFirst, last: q.Below}
 	if q.Conversations != nil {
@@ -75,8 +75,8 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 			c.in[uint32(x.hasher.Conversation(id))] = true
 		}
 	}
-	// Read in this order, because messages leave memory only once they are in the file, and
-	// verified sinks only once the file is complete above it.
+	// Read verified, then memory, then the file: messages leave memory only once they are in the
+	// file, and verified decreases only once the file is complete above it.
 	c.floor = max(x.verified.Load(), q.From)
 	m := x.memory.Load()
 	if c.floor >= q.Below {
@@ -88,7 +88,7 @@ func (x *Index) Search(q Query) (*Cursor, error) {
 		slices.SortFunc(tail, byID)
 		c.sources = append(c.sources, c.inMemory(tail))
 	}
-	if c.floor >= q.Below { // the file is not needed
+	if c.floor >= q.Below { // memory has all of the range
 		return c, nil
 	}
 	list, err := c.openFile()
@@ -142,13 +142,12 @@ func (c *Cursor) openFile() ([]*segment, error) {
 func (c *Cursor) Floor() int64 { return c.floor }
 
 // Next returns up to limit candidates, the greatest ids first, and the id down to which all
-// have been returned. When until has passed it returns those found so far.
+// have been returned. Once until has passed it returns those found so far.
 func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, err error) {
 	for {
 		best, at, found := int64(-1), -1, false
 		for i, s := range c.sources {
-			// Prefer a result over a bound, so that a message in two sources is returned
-			// once.
+			// Prefer a result to a bound, so that a message in two sources is returned once.
 			if id, isResult := s.next(); id > best || id == best && isResult {
 				best, at, found = id, i, isResult
 			}
@@ -166,7 +165,7 @@ func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, e
 			}
 		default:
 			c.sources[at].pass()
-			if best < c.last { // skip a message that is both in memory and in the file
+			if best < c.last { // it is equal for a message that is both in memory and in the file
 				ids, c.last = append(ids, best), best
 			}
 			if len(ids) >= limit {
@@ -299,7 +298,7 @@ func (f *fileSource) step(c *Cursor) error {
 	return nil
 }
 
-// groups returns the groups of which a message needs an entry each, those with the fewest
+// groups returns the groups of entries that a message must have one of each, those with the fewest
 // lists first.
 func (c *Cursor) groups() search.Query {
 	if c.all == nil {
@@ -346,7 +345,7 @@ func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
 	return found, nil
 }
 
-// intersect returns what is in both lists. They are ascending.
+// intersect returns the numbers in both lists, which are ascending.
 func intersect(a, b []int) []int {
 	list := a[:0]
 	for _, n := range a {

@@ -17,13 +17,12 @@
 //
 // # The file
 //
-// Messages are written to the file by the thousand, as segments. A segment numbers its
-// messages in the order of their ids and has a sorted list of pairs (entry, number), cut
-// into blocks; the messages with an entry are one run of pairs. Small segments are merged.
-// A segment also stores the entries of each message, so that they can be deleted from the
-// lists when the message is erased and its text is no longer known.
+// Messages are written to the file thousands at a time, as segments. A segment numbers its messages
+// in the order of their ids and has a sorted list of pairs (entry, number), cut into blocks; the
+// messages with an entry are one run of pairs. Small segments are merged. A segment also stores the
+// entries of each message, so that they can be deleted from the lists when the message is erased
+// and its text is no longer known.
 //
 // SQLite's FTS5 takes 1.5 ms to delete one message, because it does so entry by entry in
-// each of its trees. Here the entries of all messages that are due are deleted in one pass
-// through the blocks.
+// each of its trees. Here one pass through the blocks deletes the entries of all erased messages.
 package searchindex

@@ -16,21 +16,20 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// Document is a message as the index takes it.
+// Document is a message to index.
 type Document struct {
 	ID, Conversation int64
-	// Kind is part of what a search can ask for, unless it is 0.
+	// Kind can restrict a search, unless it is 0.
 	Kind uint8
-	// Words returns the text to index. It is called once, later, on any goroutine, or never
-	// if the message is erased before.
+	// Words returns the text to index. It is called once, later and on any goroutine, or never if
+	// the message is erased before that.
 	Words func() string
 }
 
-// Source is the database that the index is derived from. Each call reads a snapshot of what
-// is committed.
+// Source is the database that the index is derived from. Each call reads a committed snapshot.
 type Source interface {
-	// Searchable returns the ids, below one, of messages that can be found and whose type
-	// has words: up to limit, the greatest first.
+	// Searchable returns up to limit ids less than below, in descending order, of messages that can
+	// be found and whose type has words.
 	Searchable(ctx context.Context, below int64, limit int) ([]int64, error)
 	// Documents returns the messages of a list that can be found, in any order. A message
 	// whose text cannot be read has no words.
@@ -47,29 +46,31 @@ type Options struct {
 	Key []byte
 	// Data identifies the database. The file of another one is rebuilt.
 	Data []byte
-	// Mark is what the database was closed with. If the index was closed with the same
-	// mark, both are in step. Nil matches no mark.
+	// Mark is the mark with which the database was closed. If the index was closed with the same
+	// mark, the two agree. Nil matches no mark.
 	Mark []byte
-	// Searches is how many searches may hold a connection at a time; 4 if 0. More wait.
+	// Searches is the maximum number of searches that hold a connection at a time; 4 if 0. Others
+	// wait.
 	Searches int
-	// FlushAt is how many messages are written to the file together; 8,192 if 0.
+	// FlushAt is the number of messages that are written to the file together; 8,192 if 0.
 	FlushAt int
 	// Logger logs errors that no caller receives; the default is slog's.
 	Logger *slog.Logger
 
-	// maxItems replaces the constant, and fault is called before each statement, in tests.
+	// maxItems replaces the constant, and fault is called before each statement; only tests set
+	// them.
 	maxItems int
 	fault    func(query string) error
-	// now and after replace those of package time, in tests.
+	// now and after replace those of package time; only tests set them.
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
 }
 
 const (
-	// flushAt is how many messages in memory are written to the file as a segment.
+	// flushAt is the number of messages in memory that are written to the file as a segment.
 	flushAt = 8192
-	// maxItems bounds the messages in memory while the file cannot be written. Messages
-	// beyond it are found one by one, until comparing with the database has added them.
+	// maxItems bounds the messages in memory while the file cannot be written. Searches examine
+	// messages beyond it one by one, until a comparison with the database has added them.
 	maxItems = 1 << 16
 	// maxDeletions bounds the list of ids that wait for deletion from the file.
 	maxDeletions = 1 << 20
@@ -120,21 +121,21 @@ type stored struct {
 
 // State is the state of an index.
 type State struct {
-	// Waiting is how many messages are in memory only.
+	// Waiting is the number of messages that are only in memory.
 	Waiting int
-	// Removals is how many messages are still to be deleted from the file.
+	// Removals is the number of messages yet to be deleted from the file.
 	Removals int
-	// Complete is false while the index is being rebuilt or compared with the database, so
-	// that older messages are found one by one.
+	// Complete is false while the index is being rebuilt or compared with the database, and
+	// searches examine older messages one by one.
 	Complete bool
-	// Failing says that the last write to the file failed. Failures counts such failures.
+	// Failing is set if the last write to the file failed. Failures counts such failures.
 	Failing  bool
 	Failures int64
 }
 
 // Open opens the index in the file at path. A file that is missing, damaged or of another
 // database is rebuilt. If the file cannot be opened, the index works without it and tries
-// again later. Open never fails: messages that are not in the index are found one by one.
+// again later. Open never fails: searches examine messages that are not in the index one by one.
 func Open(path string, o Options) *Index {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -184,8 +185,8 @@ func (o Options) fingerprint() []byte {
 }
 
 // Add applies a committed transaction of the database: docs are its new messages that have
-// words, removed are the ids of messages it erased or deleted. When Add returns, searches
-// find the former and not the latter. It does not wait for the file.
+// words, removed are the ids of messages it erased or deleted. After Add, searches find the former
+// and not the latter. It does not wait for the file.
 func (x *Index) Add(docs []Document, removed []int64) {
 	if len(docs) == 0 && len(removed) == 0 {
 		return
@@ -222,7 +223,7 @@ func (x *Index) Add(docs []Document, removed []int64) {
 	x.signal()
 }
 
-// VerifyAll has the file compared with the whole database. It is called when the database
+// VerifyAll schedules a comparison of the file with the whole database. Call it when the database
 // may have changed without the index.
 func (x *Index) VerifyAll() {
 	x.mu.Lock()
@@ -231,7 +232,7 @@ func (x *Index) VerifyAll() {
 	x.signal()
 }
 
-// verifyFrom has the file compared with the database below an id. mu must be held.
+// verifyFrom schedules a comparison of the file with the database below an id. mu must be held.
 func (x *Index) verifyFrom(id int64) {
 	x.verifyBelow = max(x.verifyBelow, id)
 	if x.verified.Load() < id {
@@ -288,10 +289,10 @@ type rebuild struct {
 // ErrClosed is returned by calls on a closed index.
 var ErrClosed = errors.New("the search index is closed")
 
-// Reindex rebuilds the index from the database and returns when it is complete. Meanwhile
-// messages that are not indexed yet are found one by one. progress, which may be nil, is
-// called with the number of messages indexed and the approximate total. If ctx is done,
-// Reindex returns its cause and the rebuild goes on.
+// Reindex rebuilds the index from the database and returns when it is complete. In the meantime
+// searches examine messages that are not indexed yet one by one. progress, which may be nil, is
+// called with the number of messages indexed and the approximate total. If ctx ends, Reindex
+// returns its cause and the rebuild goes on.
 func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) error {
 	total, err := x.options.Source.CountSearchable(ctx)
 	if err != nil {

@@ -25,16 +25,17 @@ const (
 )
 
 const (
-	// batchDelay is how long deletions wait for others. Deleting many at once costs less.
+	// batchDelay is the time that deletions wait for others, because deleting many at once costs
+	// less.
 	batchDelay = time.Second
-	// deleteBatch is how many messages one transaction deletes.
+	// deleteBatch is the number of messages that one transaction deletes.
 	deleteBatch = 1 << 16
 	// retryFirst and retryMax bound the delay before writing the file is tried again.
 	retryFirst = 250 * time.Millisecond
 	retryMax   = 10 * time.Second
 
-	// mergeRun is how many small segments are merged at least, and mergeFull how many
-	// messages they must have together.
+	// mergeRun is the minimum number of small segments to merge, and mergeFull the minimum number
+	// of messages in them.
 	mergeRun  = 4
 	mergeFull = maxDocuments * 3 / 4
 )
@@ -45,8 +46,8 @@ type keeper struct {
 	nextID int64 // id of the next segment
 	mark   []byte
 	retry  time.Duration
-	// walDirty says that the write-ahead log has old versions of pages from which entries
-	// were deleted.
+	// walDirty is set if the write-ahead log has old versions of pages from which entries were
+	// deleted.
 	walDirty bool
 	// merged is the generation of the file that was last searched for segments to merge.
 	merged int64
@@ -80,8 +81,8 @@ func (x *Index) open() error {
 
 var errForeign = errors.New("the search index belongs to another database")
 
-// tryOpen opens the file if it belongs to the database. It deletes the mark of the last
-// Close, so that a file that was not closed is recognised.
+// tryOpen opens the file if it belongs to the database. It deletes the mark of the last Close, so
+// that the next Open recognises a file that was not closed.
 func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 	if _, err := os.Stat(x.path); err != nil {
 		return nil, nil, nil, err
@@ -250,10 +251,10 @@ func (x *Index) loop(ctx context.Context) {
 	}
 }
 
-// idle is a wait without end.
+// idle is an unlimited wait.
 const idle = time.Duration(-1)
 
-// handleError returns how long to wait after an error. It replaces a damaged file.
+// handleError returns the wait after an error. It replaces a damaged file.
 func (x *Index) handleError(err error) time.Duration {
 	x.failed(err)
 	switch {
@@ -270,8 +271,8 @@ func (x *Index) handleError(err error) time.Duration {
 	return x.retry
 }
 
-// work does a part of the pending work and returns how long to wait then, 0 if there is
-// more.
+// work does a part of the pending work and returns the wait before the next part, 0 if there is
+// more to do.
 func (x *Index) work(ctx context.Context) (time.Duration, error) {
 	if err := x.ensureOpen(); err != nil {
 		return 0, err
@@ -307,7 +308,7 @@ func (x *Index) work(ctx context.Context) (time.Duration, error) {
 	return due, nil
 }
 
-// sortTail hashes and sorts new messages and returns how many are in memory.
+// sortTail hashes and sorts new messages and returns the number of messages in memory.
 func (x *Index) sortTail(ctx context.Context) int {
 	for _, it := range x.memory.Load().tail {
 		if ctx.Err() != nil {
@@ -384,7 +385,7 @@ func (x *Index) put(docs []document) error {
 }
 
 // deleteDue deletes entries from the file that have waited for batchDelay, or all if now is
-// set. It returns how long to wait for the rest.
+// set. It returns the wait until the rest is due.
 func (x *Index) deleteDue(now bool) (time.Duration, error) {
 	x.mu.Lock()
 	ids := x.deletions
@@ -489,7 +490,7 @@ func (x *Index) merge() error {
 	})
 }
 
-// mergeable returns neighbouring segments that make a large one, or nil.
+// mergeable returns neighbouring segments that together make a large one, or nil.
 func mergeable(list []*segment) []*segment {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b *segment) int { return compare(a.first(), b.first()) })

@@ -46,14 +46,14 @@ func (i *item) forget() {
 }
 
 // memory holds the newest messages. It is immutable, except that new elements are appended
-// behind the end of its slices.
+// past the end of its slices.
 type memory struct {
 	// sorted is in ascending order of ids. tail was added since, in any order.
 	sorted, tail []*item
 }
 
-// sortTail returns a memory that is sorted as a whole. Only the keeper may call it, because
-// it appends behind the end of slices that searches read.
+// sortTail returns a memory that is sorted as a whole. Only the keeper may call it, because it
+// appends past the end of slices that searches read.
 func (m *memory) sortTail() *memory {
 	if len(m.tail) == 0 {
 		return m
@@ -61,7 +61,7 @@ func (m *memory) sortTail() *memory {
 	tail := slices.Clone(m.tail)
 	slices.SortFunc(tail, byID)
 	if n := len(m.sorted); n == 0 || m.sorted[n-1].id < tail[0].id {
-		return &memory{sorted: append(m.sorted, tail...)} // behind the end of others' slices
+		return &memory{sorted: append(m.sorted, tail...)} // past the end of slices that searches read
 	}
 	merged := append(slices.Clone(m.sorted), tail...)
 	slices.SortFunc(merged, byID)

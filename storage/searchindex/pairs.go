@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// maxDocuments is the maximum size of a segment: numbers of documents have 16 bits.
+// maxDocuments is the maximum number of documents in a segment: their numbers have 16 bits.
 const maxDocuments = 1 << 16
 
 // pair combines an entry and the number of a document, so that the documents with an entry

@@ -274,7 +274,7 @@ func (s *segment) documents(c *conn) ([]document, error) {
 	return docs, err
 }
 
-// find returns the numbers of the ids that are in the segment. ids are ascending. If mark is
+// find returns the numbers of those ids, which are ascending, that are in the segment. If mark is
 // set, it marks them as deleted in their chunks.
 func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err error) {
 	from, _ := slices.BinarySearch(ids, s.first())

@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// verifyBatch is how many messages of the database one step compares.
+	// verifyBatch is the number of messages of the database that one step compares.
 	verifyBatch = 4096
-	// buildFirst is how many missing messages the first segment of a comparison has. Each
-	// further one has four times as many. So the newest messages are indexed soon.
+	// buildFirst is the number of missing messages in the first segment of a comparison. Each
+	// further segment has four times as many, so that the newest messages are indexed soon.
 	buildFirst = 4096
 )
 
 // verifier is the state of a comparison.
 type verifier struct {
-	// next is the id below which the file is still to be compared, 0 if there is none.
+	// next is the id below which the file has yet to be compared, 0 if there is none.
 	next int64
 	// missing are documents from next on that the file lacks.
 	missing    []document
@@ -157,7 +157,7 @@ func (x *Index) between(low, high int64) (ids []int64, err error) {
 	return ids, nil
 }
 
-// forget drops erased messages from the documents that are to be added.
+// forget drops erased messages from the documents to add.
 func (x *Index) forget(deleted []int64) {
 	x.missing = slices.DeleteFunc(x.missing, func(d document) bool { _, found := slices.BinarySearch(deleted, d.id); return found })
 }

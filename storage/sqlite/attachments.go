@@ -45,7 +45,8 @@ const (
 			OR EXISTS (SELECT 1 FROM members x WHERE x.conversation_id = c.space_id AND x.user_id = ?2))
 		ORDER BY r.message_id DESC LIMIT ?4`
 
-	// selectDeadBlobs finds those whose keys are shredded: a doomed one could still be read.
+	// selectDeadBlobs finds blobs whose keys are shredded, not only doomed: with a doomed key a
+	// blob can still be read.
 	selectDeadBlobs = `SELECT b.id FROM dead_blobs b
 		WHERE b.id > ? AND NOT EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot) ORDER BY b.id LIMIT ?`
 	selectNamed = `SELECT j.value FROM json_each(?) j WHERE EXISTS (SELECT 1 FROM attachments a WHERE a.id = j.value)
@@ -94,7 +95,7 @@ func (r *reader) Attachment(id im.ID) (im.Attachment, error) {
 	return a, err
 }
 
-// AttachmentUse returns how many attachments a user has, or all users, and of how many bytes.
+// AttachmentUse returns the number and the bytes of the attachments of a user, or of all users.
 func (r *reader) AttachmentUse(user im.UserID) (use im.AttachmentUse, err error) {
 	var key int64
 	if user != "" {
@@ -130,11 +131,11 @@ func (r *reader) DeadBlobs(limit int) ([]im.ID, error) {
 	return r.ids(selectDeadBlobs, orFirst(0), limit)
 }
 
-// NamedBlobs returns those of the blobs that a row names.
+// NamedBlobs returns the blobs among the given ones that a row names.
 func (r *reader) NamedBlobs(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectNamed, ids) }
 
 // InsertAttachment stores an attachment. Its info is sealed with the key of its blob, under
-// another nonce. A transaction that is run again seals the same info.
+// another nonce. A repeated transaction seals the same info.
 func (t *tx) InsertAttachment(a im.Attachment) error {
 	user, err := t.intern(a.Uploader)
 	if err != nil {
@@ -151,7 +152,7 @@ func (t *tx) InsertAttachment(a im.Attachment) error {
 	return t.addUse(user, 1, a.Size)
 }
 
-// sealInfo seals what is known of a file with the key of its blob.
+// sealInfo seals the description of a file with the key of its blob.
 func (t *tx) sealInfo(slot im.Slot, i im.AttachmentInfo) ([]byte, error) {
 	info, err := record.Attachment(i)
 	if err != nil {
@@ -177,7 +178,7 @@ func (t *tx) addUse(user, files, bytes int64) error {
 	return nil
 }
 
-// insertReferences stores which attachments a message has.
+// insertReferences stores which attachments a message refers to.
 func (t *tx) insertReferences(m im.Message) error {
 	for _, id := range m.Attachments {
 		if err := t.must(insertReference, int64(m.ID), int64(id)); err != nil {
@@ -190,8 +191,8 @@ func (t *tx) insertReferences(m im.Message) error {
 	return nil
 }
 
-// releaseAttachments deletes the references of erased messages, and erases the attachments
-// that no other message has.
+// releaseAttachments deletes the references of erased messages, and erases the attachments that no
+// other message refers to.
 func (t *tx) releaseAttachments(messages []int64) error {
 	if len(messages) == 0 {
 		return nil
@@ -224,13 +225,14 @@ func (t *tx) releaseAttachments(messages []int64) error {
 	return t.eraseAttachments(selectUnreferenced, ids)
 }
 
-// EraseAttachment erases an attachment, whether messages have it or not.
+// EraseAttachment erases an attachment, whether or not messages refer to it.
 func (t *tx) EraseAttachment(id im.ID) error {
 	return t.eraseAttachments(selectErasing, []int64{int64(id)})
 }
 
-// eraseAttachments dooms the keys of the attachments that a query selects among ids, and of
-// their thumbnails, notes their blobs as dead, and deletes their rows. Nothing else erases an attachment.
+// eraseAttachments dooms the keys of the attachments that a query selects among ids, and of their
+// thumbnails, records their blobs as dead, and deletes their rows. All erasures of attachments go
+// through it.
 func (t *tx) eraseAttachments(query string, among []int64) error {
 	list, err := json.Marshal(among)
 	if err != nil {

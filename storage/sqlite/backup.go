@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// backupPages is how many pages are copied at a time: 1 MiB.
+	// backupPages is the number of pages that are copied at a time: 1 MiB.
 	backupPages = 256
 	// backupKeys is the name of the key file in a directory of backups.
 	backupKeys = "keys"
@@ -40,7 +40,7 @@ var (
 // data beside them.
 //
 // The copy is made in steps from one snapshot. Without a snapshot, SQLite would restart the
-// copy after each write. Pages written meanwhile stay in the write-ahead log until the copy
+// copy after each write. Pages written in the meantime stay in the write-ahead log until the copy
 // is done.
 func (s *Store) Backup(ctx context.Context, dir string, also func() error, progress func(im.Progress)) (_ im.Backup, err error) {
 	keys, ok := s.sealer.keys.(im.KeysCopier)
@@ -88,9 +88,8 @@ func (s *Store) Backup(ctx context.Context, dir string, also func() error, progr
 			return b, err
 		}
 	}
-	// What is erased in the copy must not be readable with the keys beside it. Shred is
-	// called even for an empty list: it raises the epoch, by which the data are recognised
-	// as a copy.
+	// What is erased in the copy must not be readable with the keys beside it. Call Shred even for
+	// an empty list: it raises the epoch, which marks the data as a copy.
 	if err := s.sealer.keys.Shred(doomed); err != nil {
 		return b, err
 	}
@@ -104,8 +103,8 @@ func (s *Store) Backup(ctx context.Context, dir string, also func() error, progr
 	return b, err
 }
 
-// checkBackupDir refuses the data directory. A server started without --keys would take the
-// copy of the keys there for its own.
+// checkBackupDir refuses the data directory. A server started without --keys would use the copy of
+// the keys there as its own.
 func (s *Store) checkBackupDir(dir string) error {
 	a, err := os.Stat(dir)
 	if err != nil {
@@ -118,7 +117,7 @@ func (s *Store) checkBackupDir(dir string) error {
 	return err
 }
 
-// publishBackup syncs the copy and gives it its name.
+// publishBackup syncs the copy and gives it its final name.
 func publishBackup(unfinished, path string) (size int64, err error) {
 	f, err := os.Open(unfinished)
 	if err != nil {
@@ -146,7 +145,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// deleteUnfinished deletes what an interrupted backup has left. Package keyring does the
+// deleteUnfinished deletes what an interrupted backup has left behind. Package keyring does the
 // same for the keys.
 func deleteUnfinished(dir string) error {
 	list, err := os.ReadDir(dir)
@@ -196,7 +195,7 @@ func copyPages(ctx context.Context, source *session, to string, progress func(do
 		return err
 	}
 	conn, err := (&sqlite3.SQLiteDriver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
-		// An incomplete copy is deleted, so it needs no journal.
+		// An incomplete copy will be deleted, so it needs no journal.
 		_, err := c.Exec("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA temp_store = MEMORY", nil)
 		return err
 	}}).Open(dataSource(to))
@@ -231,8 +230,8 @@ func stepBackup(ctx context.Context, b *sqlite3.SQLiteBackup, progress func(done
 }
 
 // markBackup turns a copy of a database into a backup: a single file, marked so that it is
-// reconciled with the keys before it is read. It returns the keys that were to be shredded
-// when it was copied.
+// reconciled with the keys before it is read. It returns the keys that waited to be shredded when
+// it was copied.
 func markBackup(path string, o Options) (list []im.Shredding, err error) {
 	// Without a write-ahead log the backup is one file, and can be read from read-only
 	// media.

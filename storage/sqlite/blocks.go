@@ -59,7 +59,7 @@ func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 	return list, err
 }
 
-// PutBlock makes by block user. An existing block keeps its time.
+// PutBlock stores that by has blocked user. An existing block keeps its time.
 func (t *tx) PutBlock(by, user im.UserID, at time.Time) error {
 	key, err := t.intern(by)
 	if err != nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/imapi/imapi/faults"
 )
 
-// The write-ahead log must be checkpointed, that is, moved into the database. Otherwise it
-// grows without bound and starts take longer and longer. By default SQLite does that within
-// a commit, while all callers of the commit wait. Here a goroutine with its own connection
-// does it while the writer continues:
+// The write-ahead log must be checkpointed, that is, moved into the database. Otherwise it grows
+// without bound, and each start of the server takes longer. By default SQLite does that within a
+// commit, while all callers of the commit wait. Here a goroutine with its own connection does it
+// while the writer continues:
 //
-//   - When logStep bytes are not in the database, it runs a passive checkpoint, which blocks
+//   - When logStep bytes are not in the database yet, it runs a passive checkpoint, which blocks
 //     nobody. Because the writer keeps appending, the log never restarts from its beginning.
 //   - When the log has logRestart bytes, it pauses the writer for up to logPause to move the
 //     rest. The next commit then restarts the log.
@@ -49,7 +49,7 @@ type logLimits struct{ step, restart, max int64 }
 type logState struct {
 	// bytes is the size of the log, unmoved the part that is not in the database yet.
 	bytes, unmoved int64
-	// busy says that another transaction prevented the checkpoint.
+	// busy is set if another transaction prevented the checkpoint.
 	busy bool
 }
 
@@ -146,7 +146,7 @@ func (c *checkpointer) loop() {
 	}
 }
 
-// wait waits. It returns false if the store is being closed.
+// wait waits for a duration. It returns false if the store is being closed.
 func (c *checkpointer) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -176,7 +176,7 @@ func (c *checkpointer) restart(state logState) (err error) {
 	long, patience := false, logPause
 	switch now := time.Now(); {
 	case state.bytes >= c.limits.max && !now.Before(c.nextLong):
-		// Long enough for reads that began before the pause, and then for those that began
+		// Wait long enough for reads that began before the pause, and then for those that began
 		// before the rest of the log was moved.
 		long, patience = true, min(2*c.store.options.ReadLimit+longPauseSlack, longPauseLimit)
 	case now.Before(c.nextPause):
@@ -190,7 +190,7 @@ func (c *checkpointer) restart(state logState) (err error) {
 	c.nextPause = now.Add(pauseInterval)
 	if long {
 		c.nextLong = now.Add(longPauseRest * patience)
-		c.store.options.Logger.Warn("write-ahead log grows: a read transaction of another process does not end",
+		c.store.options.Logger.Warn("write-ahead log grows: another process keeps a read transaction open",
 			"bytes", state.bytes, "unmoved", state.unmoved)
 	}
 	return nil
@@ -243,7 +243,7 @@ func (c *checkpointer) finish() error {
 	return errors.Join(err, c.session.close())
 }
 
-// finishLimit is how long finish tries to empty the log.
+// finishLimit is the time that finish tries to empty the log.
 const finishLimit = 5 * time.Second
 
 var errLogHeld = errors.New("cannot empty the write-ahead log: another process has the database open")

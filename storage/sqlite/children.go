@@ -88,7 +88,7 @@ func (r *reader) Threads(parent, before im.ID, limit int) ([]im.Conversation, er
 	return r.conversations(selectThreads, int64(parent), orLast(before), limit)
 }
 
-// orLast returns the bound of a descending list; 0 stands for its start.
+// orLast returns the bound of a descending list; 0 means its start.
 func orLast(before im.ID) int64 {
 	if before == 0 {
 		return math.MaxInt64
@@ -96,8 +96,7 @@ func orLast(before im.ID) int64 {
 	return int64(before)
 }
 
-// orFirst returns the bound of an ascending list; 0 stands for its start. Ids may be
-// negative.
+// orFirst returns the bound of an ascending list; 0 means its start. Ids may be negative.
 func orFirst(after im.ID) int64 {
 	if after == 0 {
 		return math.MinInt64
@@ -142,8 +141,8 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
-// SetThreadRetention sets the retention of threads of a conversation, by id. past, unless
-// zero, is a time before which messages are past the retention already.
+// SetThreadRetention sets the retention of threads of a conversation, by id. past, unless zero, is
+// a time before which messages are already past the retention.
 func (t *tx) SetThreadRetention(
 	id im.ID, retention *time.Duration, past time.Time, after im.ID, limit int,
 ) (last im.ID, more bool, err error) {

@@ -10,10 +10,10 @@ import (
 )
 
 // listed finds the sort keys of the conversations in the list of the user ?1 as of the time
-// ?2. Kinds up to room are in the list. Any activity moves a conversation to the front, so
-// a page is sorted from all conversations of the user. The rows are narrow for that; the
-// details are read only for the page. If there are very many conversations, only the ids
-// from ?11 to ?12 are sorted.
+// ?2. Kinds up to room are in the list. Any activity moves a conversation to the front, so all
+// conversations of the user are sorted for each page. The rows are narrow for that reason; the
+// details are read only for the page. If there are very many conversations, only the ids from ?11
+// to ?12 are sorted.
 //
 // A conversation is listed by its newest message, its creation or the joining of the user,
 // whichever is latest. Messages after the id ?10 do not count: they are newer than the

@@ -26,7 +26,7 @@ const (
 )
 
 // Erase makes an active message a tombstone. The key of its content is shredded after the
-// commit. It reports false if the message is not active.
+// commit. It returns false if the message is not active.
 func (t *tx) Erase(id im.ID, e im.Erasure, stamp time.Time) (bool, error) {
 	var conversation, seq int64
 	var kind im.MessageType

@@ -40,8 +40,8 @@ var (
 )
 
 // refusal converts an error of the driver. Errors that may go away are [im.Unavailable], a
-// full disk is [im.Full]. Others, such as a violated constraint, are bugs and stay as they
-// are.
+// full disk is [im.Full]. Others, such as a violated constraint, are bugs and are returned
+// unchanged.
 func refusal(err error) error {
 	if _, ok := im.AsError(err); ok {
 		return err

@@ -2,12 +2,12 @@ package sqlite
 
 import "github.com/imapi/imapi/im"
 
-// The event of a message is not added to the index of its conversation's events at once.
+// The event of a message is not added immediately to the index of its conversation's events.
 // Senders write to many conversations, and each event would dirty an index page of its own.
-// Instead, readers scan the newest events without the index. When there are too many of
-// them, the oldest are added together, so that events of one conversation share a page.
+// Instead, readers scan the newest events without the index. When there are too many of them, the
+// oldest are added together, so that events of one conversation share a page.
 
-// maxUnindexed is how many events may be unindexed. The transaction that exceeds it adds a
+// maxUnindexed is the maximum number of unindexed events. The transaction that exceeds it adds a
 // quarter of them to the index.
 const maxUnindexed = 2048
 

@@ -31,8 +31,8 @@ const (
 )
 
 // channelEvents finds the events of the channels of spaces that ?1 was a member of, in the
-// same way. It includes channels that were deleted since. The caller checks which channels
-// the user could see.
+// same way. It includes channels that have been deleted in the meantime. The caller checks which
+// channels the user could see.
 const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
 	CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
 	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = {channel}
@@ -62,8 +62,8 @@ const (
 		"UNION ALL SELECT 1" + unindexedEvents + unindexed +
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
 
-	// The same for a user who was in a space. It is a separate statement because another
-	// branch makes every query an eighth slower, even if it finds nothing.
+	// The same statement for a user who was in a space. It is separate because another branch makes
+	// every query an eighth slower, even if it finds nothing.
 	selectEventsInSpaces = selectWindow + channelEvents + channelStays +
 		"UNION ALL SELECT e.pos" + unindexedInChannels + unindexed +
 		"UNION ALL SELECT e.pos" + memberEvents + memberStays +
@@ -75,8 +75,8 @@ const (
 		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
 
 	// Only the positions are sorted. Each event comes with its message, and whether the user
-	// has hidden that by its id. Content is only read for the event of its creation: of
-	// erased messages there is none, and others are not delivered with the message.
+	// has hidden that by its id. Content is read only for creation events: erased messages have
+	// none, and other events are not delivered with the message.
 	selectWindow = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent + " FROM (SELECT e.pos"
 	windowEnd    = `ORDER BY 1 LIMIT ?4) AS x CROSS JOIN events e ON e.pos = x.pos
 		LEFT JOIN messages m ON m.id = e.message_id`
@@ -111,7 +111,7 @@ func (r *reader) LogBounds() (im.LogBounds, error) {
 }
 
 const (
-	// windowGrowth is the factor by which the range grows when it had few events.
+	// windowGrowth is the factor by which the range grows when few events were found in it.
 	windowGrowth = 4
 	// maxSorted is the maximum number of events to sort, as a multiple of the limit.
 	maxSorted = 4
@@ -120,10 +120,9 @@ const (
 // Events returns the events in a range of positions that a user receives, with their
 // messages.
 //
-// Events of many conversations must be sorted, and the size of the range bounds how many
-// there can be. The range begins small, which is enough for a user who is up to date, and
-// grows while few events are found. So a user who receives one event in a thousand still
-// gets full pages with few queries.
+// Events of many conversations must be sorted, and the size of the range bounds their number. The
+// range begins small, which is enough for a user who is up to date, and grows while few events are
+// found. So a user who receives one event in a thousand still gets full pages with few queries.
 func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.EventWindow, error) {
 	w := im.EventWindow{Through: after}
 	if after >= upTo || limit <= 0 {
@@ -208,7 +207,7 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 	return full, nil
 }
 
-// windowOf is what the statements of a window need besides its positions.
+// windowOf has the arguments of the statements of a window other than its positions.
 type windowOf struct {
 	user    im.UserID
 	key     int64
@@ -243,7 +242,7 @@ func (r *reader) scanWindowEvent(row packedRow, user im.UserID, messages *[]im.M
 
 // eventRow holds the columns of an event while it is read, like messageRow.
 type eventRow struct {
-	columns                                      []any // pointers to what follows
+	columns                                      []any // pointers to the fields below
 	e                                            im.Event
 	at                                           int64
 	conversation, message, seq, to, actor, about sql.NullInt64

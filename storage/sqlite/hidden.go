@@ -38,8 +38,7 @@ const (
 		WHERE i.user_id = ?1 AND i.to_event < {open}
 		ORDER BY i.to_event DESC LIMIT ?3`
 	// selectChannelsGoneSince finds deleted channels of spaces that ?1 was a member of at
-	// that time. Positions up to ?4 are trimmed: for those it is not known who could see
-	// the channel.
+	// that time. Positions up to ?4 are trimmed, so who could see the channel then is not known.
 	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event, c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_in_spaces
 		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = {channel}

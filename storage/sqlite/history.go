@@ -14,7 +14,7 @@ import (
 // historyScan is the maximum number of messages that one page looks at.
 const historyScan = 2000
 
-// senderScan is the same for a page of one sender, which is in the index.
+// senderScan is historyScan for a page of one sender, who is in the index.
 const senderScan = 10 * historyScan
 
 // rangeCost is the cost of starting another range, in messages.
@@ -215,7 +215,7 @@ func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	return s, err
 }
 
-// narrow leaves out of a range what comes before a key, and the key; nothing if it is nil.
+// narrow removes from a range everything up to and including a key; nothing if the key is nil.
 func (h *history) narrow(rng *im.SeqRange, past *im.HistoryKey) {
 	switch {
 	case past == nil:
@@ -226,16 +226,16 @@ func (h *history) narrow(rng *im.SeqRange, past *im.HistoryKey) {
 	}
 }
 
-// historyRoom is the most messages for which room is made before they are read.
+// historyRoom is the maximum number of messages for which memory is allocated in advance.
 const historyRoom = 64
 
-// furtherRows is how many rows are read at once after the first ones did not fill the page,
+// furtherRows is the number of rows that are read at once if the first ones did not fill the page
 // because few of them are visible.
 const furtherRows = 256
 
-// collect adds the results of a query to the page, up to the limit. args returns its
-// arguments but the last, which is the limit, for the rows past a key. One row more means
-// that there is a next page.
+// collect adds the results of a query to the page, up to the limit. args returns its arguments for
+// the rows past a key, except the last one, which is the limit. One more row means that there is a
+// next page.
 func (h *history) collect(query string, args func(past *im.HistoryKey) []any) (full bool, err error) {
 	h.page.Messages = slices.Grow(h.page.Messages, min(h.q.Limit-len(h.page.Messages), historyRoom))
 	var last *im.HistoryKey
@@ -281,8 +281,8 @@ func (h *history) add(m im.Message) (full bool) {
 	return true
 }
 
-// visible reports whether the reader may see a message: it is not older than Since, not for
-// another user only, and active if only active messages were asked for.
+// visible reports whether the reader may see a message: it is not older than Since, not only for
+// another user, and active if only active messages were requested.
 func (h *history) visible(m im.Message) bool {
 	return !m.CreatedAt.Before(h.q.Since) &&
 		(m.VisibleTo == "" || h.q.Reader == "" || m.VisibleTo == h.q.Reader) &&
@@ -296,7 +296,7 @@ type timeRange struct{ from, to im.HistoryKey }
 
 const (
 	inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
-	// inTimesOf is the same for rows found by another range.
+	// inTimesOf is timeRange for rows that are found by another range.
 	inTimesOf = " AND (m.created_at, +m.seq) >= (?, ?) AND (m.created_at, +m.seq) <= (?, ?)"
 )
 
@@ -353,8 +353,8 @@ func (h *history) byTime() error {
 	return nil
 }
 
-// timed scans the timed messages. The ranges of seq are a filter here, so that messages
-// outside of them are not read.
+// timed scans the timed messages. The ranges of seqs are a filter here, so that messages outside
+// them are not read.
 func (h *history) timed(walk timeRange) error {
 	h.index = "messages_by_time"
 	if !h.readsAll() {

@@ -91,7 +91,7 @@ func (t *tx) countsOf(id im.ID) (im.Counts, error) {
 	return c, nil
 }
 
-// insertMessage stores a message that was counted as the last of its conversation.
+// insertMessage stores a message that has been counted as the last of its conversation.
 func (t *tx) insertMessage(m im.Message, before, after im.Counts) error {
 	if before.OldestAt.IsZero() || after.OldestAt.Before(before.OldestAt) {
 		if _, err := t.session.exec(putOldest, after.FirstSeq, after.OldestAt.UnixMilli(), int64(m.Conversation)); err != nil {

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// lockFile is the file in a data directory that its owner locks. It is never deleted,
-// because a lock on a deleted file would not keep another process out.
+// lockFile is the file in a data directory that its owner locks. It is never deleted, because a
+// lock on a deleted file would not exclude other processes.
 const lockFile = "imapi.lock"
 
 // ErrInUse reports that another process owns a data directory or a database file.
@@ -110,7 +110,7 @@ func Resolve(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for range 40 { // more links than this are a cycle
+	for range 40 { // a longer chain of links is taken for a cycle
 		dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 		if errors.Is(err, fs.ErrNotExist) {
 			return path, nil // the directory does not exist yet
@@ -121,7 +121,7 @@ func Resolve(path string) (string, error) {
 		path = filepath.Join(dir, filepath.Base(path))
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path, nil //nolint:nilerr // no link: any other error shows when it is opened
+			return path, nil //nolint:nilerr // not a link; any other error appears when it is opened
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(dir, target)

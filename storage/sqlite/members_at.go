@@ -28,7 +28,8 @@ const (
 		CROSS JOIN users u ON u.id = p.id
 		CROSS JOIN intervals i ON i.conversation_id = ?2 AND i.user_id = p.id AND i.from_event >= p.since
 		LEFT JOIN members m ON m.conversation_id = ?2 AND m.user_id = p.id`
-	// selectMembersAt finds all of them: present members, and those who left since.
+	// selectMembersAt finds all members of ?1 at position ?2: present members, and those who have
+	// left since.
 	selectMembersAt = stayColumns + `, i.user_id FROM intervals w INDEXED BY intervals_of_conversation
 		CROSS JOIN users u ON u.id = w.user_id
 		CROSS JOIN intervals i ON i.conversation_id = ?1 AND i.user_id = w.user_id

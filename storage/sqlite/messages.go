@@ -18,16 +18,16 @@ const messageColumns = `m.id, m.conversation_id, m.seq, m.sender_id, m.sender_de
 // messageColumnCount is the number of columns of a message, with its content.
 const messageColumnCount = 24
 
-// These end the columns of a message: with its content, without, or with its content if that
-// is not large, and whether it is. Lists use the last, because they hold all their rows in
-// memory; they read large contents one by one.
+// One of these completes the columns of a message: with its content, without it, or with content
+// that is not large and a flag for large content. Lists use the last, because they hold all their
+// rows in memory; they read large contents one by one.
 const (
 	withContent      = "m.sealed, 0"
 	withoutContent   = "NULL, 0"
 	withSmallContent = "CASE WHEN length(m.sealed) <= {inlined} THEN m.sealed END, coalesce(length(m.sealed) > {inlined}, 0)"
 )
 
-// inlined is the most bytes of sealed content that is not large.
+// inlined is the maximum number of bytes of sealed content that is not large.
 const inlined = 4096
 
 const (
@@ -134,7 +134,7 @@ func (r *reader) readMessage(row *messageRow) (m im.Message, err error) {
 	return m, err
 }
 
-// readUsers looks up the users in a message, and adds how it was erased.
+// readUsers looks up the users in a message, and adds its erasure.
 func (r *reader) readUsers(row *messageRow, m *im.Message) (err error) {
 	if m.Sender, err = r.userName(row.sender); err != nil {
 		return err
@@ -147,9 +147,9 @@ func (r *reader) readUsers(row *messageRow, m *im.Message) (err error) {
 	return err
 }
 
-// showMessage is scanMessage for pages and lookups. A message whose content is damaged must not
-// make the others of its page unreadable: in a read it is a tombstone, like one whose key is lost.
-// In a write it is active without content, so that it can be erased. The log names it.
+// showMessage is scanMessage for pages and lookups. A message with damaged content must not make
+// the others on its page unreadable: in a read it is a tombstone, like one whose key is lost. In a
+// write it is active without content, so that it can be erased. The damage is logged.
 func (r *reader) showMessage(rows row) (im.Message, error) {
 	m, err := r.scanMessage(rows)
 	if !errors.Is(err, errContent) {
@@ -163,7 +163,7 @@ func (r *reader) showMessage(rows row) (im.Message, error) {
 	return m.Shredded(im.ShredExpired), nil
 }
 
-// largeContent returns the sealed content of a message, which a list has left out.
+// largeContent returns the sealed content of a message that a list has left out.
 func (r *reader) largeContent(id im.ID) (sealed []byte, err error) {
 	_, err = r.session.row(selectContent, []any{int64(id)}, &sealed)
 	return sealed, err
@@ -238,7 +238,7 @@ func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, s
 	if key == 0 {
 		return im.Message{}, im.ErrNotFound
 	}
-	var found *im.Message // the one with the least seq, timed or not
+	var found *im.Message // the one with the lowest seq, timed or not
 	compare := func(rows row) (bool, error) {
 		m, err := r.showMessage(rows)
 		same := err == nil && m.Content != nil && m.Content.SentAs(sent)

@@ -17,7 +17,7 @@ import (
 // [reader.SeqSince]. The other messages are called timed, and only they are in the index by
 // time. A query by time reads both and merges the results.
 
-// timed reports whether a message was created at another time than its id says.
+// timed reports whether the id of a message has another time than its creation.
 func timed(id im.ID, created time.Time) bool {
 	return id.Made().UnixMilli() != created.UnixMilli()
 }
@@ -67,7 +67,7 @@ func (r *reader) messagesBefore(conversation, cutoff int64, limit int) (list []d
 		return nil, err
 	}
 	if len(list) == limit && limit > 0 {
-		cutoff = list[limit-1].created + 1 // untimed messages matter only if they are as old
+		cutoff = list[limit-1].created + 1 // newer untimed messages do not matter
 	}
 	end, err := r.seqAt(conversation, cutoff)
 	if err != nil {

@@ -22,9 +22,8 @@ import (
 var migrations embed.FS
 
 // applicationID marks a file as a database of imapi: "imp3" in ASCII. Until the first release
-// the initial schema itself may change. Whoever changes it then gives it another id, so that
-// a file with the tables of a previous schema is refused at start. If it were opened, every
-// request would fail.
+// the initial schema itself may change. A change of it also needs another id, so that a file with
+// the tables of a previous schema is refused at start. If it were opened, every request would fail.
 const applicationID = 0x696d7033
 
 // formerIDs are the ids of previous schemas: "imap" without sealed content, "impi" with
@@ -83,7 +82,7 @@ func migrate(s *session, files fs.FS) error {
 	return s.verify()
 }
 
-// schemaVersion returns how many migrations were applied. It fails if this program cannot
+// schemaVersion returns the number of migrations that were applied. It fails if this program cannot
 // bring the file to the newest version.
 func (s *session) schemaVersion(newest int) (version int, err error) {
 	var application, tables int
@@ -159,8 +158,8 @@ func createInstance(s *session) error {
 	return err
 }
 
-// selectLastID finds the greatest id of a message. Those ids rise, whatever the clock says.
-// Some ids of conversations are random and do not count.
+// selectLastID finds the greatest id of a message. Those ids increase, whatever the clock shows. It
+// ignores the ids of conversations, some of which are random.
 const selectLastID = "SELECT coalesce(max(id), 0) FROM messages"
 
 const selectMeta = "SELECT value FROM meta WHERE key = ?"
@@ -206,8 +205,8 @@ func loadInstance(s *session) (im.Instance, error) {
 }
 
 // Versions returns the version of the schema in the header of a file, 0 if it is empty, and
-// the newest that this program knows. It neither opens nor locks the file. It fails if the
-// file is not a database of imapi.
+// the newest version that this program supports. It neither opens nor locks the file. It fails if
+// the file is not a database of imapi.
 func Versions(path string) (version, newest int, err error) {
 	steps, err := loadMigrations(migrations)
 	if err != nil {

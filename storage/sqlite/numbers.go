@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// numbers are the constants that statements and migrations name in braces: "state =
-// {active}". [expand] replaces them by their values. A parameter would not do: SQLite uses
-// a partial index only if the statement contains the number in the index's condition.
+// numbers are the constants that statements and migrations name in braces: "state = {active}".
+// [expand] replaces them by their values. They are not parameters because SQLite uses a partial
+// index only if the statement contains the number in the index's condition.
 var numbers = map[string]any{
 	// open is the to_event of an interval that has not ended. It also stands for the
 	// deleted_event of a conversation that is not deleted.
@@ -18,7 +18,7 @@ var numbers = map[string]any{
 
 	"direct":  uint8(im.Direct),
 	"group":   uint8(im.Group),
-	"room":    uint8(im.Room), // kinds up to it are in a user's list of conversations
+	"room":    uint8(im.Room), // kinds up to this one are in a user's list of conversations
 	"thread":  uint8(im.Thread),
 	"channel": uint8(im.Channel),
 	"space":   uint8(im.Space),
@@ -51,6 +51,6 @@ var numberReplacer = func() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }()
 
-// expand replaces the names of constants in SQL. An unknown name stays, and SQLite rejects
-// the statement.
+// expand replaces the names of constants in SQL. An unknown name is left in place, so SQLite
+// rejects the statement.
 func expand(sql string) string { return numberReplacer.Replace(sql) }

@@ -79,10 +79,10 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	return nil
 }
 
-// Purge deletes what a deleted conversation has left: messages as [tx.Trim] does, then
-// receipts, marks, mentions and mutes, each up to a limit. It keeps the conversation and
-// the stays of its members, through which returning clients learn of the deletion. It
-// reports whether the conversation is purged.
+// Purge deletes what is left of a deleted conversation: messages as [tx.Trim] does, then receipts,
+// marks, mentions and mutes, each up to a limit. It keeps the conversation and the stays of its
+// members, through which returning clients learn of the deletion. It returns true once the
+// conversation is purged.
 func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	conversation := int64(id)
 	var lastSeq int64

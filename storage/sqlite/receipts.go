@@ -143,7 +143,7 @@ func (r *reader) rangesIn(kind record.RangeKind, conversation im.ID, user im.Use
 	return list.Within(of), err
 }
 
-// ReceiptsOf returns who has given a receipt of a kind for a message, and when.
+// ReceiptsOf returns the users who have given a receipt of a kind for a message, and when.
 func (r *reader) ReceiptsOf(kind im.ReceiptKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	return r.usersWith(record.ReceiptRange(kind), conversation, seq)
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// The work to be done before the data may be read. It is stored in meta under 'reconcile'
-// until it is done, so that an interrupted start is continued by the next one.
+// The work to do before the data may be read. It is stored in meta under 'reconcile' until it is
+// done, so that the next start continues an interrupted one.
 const (
-	// checkKeys is set while there is any work.
+	// checkKeys is set if there is any work.
 	checkKeys int64 = 1 << iota
 	// renewLog is set in every backup. The events after it are unknown here, so a new log
 	// must begin.
 	renewLog
-	// keysOlder says that the keys are older than the data.
+	// keysOlder is set if the keys are older than the data.
 	keysOlder
 )
 
@@ -78,29 +78,29 @@ func (s *session) putReconcile(todo int64) error {
 	return err
 }
 
-// plan is the work to be done before the data may be read.
+// plan is the work to do before the data may be read.
 type plan struct {
 	todo       int64
 	referenced *im.SlotSet
 }
 
-// planReconciliation finds out whether the data and the keys have always been together. If
-// not, it stores what must be done, and changes nothing else. It fails if the keys lack
-// some that the data need, unless lost keys are accepted.
+// planReconciliation determines whether the data and the keys have always been together. If not, it
+// stores the work to do, and changes nothing else. It fails if the keys lack some that the data
+// need, unless lost keys are accepted.
 func (s *Store) planReconciliation(ctx context.Context, session *session, keys im.Keys, epoch uint64) (plan, error) {
 	var p plan
 	if _, err := session.row(selectMeta, []any{"reconcile"}, &p.todo); err != nil {
 		return p, err
 	}
-	noted := p.todo != 0 // by a backup, or by an interrupted start
-	// A crash between shredding keys and recording it also leaves the keys ahead, but then
-	// there are notes of doomed keys. Without notes, it may have been a crash during a
-	// start or a backup. Renewing the log in that case does no harm.
+	noted := p.todo != 0 // stored by a backup or an interrupted start
+	// A crash between shredding keys and recording that also leaves the keys ahead, but then there
+	// are notes of doomed keys. Without such notes, the cause may be a crash during a start or a
+	// backup. Renewing the log is then harmless.
 	var older bool
 	switch is := keys.Epoch(); {
 	case is < epoch:
 		p.todo |= checkKeys | keysOlder
-		keys.Raise(epoch) // so that no earlier keys count as newer again
+		keys.Raise(epoch) // so that an earlier copy of the keys never counts as newer
 	case is > epoch:
 		p.todo |= checkKeys
 		doomed, err := session.loadDoomed()
@@ -109,7 +109,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		}
 		older = len(doomed) == 0
 	}
-	// A copy since which nothing was erased has the same epoch, but lacks the keys made
+	// If nothing was erased since the copy, it has the same epoch, but it lacks the keys made
 	// since.
 	if uint64(keys.End()) < s.sealer.slotEnd.Load() {
 		p.todo |= checkKeys | keysOlder
@@ -123,8 +123,8 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		return p, err
 	}
 	if keys.Epoch() < epoch {
-		// These slots were recorded with other keys, in an interrupted start. The present
-		// keys may have them.
+		// An interrupted start recorded these slots with other keys. The present keys may have
+		// them.
 		s.sealer.lost = slotRange{}
 	}
 	r := &reader{session: session, users: s.users, sealer: s.sealer}
@@ -154,7 +154,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	})
 }
 
-// slotRange holds the slots from one up to, and without, another.
+// slotRange holds the slots from from up to, but excluding, to.
 type slotRange struct{ from, to im.Slot }
 
 func (r slotRange) has(slot im.Slot) bool { return r.from <= slot && slot < r.to }
@@ -399,8 +399,8 @@ func (l *sealedScan) deadBlob(rows row) error {
 	return nil
 }
 
-// check returns why a sealed value cannot be read, nil if it can. If the value is erased,
-// or only keys are asked for, it checks the key alone.
+// check returns the reason why a sealed value cannot be read, nil if it can. If the value is
+// erased, or only keys are requested, it checks only the key.
 func (l *sealedScan) check(slot int64, sealed []byte) error {
 	if l.sealer.lost.has(im.Slot(slot)) {
 		return im.ErrNoKey
@@ -468,8 +468,8 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	if err != nil {
 		return 0, err
 	}
-	// Receipts and events of the messages are deleted by the trim that this schedules,
-	// which also publishes an event to the members.
+	// This schedules a trim, which deletes the receipts and events of the messages and publishes an
+	// event to the members.
 	if !deleted && !trim.Valid {
 		trim = sql.NullInt64{Int64: newest + 1, Valid: true}
 		if oldest.Valid {

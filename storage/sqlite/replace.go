@@ -18,16 +18,16 @@ import (
 const (
 	// restoreNew is the name of the new database until it is complete.
 	restoreNew = ".imapi-restore-db"
-	// replacedInfix is part of the name that the replaced database gets.
+	// replacedInfix is part of the new name of the replaced database.
 	replacedInfix = ".replaced-"
 )
 
-// Replacing are the arguments of [Replace].
+// Replacing has the arguments of [Replace].
 type Replacing struct {
-	// Backup is the file to put in place.
+	// Backup is the file that replaces the database.
 	Backup string
-	// Keys installs the keys of the store, or checks that they exist. Nothing has changed
-	// before it is called.
+	// Keys installs the keys of the store, or checks that they exist. It is called before anything
+	// else changes.
 	Keys func(store im.StoreID) error
 	// Shred shreds keys of values that were erased in the replaced database but not
 	// shredded before it was closed. Without it, nothing would shred them.
@@ -39,15 +39,14 @@ type Replacing struct {
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
 
-	// Step is called before each step, in tests. It may be nil.
+	// Step is called before each step; only tests set it.
 	Step func(string)
 }
 
-// Replace puts a backup in place of the database at path, which must not be open. The
-// replaced database is kept under the returned name, which is "" if there was none. The
-// backup is marked in its own file as to be reconciled with the keys by [Open] before it is
-// read. After a crash at any point, path holds either the old database or the marked
-// backup.
+// Replace replaces the database at path, which must not be open, by a backup. The replaced database
+// is kept under the returned name, which is "" if there was none. The new database is marked, so
+// that [Open] reconciles it with the keys before it is read. After a crash at any point, path holds
+// either the old database or the marked backup.
 func Replace(ctx context.Context, path string, how Replacing) (replaced string, err error) {
 	if path, err = Resolve(path); err != nil {
 		return "", fmt.Errorf("find the database: %w", err)
@@ -273,9 +272,9 @@ func (s *session) loadUnshredded() ([]im.Shredding, error) {
 	return left, err
 }
 
-// settleLog moves the write-ahead log of a database into it, because a log left beside
-// another database would be taken for that one's. The log of a damaged database is deleted.
-// It returns the keys that remain to be shredded, if the database belongs to the store.
+// settleLog moves the write-ahead log of a database into it, because SQLite would apply a log that
+// is left behind to the new database. The log of a damaged database is deleted. It returns the keys
+// that remain to be shredded, if the database belongs to the store.
 func settleLog(path string, store im.StoreID) (left []im.Shredding, err error) {
 	err = func() error {
 		session, err := openSession(path, Options{}, copying)

@@ -6,15 +6,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// These queries take many keys at once. An import would spend most of its time in one
-// statement per message.
+// These queries take many keys at once. With one statement per message, an import would spend most
+// of its time in them.
 const (
 	selectTaken  = "SELECT m.id FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
 	selectSentAs = `SELECT j.key FROM json_each(?) j CROSS JOIN users u ON u.name = j.value ->> 0
 		CROSS JOIN messages m INDEXED BY messages_by_client_id ON m.sender_id = u.id AND m.client_id = j.value ->> 1`
 )
 
-// Taken returns the ids of a list that messages have.
+// Taken returns the ids of a list that belong to messages.
 func (r *reader) Taken(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectTaken, ids) }
 
 // idsAmong runs a query that returns some of a list of ids.
@@ -30,7 +30,7 @@ func (r *reader) idsAmong(query string, ids []im.ID) ([]im.ID, error) {
 	return r.ids(query, string(b))
 }
 
-// SentAs returns the keys of a list that messages have.
+// SentAs returns the keys of a list that belong to messages.
 func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectSentAs, keys)
 }
@@ -55,8 +55,8 @@ func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientK
 }
 
 // RestoreMember stores a membership with all of its stays. Positions of the log are
-// positive. Stays that ended before the log began get negative positions in their order, so
-// that no event falls into them.
+// positive. Stays that ended before the log began get negative positions in the same order, so that
+// no event falls into them.
 func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	user, err := t.intern(m.User)
 	if err != nil {

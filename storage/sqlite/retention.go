@@ -34,7 +34,7 @@ const (
 		conversationUsers + "WHERE c.deleted_at IS NOT NULL AND c.purged = 0 ORDER BY c.deleted_at, c.id LIMIT ?"
 )
 
-// Retentions returns the different retention settings of conversations with messages.
+// Retentions returns the distinct retention settings of conversations with messages.
 func (r *reader) Retentions() (list []*time.Duration, err error) {
 	err = r.session.query(selectRetentions, nil, func(rows row) (bool, error) {
 		var setting sql.NullInt64

@@ -10,10 +10,10 @@ import (
 	"github.com/imapi/imapi/storage/sqlite/packed"
 )
 
-// row is a row that is being read, one by one or of a list.
+// row is a row that is being read, by itself or in a list.
 type row interface {
-	// Scan copies the columns into what dest points to. The bytes are not copied: they may
-	// be kept.
+	// Scan stores the columns in the variables that dest points to. Byte slices are not copied, and
+	// stay valid.
 	Scan(dest ...any) error
 }
 
@@ -67,7 +67,7 @@ func (p packedRow) bool() (is bool, err error) {
 	return v.Int != 0, err
 }
 
-// skip passes over columns.
+// skip skips columns.
 func (p packedRow) skip(columns int) error {
 	for range columns {
 		if _, err := p.rows.Next(); err != nil {
@@ -77,8 +77,8 @@ func (p packedRow) skip(columns int) error {
 	return nil
 }
 
-// scanValue copies a value into what dest points to. It converts numbers and texts to types
-// made of them, and nothing else.
+// scanValue stores a value in the variable that dest points to. It converts numbers and texts only
+// to types based on them.
 func scanValue(dest any, v *packed.Value) error {
 	fits := v.Kind == packed.Integer
 	switch d := dest.(type) {
@@ -131,8 +131,8 @@ func scanValue(dest any, v *packed.Value) error {
 	return nil
 }
 
-// scanOther copies a value into what is a number, a bool or a text underneath, and reports
-// whether it fits.
+// scanOther stores a value in a variable whose underlying type is a number, a bool or a string, and
+// reports whether it fits.
 func scanOther(dest reflect.Value, v *packed.Value) bool {
 	switch {
 	case v.Kind == packed.Text && dest.Kind() == reflect.String:

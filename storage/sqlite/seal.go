@@ -42,9 +42,9 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	return int64(s), record.Seal(sealed, key, t.sealer.store, s, content), nil
 }
 
-// noteSlot stores the end of all slots made so far if a slot is not below the stored one. So
-// only the first slot of each extent needs a write, and a key file that ends earlier is known
-// to be incomplete.
+// noteSlot stores the end of all slots made so far, unless a slot is below the stored end. So only
+// the first slot of each extent needs a write, and a key file that ends earlier is recognised as
+// incomplete.
 func (t *tx) noteSlot(s im.Slot) error {
 	if slotEnd := max(t.slotEnd, t.sealer.slotEnd.Load()); uint64(s) >= slotEnd {
 		t.slotEnd = uint64(t.sealer.keys.End())
@@ -55,8 +55,8 @@ func (t *tx) noteSlot(s im.Slot) error {
 
 // unseal returns the content sealed with the key in a slot. If the key was shredded, the
 // error is an [im.ShreddedError] and the transaction is marked as outdated: in a newer
-// snapshot the content is erased. Otherwise the error is errContent for damaged content, or
-// that of reading the key.
+// snapshot the content is erased. Otherwise the error is errContent for damaged content, or the
+// error of reading the key.
 func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
 	key, err := r.sealer.keys.Key(im.Slot(slot))
 	switch {
@@ -76,12 +76,12 @@ func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
 	return content, nil
 }
 
-// maxRoom is the most bytes that contents share.
+// maxRoom is the maximum size of memory that contents share, in bytes.
 const maxRoom = 64 << 10
 
-// room returns an empty slice with room for n bytes. The contents of a page share memory: one
-// allocation for each takes longer than decrypting it. The first is on its own, because most
-// reads unseal one.
+// room returns an empty slice with room for n bytes. The contents of a page share memory, because
+// one allocation for each takes longer than decrypting it. The first content is allocated
+// separately, because most reads unseal one.
 func (r *reader) room(n int) []byte {
 	if cap(r.unsealed)-len(r.unsealed) < n {
 		r.unsealed = make([]byte, 0, max(n, min(4*cap(r.unsealed), maxRoom)))
@@ -100,7 +100,7 @@ func (t *tx) doom(slot int64, code im.ShredCode, message im.ID) error {
 	return err
 }
 
-// doomAll is doom for many different keys of what leaves no tombstone, in one statement.
+// doomAll is doom for many different keys, in one statement, of content that leaves no tombstone.
 func (t *tx) doomAll(slots []int64) error {
 	for _, s := range slots {
 		t.doomed = append(t.doomed, doomed{Shredding: im.Shredding{Slot: im.Slot(s), Code: im.ShredRemoved}})

@@ -21,7 +21,7 @@ const (
 	selectEvery = "SELECT " + messageColumns + withSmallContent + " FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC LIMIT ?"
 )
 
-// searchList is how many candidates are read at once.
+// searchList is the number of candidates that are read at once.
 const searchList = 128
 
 // The cost of a page. A candidate is a row of messages. If it meets the other conditions,

@@ -1,6 +1,6 @@
 // Package disktest simulates a disk that can fill up, fail and lose power. Everything that
-// SQLite and a key file write to a directory passes through it. Writes that were not synced
-// can then be lost, whole or in part, as on a real disk.
+// SQLite and a key file write to a directory passes through it. Unsynced writes can then be lost
+// completely or in part, as on a real disk.
 //
 //	disk.go   a directory whose writes are recorded and may fail
 //	power.go  the content of the disk after a power cut
@@ -92,15 +92,15 @@ func (d *Disk) importFile(name string) error {
 	return errors.Join(d.do(Op{Kind: Write, Name: name, Data: b}), d.do(Op{Kind: Sync, Name: name}))
 }
 
-// Fail calls fn before each write, truncation and sync, which fails with the error that fn
-// returns; syscall.ENOSPC is a full disk. fn must not use the disk. A nil fn ends this.
+// Fail calls fn before each write, truncation and sync, which fails with the error that fn returns;
+// syscall.ENOSPC simulates a full disk. fn must not use the disk. A nil fn ends the failures.
 func (d *Disk) Fail(fn func(Op) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail = fn
 }
 
-// Mark records a mark between the operations.
+// Mark records a mark among the operations.
 func (d *Disk) Mark(v any) { _ = d.do(Op{Kind: Mark, Mark: v}) }
 
 // Ops returns the operations so far.

@@ -2,10 +2,10 @@ package disktest
 
 import "math/rand/v2"
 
-// sector is what a disk writes atomically.
+// sector is the number of bytes that a disk writes atomically.
 const sector = 512
 
-// Loss says which unsynced writes a power cut loses.
+// Loss selects the unsynced writes that a power cut loses.
 type Loss int
 
 // A power cut loses all of them, a random part of the sectors, or none.
@@ -34,7 +34,7 @@ func (d *Disk) Replay() *Replay { return &Replay{ops: d.Ops(), files: map[string
 // Len returns the number of operations.
 func (r *Replay) Len() int { return len(r.ops) }
 
-// Done returns how many operations were replayed.
+// Done returns the number of operations that were replayed.
 func (r *Replay) Done() int { return r.next }
 
 // To replays operations until n are done.

@@ -7,11 +7,10 @@ import (
 	"strings"
 	"sync"
 
-	_ "github.com/imapi/imapi/storage/sqlite/supported" // without cgo it says so
+	_ "github.com/imapi/imapi/storage/sqlite/supported" // fails with an explanation without cgo
 )
 
-// Register gives the function pack to all connections of the process that are opened
-// afterwards.
+// Register adds the function pack to all connections that the process opens from then on.
 var Register = sync.OnceValue(func() error {
 	if code := register(); code != 0 {
 		return fmt.Errorf("register pack: SQLite error %d", code)
@@ -19,8 +18,8 @@ var Register = sync.OnceValue(func() error {
 	return nil
 })
 
-// Query returns a statement that has the rows of query, each of that many columns, as one
-// blob; NULL if there are none. query is a SELECT, whose order is kept.
+// Query returns a statement that returns the rows of query, which have the given number of columns,
+// as one blob; NULL if there are none. query is a SELECT; the order of its rows is kept.
 func Query(query string, columns int) string {
 	names := make([]string, columns)
 	for i := range names {
@@ -51,21 +50,21 @@ type Value struct {
 	Int int64
 	// Bytes holds a Text or Blob. It is part of the packed rows.
 	Bytes []byte
-	// Text is a copy of Bytes, which shares memory with those of all rows.
+	// Text is a copy of Bytes. The texts of all rows share memory.
 	Text string
 }
 
-// ErrMalformed reports bytes that pack has not made.
+// ErrMalformed reports bytes that pack did not write.
 var ErrMalformed = errors.New("packed rows are malformed")
 
 // Rows decodes packed rows, value by value.
 type Rows struct {
 	data []byte
-	text string // a copy of data: one, not one for each value
+	text string // a single copy of data for all values
 	at   int
 }
 
-// NewRows returns the rows of a blob. It must not change while they are read.
+// NewRows returns the rows of a blob, which must not change while they are read.
 func NewRows(blob []byte) *Rows { return &Rows{data: blob, text: string(blob)} }
 
 // More reports whether there are more values.
