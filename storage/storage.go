@@ -21,11 +21,11 @@ import (
 // BatchStats describes a transaction of an engine.
 type BatchStats = sqlite.BatchStats
 
-// ShredStats describes a batch of shredding.
+// ShredStats describes a batch of shredded keys.
 type ShredStats = sqlite.ShredStats
 
-// Options configures an engine. The zero value of each field except DataDir is what a
-// server uses.
+// Options configures an engine. The zero value of each field except DataDir is the default of a
+// server.
 type Options struct {
 	// DataDir is the directory of the SQLite file if the URL names none.
 	DataDir string
@@ -39,18 +39,18 @@ type Options struct {
 	// ObserveLog is called after each check of the write-ahead log with the number of bytes
 	// that are not in the database yet. It must not block.
 	ObserveLog func(unmoved int64)
-	// Logger logs what no caller receives.
+	// Logger logs errors that no caller receives.
 	Logger *slog.Logger
 	// Now is the clock.
 	Now func() time.Time
 	// Keys is the key file; the default is "keys" beside the SQLite file.
 	Keys string
-	// ObserveShred is called after every batch of shredding. It must not block.
+	// ObserveShred is called after every batch of shredded keys. It must not block.
 	ObserveShred func(ShredStats)
 	// AcceptLostKeys turns messages into tombstones if their keys are missing because the
 	// key file is older than the data, or does not exist. Otherwise Open fails.
 	AcceptLostKeys bool
-	// Reconciled is called with the changes Open made to data and keys that had not always
+	// Reconciled is called with the changes that Open made to data and keys that had not always
 	// been together. It may be nil.
 	Reconciled func(im.Reconciled)
 	// Progress is called while Open checks all keys, if they have not always been together
@@ -118,8 +118,8 @@ func keysPath(named, database string) (string, error) {
 	return path, nil
 }
 
-// openKeys returns a function that opens the key file at path. It creates the file for a
-// new store, and also if it is missing and lost keys are accepted.
+// openKeys returns a function that opens the key file at path. It creates the file for a new store,
+// or if it is missing and lost keys are accepted.
 func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, error) {
 	return func(store im.StoreID, fresh bool) (im.Keys, error) {
 		if fresh || acceptLost {
@@ -133,7 +133,7 @@ func openKeys(path string, acceptLost bool) func(im.StoreID, bool) (im.Keys, err
 		ring, err := keyring.Open(path, store)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: the key file is missing, and without it no message can be read. "+
-				"Put it or its newest copy in place, or name it with --keys. With --accept-lost-keys all messages are lost for good", err)
+				"Put it or its newest copy there, or name it with --keys. With --accept-lost-keys all messages are lost for good", err)
 		}
 		if err != nil {
 			return nil, err
@@ -158,8 +158,8 @@ func Exists(rawURL, dataDir string) (bool, error) {
 	return true, nil
 }
 
-// Versions returns the version of the schema of a database, and the newest that this program
-// knows, to which Open would migrate it. It changes nothing, and works while a server runs.
+// Versions returns the version of the schema of a database, and the newest version, to which Open
+// would migrate it. It changes nothing, and works while a server runs.
 func Versions(rawURL, dataDir string) (version, newest int, err error) {
 	path, err := sqlitePath(rawURL, dataDir)
 	if err != nil {
@@ -195,7 +195,7 @@ func sqlitePath(rawURL, dataDir string) (string, error) {
 		return "", fmt.Errorf("the database URL cannot be read")
 	}
 	if path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", fmt.Errorf("a database URL for SQLite is sqlite:///path/to/imapi.db, without anything else")
+		return "", fmt.Errorf("a database URL for SQLite is sqlite:///path/to/imapi.db, and nothing more")
 	}
 	return filepath.FromSlash(path), nil
 }

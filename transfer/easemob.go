@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Easemob converts chat history as Easemob exports it, one message a line.
+// Easemob converts chat history in Easemob's export format, one message per line.
 type Easemob struct {
 	conversations map[string]string // by the id of the group or chat room at Easemob
 }
@@ -77,8 +77,8 @@ type easemobLine struct {
 }
 
 // Convert converts a line into lines of an import, one for each body of the message.
-// Commands are left out, because imapi does not store them; skipped then says so. The
-// error names what is wrong with the line and does not quote content.
+// Commands are left out, because imapi does not store them; skipped then gives this reason. The
+// error says what is wrong with the line and does not quote content.
 func (e *Easemob) Convert(line []byte) (lines [][]byte, skipped string, err error) {
 	var m easemobMessage
 	if err := json.Unmarshal(line, &m); err != nil {
@@ -116,7 +116,7 @@ func (e *Easemob) Convert(line []byte) (lines [][]byte, skipped string, err erro
 	return lines, skipped, nil
 }
 
-// head returns what the lines of all bodies have in common.
+// head returns the members that the lines of all bodies have in common.
 func (e *Easemob) head(m easemobMessage) (easemobLine, error) {
 	to := easemobLine{Sender: string(m.From)}
 	ms, err := strconv.ParseInt(string(m.Timestamp), 10, 64)

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Encoder writes the lines of an export. Each is a line that [ParseLine] takes, without
-// the members that have their default, so that one state always has the same text.
+// Encoder writes the lines of an export. Each can be parsed by [ParseLine]. It omits members that
+// have their defaults, so that equal states have equal texts.
 type Encoder struct{ json *json.Encoder }
 
 // NewEncoder returns an encoder that writes to w.
@@ -19,7 +19,7 @@ func NewEncoder(w io.Writer) *Encoder {
 	return &Encoder{e}
 }
 
-// Encode writes a line with its newline. The error is that of the writer.
+// Encode writes a line with its newline. It returns the error of the writer.
 func (e *Encoder) Encode(l im.ExportLine) error {
 	if l.Message != nil {
 		return e.json.Encode(messageLine(*l.Message))
@@ -102,7 +102,7 @@ type erased struct {
 	Extension  json.RawMessage `json:"extension,omitempty"`
 }
 
-// timestamp is a time as RFC 3339 in UTC, with milliseconds.
+// timestamp is a time that is written in RFC 3339, in UTC and with milliseconds.
 type timestamp struct{ time.Time }
 
 // MarshalJSON implements [json.Marshaler].

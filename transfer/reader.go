@@ -7,11 +7,10 @@ import (
 	"io"
 )
 
-// MaxLine is the longest line of an import, in bytes.
+// MaxLine is the maximum length of a line of an import, in bytes.
 const MaxLine = 1 << 20
 
-// readBuffer is how many bytes are read at once, and how long a line may be without
-// being copied.
+// readBuffer is the number of bytes that are read at once. A line that fits is not copied.
 const readBuffer = 64 << 10
 
 // Reader reads the lines of an import. It is not safe for concurrent use.
@@ -25,8 +24,8 @@ func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 
 
 // Next returns the next line without the white space around it, which leaves nothing of a
 // blank line. The bytes are valid until the next call. The error is [bufio.ErrTooLong] for
-// a line longer than [MaxLine], which is skipped, [io.EOF] with the last line, which may be
-// blank, or that of the underlying reader, with the part of the line that was read.
+// a line longer than [MaxLine], which is skipped, [io.EOF] with the last line, which may be blank,
+// or the error of the underlying reader, with the part of the line that was read.
 func (r *Reader) Next() ([]byte, error) {
 	line, err := r.next()
 	return bytes.Trim(line, " \t\r\n"), err

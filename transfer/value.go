@@ -14,7 +14,7 @@ import (
 )
 
 // The functions here read one value of a valid JSON text. encoding/json is not strict
-// enough: it takes null for a value of any type, and names in any case.
+// enough: it accepts null for a value of any type, and names in any case.
 
 func isNull(v []byte) bool { return v[0] == 'n' }
 
@@ -60,8 +60,8 @@ func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *
 	return list, err
 }
 
-// within puts field in front of the field of a refusal. Readers do not pass paths down:
-// building one for each value would cost more than reading it.
+// within puts field in front of the field of a refusal. Paths are not passed down to readers,
+// because building one for each value would cost more than reading it.
 func within(field string, err error) error {
 	refusal, ok := im.AsError(err)
 	if !ok {
@@ -109,7 +109,7 @@ func readInteger(field string, v []byte, into *int64, least, most int64) error {
 		if bad != nil || f != math.Trunc(f) {
 			return errType(field)
 		}
-		n = most + 1 // too large for int64, or written as 1e3 or 1.0
+		n = most + 1 // not an int64, or written like 1e3 or 1.0
 	}
 	if n < least || n > most {
 		return im.RefuseField(im.Invalid, "invalid_request", field, "must be %d to %d", least, most)
@@ -133,7 +133,7 @@ func readEnum[T any](field string, v []byte, into *T, parse func(string) (T, boo
 	}
 	found, ok := parse(s)
 	if !ok {
-		return im.RefuseField(im.Invalid, "invalid_request", field, "is not one of the values that are allowed")
+		return im.RefuseField(im.Invalid, "invalid_request", field, "is not one of the allowed values")
 	}
 	*into = found
 	return nil
@@ -143,7 +143,7 @@ func readTime(field string, v []byte, into *time.Time) error {
 	if v[0] != '"' {
 		return errType(field)
 	}
-	// Package time also takes a decimal comma, and hours of one digit.
+	// Package time also accepts a decimal comma, and hours of one digit.
 	loose := len(v) < len(`"2006-01-02T15:04:05Z"`) || v[len(`"2006-01-02T15`)] != ':' || bytes.IndexByte(v, ',') >= 0
 	if err := into.UnmarshalJSON(v); err != nil || into.IsZero() || loose {
 		return im.RefuseField(im.Invalid, "invalid_request", field, "must be an RFC 3339 time")
@@ -158,7 +158,7 @@ func readOptionalTime(field string, v []byte, into *time.Time) error {
 	return readTime(field, v, into)
 }
 
-// readObject keeps an object unread: package im checks it. null leaves into as it is.
+// readObject returns an object undecoded: package im checks it. null leaves into unchanged.
 func readObject(field string, v []byte, into *json.RawMessage) error {
 	switch {
 	case isNull(v):

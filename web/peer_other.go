@@ -4,6 +4,6 @@ package web
 
 import "net/netip"
 
-// ownPeer reports true: this system has no plain way to ask who owns a socket, so that the
-// other checks of [SignIn] must do.
+// ownPeer always returns true: this system has no simple way to ask who owns a socket, so the other
+// checks of [SignIn] must suffice.
 func ownPeer(_, _ netip.AddrPort) bool { return true }

@@ -13,23 +13,23 @@ import (
 	"unicode/utf16"
 )
 
-// MinProof is the least length of a text to look for, in bytes. A shorter text is in large
+// MinProof is the minimum length of a text to search for, in bytes. A shorter text occurs in large
 // files of random bytes by chance.
 const MinProof = 6
 
-// Proof says whether the text of an erased message is in the files of a directory.
+// Proof is the result of searching the files of a directory for the text of an erased message.
 type Proof struct {
 	// Files are the files that were searched, with their sizes in bytes.
 	Files []ProofFile `json:"files"`
-	// Complete is false if there was more to search than the time allowed.
+	// Complete is false if the time was too short to search everything.
 	Complete bool `json:"complete"`
-	// Control is a text that must be found, because the tombstone keeps it: it shows that
-	// the search would find the text if it were there.
+	// Control is a text that must be found, because the tombstone keeps it. It shows that the
+	// search would find the text if it existed.
 	Control string `json:"control"`
 	// State is that of the message, and ErasedAt the time of its erasure.
 	State    string    `json:"state"`
 	ErasedAt time.Time `json:"erased_at"`
-	// ShreddedAt is when its key was destroyed; null if that is still to come.
+	// ShreddedAt is when its key was shredded; null if that has not happened yet.
 	ShreddedAt *time.Time `json:"shredded_at"`
 }
 
@@ -37,7 +37,7 @@ type Proof struct {
 type ProofFile struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
-	// Text and Control say whether the file has them.
+	// Text and Control report whether the file contains them.
 	Text    bool `json:"text"`
 	Control bool `json:"control"`
 }
@@ -45,8 +45,8 @@ type ProofFile struct {
 // proofTime bounds a search.
 const proofTime = 10 * time.Second
 
-// SearchFiles looks for a text and a control in all files below a directory, in the forms
-// in which a program would write them: UTF-8, UTF-16, and as a JSON string.
+// SearchFiles searches all files below a directory for a text and a control, in the forms in which
+// a program would write them: UTF-8, UTF-16, and as a JSON string.
 func SearchFiles(ctx context.Context, dir, text, control string) (files []ProofFile, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
@@ -54,7 +54,7 @@ func SearchFiles(ctx context.Context, dir, text, control string) (files []ProofF
 	root := os.DirFS(dir)
 	err = fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // deleted in between
+			return nil // deleted in the meantime
 		}
 		if err != nil || !d.Type().IsRegular() {
 			return err

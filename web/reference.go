@@ -12,19 +12,17 @@ import (
 //go:embed reference/index.html reference/reference.js reference/scalar.js.gz
 var referenceFiles embed.FS
 
-// referenceSecurity is what the renderer needs: scripts of this server alone and requests to
-// it alone. It sets styles in attributes, for which there is no stricter word than
-// 'unsafe-inline'.
+// referenceSecurity allows what the renderer needs: scripts from this server and requests to it.
+// The renderer sets style attributes, which nothing stricter than 'unsafe-inline' allows.
 const referenceSecurity = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data: blob:; font-src data:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Reference serves the reference of the API at /docs, with a form to try each operation. It
-// makes no request to another host. It signs a visitor in as [Handler] does; with nil,
-// visitors paste tokens.
+// Reference serves the API reference at /docs, with a form to try each operation. The page makes no
+// request to another host. It signs visitors in as [Handler] does; with nil, visitors paste tokens.
 func Reference(signIn *SignIn) http.Handler {
 	read := func(name string) []byte {
 		body, err := referenceFiles.ReadFile("reference/" + name)
 		if err != nil {
-			panic("web: the embedded reference cannot be read: " + err.Error()) // it is in the program
+			panic("web: the embedded reference cannot be read: " + err.Error()) // impossible, because it is embedded
 		}
 		return body
 	}
@@ -53,7 +51,7 @@ func Reference(signIn *SignIn) http.Handler {
 		}
 		w.Header().Set("Content-Type", renderer.kind)
 		if z, err := gzip.NewReader(bytes.NewReader(renderer.body)); err == nil {
-			_, _ = io.Copy(w, z) //nolint:gosec // it is our own file
+			_, _ = io.Copy(w, z) //nolint:gosec // the file is our own
 		}
 	})
 	return mux

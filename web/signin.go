@@ -15,29 +15,28 @@ import (
 	"time"
 )
 
-// People are the users that the demo signs in: nobody else, so that whoever reaches the
-// demo by a way that the checks below do not see is still no user of an application.
+// People are the only users that the demo signs in. So even a visitor who gets past the checks
+// below cannot become a user of an application.
 var People = []string{"Ada", "Grace", "Alan", "Hedy", "Iris"}
 
-// SignIn signs the demo's people in without a token. It is for a server in development: one
-// that signs its own tokens and listens on a loopback address. It answers browsers on the
-// same machine that opened the demo at its own address, and nobody else:
+// SignIn signs the demo's people in without a token. It is for a development server, which signs
+// its own tokens and listens on a loopback address. It answers only browsers on the same machine
+// that opened the demo at its own address:
 //
 //   - The peer must be on a loopback address, and its process must belong to the user who
-//     runs the server (on Linux). This keeps out other users of the machine, and proxies,
-//     which run as users of their own: they hide who asks.
-//   - Host must be a loopback address or localhost, with the server's port. A page that
-//     reaches the server by DNS rebinding has its own name in Host, and so has a proxy that
-//     passes Host on.
-//   - No header may show a proxy.
-//   - Origin and Sec-Fetch-Site must be those of the page itself, and a POST must be JSON,
-//     which other pages cannot send without asking first.
+//     runs the server (on Linux). This keeps out other users of the machine, and proxies, which
+//     hide the client and run as users of their own.
+//   - Host must be a loopback address or localhost, with the server's port. A page that reaches the
+//     server by DNS rebinding has its own name in Host, and so does a proxy that passes Host on.
+//   - No header may come from a proxy.
+//   - Origin and Sec-Fetch-Site must be those of the page itself, and a POST must be JSON, which
+//     other pages cannot send without a CORS preflight.
 //
-// What it signs are tokens of [People], without the scope admin.
+// It signs only tokens of [People], without the scope admin.
 type SignIn struct {
-	// Mint returns a token for one of [People], and when it expires.
+	// Mint returns a token for one of [People], and the time at which it expires.
 	Mint func(user string) (token string, expires time.Time, err error)
-	// Prove looks for the text of an erased message in all files of the server.
+	// Prove searches all files of the server for the text of an erased message.
 	Prove func(ctx context.Context, message, text string) (Proof, error)
 
 	// proving is held during a proof, which reads all files of the server.
@@ -47,10 +46,10 @@ type SignIn struct {
 // maxRequest bounds the body of a request to the demo. A text may have 64 KiB.
 const maxRequest = 128 << 10
 
-// forwarding are headers by which proxies say for whom they ask.
+// forwarding are headers in which proxies name their clients.
 var forwarding = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Real-Ip"}
 
-// refuses returns why a request is not from a browser that may be signed in, or "".
+// refuses returns the reason why a request may not be signed in, or "".
 func (s *SignIn) refuses(r *http.Request) string {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if !ok {
@@ -108,7 +107,7 @@ func (s *SignIn) only(serve func(w http.ResponseWriter, r *http.Request)) http.H
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		if why := s.refuses(r); why != "" {
-			refuse(w, http.StatusForbidden, "permission_denied", "the demo signs nobody in here: "+why)
+			refuse(w, http.StatusForbidden, "permission_denied", "the demo does not sign in this request: "+why)
 			return
 		}
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
@@ -134,7 +133,7 @@ func (s *SignIn) signIn(w http.ResponseWriter, r *http.Request) {
 	}
 	token, expires, err := s.Mint(in.User)
 	if err != nil {
-		refuse(w, http.StatusInternalServerError, "internal", "no token could be made")
+		refuse(w, http.StatusInternalServerError, "internal", "no token could be signed")
 		return
 	}
 	answer(w, http.StatusOK, "application/json", map[string]any{"user": in.User, "token": token, "expires_at": expires.UTC().Format(time.RFC3339)})
@@ -150,12 +149,12 @@ func (s *SignIn) prove(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(in.Text) < MinProof {
-		refuse(w, http.StatusUnprocessableEntity, "invalid_request", "text: so short a text is found in any file by chance")
+		refuse(w, http.StatusUnprocessableEntity, "invalid_request", "text: a text this short occurs in files by chance")
 		return
 	}
 	if !s.proving.TryLock() {
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, "overloaded", "another proof is under way")
+		refuse(w, http.StatusServiceUnavailable, "overloaded", "another proof is in progress")
 		return
 	}
 	defer s.proving.Unlock()
@@ -167,7 +166,7 @@ func (s *SignIn) prove(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, "application/json", proof)
 }
 
-// refuse answers as the API does: with a problem of RFC 9457.
+// refuse answers with a problem (RFC 9457), as the API does.
 func refuse(w http.ResponseWriter, status int, code, detail string) {
 	answer(w, status, "application/problem+json", map[string]any{
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": code, "detail": detail,
@@ -177,5 +176,5 @@ func refuse(w http.ResponseWriter, status int, code, detail string) {
 func answer(w http.ResponseWriter, status int, kind string, body any) {
 	w.Header().Set("Content-Type", kind)
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // fails only if the browser is gone
+	_ = json.NewEncoder(w).Encode(body) // fails only if the browser has disconnected
 }

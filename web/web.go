@@ -25,7 +25,7 @@ const (
 	signInOn  = `data-sign-in="on"`
 )
 
-// kinds are the media types of the files. The system's own table may differ from these.
+// kinds are the media types of the files. Those in the system's table may differ.
 var kinds = map[string]string{
 	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
 }
@@ -43,7 +43,7 @@ func newFile(name string, body []byte) file {
 
 func (f file) serve(w http.ResponseWriter, r *http.Request) { f.serveWith(contentSecurity, w, r) }
 
-// serveWith serves the file under a policy of content security.
+// serveWith serves the file with a content security policy.
 func (f file) serveWith(policy string, w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", f.kind)
@@ -57,10 +57,10 @@ func (f file) serveWith(policy string, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	_, _ = w.Write(f.body) // fails only if the browser is gone
+	_, _ = w.Write(f.body) // fails only if the browser has disconnected
 }
 
-// Handler serves the page at /, its files below /demo/, and what signIn offers. With nil,
+// Handler serves the page at /, its files below /demo/, and the requests of signIn. If that is nil,
 // visitors paste tokens.
 func Handler(signIn *SignIn) http.Handler {
 	mux := http.NewServeMux()
@@ -90,7 +90,7 @@ func Handler(signIn *SignIn) http.Handler {
 		})
 	}
 	if err != nil {
-		panic("web: the embedded page cannot be read: " + err.Error()) // it is in the program
+		panic("web: the embedded page cannot be read: " + err.Error()) // impossible, because it is embedded
 	}
 	if signIn != nil {
 		mux.HandleFunc("POST /demo/sign-in", signIn.only(signIn.signIn))

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/outgoing"
 )
 
-// Source reads and stores what is about webhooks; it is [im.Service].
+// Source reads and stores the data of webhooks; it is [im.Service].
 type Source interface {
 	ContinueWebhooks(ctx context.Context) error
 	ActiveWebhooks(ctx context.Context) ([]im.ActiveWebhook, map[im.WebhookState]int, error)
@@ -42,7 +42,7 @@ type Observer interface {
 	WebhookStates(active, paused, off int)
 }
 
-// Options are the options of a deliverer. All are required but those that have a default.
+// Options are the options of a deliverer. All are required except those with a default.
 type Options struct {
 	Source Source
 	Client Client
@@ -50,12 +50,12 @@ type Options struct {
 	Encode func(im.WebhookContent) []byte
 	// ID returns the id of the event at a position.
 	ID func(im.Position) string
-	// Offline returns those of the users who have no open stream. It must not block.
+	// Offline returns the users in a list who have no open stream. It must not block.
 	Offline func([]im.UserID) []im.UserID
 	Logger  *slog.Logger
 	// Observer receives measurements. Default: none.
 	Observer Observer
-	// Now is the clock, and After the timer. Default: those of package time.
+	// Now is the clock, and After the timer. Default: time.Now and time.After.
 	Now   func() time.Time
 	After func(time.Duration) <-chan time.Time
 }
@@ -65,11 +65,11 @@ type Deliverer struct {
 	opts Options
 	// reload holds a token if webhooks may have changed.
 	reload chan struct{}
-	// endpoints are those that run, for Committed and Lag.
+	// endpoints are the running endpoints, for Committed and Lag.
 	endpoints atomic.Pointer[[]*endpoint]
 }
 
-// New returns a deliverer that does nothing until Run. All commits must be given to
+// New returns a deliverer that does nothing until Run. The caller must pass all commits to
 // [Deliverer.Committed].
 func New(o Options) *Deliverer {
 	if o.Observer == nil {
@@ -129,17 +129,17 @@ func signal(c chan struct{}) {
 }
 
 const (
-	// refresh is how often webhooks are read although no commit has said that they changed,
-	// and previous secrets are forgotten.
+	// refresh is the interval at which webhooks are read even without a commit that changed them,
+	// and expired previous secrets are erased.
 	refresh = time.Minute
 	// failurePause is the pause after a failure of the store.
 	failurePause = time.Second
-	// grace is how long requests under way may take when the deliverer stops.
+	// grace is the time that requests in flight get when the deliverer stops.
 	grace = 2 * time.Second
 )
 
-// Run delivers until ctx ends. Then it gives requests under way two seconds, stores how far
-// each webhook has come, and returns. Call it once.
+// Run delivers until ctx ends. Then it gives requests in flight two seconds, stores the progress of
+// each webhook, and returns. Call it once.
 func (d *Deliverer) Run(ctx context.Context) {
 	// Requests and the last writes outlive ctx.
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -189,7 +189,7 @@ func (d *Deliverer) Run(ctx context.Context) {
 	}
 }
 
-// failed logs a failure of the store and waits. It reports false when ctx ends.
+// failed logs a failure of the store and waits. It returns false when ctx ends.
 func (d *Deliverer) failed(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false

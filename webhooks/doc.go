@@ -1,10 +1,9 @@
 // Package webhooks delivers events to the HTTP endpoints of the application.
 //
 // Each webhook has a goroutine that reads the event log from the webhook's position on and
-// makes one request after the other. So a slow or dead endpoint delays no other, and all that
-// it costs is a goroutine, a connection and a part of the log without content. What a request
-// says is looked up when it is made, for each attempt anew. Package im decides what comes of
-// an attempt and stores it.
+// makes one request after the other. So a slow or dead endpoint delays no other, and costs only a
+// goroutine, a connection and a part of the log without content. The content of a request is looked
+// up for each attempt. Package im decides the outcome of an attempt and stores it.
 //
 //	deliverer.go  [Deliverer]: starts and stops the goroutines as webhooks change
 //	endpoint.go   one webhook: reading, delivering, saving

@@ -13,19 +13,19 @@ import (
 
 const (
 	// Deliveries are stored in batches: after mostUnsaved of them, after saveAfter, and before
-	// each wait. If only the position has moved, it is stored after moveAfter. What was not
-	// stored before a crash is delivered again.
+	// each wait. If only the position has moved, it is stored after moveAfter. After a crash,
+	// deliveries that were not stored are repeated.
 	mostUnsaved = 256
 	saveAfter   = 500 * time.Millisecond
 	moveAfter   = 5 * time.Second
-	// queuedAtOnce is how many redeliveries are read at once.
+	// queuedAtOnce is the number of redeliveries that are read at once.
 	queuedAtOnce = 100
 )
 
 // endpoint is an active webhook with its goroutine.
 type endpoint struct {
 	*Deliverer
-	// ctx ends a request under way, and cut ends ctx. The last write outlives it.
+	// ctx bounds requests, and cut ends it. The last write to the store outlives ctx.
 	ctx context.Context
 	cut context.CancelFunc
 	// wake holds a token if there may be new events, changed if next or stopping is set.
@@ -38,19 +38,20 @@ type endpoint struct {
 	next     *im.ActiveWebhook
 	stopping bool
 
-	// The rest belongs to the goroutine. w has the position of the last event that is done.
+	// The other fields belong to the goroutine. w has the position of the last event that was
+	// delivered or skipped.
 	w im.ActiveWebhook
-	// window are the next events. The log was read up to through, which is the position if
-	// the window is empty.
+	// window has the next events. The log was read up to through, which is the position if the
+	// window is empty.
 	window  []im.Event
 	through im.Position
 	// delivery is that of the next event, zero before its first attempt.
 	delivery im.WebhookDelivery
-	// queued are redeliveries that an admin asked for. askQueued says that there may be more.
+	// queued are redeliveries that an admin has requested. askQueued is set if there may be more.
 	queued    []im.WebhookDelivery
 	askQueued bool
-	// records are deliveries that are not stored yet. unsavedSince is when something was first
-	// done that is not stored, zero if nothing was.
+	// records are deliveries that are not stored yet. unsavedSince is the time of the first
+	// progress that is not stored, zero if all is stored.
 	records      []im.WebhookDelivery
 	unsavedSince time.Time
 	gone         bool // deleted, or off
@@ -65,7 +66,7 @@ func newEndpoint(ctx context.Context, d *Deliverer, w im.ActiveWebhook) *endpoin
 	return e
 }
 
-// change has the goroutine take over the webhook as it is stored now.
+// change makes the goroutine adopt the webhook as it is stored now.
 func (e *endpoint) change(w im.ActiveWebhook) {
 	e.mu.Lock()
 	e.next, e.stopping = &w, false
@@ -73,7 +74,7 @@ func (e *endpoint) change(w im.ActiveWebhook) {
 	signal(e.changed)
 }
 
-// stop has the goroutine end after the request under way.
+// stop makes the goroutine end after the current request.
 func (e *endpoint) stop() {
 	e.mu.Lock()
 	e.stopping = true
@@ -93,7 +94,7 @@ func (e *endpoint) ended() bool {
 // run delivers events until the webhook is stopped, off or deleted.
 func (e *endpoint) run() {
 	defer e.cut()
-	// A webhook that was resumed meanwhile needs a new goroutine.
+	// A webhook that was resumed in the meantime needs a new goroutine.
 	defer signal(e.reload)
 	defer close(e.done)
 	defer e.pending.Store(0)
@@ -111,8 +112,8 @@ func (e *endpoint) run() {
 	}
 }
 
-// pause logs a failure of the store and waits. New events do not end the wait: they would have
-// a failing store asked again and again without a pause.
+// pause logs a failure of the store and waits. New events do not end the wait, because they would
+// make it query a failing store again and again without a pause.
 func (e *endpoint) pause(err error) {
 	if e.ctx.Err() != nil {
 		return
@@ -129,12 +130,12 @@ func (e *endpoint) log(err error) {
 	e.opts.Logger.Error("webhook not read or stored", "webhook", e.w.ID.String(), "error", faults.Text(err))
 }
 
-// drop forgets what was read but not delivered.
+// drop forgets events that were read but not delivered.
 func (e *endpoint) drop() {
 	e.window, e.through, e.queued, e.askQueued = nil, e.w.Position, nil, true
 }
 
-// adopt takes over what an admin has changed. It reports false if the goroutine is to end.
+// adopt applies what an admin has changed. It returns false if the goroutine must end.
 func (e *endpoint) adopt() bool {
 	e.mu.Lock()
 	next, stopping := e.next, e.stopping
@@ -156,8 +157,8 @@ func (e *endpoint) adopt() bool {
 	return true
 }
 
-// step does the next thing: a redelivery, an attempt, a read of the log, or a wait. Its error
-// is that of the store.
+// step takes the next step: a redelivery, an attempt, a read of the log, or a wait. The error is
+// from the store.
 func (e *endpoint) step() error {
 	if e.isSaveDue() || e.w.State == im.WebhookOff {
 		if err := e.save(); err != nil || e.gone {
@@ -190,7 +191,7 @@ func (e *endpoint) step() error {
 // read reads the log, or waits if there is nothing new.
 func (e *endpoint) read() error {
 	select {
-	case <-e.wake: // what comes from now on wakes it again
+	case <-e.wake: // later events wake it again
 	default:
 	}
 	e.w.Position = max(e.w.Position, e.through) // the window is done
@@ -217,15 +218,15 @@ func (e *endpoint) read() error {
 	return nil
 }
 
-// touch notes that there is something to save.
+// touch records that there is something to save.
 func (e *endpoint) touch() {
 	if e.unsavedSince.IsZero() {
 		e.unsavedSince = e.opts.Now()
 	}
 }
 
-// wait waits for a duration, 0 for any, or until there is something new: of an idle webhook
-// also an event.
+// wait waits for a duration, 0 for no limit, or until there is something new. For an idle webhook
+// that includes new events.
 func (e *endpoint) wait(d time.Duration) {
 	var after <-chan time.Time
 	if d > 0 {
@@ -250,16 +251,16 @@ func (e *endpoint) deliver() error {
 	e.pending.Store(event.At.UnixMilli())
 	if e.delivery.Position != event.Position {
 		e.delivery = im.DeliveryOf(event)
-		e.delivery.Attempts = e.w.Attempts // also those of an earlier process
+		e.delivery.Attempts = e.w.Attempts // including those of an earlier process
 	}
 	attempt, made, err := e.attempt(event)
 	switch {
 	case err != nil:
 		return err
 	case !made && e.ctx.Err() != nil:
-		return nil //nolint:nilerr // it was cut off, and is repeated by the next process
-	case !made: // its message was deleted
-		if e.delivery.Attempts > 0 { // it is listed as one that will be retried
+		return nil //nolint:nilerr // it was cut off; the next process repeats it
+	case !made: // there is nothing to deliver, because the message was deleted
+		if e.delivery.Attempts > 0 { // it is stored as retrying
 			e.delivery.State = im.DeliverySkipped
 			e.record(e.delivery)
 		}
@@ -283,11 +284,11 @@ func (e *endpoint) deliver() error {
 
 func (e *endpoint) shift() {
 	if e.window = e.window[1:]; len(e.window) == 0 {
-		e.window = nil // of which the rest would stay in memory
+		e.window = nil // frees the rest of it
 	}
 }
 
-// redeliver makes the one attempt of a redelivery that an admin asked for.
+// redeliver makes the only attempt of a redelivery that an admin has requested.
 func (e *endpoint) redeliver() error {
 	d := e.queued[0]
 	event, found, err := e.opts.Source.WebhookEvent(e.ctx, e.w.ID, d.Position)
@@ -305,19 +306,19 @@ func (e *endpoint) redeliver() error {
 		d = d.Redelivered(attempt)
 		e.attempted(d)
 	} else {
-		d.State = im.DeliverySkipped // it was deleted
+		d.State = im.DeliverySkipped // its message was deleted
 	}
 	e.queued = e.queued[1:]
 	e.record(d)
 	if len(e.queued) == 0 {
 		e.askQueued = true
-		return e.save() // or they would be found again
+		return e.save() // otherwise they would be found again
 	}
 	return nil
 }
 
-// attempt looks up an event and makes a request. It reports false if there is nothing to
-// deliver, or if ctx ended. The error is that of the store.
+// attempt looks up an event and makes a request. It returns false if there is nothing to deliver,
+// or if ctx ended. The error is from the store.
 func (e *endpoint) attempt(event im.Event) (im.Attempt, bool, error) {
 	content, found, err := e.opts.Source.WebhookContent(e.ctx, e.w.ID, event, e.opts.Offline)
 	if err != nil || !found {
@@ -326,7 +327,7 @@ func (e *endpoint) attempt(event im.Event) (im.Attempt, bool, error) {
 	return e.post(e.ctx, e.w, e.opts.ID(event.Position), e.opts.Encode(content))
 }
 
-// attempted counts a request by what it made of a delivery.
+// attempted counts a request by the resulting state of the delivery.
 func (e *endpoint) attempted(d im.WebhookDelivery) {
 	switch d.State {
 	case im.DeliveryDone:
@@ -338,7 +339,8 @@ func (e *endpoint) attempted(d im.WebhookDelivery) {
 	}
 }
 
-// record notes the delivery of an event, in place of one that is not stored yet.
+// record records the delivery of an event. It replaces one of the same event that is not stored
+// yet.
 func (e *endpoint) record(d im.WebhookDelivery) {
 	e.touch()
 	if n := len(e.records); n > 0 && e.records[n-1].Position == d.Position {
@@ -365,7 +367,7 @@ func (e *endpoint) save() error {
 	if e.unsavedSince.IsZero() {
 		return nil
 	}
-	// What was delivered is stored although the deliverer stops.
+	// Store what was delivered even if the deliverer is stopping.
 	found, err := e.opts.Source.SaveWebhook(context.WithoutCancel(e.ctx), e.w.Webhook, e.records)
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func headers(secrets []string, id string, at time.Time, body []byte) (http.Heade
 	return h, nil
 }
 
-// post makes a request and returns its outcome. It reports false if ctx ended first.
+// post makes a request and returns its outcome. It returns false if ctx ended first.
 func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, body []byte) (a im.Attempt, ended bool, err error) {
 	a.At = d.opts.Now()
 	h, err := headers(w.Secrets, id, a.At, body)
@@ -46,7 +46,7 @@ func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, bod
 	answer, err := d.opts.Client.Post(ctx, w.URL, h, body)
 	a.Took = time.Since(began)
 	if ctx.Err() != nil {
-		return a, false, nil //nolint:nilerr // it says by false that ctx ended
+		return a, false, nil //nolint:nilerr // false means that ctx ended
 	}
 	if err != nil {
 		a.Fault = faultOf(err)

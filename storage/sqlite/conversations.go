@@ -77,8 +77,7 @@ type convInfo struct {
 
 const selectInfo = "SELECT kind, coalesce(space_id, 0) FROM conversations WHERE id = ?"
 
-// info returns the fields of a conversation that never change. Most use cases have read the
-// conversation before.
+// info returns the convInfo of a conversation. Most use cases have read the conversation before.
 func (t *tx) info(id im.ID) (convInfo, error) {
 	p, ok := t.infos[id]
 	if ok {

@@ -211,7 +211,7 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 type windowOf struct {
 	user    im.UserID
 	key     int64
-	indexed im.Position // up to which events are indexed
+	indexed im.Position // the position up to which events are indexed
 }
 
 // scanWindowEvent reads an event of a window. It appends its message to messages.

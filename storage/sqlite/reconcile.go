@@ -154,7 +154,7 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 	})
 }
 
-// slotRange holds the slots from from up to, but excluding, to.
+// slotRange is a range of slots; to is excluded.
 type slotRange struct{ from, to im.Slot }
 
 func (r slotRange) has(slot im.Slot) bool { return r.from <= slot && slot < r.to }

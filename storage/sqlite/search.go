@@ -31,12 +31,12 @@ const (
 	readCost     = 20     // the cost of reading one
 	// conversationCost is the cost of checking whether the user can see a conversation.
 	conversationCost = 100
-	// searchFirst is how many candidates the first step takes beyond the hits that are
-	// wanted. Each further step of the index takes searchFactor times as many.
+	// searchFirst is the number of candidates that the first step takes beyond the wanted hits.
+	// Each further step takes searchFactor times as many from the index.
 	searchFirst  = 8
 	searchMax    = 4096
 	searchFactor = 4
-	// searchTime is the time after which a page stops asking the index.
+	// searchTime is the time after which a page stops querying the index.
 	searchTime = 100 * time.Millisecond
 )
 
@@ -78,7 +78,7 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 		f.next = int64(q.Past)
 	}
 	if !q.From.IsZero() {
-		f.least = int64(im.FirstID(q.From)) // no message is stored before it was created
+		f.least = int64(im.FirstID(q.From)) // no message has a time before its creation in its id
 	}
 	err := f.find()
 	if err == nil && f.next > f.least {
@@ -87,8 +87,8 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	return f.page, err
 }
 
-// find looks at candidates until the page is full or has cost enough. It leaves next where
-// it stopped.
+// find examines candidates until the page is full or its budget is spent. It leaves next at the
+// position where it stopped.
 func (f *finder) find() error {
 	index := f.r.searcher
 	q := searchindex.Query{
@@ -104,9 +104,8 @@ func (f *finder) find() error {
 	return f.findByScan()
 }
 
-// findIndexed looks at the candidates from the index. It reports whether the page is
-// complete. If not, the index has no more candidates, or failed, and the rest must be
-// scanned.
+// findIndexed examines the candidates from the index. It reports whether the page is complete. If
+// not, the index has no more candidates, or failed, and the rest must be scanned.
 func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	until := time.Now().Add(searchTime)
 	c, failure := f.r.searcher.Search(q)
@@ -132,7 +131,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	return false, nil
 }
 
-// findByScan looks at one message after the other.
+// findByScan examines one message after the other.
 func (f *finder) findByScan() error {
 	for take := min(cmp.Or(f.q.Wanted, f.q.Limit)+searchFirst, searchList); f.next > f.least; take = searchList {
 		n, full, err := f.consider(selectEvery, f.least, f.next, take)
@@ -146,8 +145,8 @@ func (f *finder) findByScan() error {
 	return nil
 }
 
-// candidates considers the messages of a list that exist, in its order. It reports whether
-// the page is complete.
+// candidates examines the messages of a list that exist, in its order. It reports whether the page
+// is complete.
 func (f *finder) candidates(ids []int64) (full bool, err error) {
 	for part := range slices.Chunk(ids, searchList) {
 		numbers, err := json.Marshal(part)
@@ -161,9 +160,9 @@ func (f *finder) candidates(ids []int64) (full bool, err error) {
 	return false, nil
 }
 
-// consider considers the messages that a query returns, and adds those to the page that
-// match. It returns how many there were, unless it reports that the page is full or has cost
-// enough: then next is where it stopped.
+// consider examines the messages that a query returns, and adds those that match to the page. It
+// returns their number, and whether the page is full or its budget spent; then next is the position
+// where it stopped.
 func (f *finder) consider(query string, args ...any) (n int, full bool, err error) {
 	err = f.r.session.list(query, args, func(rows packedRow) (bool, error) {
 		if full = f.budget <= 0 || len(f.page.Hits) == f.q.Limit; full {
@@ -174,7 +173,7 @@ func (f *finder) consider(query string, args ...any) (n int, full bool, err erro
 		if err != nil {
 			return false, err
 		}
-		f.row = *row // maySee may read other messages
+		f.row = *row // a copy, because maySee may read other messages
 		passes := f.passes()
 		if passes {
 			if passes, err = f.maySee(int64(f.row.m.Conversation)); err != nil {
@@ -199,7 +198,7 @@ func (f *finder) passes() bool {
 		f.q.Admits(im.Message{State: row.m.State, Type: row.m.Type, CreatedAt: fromMillis(row.created)})
 }
 
-// excluded reports whether a conversation is not among those to search.
+// excluded reports whether a conversation is not one of those to search.
 func (f *finder) excluded(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
 
 // maySee reports whether the user can see a conversation.
@@ -217,8 +216,8 @@ func (f *finder) maySee(conversation int64) (bool, error) {
 	return sees, err
 }
 
-// read compares a candidate's content with the words, and reports whether the page has enough
-// hits. Content that cannot be read is skipped.
+// read compares a candidate's content with the words, and reports whether the page has enough hits.
+// It skips content that cannot be read.
 func (f *finder) read() (enough bool, err error) {
 	m, err := f.r.readMessage(&f.row)
 	if errors.Is(err, errContent) {

@@ -24,15 +24,15 @@ const (
 	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value
 		WHERE m.state = ?`
 
-	// closedKey is the mark that the database and the index were closed with. If both have
-	// the same, they belong together, and neither was opened or replaced since.
+	// closedKey is the mark with which the database and the index were closed. If both have the
+	// same mark, they belong together, and neither was opened or replaced since.
 	closedKey    = "closed"
 	deleteClosed = "DELETE FROM meta WHERE key = 'closed'"
 	putClosed    = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
-// openIndex opens the search index of these data. Its key is stored with the keys of
-// content, so a copy of the index alone reveals nothing.
+// openIndex opens the search index of the store. Its key is stored with the keys of content, so a
+// copy of the index alone reveals nothing.
 func (s *Store) openIndex(closed []byte) {
 	key := s.sealer.keys.SearchKey()
 	opened := make(chan struct{})
@@ -60,8 +60,8 @@ func (s *Store) closeIndex(session *session) error {
 	return errors.Join(err, s.index.Close(mark))
 }
 
-// takeClosed returns and deletes the mark that the database was closed with, nil if it was
-// not closed. Copies made of the open database therefore have no mark.
+// takeClosed returns and deletes the mark with which the database was closed, nil if it was not
+// closed. Therefore copies of the open database have no mark.
 func (s *session) takeClosed() (mark []byte, err error) {
 	found, err := s.row(selectMeta, []any{closedKey}, &mark)
 	if err == nil && found {
@@ -90,7 +90,7 @@ func kindOf(t im.MessageType) uint8 {
 	return uint8(t)
 }
 
-// documentOf returns a message as the index takes it.
+// documentOf returns the document of a message for the index.
 func documentOf(m im.Message) searchindex.Document {
 	content := im.Message{Type: m.Type, Content: m.Content}
 	return searchindex.Document{ID: int64(m.ID), Conversation: int64(m.Conversation), Kind: kindOf(m.Type), Words: content.Words}
@@ -124,8 +124,8 @@ var wordTypes = func() string {
 // indexSource implements [searchindex.Source].
 type indexSource struct {
 	store *Store
-	// opened is closed once the store has the index. The index reads in its own goroutine
-	// from the start; a read before that would race with setting the field.
+	// opened is closed once the store has the index. The index starts reading at once, in a
+	// goroutine of its own; without opened, a read could race with setting the field.
 	opened <-chan struct{}
 }
 

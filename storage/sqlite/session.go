@@ -28,7 +28,7 @@ const (
 	copying // a backup in progress, with any journal mode
 )
 
-// busyTimeout is how long a connection waits for another one's lock.
+// busyTimeout is the time that a connection waits for another one's lock.
 const busyTimeout = 5 * time.Second
 
 // pragmas returns the settings of a connection. They are per connection, or must come
@@ -68,17 +68,16 @@ type session struct {
 	conn  *sqlite3.SQLiteConn
 	stmts map[string]*statement
 	lists map[string]string // queries of list, with the statements that pack their rows
-	// ctx bounds the statements of a read transaction. The writer's is never done, because
-	// an interrupted statement may make SQLite roll back the transaction of the whole batch
-	// unnoticed.
+	// ctx bounds the statements of a read transaction. The writer's context never ends, because an
+	// interrupted statement may make SQLite roll back the transaction of the whole batch unnoticed.
 	ctx context.Context
 	// fault is called before each statement. Tests use it to inject errors.
 	fault func(s *session, query string) error
-	// logger logs what no caller receives.
+	// logger logs errors that no caller receives.
 	logger *slog.Logger
 
-	// wrote says that a writing statement was started, failed is an error of the driver,
-	// both since the last [session.reset].
+	// wrote is set if a writing statement was started, and failed is an error of the driver, both
+	// since the last [session.reset].
 	wrote  bool
 	failed error
 	// writes counts the writing statements.
@@ -88,7 +87,7 @@ type session struct {
 // statement is a prepared statement.
 type statement struct {
 	*sqlite3.SQLiteStmt
-	inputs int // how many arguments it takes
+	inputs int // the number of its arguments
 	args   []driver.NamedValue
 	values []driver.Value // the columns of a row
 }
@@ -172,9 +171,8 @@ func (s *session) control(query string) error {
 // prepare returns the prepared statement of a query, see [expand].
 //
 // Each parameter gets a plus sign, which has no effect except to hide it from the planner.
-// SQLite plans for the value of a bare parameter in a join or an order, and compiles the
-// statement again whenever the value changes, which takes several times as long as running
-// it.
+// SQLite plans for the value of a bare parameter in a join or an order, and recompiles the
+// statement whenever the value changes, which takes several times as long as running it.
 func (s *session) prepare(query string) (*statement, error) {
 	if stmt := s.stmts[query]; stmt != nil {
 		return stmt, nil
@@ -188,8 +186,8 @@ func (s *session) prepare(query string) (*statement, error) {
 	return stmt, nil
 }
 
-// bind returns the arguments of a call, valid until the next one. The driver would take
-// missing ones for NULL.
+// bind returns the arguments of a call, valid until the next one. The driver would bind missing
+// ones as NULL.
 func (s *statement) bind(args []any) ([]driver.NamedValue, error) {
 	if len(args) != s.inputs {
 		return nil, fmt.Errorf("a statement with %d parameters got %d arguments", s.inputs, len(args))
@@ -317,7 +315,7 @@ func (s *session) readyList(query string, args int) (*statement, error) {
 	return s.readyAs(query, packing)
 }
 
-// columns returns the number of columns of a query, which it does not run.
+// columns returns the number of columns of a query without running it.
 func (s *session) columns(query string, args int) (int, error) {
 	rows, err := s.conn.Query(packed.Shape(expand(query)), make([]driver.Value, args))
 	if err != nil {
@@ -353,7 +351,7 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 // back the transaction, and further writes would then be committed on their own.
 func (s *session) ready(query string) (*statement, error) { return s.readyAs(query, query) }
 
-// readyAs is ready for a query that runs as another statement.
+// readyAs is ready for a query that is run in the form of another statement.
 func (s *session) readyAs(query, statement string) (*statement, error) {
 	if s.failed != nil {
 		return nil, s.failed

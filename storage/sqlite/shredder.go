@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// shredDelay is how long a doomed key waits for others to share a sync of the key file.
+	// shredDelay is the time that a doomed key waits for others to share a sync of the key file.
 	shredDelay = 100 * time.Millisecond
 	// shredRetry is the delay after a failure.
 	shredRetry = 500 * time.Millisecond
-	// forgetBatch is how many notes one transaction deletes, so that it is short.
+	// forgetBatch is the number of notes that one transaction deletes, which keeps it short.
 	forgetBatch = 500
 )
 
@@ -29,7 +29,7 @@ const (
 	putKeyEpoch  = "UPDATE meta SET value = ? WHERE key = 'key_epoch'"
 )
 
-// doomed is a key to be shredded, and the message of its tombstone, 0 for none.
+// doomed is a key to shred, and the id of the tombstone, 0 if there is none.
 type doomed struct {
 	im.Shredding
 	message int64
@@ -44,7 +44,7 @@ func shreddings(list []doomed) []im.Shredding {
 	return keys
 }
 
-// ShredStats describes a batch of shredding.
+// ShredStats describes a batch of shredded keys.
 type ShredStats struct {
 	// Keys is the number of keys in the batch.
 	Keys int
@@ -60,7 +60,7 @@ type ShredStats struct {
 type shredder struct {
 	store *Store
 	wake  chan struct{} // buffered
-	// closing is closed to end the goroutine, ended when it has ended.
+	// closing is closed to end the goroutine, and ended is closed when it has ended.
 	closing, ended chan struct{}
 
 	mu      sync.Mutex
@@ -90,7 +90,7 @@ func (s *shredder) add(list []doomed) {
 	}
 }
 
-// waits returns how many keys wait, and the time since which the oldest does.
+// waits returns the number of waiting keys, and the time since which the oldest has waited.
 func (s *shredder) waits() (n int, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *shredder) loop() {
 	}
 }
 
-// wait waits. It returns false if the store is being closed.
+// wait waits for a duration. It returns false if the store is being closed.
 func (s *shredder) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -145,7 +145,7 @@ func (s *shredder) wait(d time.Duration) bool {
 	}
 }
 
-// shred shreds the waiting keys and returns them. After an error they keep waiting.
+// shred shreds the waiting keys and returns them. After an error they continue to wait.
 func (s *shredder) shred() ([]doomed, error) {
 	s.mu.Lock()
 	list, since := s.waiting, s.since
@@ -158,7 +158,7 @@ func (s *shredder) shred() ([]doomed, error) {
 	s.mu.Lock()
 	if err == nil {
 		s.waiting = s.waiting[len(list):]
-		s.since = now // approximately, for those added meanwhile
+		s.since = now // approximately right for keys added in the meantime
 	}
 	first := err != nil && !s.failed
 	s.failed = err != nil
@@ -172,9 +172,9 @@ func (s *shredder) shred() ([]doomed, error) {
 	return list, err
 }
 
-// deleteNotes deletes the rows of shredded keys, in short transactions with pauses. In
-// between it shreds keys that were added meanwhile: they must not wait for the rows of all
-// others.
+// deleteNotes deletes the rows of shredded keys, in short transactions with pauses. In between it
+// shreds keys that were added in the meantime, because they must not wait until the rows of all
+// others are deleted.
 func (s *shredder) deleteNotes(list []doomed) error {
 	type shredded struct {
 		list []doomed
@@ -209,7 +209,7 @@ func (s *shredder) deleteNotes(list []doomed) error {
 		if more, err := s.shred(); err == nil && len(more) > 0 {
 			queue = append(queue, shredded{more, s.store.options.Now()})
 		}
-		_ = im.PauseAfter(ctx, time.Since(began)) // ctx is never done
+		_ = im.PauseAfter(ctx, time.Since(began)) // ctx never ends
 	}
 	return nil
 }
@@ -245,7 +245,7 @@ func (s *session) inOne(fn func() error) error {
 	return err
 }
 
-// loadDoomed returns the keys to be shredded.
+// loadDoomed returns the keys to shred.
 func (s *session) loadDoomed() (list []doomed, err error) {
 	err = s.query(selectDoomed, nil, func(rows row) (bool, error) {
 		var d doomed
@@ -289,21 +289,21 @@ func (s *session) deleteDoomed(list []doomed, at time.Time, epoch uint64) error 
 	return err
 }
 
-// shredDoomed shreds the keys that a crash has left, before anything is read.
+// shredDoomed shreds the keys that a crash has left behind, before anything is read.
 func (s *session) shredDoomed(keys im.Keys, at time.Time) error {
 	list, err := s.loadDoomed()
 	if err != nil {
 		return err
 	}
-	// Shred is called even for an empty list: each start must raise the epoch, by which an
-	// older copy of either file is recognised.
+	// Call Shred even for an empty list: each start must raise the epoch, by which an older copy of
+	// either file is recognised.
 	if err := keys.Shred(shreddings(list)); err != nil {
 		return fmt.Errorf("shred keys of erased content: %w", err)
 	}
 	return s.inOne(func() error { return s.deleteDoomed(list, at, keys.Epoch()) })
 }
 
-// keyRefusal converts an error of the keys to one for callers.
+// keyRefusal converts an error of the keys to an error for callers.
 func keyRefusal(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return full(err)

@@ -15,7 +15,7 @@ const (
 		CROSS JOIN role_stays s ON s.space_id = ?2 AND s.user_id = j.value`
 	selectListStays = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = ?2 AND s.name = j.value`
-	// The same without what has ended, which is not needed for the present state.
+	// The same without what has ended, for the present state.
 	selectOpenRoleStays = `SELECT j.key, s.role_id, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN role_stays s INDEXED BY role_stays_open
 		ON s.to_event = {open} AND s.space_id = ?2 AND s.user_id = j.value`
@@ -23,7 +23,7 @@ const (
 		CROSS JOIN list_stays s INDEXED BY list_stays_open
 		ON s.to_event = {open} AND s.conversation_id = ?2 AND s.list IN ({allow_list}, {deny_list}) AND s.name = j.value`
 
-	// The same of one user in a list of channels.
+	// The same for one user in a list of channels.
 	selectListStaysIn = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = j.value AND s.name = ?2`
 	selectMutesIn = `SELECT j.key, n.until FROM json_each(?1) j
@@ -92,7 +92,7 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 }
 
 // addAssignments adds roles, and list entries and mutes in the channel unless that is 0, to
-// members of a space with these keys. now leaves out what has ended.
+// members of a space with these keys. If now is set, it leaves out what has ended.
 func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
 	roles, lists := selectRoleStays, selectListStays
 	if now {
@@ -166,7 +166,7 @@ func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from
 	})
 }
 
-// mutesOf does the same for mutes.
+// mutesOf calls fn for each mute that a query finds, with its index in the list.
 func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)) error {
 	return r.session.query(query, []any{list, id}, func(rows row) (bool, error) {
 		var i int

@@ -22,7 +22,8 @@ import (
 // the write-ahead log from restarting.
 const defaultReadLimit = 500 * time.Millisecond
 
-// Options configures a [Store]. The zero value, apart from Keys, is what a server uses.
+// Options configures a [Store]. Keys is required; the zero values of the others are the defaults of
+// a server.
 type Options struct {
 	// Synchronous is "full", the default, with which acknowledged writes survive a power
 	// cut, or "normal", with which they survive only a crash of the process.
@@ -31,22 +32,22 @@ type Options struct {
 	Readers int
 	// Observe is called after every batch, by the writer. It must not block. It may be nil.
 	Observe func(BatchStats)
-	// Logger logs what no caller receives; the default is slog's.
+	// Logger logs errors that no caller receives; the default is slog's.
 	Logger *slog.Logger
 	// Now is the clock; the default is time.Now.
 	Now func() time.Time
 	// ReadLimit is the maximum duration of a read transaction, 500 ms by default.
 	ReadLimit time.Duration
 
-	// Keys opens the keys of a store by its id. fresh says that nothing was ever sealed, so
+	// Keys opens the keys of a store by its id. fresh is set if nothing was ever sealed, so that
 	// new keys may be created.
 	Keys func(store im.StoreID, fresh bool) (im.Keys, error)
-	// ObserveShred is called after every batch of shredding. It may be nil.
+	// ObserveShred is called after every batch of shredded keys. It may be nil.
 	ObserveShred func(ShredStats)
 	// AcceptLostKeys turns messages into tombstones if their keys are missing from a key
 	// file older than the data. Otherwise Open fails.
 	AcceptLostKeys bool
-	// Reconciled is called with the changes Open made to data and keys that had not always
+	// Reconciled is called with the changes that Open made to data and keys that had not always
 	// been together. It may be nil.
 	Reconciled func(im.Reconciled)
 	// Progress is called while Open checks all keys, which may take long. It may be nil.
@@ -56,15 +57,15 @@ type Options struct {
 	// that are not in the database yet. It may be nil.
 	ObserveLog func(unmoved int64)
 
-	// unindexed replaces maxUnindexed in tests.
+	// unindexed replaces maxUnindexed; only tests set it.
 	unindexed im.Position
-	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is
-	// called before each checkpoint, in tests.
+	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is called
+	// before each checkpoint; only tests set them.
 	log      logLimits
 	logFault func(s *session, query string) error
-	// fault is called before each statement of the writer and the readers, in tests.
+	// fault is called before each statement of the writer and the readers; only tests set it.
 	fault func(s *session, query string) error
-	// flushAt is passed to the search index, in tests.
+	// flushAt is passed to the search index; only tests set it.
 	flushAt int
 }
 
@@ -74,7 +75,7 @@ type BatchStats struct {
 	Calls int
 	// Events is the number of events it appended.
 	Events int
-	// Duration is the time from BEGIN to the end of COMMIT, Commit that of COMMIT with its
+	// Duration is the time from BEGIN to the end of COMMIT, and Commit that of COMMIT with its
 	// sync.
 	Duration time.Duration
 	Commit   time.Duration
@@ -128,7 +129,7 @@ type Store struct {
 	writer   *writer
 	// committed is the position of the newest committed event.
 	committed atomic.Int64
-	// closed is the mark that the database was last closed with.
+	// closed is the mark with which the database was last closed.
 	closed []byte
 	// checkpointer moves the write-ahead log into the database.
 	checkpointer *checkpointer
@@ -143,8 +144,8 @@ var _ im.Store = (*Store)(nil)
 
 // Open opens or creates the file at path and its directory, with permissions for this user
 // only. The file, under all of its names, and its directory are locked until Close. Open
-// fails if another process has locked either, if the file was written by a newer version or
-// is not imapi's, or if its keys cannot be opened. When it returns, the keys of all erased
+// fails if another process has locked either, if the file was written by a newer version or is not
+// a database of imapi, or if its keys cannot be opened. When it returns, the keys of all erased
 // content are shredded.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()
@@ -220,8 +221,8 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 	return s, nil
 }
 
-// prepareFile does what must come before the first reader and writer: it runs the
-// migrations and shreds keys that a crash has left.
+// prepareFile runs the migrations and shreds keys that a crash has left behind, before the first
+// reader and writer.
 func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 	session, err := openSession(s.path, s.options, setup)
 	if err != nil {
@@ -240,9 +241,9 @@ func (s *Store) prepareFile(ctx context.Context) (todo plan, err error) {
 	return todo, errors.Join(err, session.close())
 }
 
-// openKeys opens the keys of these data, shreds keys that a crash has left, and begins to
-// give out new ones. It returns the work needed if the keys and the data have not always
-// been together.
+// openKeys opens the keys of the store, shreds keys that a crash has left behind, and begins to
+// give out new ones. It returns the work to do if the keys and the data have not always been
+// together.
 func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err error) {
 	id := s.instance.Store
 	var slots, epoch uint64
@@ -269,11 +270,11 @@ func (s *Store) openKeys(ctx context.Context, session *session) (todo plan, err 
 // Head returns the position of the newest committed event.
 func (s *Store) Head() im.Position { return im.Position(s.committed.Load()) }
 
-// Instance returns what identifies these data.
+// Instance returns the identity of the data of this store.
 func (s *Store) Instance() im.Instance { return s.instance }
 
-// OnCommit registers a listener that is called for every commit that appended events, cut
-// tokens off, blocked a user or set the time at which a message burns or expires.
+// OnCommit registers a listener that is called for every commit that appended events, cut off
+// tokens, blocked a user or set the time at which a message burns or expires.
 func (s *Store) OnCommit(fn func(im.Commit)) { s.writer.listen(fn) }
 
 // Write runs fn in a transaction; see [im.Store].
@@ -286,8 +287,7 @@ func (s *Store) Admit(ctx context.Context, caller im.Caller) error {
 	return s.writer.queue.admit(ctx, caller)
 }
 
-// Ready returns an error if the store cannot write. It lets the writer run an empty
-// transaction.
+// Ready returns an error if the store cannot write. It makes the writer run an empty transaction.
 func (s *Store) Ready(ctx context.Context) error {
 	ctx = im.WithCaller(ctx, im.Caller{Job: "ready"})
 	c, err := s.writer.queue.add(ctx, func(im.Tx) error { return nil })
@@ -302,7 +302,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	}
 }
 
-// Readers returns how many calls of View can run concurrently.
+// Readers returns the number of calls of View that can run concurrently.
 func (s *Store) Readers() int { return cap(s.readers) }
 
 // View runs fn on a consistent snapshot; see [im.Store].
@@ -316,8 +316,8 @@ func (s *Store) View(ctx context.Context, fn func(im.Reader) error) error {
 	return err
 }
 
-// view runs fn once. It reports whether fn met content that is in the snapshot but was
-// erased since.
+// view runs fn once. It reports whether fn met content that is in the snapshot but was erased after
+// it.
 func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bool, err error) {
 	session, err := s.takeReader(ctx)
 	if err != nil {
@@ -363,7 +363,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 // takeReader waits for an idle session.
 func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	select {
-	case <-s.closing: // even if a session is idle
+	case <-s.closing: // checked first, because an idle session could be chosen instead
 		return nil, unavailable(errClosed)
 	default:
 	}
@@ -388,7 +388,8 @@ func (s *Store) takeReader(ctx context.Context) (*session, error) {
 	}
 }
 
-// Unshredded returns how many keys of erased content are not shredded yet; see [im.Store].
+// Unshredded returns the number of keys of erased content that are not shredded yet; see
+// [im.Store].
 func (s *Store) Unshredded() (n int, since time.Time) { return s.shredder.waits() }
 
 // Close waits for queued writes and running reads, shreds the keys of erased content, and

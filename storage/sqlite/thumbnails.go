@@ -56,8 +56,8 @@ func (r *reader) thumbnail(query string, args ...any) (im.Thumbnail, error) {
 	return t, err
 }
 
-// NextThumbnail returns the waiting thumbnail of the next uploader after one, by the
-// numbers of users.
+// NextThumbnail returns a waiting thumbnail of the next uploader after past, in the order of the
+// users' keys.
 func (r *reader) NextThumbnail(past im.UserID) (im.Thumbnail, error) {
 	key, err := r.userKey(past)
 	if err != nil {
@@ -81,7 +81,7 @@ func (t *tx) InsertThumbnail(thumb im.Thumbnail) error {
 	return t.must(insertThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries)
 }
 
-// UpdateThumbnail stores a thumbnail, and erases the blob that it had.
+// UpdateThumbnail stores a thumbnail, and erases its old blob.
 func (t *tx) UpdateThumbnail(thumb im.Thumbnail) error {
 	if err := t.eraseThumbnailBlobs([]int64{int64(thumb.Attachment)}, thumb.ID); err != nil {
 		return err

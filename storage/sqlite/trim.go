@@ -25,8 +25,7 @@ const endOfTime = math.MaxInt64
 
 // Trim deletes the oldest messages with everything that belongs to them: first events from
 // before the cutoff, then messages, then receipts for trimmed messages, each up to a limit,
-// so that a transaction takes a few milliseconds. It is done when none of the three is
-// left.
+// so that a transaction takes a few milliseconds. The trim is done when none of the three is left.
 //
 // Events after the cutoff stay until a later trim, or until the log is trimmed. They are
 // not delivered, because their messages no longer exist.
@@ -102,7 +101,7 @@ func (t *tx) firstRemaining(conversation, lastSeq int64, first *int64) (oldest s
 	return t.oldestAt(conversation)
 }
 
-// deletion is a message to be deleted, with the slots of its keys.
+// deletion is a message to delete, with the slots of its keys.
 type deletion struct {
 	id, seq, created int64
 	kind             im.MessageType

@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// eventsOfMessage is how many events one step reads for each message it may delete,
-// minEvents how many at least. rangeBatch is how many ranges of receipts and hides it
+// eventsOfMessage is the number of events that one step reads for each message that it may delete,
+// and minEvents the minimum. rangeBatch is the number of ranges of receipts and hides that it
 // reads.
 const (
 	eventsOfMessage = 2

@@ -11,8 +11,8 @@ import (
 type reader struct {
 	session *session
 	users   *userCache
-	// interned holds the users that this transaction has found or created. The cache must
-	// not have them before the commit. It is nil in a read.
+	// interned holds the users that this transaction has found or created. They must not enter the
+	// cache before the commit. It is nil in a read.
 	interned map[im.UserID]int64
 	// infos caches the fields of conversations that never change; nil in a read.
 	infos map[im.ID]convInfo
@@ -24,11 +24,11 @@ type reader struct {
 	// before the first.
 	row   *messageRow
 	event *eventRow
-	// hiding holds which users have hidden messages by their ids, in a read.
+	// hiding records, in a read, which users have hidden messages by their ids.
 	hiding map[int64]bool
-	// unsealed is where content is unsealed to, see [reader.unseal].
+	// unsealed is memory for unsealed content, see [reader.room].
 	unsealed []byte
-	// outdated is set when content was met whose key is shredded.
+	// outdated is set when a read meets content whose key is shredded.
 	outdated bool
 }
 
@@ -37,8 +37,8 @@ var _ im.Reader = (*reader)(nil)
 // tx implements [im.Tx]. The calls of a batch share it.
 type tx struct {
 	reader
-	// last is the newest position of the log. Positions up to indexed are in the index of
-	// events; maxUnindexed is how many may not be.
+	// last is the newest position of the log. Positions up to indexed are in the index of events;
+	// maxUnindexed is the maximum number of those that are not.
 	last, indexed, maxUnindexed im.Position
 	events                      []im.Event
 	cuts                        []im.TokenCut
@@ -50,10 +50,10 @@ type tx struct {
 	due time.Time
 	// stamp is the last result of Stamp, zero if there is none.
 	stamp time.Time
-	// doomed are the keys to be shredded after the commit.
+	// doomed are the keys to shred after the commit.
 	doomed []doomed
-	// used are the slots that content was sealed with. slotEnd, unless 0, is a new bound
-	// for [sealer].
+	// used are the slots whose keys sealed content in this transaction. slotEnd, unless 0, is the
+	// new bound for [sealer].
 	used    []im.Slot
 	slotEnd uint64
 

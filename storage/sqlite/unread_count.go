@@ -39,7 +39,7 @@ const (
 			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
 				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
 				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"
-	// countMentions counts mentions of the user only.
+	// countMentions counts only mentions of the user.
 	countMentions = gapList + "SELECT " + mentionsInGaps + " FROM gap"
 
 	gapList = `WITH gap (low, high) AS MATERIALIZED (

@@ -21,8 +21,8 @@ type userCache struct {
 	names generations[int64, im.UserID]
 }
 
-// generations is a bounded map: when young is full it becomes old, and what is found in old
-// moves to young.
+// generations is a bounded map: when young is full it becomes old, and entries that are found in
+// old move to young.
 type generations[K comparable, V any] struct {
 	size       int
 	young, old map[K]V
@@ -155,7 +155,7 @@ const (
 	selectTokenCuts = `SELECT name, tokens_cut_at FROM users INDEXED BY users_cut
 		WHERE tokens_cut_at IS NOT NULL AND (tokens_cut_at, name) > (?1, ?2) ORDER BY tokens_cut_at, name LIMIT ?3`
 	selectForgottenCut = "SELECT value FROM meta WHERE key = 'forgotten_cut'"
-	// oldestCuts are the cut-offs that are forgotten next.
+	// oldestCuts selects the cut-offs to forget next.
 	oldestCuts = ` FROM users INDEXED BY users_cut
 		WHERE tokens_cut_at IS NOT NULL AND tokens_cut_at < ?1 ORDER BY tokens_cut_at, name LIMIT ?2`
 	selectNewestOfOldest = "SELECT max(at) FROM (SELECT tokens_cut_at AS at" + oldestCuts + ")"
@@ -208,7 +208,7 @@ func (t *tx) CutTokens(cut im.TokenCut) error {
 	if err != nil {
 		return err
 	}
-	// max keeps old tokens invalid if the clock was set back.
+	// max keeps old tokens invalid if the clock is set back.
 	_, err = t.session.exec("UPDATE users SET tokens_cut_at = max(coalesce(tokens_cut_at, 0), ?) WHERE id = ?", cut.At.UnixMilli(), user)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ func (r *reader) RolesSpan(space im.ID, at im.Position) (im.Span, error) {
 	return r.span(selectRolesSpan, space, at)
 }
 
-// AccessSpan returns the same for the access rules of a channel.
+// AccessSpan is RolesSpan for the access rules of a channel.
 func (r *reader) AccessSpan(channel im.ID, at im.Position) (im.Span, error) {
 	return r.span(selectAccessSpan, channel, at)
 }

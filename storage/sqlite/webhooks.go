@@ -165,7 +165,7 @@ func (t *tx) PutWebhookProgress(id im.ID, p im.WebhookProgress) error {
 	return err
 }
 
-// PutWebhookSecrets seals the secrets of a webhook, and dooms the key of those before.
+// PutWebhookSecrets seals the secrets of a webhook, and dooms the key of the previous ones.
 func (t *tx) PutWebhookSecrets(id im.ID, secrets im.WebhookSecrets) error {
 	var before, after sealedText
 	found, err := t.session.row(selectWebhookSecrets, []any{int64(id)}, &before.slot, &before.sealed)
@@ -284,7 +284,7 @@ func (r *reader) EventAt(at im.Position) (e im.Event, err error) {
 const selectMuting = `SELECT u.name FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
 	CROSS JOIN marks k ON k.conversation_id = ?2 AND k.user_id = u.id AND k.muted = 1`
 
-// Muting returns which of the users have muted the conversation for themselves.
+// Muting returns the users in a list who have muted the conversation for themselves.
 func (r *reader) Muting(conversation im.ID, users []im.UserID) (list []im.UserID, err error) {
 	if len(users) == 0 {
 		return nil, nil

@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// crowded is the number of waiting calls from which requests wait at the door: two full
-	// batches, so that the writer always has the next one.
+	// crowded is the number of waiting calls from which on requests wait at the door: two full
+	// batches, so that the writer always has a next one.
 	crowded = 2 * maxBatch
-	// overcrowded is the number from which all requests do.
+	// overcrowded is the number from which on all requests wait there.
 	overcrowded = 4 * crowded
-	// doorWait is the longest that a request waits at the door.
+	// doorWait is the longest time that a request waits at the door.
 	doorWait = time.Second
-	// maxLine is the maximum number of requests at the door, maxOwnLine that of one caller.
+	// maxLine is the maximum number of requests at the door, and maxOwnLine that of requests of one
+	// caller.
 	maxLine    = 8192
 	maxOwnLine = 64
 )
 
-// door is where requests wait while the queue is crowded, before they cost anything. Under
-// overload a server that takes every request spends most of its processor time on requests
-// that it refuses at their end, and one that refuses all at once spends it on refusals: a
-// refusal costs a quarter of a send. Waiting costs nothing, and meanwhile the connection can
-// send no other request.
+// door holds requests back while the queue is crowded, before they cost anything. Under overload, a
+// server that accepts every request spends most of its processor time on requests that it refuses
+// in the end, and one that refuses at once spends it on refusals: a refusal costs a quarter of a
+// send. Waiting costs nothing, and a waiting connection can send no other request.
 //
 // Its fields are guarded by the mutex of the queue.
 type door struct {
@@ -48,7 +48,7 @@ func (d *door) open(n int) {
 	}
 }
 
-// leave removes a guest.
+// leave removes a guest that gives up.
 func (d *door) leave(e *list.Element) *guest {
 	g := d.line.Remove(e).(*guest)
 	if d.guests[g.caller]--; d.guests[g.caller] == 0 {
@@ -57,14 +57,14 @@ func (d *door) leave(e *list.Element) *guest {
 	return g
 }
 
-// admit waits until a request of a caller may begin. It returns errOverloaded if that takes
-// too long, or too many wait, or the context's cause.
+// admit waits until a request of a caller may begin. It returns errOverloaded if that takes too
+// long or too many requests wait, or the context's cause.
 //
-// Until the queue is overcrowded, a caller who has no call in it and has not had more than their
-// share of the writer does not wait, whoever crowds it.
+// Until the queue is overcrowded, a caller without a call in it who has not used more than their
+// share of the writer does not wait, however many calls of others do.
 func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	q.mu.Lock()
-	if q.closed || q.waiting < crowded && q.door.line.Len() == 0 { // add refuses when it is closed
+	if q.closed || q.waiting < crowded && q.door.line.Len() == 0 { // if the queue is closed, add refuses
 		q.mu.Unlock()
 		return nil
 	}
@@ -97,7 +97,7 @@ func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	select {
-	case <-g.in: // at the last moment
+	case <-g.in: // it was let in at the last moment
 		return nil
 	default:
 	}
@@ -105,12 +105,13 @@ func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	return err
 }
 
-// letIn lets in as many requests as the queue has room for. Those that were let in before may
-// still be on their way, so that the queue has up to twice as many calls; it holds more.
+// letIn lets in as many requests as the queue has room for before it is crowded. Requests that were
+// let in before may not have queued their calls yet, so the queue may get up to twice as many; it
+// has room for more.
 func (q *queue) letIn() {
 	n := crowded - q.waiting
 	if q.waiting == 0 {
-		n = maxLine // there may be no other batch
+		n = maxLine // no further batch may come to let the others in
 	}
 	q.door.open(n)
 }

@@ -13,30 +13,30 @@ import (
 const (
 	// maxBatch is the maximum number of calls in a transaction.
 	maxBatch = 256
-	// maxBatchTime ends a batch early, so that quick writes need not wait for long ones
-	// behind them.
+	// maxBatchTime is the duration after which a batch ends, so that quick writes need not wait for
+	// long ones behind them.
 	maxBatchTime = 50 * time.Millisecond
 	// longCall is the duration of a call that ends its batch. The next call of the same
 	// caller is treated as a bulk call. A batch of bulk calls ends after that time.
 	longCall = 10 * time.Millisecond
 
-	// maxQueue is the maximum number of waiting calls, maxOwn that of one caller.
+	// maxQueue is the maximum number of waiting calls, and maxOwn that of calls of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
-	// maxWait is how long a call of a user waits. The client gives up after 10 s, so it gets
-	// an answer before.
+	// maxWait is the time that a call of a user waits. It is shorter than the 10 s after which
+	// clients give up.
 	maxWait = 5 * time.Second
-	// retryAfter is sent to callers refused for these limits.
+	// retryAfter is the Retry-After for callers that are refused because of these limits.
 	retryAfter = time.Second
 
-	// maxAhead is how far ahead of the waiting callers, in time used, a caller may be and
-	// still share a transaction with them.
+	// maxAhead is the maximum difference in time used between a caller and the waiting ones with
+	// which it may still share a transaction with them.
 	maxAhead = 10 * time.Millisecond
-	// maxDebt bounds the time held against a caller. Without it, a caller that once used
-	// much time might wait for ever while others keep coming.
+	// maxDebt bounds the time held against a caller. Without it, a caller that once used much time
+	// might wait forever while others keep coming.
 	maxDebt = 250 * time.Millisecond
 
-	// idleAccounts is how many accounts are kept before unneeded ones are deleted.
+	// idleAccounts is the number of accounts beyond which unneeded ones are deleted.
 	idleAccounts = 1024
 )
 
@@ -48,8 +48,8 @@ type call struct {
 	done chan error // the result of Write; buffered, so that sending it does not block
 
 	bulk  bool
-	order uint64        // among all calls
-	took  time.Duration // how long fn ran
+	order uint64        // its sequence number among all calls
+	took  time.Duration // the time that fn ran
 	state atomic.Int32  // waiting, begun or withdrawn
 }
 
@@ -62,18 +62,18 @@ const (
 
 func (c *call) answer(err error) { c.done <- err }
 
-// begin reports whether the call may run, also again after a rollback. It may not if it was
+// begin reports whether the call may run, or run again after a rollback. It may not if it was
 // withdrawn.
 func (c *call) begin() bool {
 	return c.state.CompareAndSwap(waiting, begun) || c.state.Load() == begun
 }
 
-// withdraw reports whether the call has not begun and will not run. It stays in the queue
+// withdraw keeps the call from running, and reports whether it could. The call stays in the queue
 // until its turn.
 func (c *call) withdraw() bool { return c.state.CompareAndSwap(waiting, withdrawn) }
 
-// patience returns how long the call may wait, 0 if there is no limit: a job, or a step of a
-// long request, which must not stop in the middle, waits for its turn.
+// patience returns the time that the call may wait, 0 for no limit: a job waits for its turn, and
+// so does a step of a long request, which must not stop in the middle.
 func (c *call) patience() time.Duration {
 	if c.bulk || im.CallerOf(c.ctx).User == "" {
 		return 0
@@ -81,7 +81,7 @@ func (c *call) patience() time.Duration {
 	return maxWait
 }
 
-// account is a caller with their waiting calls and the writer's time they have used.
+// account is a caller with their waiting calls and the writer's time that they have used.
 type account struct {
 	caller im.Caller
 	calls  []*call // in order
@@ -276,14 +276,14 @@ func (q *queue) release(a *account) {
 	}
 }
 
-// forget deletes an account without calls that is not ahead of the lanes.
+// forget deletes an account that has no calls and is not ahead of the lanes.
 func (q *queue) forget(a *account) {
 	if len(a.calls) == 0 && !a.held && a.used[light] <= q.lanes[light].turn && a.used[bulk] <= q.lanes[bulk].turn {
 		delete(q.accounts, a.caller)
 	}
 }
 
-// batch is what a transaction takes from a lane: the calls that waited when it began.
+// batch is the calls that a transaction takes from a lane: those that waited when it began.
 type batch struct {
 	*queue
 	in    int // the lane
@@ -375,7 +375,7 @@ func (b *batch) close() {
 		l.turn += b.used / time.Duration(len(l.turns)+len(b.aside))
 	}
 	if b.last != nil && b.last.took >= longCall {
-		b.lastLane = bulk // even if it was in the other lane
+		b.lastLane = bulk // even if the batch was in the other lane
 	}
 	for _, a := range b.aside {
 		b.release(a)

@@ -20,10 +20,10 @@ func answer(calls []*call, err error) {
 // writer is the goroutine that writes. It runs the calls that queued during the last commit
 // in one transaction with one sync; see [queue].
 //
-// Calls have no savepoints. Rules come before writes, so a call that refuses has nothing to
-// undo. If a call fails after its first write, or panics, the transaction is rolled back
-// and the other calls run again without it. No call returns before the transaction has
-// ended, not even with a refusal, which may depend on what another call of the batch wrote.
+// Calls have no savepoints. Calls check their rules before they write, so a call that refuses has
+// nothing to undo. If a call fails after its first write, or panics, the transaction is rolled back
+// and the other calls run again without it. No call returns before the transaction has ended, not
+// even with a refusal, which may depend on what another call of the batch wrote.
 type writer struct {
 	store *Store
 	queue *queue
@@ -40,9 +40,9 @@ type writer struct {
 	head im.Position
 	// indexed is the position up to which all events are indexed.
 	indexed im.Position
-	// cutsInDoubt says that a commit with cut-offs failed but may be durable.
+	// cutsInDoubt is set if a commit with cut-offs failed but may be durable.
 	cutsInDoubt bool
-	// doomedInDoubt says the same of a commit with erasures.
+	// doomedInDoubt is set if a commit with erasures failed but may be durable.
 	doomedInDoubt bool
 }
 
@@ -67,9 +67,9 @@ func (w *writer) listen(fn func(im.Commit)) {
 	w.listeners = append(w.listeners, fn)
 }
 
-// write runs fn and returns once its transaction has ended. It does not return earlier when
-// ctx is done, because the caller could not know whether fn was committed. If fn has not begun
-// within the patience of its caller, as with a disk that hangs, it will not run.
+// write runs fn and returns once its transaction has ended. It does not return early when ctx ends,
+// because the caller could not know whether fn was committed. If fn has not begun within the
+// patience of its caller, as with a disk that hangs, it will not run.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
@@ -136,8 +136,8 @@ func (w *writer) transact(next func() *call) {
 	now := w.store.options.Now
 	stats := BatchStats{}
 	start := now()
-	// Called before the calls return, so that a caller who then reads the metrics finds the
-	// commit counted.
+	// Report before the calls return, so that a caller who then reads the metrics finds the commit
+	// counted.
 	report := func(err error) {
 		if w.store.options.Observe == nil {
 			return
@@ -182,7 +182,7 @@ func (w *writer) transact(next func() *call) {
 	stats.Calls, stats.Events = len(ran), len(t.events)
 	committing := now()
 	if err := w.commit(); err != nil {
-		// It is unknown what is on the disk, and in which state the connection is.
+		// The content of the disk and the state of the connection are unknown.
 		if _, ok := im.AsError(err); !ok {
 			err = unavailable(err)
 		}
@@ -209,7 +209,7 @@ func (w *writer) transact(next func() *call) {
 	w.indexed = t.indexed
 	report(nil)
 	// A cut-off token, a block or an erasure must be in effect when the call returns, so it is
-	// published first. Otherwise the callers come before the listeners, which may have a
+	// published first. Otherwise the calls return before the listeners run, which may have a
 	// thousand streams to serve.
 	revokes := len(t.cuts) > 0 || len(t.blocks) > 0 || len(t.doomed) > 0
 	if revokes {
@@ -223,8 +223,8 @@ func (w *writer) transact(next func() *call) {
 	}
 }
 
-// call runs the function of a call. It reports whether the function may have written
-// something that must not be committed.
+// call runs the function of a call. It reports whether the function may have written data that must
+// not be committed.
 func (w *writer) call(t *tx, c *call) (broken bool) {
 	t.session.reset()
 	defer func() {
@@ -335,11 +335,10 @@ func (w *writer) ensureSession() error {
 	return nil
 }
 
-// cutPage is how many cut-offs are read and published at a time.
+// cutPage is the number of cut-offs that are read and published at a time.
 const cutPage = 1000
 
-// publishCuts publishes all cut-offs, because one of them may be of a commit that seemed to
-// fail.
+// publishCuts publishes all cut-offs, because some may be from a commit that seemed to fail.
 func (w *writer) publishCuts(r *reader) error {
 	for after := (*im.TokenCut)(nil); ; {
 		page, err := r.TokenCuts(after, cutPage)

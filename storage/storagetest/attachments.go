@@ -30,7 +30,7 @@ func (w *world) attachment(id im.ID) (im.Attachment, bool) {
 	var a im.Attachment
 	found := true
 	w.view(func(r im.Reader) (err error) {
-		if a, err = r.Attachment(id); err == im.ErrNotFound { //nolint:errorlint // engines return it as it is
+		if a, err = r.Attachment(id); err == im.ErrNotFound { //nolint:errorlint // engines return it unchanged
 			found, err = false, nil
 		}
 		return err
@@ -43,7 +43,7 @@ func (w *world) use(user im.UserID) im.AttachmentUse {
 	return read(w, func(r im.Reader) (im.AttachmentUse, error) { return r.AttachmentUse(user) })
 }
 
-// withAttachments sends a message that has attachments.
+// withAttachments sends a message with attachments.
 func (w *world) withAttachments(conversation im.ID, sender im.UserID, list ...im.Attachment) im.Message {
 	w.Helper()
 	m := w.text(conversation, sender, "with attachments")
@@ -71,7 +71,7 @@ func (w *world) deadBlob(what string, a im.Attachment) {
 	if _, err := w.store.BlobKey(a.Slot); err == nil {
 		w.Errorf("%s: its key is there", what)
 	}
-	for range 12_000 { // the store notes later that the key is shredded
+	for range 12_000 { // the store records later that the key is shredded
 		dead := read(w, func(r im.Reader) ([]im.ID, error) { return r.DeadBlobs(1000) })
 		if slices.Contains(dead, a.ID) {
 			return
@@ -140,7 +140,7 @@ func testAttachments(w *world) {
 	}
 }
 
-// testReferences checks that an attachment is erased with the last message that has it,
+// testReferences checks that an attachment is erased with the last message that refers to it,
 // whether that is erased, trimmed or purged.
 func testReferences(w *world) {
 	group := w.group(im.HistoryAll, "alice", "bob")
@@ -172,7 +172,7 @@ func testReferences(w *world) {
 	w.erase(second.ID, im.Erasure{State: im.Expired, At: w.now})
 	w.erased("both erased", shared)
 
-	// Trimming removes the rest of erased messages, and those that were not erased.
+	// Trimming deletes tombstones and messages that were not erased.
 	w.write(func(tx im.Tx) error {
 		_, err := tx.Trim(group, w.now.Add(time.Hour), 1000, w.now)
 		return err

@@ -29,8 +29,8 @@ func Bench(b *testing.B, open Engine) {
 	b.Run("Due", func(b *testing.B) { benchDue(b, open) })
 }
 
-// benchSend measures sending messages through Write by concurrent callers that wait for
-// their result, with and without a sync to disk.
+// benchSend measures sending messages through Write by concurrent callers that wait for their
+// results, with and without a sync to disk.
 func benchSend(b *testing.B, open Engine) {
 	for _, durable := range []bool{true, false} {
 		for _, callers := range []int{1, 8, 64, 256} {
@@ -77,7 +77,7 @@ func benchSend(b *testing.B, open Engine) {
 	}
 }
 
-// benchMessage sends a message as the use case does: it reads, then writes.
+// benchMessage sends a message as the use case does: it reads first, and then writes.
 func benchMessage(w *world, group im.ID, i int64, text *im.Content) error {
 	now := time.Now()
 	m := im.Message{

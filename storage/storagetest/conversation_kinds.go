@@ -241,8 +241,8 @@ func testLastSent(w *world) {
 	}
 }
 
-// testAnyID checks that an id may be any integer but 0 and the least one. The ids of
-// groups, rooms and spaces are random, so half of them are negative.
+// testAnyID checks that an id may be any integer except 0 and the least one. The ids of groups,
+// rooms and spaces are random, so half of them are negative.
 func testAnyID(w *world) {
 	ids := []im.ID{math.MinInt64 + 1, -1 << 40, -1, 1, 1 << 40, math.MaxInt64}
 	for i := range ids { // out of order

@@ -15,7 +15,7 @@ func (w *world) list(q im.ConversationQuery) []im.ListedConversation {
 	return read(w, func(r im.Reader) ([]im.ListedConversation, error) { return r.Conversations(q) })
 }
 
-// lists reads all pages of a list and calls between after each page but the last.
+// lists reads all pages of a list and calls between after each page except the last.
 func (w *world) lists(q im.ConversationQuery, between func()) (all []im.ListedConversation) {
 	w.Helper()
 	for {
@@ -41,8 +41,8 @@ func keysOf(list []im.ListedConversation) []im.ConversationKey {
 	return k
 }
 
-// testListAsOf checks that a list read in pages stays as it was at its start, whatever
-// happens meanwhile.
+// testListAsOf checks that a list read in pages stays as it was at its start, whatever happens in
+// the meantime.
 func testListAsOf(w *world) {
 	random := rand.New(rand.NewPCG(31, 32))
 	for _, limit := range []int{1, 2, 5} {

@@ -109,7 +109,7 @@ func testHiddenSince(w *world) {
 	w.equal("unknown user", len(since("nobody", epoch, 10)), 0)
 }
 
-// goneSince calls GoneSince and checks its report of whether there is more.
+// goneSince calls GoneSince and checks whether it reports correctly that there is more.
 func (w *world) goneSince(user im.UserID, at time.Time, limit int) (list []im.GoneConversation) {
 	w.Helper()
 	w.view(func(r im.Reader) error {

@@ -41,7 +41,7 @@ func testInsert(w *world) {
 	send(6, at(1), false, "")
 	expect("after the clock was set back", 6, 2, at(-9), at(1))
 
-	// A message keeps its own seq if that is greater than the last.
+	// A message keeps its own seq if that is greater than the last one.
 	for _, own := range []struct{ seq, want int64 }{{6, 7}, {1, 8}, {100, 100}, {0, 101}} {
 		m := w.text(id, "alice", "hi")
 		m.Seq, m.Quiet, m.CreatedAt = own.seq, true, at(0)

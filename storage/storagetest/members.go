@@ -46,7 +46,7 @@ func testMembership(w *world) {
 
 	w.send(w.text(id, "alice", "three"))
 	again := w.join(id, "bob")
-	leftAgain := w.leave(id, "bob") // no message was sent meanwhile
+	leftAgain := w.leave(id, "bob") // no message was sent in the meantime
 	last := w.join(id, "bob")
 	w.send(w.text(id, "alice", "four"))
 	m = w.membership(id, "bob")

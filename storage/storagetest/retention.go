@@ -20,7 +20,7 @@ func (w *world) trim(id im.ID, before time.Time, limit int) (step im.Trimmed) {
 	return step
 }
 
-// trimAll trims until it is done and returns how many messages it deleted.
+// trimAll trims until nothing is left to trim and returns the number of messages that it deleted.
 func (w *world) trimAll(id im.ID, before time.Time, limit int) (n int) {
 	w.Helper()
 	for {

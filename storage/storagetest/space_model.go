@@ -14,8 +14,8 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// spaceState is everything that decides about access in a space and one of its channels,
-// after an event.
+// spaceState is everything that determines access to a space and one of its channels, after an
+// event.
 type spaceState struct {
 	// members are the users who receive the event, is holds those who are members after it.
 	members, is map[im.UserID]bool

@@ -29,7 +29,7 @@ func testSpaces(w *world) {
 	w.join(ids[1], "alice")
 	w.pagesOf("after rejoining", spaces("alice"), ids[0], ids[1], ids[3], ids[4])
 
-	// A restored membership counts as any other.
+	// A restored membership counts like any other.
 	w.write(func(tx im.Tx) error {
 		return tx.RestoreMember(im.Membership{
 			Conversation: ids[3], User: "carol", Role: im.Member, JoinedAt: epoch,

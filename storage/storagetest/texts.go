@@ -7,8 +7,7 @@ import (
 )
 
 // testTexts checks that name, announcement and avatar can be changed separately, several
-// times in a transaction, to the maximum length and to nothing, and that other changes
-// leave them.
+// times in a transaction, to the maximum length and to nothing, and that other changes keep them.
 func testTexts(w *world) {
 	id := w.make(im.Conversation{Kind: im.Group, Name: "first"})
 	other := w.make(im.Conversation{Kind: im.Group, Name: "first", Announcement: "another's"})
@@ -50,8 +49,8 @@ func testTexts(w *world) {
 	}))
 }
 
-// testRoleNames checks that role names are those of now, and are deleted with the role and
-// the space.
+// testRoleNames checks that the current names of roles are returned, and that they are deleted with
+// the role and the space.
 func testRoleNames(w *world) {
 	space, other := w.space("alice"), w.space("alice")
 	names := func(of im.ID) map[im.ID]string {

@@ -15,7 +15,7 @@ func (w *world) waiting(a im.Attachment) im.Thumbnail {
 	return t
 }
 
-// makeThumbnail gives a thumbnail a blob.
+// makeThumbnail stores a blob for a thumbnail.
 func (w *world) makeThumbnail(t im.Thumbnail) im.Thumbnail {
 	w.Helper()
 	slot, _, err := w.store.NextBlobKey()
@@ -28,7 +28,7 @@ func (w *world) makeThumbnail(t im.Thumbnail) im.Thumbnail {
 	return t
 }
 
-// blob is the blob of a thumbnail, as one of an attachment.
+// blob returns the blob of a thumbnail in the form of an attachment's blob.
 func blob(t im.Thumbnail) im.Attachment { return im.Attachment{ID: t.ID, Slot: t.Slot} }
 
 func (w *world) thumbnail(a im.Attachment) (im.Thumbnail, error) {
@@ -53,7 +53,7 @@ func (w *world) wantThumbnail(what string, a im.Attachment, want im.Thumbnail) {
 	w.equal(what, got, want)
 }
 
-// next returns the attachment whose thumbnail is made next, 0 if none is waiting.
+// next returns the attachment whose thumbnail comes next, 0 if none is waiting.
 func (w *world) next(past im.UserID) im.ID {
 	w.Helper()
 	var t im.Thumbnail
@@ -82,7 +82,7 @@ func testThumbnails(w *world) {
 	w.equal("named", named, []im.ID{made.ID})
 	w.makeThumbnail(w.waiting(b))
 
-	// Made again, it has another blob.
+	// A thumbnail that is made again has another blob.
 	again := w.makeThumbnail(made)
 	w.wantThumbnail("made again", a, again)
 	w.deadBlob("made again", blob(made))
@@ -91,7 +91,7 @@ func testThumbnails(w *world) {
 		w.Errorf("after an update with the same blob: %v", err)
 	}
 
-	// Without its blob, it waits.
+	// Without its blob it is waiting again.
 	want = im.Thumbnail{Attachment: a.ID, Uploader: "alice", State: im.ThumbnailWaiting}
 	w.write(func(tx im.Tx) error { return tx.UpdateThumbnail(want) })
 	w.wantThumbnail("waiting again", a, want)
@@ -124,7 +124,7 @@ func testThumbnailTurns(w *world) {
 	for range 2 {
 		bob = append(bob, w.upload("bob", 1))
 	}
-	w.upload("carol", 1) // no picture
+	w.upload("carol", 1) // not a picture
 	for _, a := range append(alice, bob...) {
 		w.waiting(a)
 	}
@@ -159,7 +159,7 @@ func testThumbnailTurns(w *world) {
 }
 
 // testThumbnailsErased checks that a thumbnail is erased with its attachment: by itself, or
-// with its last message, be that erased or trimmed.
+// with its last message, whether that is erased or trimmed.
 func testThumbnailsErased(w *world) {
 	group := w.group(im.HistoryAll, "alice", "bob")
 	var made []im.Thumbnail

@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// benchViews measures what a client requests when it starts, for a user with a thousand
-// conversations and no message read: the first page of the list, all unread counts, and a
-// page of history. With a hundred times as many messages it must not take twice as long.
+// benchViews measures the requests of a client that starts, for a user with a thousand
+// conversations who has read no message: the first page of the list, all unread counts, and a page
+// of history. With a hundred times as many messages it must not take twice as long.
 func benchViews(b *testing.B, open Engine) {
 	const n = 1000
 	for _, messages := range []int{10_000, 1_000_000} {

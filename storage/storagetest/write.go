@@ -51,8 +51,8 @@ func testWriteIsAtomic(w *world) {
 	w.equal("members", len(members), 3)
 }
 
-// testWriteErrors checks that each of many concurrent callers gets its own result, and that
-// its writes are committed exactly if it succeeds.
+// testWriteErrors checks that each of many concurrent callers gets its own result, and that its
+// writes are committed if and only if it succeeds.
 func testWriteErrors(w *world) {
 	refusal := im.Refuse(im.Forbidden, "not_yours", "for a test")
 	const callers = 120
@@ -206,8 +206,8 @@ func testCommits(w *world) {
 	})
 }
 
-// testCommitsBlocks checks that a listener learns of a block before the caller returns, and
-// of none that failed.
+// testCommitsBlocks checks that a listener learns of a block before the caller returns, and never
+// of one that failed.
 func testCommitsBlocks(w *world) {
 	var mu sync.Mutex
 	var blocks []im.UserBlock
@@ -372,7 +372,7 @@ func consistent(r im.Reader, ids []im.ID) error {
 				return fmt.Errorf("seq %d at index %d", m.Seq, i)
 			}
 		}
-		total += c.LastSeq + 1 // the event that made it
+		total += c.LastSeq + 1 // plus the event that created it
 	}
 	bounds, err := r.LogBounds()
 	if err == nil && int64(bounds.Head) != total {
@@ -381,8 +381,8 @@ func consistent(r im.Reader, ids []im.ID) error {
 	return err
 }
 
-// testAdmit checks that an idle store admits every request at once, and does not wait for a
-// client that is gone.
+// testAdmit checks that an idle store admits every request at once, and does not wait for a client
+// that has disconnected.
 func testAdmit(w *world) {
 	gone, cancel := context.WithCancel(w.Context())
 	cancel()
@@ -391,12 +391,12 @@ func testAdmit(w *world) {
 			w.Errorf("an idle store does not admit %+v: %v", c, err)
 		}
 		if err := w.store.Admit(gone, c); err != nil && !errors.Is(err, context.Canceled) {
-			w.Errorf("an idle store answers %+v, who is gone, with %v", c, err)
+			w.Errorf("an idle store answers %+v, who has disconnected, with %v", c, err)
 		}
 	}
 	// Writing does not change that.
 	w.group(im.HistoryAll, "alice", "bob")
 	if err := w.store.Admit(w.Context(), im.Caller{User: "alice"}); err != nil {
-		w.Errorf("an idle store does not admit who wrote before: %v", err)
+		w.Errorf("an idle store does not admit a caller who has written before: %v", err)
 	}
 }

@@ -89,14 +89,14 @@ func oapiCodegen(ctx context.Context, url, token, text string) error {
 	if !found {
 		return errors.New("the message is not in the log")
 	}
-	stream, err := c.GetEvents(ctx, nil) // WithResponse would read it to its end
+	stream, err := c.GetEvents(ctx, nil) // GetEventsWithResponse would read the stream to its end
 	if err != nil {
 		return err
 	}
 	return ready(stream.Body)
 }
 
-// who provides the token of ogen's client.
+// who provides the token for ogen's client.
 type who string
 
 // Token implements [ogen.SecuritySource].
