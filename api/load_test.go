@@ -2,8 +2,8 @@ package api
 
 import "testing"
 
-// TestDocumentIsValid checks the OpenAPI document against the specification. Servers do not
-// check it at each start: it does not change after the build.
+// TestDocumentIsValid checks the OpenAPI document against the specification. Servers do not check
+// it at each start, because it does not change after the build.
 func TestDocumentIsValid(t *testing.T) {
 	spec, err := Load()
 	if err != nil {

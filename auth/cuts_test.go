@@ -22,14 +22,14 @@ func TestCutOff(t *testing.T) {
 		"a fraction after, by the token":   {float64(start.Unix()) + .9, start.Add(100 * time.Millisecond), auth.CodeTokenCutOff},
 		"issued in the next second":        {start.Unix() + 1, start.Add(999 * time.Millisecond), ""},
 		"issued after":                     {start.Unix() + 60, start, ""},
-		"does not say when it was issued":  {nil, start.Add(-time.Hour), auth.CodeTokenCutOff},
-		"cut of a long time ago, with iat": {start.Unix(), start.Add(-time.Hour), ""},
+		"without iat":  {nil, start.Add(-time.Hour), auth.CodeTokenCutOff},
+		"cut long ago, with iat": {start.Unix(), start.Add(-time.Hour), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			token := signHS(t, with(jwt.MapClaims{"iat": tt.iat}))
 			cut := im.TokenCut{User: "alice", At: tt.cut}
-			newClock := func() *clock { // so late that no token is from the future
+			newClock := func() *clock { // late enough that no token is from the future
 				c := newClock()
 				c.advance(time.Minute)
 				return c
@@ -79,7 +79,7 @@ func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 	const leeway = 30 * time.Second
 	for name, tt := range map[string]struct {
 		leeway time.Duration
-		iat    time.Duration // after the cut, which is at the start
+		iat    time.Duration // relative to the cut, which is at the start
 		now    time.Duration
 		code   string
 	}{
@@ -87,11 +87,11 @@ func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 		"once it has come":                {leeway, 10 * time.Second, time.Minute, auth.CodeTokenCutOff},
 		"at the leeway":                   {leeway, leeway, time.Minute, auth.CodeTokenCutOff},
 		"after the leeway":                {leeway, leeway + time.Second, time.Minute, ""},
-		"long after, of the future":       {leeway, time.Hour, time.Hour - time.Second, auth.CodeTokenCutOff},
-		"long after, of now":              {leeway, time.Hour, time.Hour, ""},
-		"no leeway, of the next second":   {0, time.Second, time.Second, ""},
+		"long after, from the future":       {leeway, time.Hour, time.Hour - time.Second, auth.CodeTokenCutOff},
+		"long after, issued now":              {leeway, time.Hour, time.Hour, ""},
+		"no leeway, from the next second":   {0, time.Second, time.Second, ""},
 		"no leeway, before it has come":   {0, time.Second, time.Second - 1, auth.CodeTokenFromFuture},
-		"beyond the leeway, for all time": {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
+		"beyond the leeway, forever": {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClock()
@@ -131,7 +131,7 @@ func TestMaxAge(t *testing.T) {
 		"too old":         {nil, age + leeway, auth.CodeTokenExpired},
 		"ends before":     {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
 		"without an iat":  {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
-		"an iat of never": {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
+		"iat zero": {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, cached := range []bool{false, true} {
@@ -191,17 +191,17 @@ func TestForgottenCuts(t *testing.T) {
 	v.Cut(im.TokenCut{User: "bob", At: start.Add(10 * time.Second)})
 	v.ForgetCuts(time.Time{})
 	v.ForgetCuts(start.Add(-time.Minute))
-	v.ForgetCuts(start.Add(-time.Hour)) // it never moves back
+	v.ForgetCuts(start.Add(-time.Hour)) // the time never moves back
 	token := func(user string, ago time.Duration) string {
 		return signHS(t, with(jwt.MapClaims{"sub": user, "iat": start.Add(-ago).Unix()}))
 	}
 	for name, tt := range map[string]struct{ token, code string }{
-		"alice of before":   {token("alice", 2*time.Hour), auth.CodeTokenExpired},
-		"carol of before":   {token("carol", time.Minute), auth.CodeTokenExpired},
-		"alice of since":    {token("alice", 59*time.Second), ""},
+		"alice, issued before":   {token("alice", 2*time.Hour), auth.CodeTokenExpired},
+		"carol, issued before":   {token("carol", time.Minute), auth.CodeTokenExpired},
+		"alice, issued since":    {token("alice", 59*time.Second), ""},
 		"bob, cut later":    {token("bob", 0), auth.CodeTokenCutOff},
 		"without an iat":    {signHS(t, with(jwt.MapClaims{"sub": "carol", "iat": nil})), auth.CodeTokenExpired},
-		"carol of just now": {token("carol", 0), ""},
+		"carol, issued just now": {token("carol", 0), ""},
 	} {
 		_, err := v.Verify(tt.token)
 		t.Log(name)

@@ -21,7 +21,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil || d.Algorithm != auth.HS256 || d.Subject != "爱丽丝" || !d.Expires.Equal(now.Add(time.Hour)) || !d.NotBefore.IsZero() {
 		t.Errorf("Describe = %+v, %v", d, err)
 	}
-	// What is expired, or signed by a key that nobody has, is described all the same.
+	// A token that is expired or signed by an unknown key is described, too.
 	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"sub":7,"exp":1,"nbf":2}`))
 	header, _, _ := strings.Cut(token, ".")
 	d, err = auth.Describe(header + "." + claims + ".AAAA")

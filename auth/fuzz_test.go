@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// seeds adds texts that are almost a token or a ticket.
+// seeds adds texts that are nearly tokens or tickets.
 func seeds(f *testing.F) {
 	other := []byte("a key that no verifier of the fuzz tests has")
 	f.Add("")

@@ -24,11 +24,11 @@ import (
 var (
 	secret    = []byte("a secret of thirty-two bytes, or more")
 	ticketKey = []byte("a ticket key of at least thirty-two bytes")
-	// start is the first time of the clock of the tests.
+	// start is the time at which the clocks of the tests start.
 	start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 
-// clock is a clock under the control of a test.
+// clock is a clock that a test controls.
 type clock struct{ at atomic.Pointer[time.Time] }
 
 func newClock() *clock {

@@ -134,7 +134,7 @@ func TestKeySetAlgorithms(t *testing.T) {
 			if err := v.Ready(); err != nil {
 				t.Error(err)
 			}
-			for _, kid := range []any{tt.kid, nil} { // one may not be named
+			for _, kid := range []any{tt.kid, nil} { // a token without a kid
 				p, err := v.Verify(sign(t, tt.method, tt.key, good(), map[string]any{"kid": kid}))
 				if err != nil || p.User != "alice" {
 					t.Errorf("kid %v: got %+v, %v", kid, p, err)
@@ -189,7 +189,7 @@ func TestKeySetRotation(t *testing.T) {
 	_, err := v.Verify(old)
 	wantCode(t, err, "")
 
-	// An invented key id must not cause a fetch so soon.
+	// An invented key id must not cause another fetch so soon.
 	for n := range 100 {
 		_, err = v.Verify(signES(t, after, fmt.Sprint("made up ", n)))
 		wantCode(t, err, auth.CodeTokenInvalid)
@@ -201,7 +201,7 @@ func TestKeySetRotation(t *testing.T) {
 	i.publish(t, jwk(t, &after.PublicKey, "2", nil))
 	c.advance(15 * time.Second)
 	var group sync.WaitGroup
-	for range 16 { // all find the key, one fetches it
+	for range 16 { // all find the key, but only one fetches the set
 		group.Go(func() {
 			_, err := v.Verify(fresh)
 			wantCode(t, err, "")
@@ -211,10 +211,10 @@ func TestKeySetRotation(t *testing.T) {
 	if n := i.fetched.Load(); n != 2 {
 		t.Errorf("fetched %d times", n)
 	}
-	// Tokens of the withdrawn key are refused, cached ones too.
+	// Tokens of the withdrawn key are refused, even cached ones.
 	_, err = v.Verify(old)
 	wantCode(t, err, auth.CodeTokenInvalid)
-	// A known id does not make another key acceptable.
+	// A known id does not make an unknown key acceptable.
 	_, err = v.Verify(signES(t, before, "2"))
 	wantCode(t, err, auth.CodeTokenInvalid)
 }

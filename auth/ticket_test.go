@@ -101,7 +101,8 @@ func TestTicketsAreNoTokens(t *testing.T) {
 	_, err = v.VerifyTicket(token)
 	wantCode(t, err, auth.CodeTicketInvalid)
 
-	// Each difference suffices: the right key, with the form of the other one.
+	// Each difference suffices: these have one property of a ticket and the others of a token, or
+	// the other way round.
 	audience := with(jwt.MapClaims{"aud": "imapi:events"})
 	tests := map[string]string{
 		"token with the ticket's key":   sign(t, jwt.SigningMethodHS256, ticketKey, good(), nil),
@@ -130,7 +131,7 @@ func TestTicketsAreNoTokens(t *testing.T) {
 func TestTicketOfAnotherServer(t *testing.T) {
 	c := newClock()
 	other := hs256(c)
-	other.TicketKey = []byte("the ticket key of quite another server")
+	other.TicketKey = []byte("the ticket key of some other server")
 	ticket, _ := newVerifier(t, other).IssueTicket(auth.Principal{
 		Actor: im.Actor{User: "alice"}, ExpiresAt: start.Add(time.Hour),
 	})

@@ -132,7 +132,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"scope of numbers":   {signHS(t, claims(jwt.MapClaims{"scope": []any{"admin", 7}})), auth.CodeTokenInvalid},
 		"no exp":             {signHS(t, claims(jwt.MapClaims{"exp": nil})), auth.CodeTokenInvalid},
 		"exp a text":         {signHS(t, claims(jwt.MapClaims{"exp": "tomorrow"})), auth.CodeTokenInvalid},
-		"exp beyond writing": {signHS(t, claims(jwt.MapClaims{"exp": 1e15})), auth.CodeTokenInvalid},
+		"exp after the year 9999": {signHS(t, claims(jwt.MapClaims{"exp": 1e15})), auth.CodeTokenInvalid},
 		"exp huge":           {signHS(t, claims(jwt.MapClaims{"exp": math.MaxFloat64})), ""},
 		"iat a text":         {signHS(t, claims(jwt.MapClaims{"iat": "now"})), auth.CodeTokenInvalid},
 		"iat negative":       {signHS(t, claims(jwt.MapClaims{"iat": -1})), auth.CodeTokenInvalid},
@@ -158,7 +158,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			for range 2 { // the cache must not accept what was refused
+			for range 2 { // the second time the cache must refuse it, too
 				_, err := v.Verify(tt.token)
 				wantCode(t, err, tt.code)
 				if err != nil && tt.token != "" {
@@ -208,8 +208,7 @@ func TestVerifyPublicKeys(t *testing.T) {
 				t.Errorf("got %+v, %v", p, err)
 			}
 
-			// A public key must not serve as the secret of an HMAC, in any
-			// encoding.
+			// A public key must not be usable as the secret of an HMAC, in any encoding.
 			der, _ := pem.Decode(public)
 			for _, key := range [][]byte{public, []byte(strings.TrimSpace(string(public))), der.Bytes, rsaPEM} {
 				_, err = v.Verify(sign(t, jwt.SigningMethodHS256, key, good(), nil))
@@ -221,7 +220,7 @@ func TestVerifyPublicKeys(t *testing.T) {
 			wantCode(t, err, auth.CodeTokenInvalid)
 			_, err = v.Verify(sign(t, jwt.SigningMethodES384, ec384Key(), good(), nil))
 			wantCode(t, err, auth.CodeTokenInvalid)
-			// A signature over other claims.
+			// The signature is of other claims.
 			parts, others := strings.Split(token, "."), strings.Split(sign(t, tt.method, tt.key, with(jwt.MapClaims{"sub": "bob"}), nil), ".")
 			_, err = v.Verify(parts[0] + "." + parts[1] + "." + others[2])
 			wantCode(t, err, auth.CodeTokenInvalid)

@@ -12,7 +12,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A copy replaces a truncated blob by a whole one, never a whole one by a truncated one.
+// A copy replaces a truncated blob by a whole one, but never a whole one by a truncated one.
 func TestCopyKeepsTheWholeBlob(t *testing.T) {
 	const size = 2*chunkSize + 9
 	for name, truncated := range map[string]bool{"the source is truncated": true, "the copy is truncated": false} {
@@ -40,7 +40,7 @@ func TestCopyKeepsTheWholeBlob(t *testing.T) {
 	}
 }
 
-// A copy that is interrupted has whole blobs only, and is completed by the next one.
+// An interrupted copy has only whole blobs, and the next one completes it.
 func TestCopyIsInterrupted(t *testing.T) {
 	f, from := newFiles(t)
 	g, to := newFiles(t)
@@ -53,7 +53,7 @@ func TestCopyIsInterrupted(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || done.Files != 1 {
 		t.Errorf("interrupted after %+v, %v", done, err)
 	}
-	// What a crash leaves of a copy between file systems.
+	// An unfinished file, as a crash leaves it behind in a copy between file systems.
 	if err := os.WriteFile(to.unfinished(blobNamed(3).ID.String()), []byte("imapblob"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -70,8 +70,8 @@ func TestCopyIsInterrupted(t *testing.T) {
 	}
 }
 
-// A blob whose key is gone is garbage, and is not copied. One of another store, or with a damaged
-// header, is: its key may be elsewhere.
+// A blob whose key is gone is garbage, and is not copied. A blob of another store, or with a
+// damaged header, is copied, because its key may exist elsewhere.
 func TestCopyLeavesOutWhatIsErased(t *testing.T) {
 	f, from := newFiles(t)
 	_, to := newFiles(t)
@@ -103,6 +103,6 @@ func TestOneDirectoryByTwoPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !d.Is(ReadDir(link)) || d.Is(other) || d.Is(ReadDir(filepath.Join(d.path, "none"))) {
-		t.Error("two paths of one directory are not told from two directories")
+		t.Error("two paths of one directory are taken for two directories")
 	}
 }

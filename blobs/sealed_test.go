@@ -97,12 +97,12 @@ func TestBlobIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// TestReadFromSealsOneLastChunk: a reader may say that it is at its end only when it is asked once
-// more, as the body of a request of unknown length does.
+// TestReadFromSealsOneLastChunk: a reader may report its end only at an additional call, like the
+// body of a request of unknown length.
 func TestReadFromSealsOneLastChunk(t *testing.T) {
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
 		"at once":      iotest.DataErrReader,
-		"when asked":   func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
+		"with another call":   func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
 		"byte by byte": iotest.OneByteReader,
 	} {
 		f, _ := newFiles(t)
@@ -240,7 +240,7 @@ func TestChangedBlobsDoNotOpen(t *testing.T) {
 	}
 }
 
-// A truncated blob is noticed even if the row says the shorter length.
+// A truncated blob is detected even if the row has the shorter length.
 func TestBlobsOfAnotherSizeOrKeyDoNotOpen(t *testing.T) {
 	f, d := newFiles(t)
 	b := blobNamed(1)
@@ -327,7 +327,7 @@ func files(tb testing.TB, d *Dir) (list []string) {
 	return list
 }
 
-// Blobs of other stores, and files that are not blobs, are neither listed nor touched.
+// Blobs of other stores, and files that are not blobs, are neither listed nor changed.
 func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
 	f, d := newFiles(t)
 	put(t, f, blobNamed(1), content(10))
@@ -409,7 +409,7 @@ func TestDeleteOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// FuzzChangedBlob changes a file at any place; what can be read is what was written.
+// FuzzChangedBlob changes a file at any offset; whatever can still be read is what was written.
 func FuzzChangedBlob(f *testing.F) {
 	f.Add(uint32(0), byte(1), uint32(0))
 	f.Add(uint32(headerSize), byte(0x80), uint32(0))
@@ -447,7 +447,7 @@ func FuzzChangedBlob(f *testing.F) {
 	})
 }
 
-// fullDisk is an engine on which there is room for some writes: one a chunk.
+// fullDisk is an engine with room for a number of writes, one per chunk.
 type fullDisk struct {
 	*Dir
 	room int
@@ -471,7 +471,7 @@ func (w fullWriter) Write(p []byte) (int, error) {
 	return w.Writer.Write(p)
 }
 
-// The disk may become full at any write, the last one included.
+// The disk may become full at any write, including the last one.
 func TestFullDisk(t *testing.T) {
 	for room := range 2 {
 		_, d := newFiles(t)
@@ -492,10 +492,10 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestSeenPanics: a panic of what looks at a file is one of the caller's goroutine, where a
-// request can fail by it. In another goroutine it would end the process.
+// TestSeenPanics: a panic of seen is repeated in the caller's goroutine, where it fails only one
+// request. In the other goroutine it would end the process.
 func TestSeenPanics(t *testing.T) {
-	for _, at := range []int{1, 2, 3} { // of three chunks
+	for _, at := range []int{1, 2, 3} { // chunks are numbered from 1; there are three
 		f, d := newFiles(t)
 		parts := 0
 		w, err := f.Create(t.Context(), blobNamed(1), func([]byte) {

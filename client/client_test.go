@@ -32,8 +32,8 @@ func TestRefusalsAreProblems(t *testing.T) {
 			client.Problem{Status: 404, Code: "message_not_found", Detail: "because"},
 			"404 message_not_found: because (body/x)",
 		},
-		"something else's page": {reply(502, "text/html", "<html>"), client.Problem{Status: 502}, "502 Bad Gateway"},
-		"not what it says":      {reply(500, "application/problem+json", "<html>"), client.Problem{Status: 500}, "500 Internal Server Error"},
+		"a page that is not a problem": {reply(502, "text/html", "<html>"), client.Problem{Status: 502}, "502 Bad Gateway"},
+		"a malformed problem":      {reply(500, "application/problem+json", "<html>"), client.Problem{Status: 500}, "500 Internal Server Error"},
 		"other status inside":   {reply(429, "application/problem+json", `{"status":200,"code":"x"}`), client.Problem{Status: 429, Code: "x"}, "429 x"},
 		"no type":               {reply(400, "", ""), client.Problem{Status: 400}, "400 Bad Request"},
 	}
@@ -75,7 +75,7 @@ func TestOperations(t *testing.T) {
 		got.Header.Get("X-Device-Id") != "phone" || got.URL.RawQuery != "limit=5" {
 		t.Errorf("asked %s with %v", got.URL, got.Header)
 	}
-	// A device of the call's own goes before the client's.
+	// A device given in the call takes precedence over the client's.
 	tablet := "tablet"
 	if _, err := c.GetEventsWithResponse(t.Context(), &client.GetEventsParams{XDeviceID: &tablet}); err != nil {
 		t.Fatal(err)

@@ -41,8 +41,8 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// A command is yielded each time and does not move the cursor, even if its block also has a
-// heartbeat with a cursor that was seen before.
+// Every command is yielded and does not move the cursor, even if its block begins with a heartbeat
+// whose cursor was seen before.
 func TestEventsYieldsCommands(t *testing.T) {
 	const command = "event: command\ndata: {\"type\":\"command\",\"at\":\"2026-11-29T07:36:56.120Z\",\"action\":\"typing\"}\n\n"
 	f := newFake(t,

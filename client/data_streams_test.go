@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// TestFramesResume reads a data stream over three connections: the second one repeats a frame
-// and loses some, the third one is a heartbeat and the end.
+// TestFramesResume reads a data stream over three connections: the second repeats a frame and loses
+// some, and the third has only a heartbeat and the end.
 func TestFramesResume(t *testing.T) {
 	frame := func(id int) string {
 		return fmt.Sprintf("id: %d\nevent: stream.frame\ndata: {\"id\":%d,\"from\":\"bot\",\"dtype\":1,\"text\":\"%d\"}\n\n", id, id, id)

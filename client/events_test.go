@@ -18,7 +18,7 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// follow collects "id type" of n events, or of fewer and the error.
+// follow collects "id type" of n events, or of fewer events and the error.
 func follow(ctx context.Context, c *client.Client, o client.EventsOptions, n int) (events []string, err error) {
 	for e, err := range c.Events(ctx, o) {
 		if err != nil {
@@ -119,7 +119,7 @@ func TestEventsResume(t *testing.T) {
 		}
 		want(t, "events", got, []string{"1 ready", "6 " + created})
 		want(t, "cursors", cursors(f), []string{"", "5"})
-		// A loop that ends may not have handled the last event.
+		// A loop that breaks off may not have handled the last event.
 		want(t, "positions", positions, []string{"1", "5"})
 	})
 	bubble(t, "past an event without an id", func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestEventsResume(t *testing.T) {
 	bubble(t, "after a reset", func(t *testing.T) {
 		f := newFake(t,
 			streams(frame("9", "ready")+frame("10", created)),
-			streams(frame("3", "reset")+frame("10", created)), // of another log
+			streams(frame("3", "reset")+frame("10", created)), // from another log
 			held(frame("11", created)),
 		)
 		got, err := follow(t.Context(), f.client(client.Options{}), none, 5)
@@ -162,8 +162,8 @@ func TestEventsResume(t *testing.T) {
 	})
 }
 
-// TestEventsWithCutConnections: wherever the server breaks the connection, no event is
-// missed, duplicated or out of order.
+// TestEventsWithCutConnections: wherever the connection breaks, no event is missing, duplicated or
+// out of order.
 func TestEventsWithCutConnections(t *testing.T) {
 	var wanted []string
 	for i := 1; i <= 4; i++ {
@@ -226,8 +226,8 @@ func TestEventsBackOff(t *testing.T) {
 			[]time.Duration{3e9, 6e9, 12e9},
 		},
 		"from a retry that is cut": {[]answer{streams("retry: 3000\n"), ready}, []time.Duration{3e9}},
-		"as it says":               {[]answer{refuse(503, "shutting_down", "Retry-After", "20"), ready}, []time.Duration{20e9}},
-		"when there are too many":  {[]answer{refuse(429, "too_many_streams", "Retry-After", "1"), refuse(429, "too_many_streams"), ready}, []time.Duration{1e9, 2e9}},
+		"as Retry-After says":               {[]answer{refuse(503, "shutting_down", "Retry-After", "20"), ready}, []time.Duration{20e9}},
+		"when there are too many streams":  {[]answer{refuse(429, "too_many_streams", "Retry-After", "1"), refuse(429, "too_many_streams"), ready}, []time.Duration{1e9, 2e9}},
 		"for other faults":         {[]answer{reply(502, "text/html", ""), refuse(500, "internal"), reply(408, "", ""), ready}, []time.Duration{1e9, 2e9, 4e9}},
 		"not after a stream that worked": {
 			[]answer{
@@ -252,7 +252,7 @@ func TestEventsBackOff(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.waits[0] == 20e9 { // the server sets the wait exactly
+			if tt.waits[0] == 20e9 { // the server sets the exact wait
 				want(t, "waits", gaps(f), tt.waits)
 			} else {
 				wantGaps(t, f, tt.waits...)
@@ -271,7 +271,7 @@ func TestEventsEnd(t *testing.T) {
 		"token refused":       {refuse(401, "token_expired"), 401},
 		"forbidden":           {refuse(403, "device_mismatch"), 403},
 		"bad cursor":          {refuse(400, "invalid_cursor"), 400},
-		"no such place":       {reply(404, "text/html", ""), 404},
+		"not found":       {reply(404, "text/html", ""), 404},
 		"asked to stop":       {reply(204, "", ""), 204},
 		"something else":      {reply(200, "text/html", "<html>"), 0},
 		"a page":              {reply(200, "application/json", "{}"), 0},

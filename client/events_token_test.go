@@ -12,7 +12,7 @@ import (
 )
 
 func TestEventsTokens(t *testing.T) {
-	// source gives each token in turn, and the last one from then on.
+	// source returns each token in turn, and the last one from then on.
 	source := func(tokens ...string) client.TokenSource {
 		var n atomic.Int64
 		return func(context.Context) (string, error) {
@@ -36,7 +36,7 @@ func TestEventsTokens(t *testing.T) {
 		want(t, "tokens", sent(f), []string{"old", "new"})
 		want(t, "waits", gaps(f), []time.Duration{0})
 	})
-	bubble(t, "more of them are tried in good time", func(t *testing.T) {
+	bubble(t, "further ones are tried after a wait", func(t *testing.T) {
 		f := newFake(t, refused, refused, refuse(403, "device_mismatch"), ready)
 		_, err := follow(t.Context(), f.client(client.Options{Token: source("a", "b", "c", "d")}), client.EventsOptions{}, 1)
 		if err != nil {
@@ -47,14 +47,14 @@ func TestEventsTokens(t *testing.T) {
 			t.Errorf("waits %v", g)
 		}
 	})
-	bubble(t, "the same one again is the end", func(t *testing.T) {
+	bubble(t, "the same token again ends the iteration", func(t *testing.T) {
 		f := newFake(t, refused, refused)
 		_, err := follow(t.Context(), f.client(client.Options{Token: source("old", "new")}), client.EventsOptions{}, 1)
 		if problemOf(t, err).Code != "token_expired" {
 			t.Errorf("got %v", err)
 		}
 	})
-	bubble(t, "each connection asks for one", func(t *testing.T) {
+	bubble(t, "each connection asks for a token", func(t *testing.T) {
 		f := newFake(t, streams(frame("1", "ready")), held(frame("1", "ready")))
 		_, err := follow(t.Context(), f.client(client.Options{Token: source("a", "b")}), client.EventsOptions{}, 2)
 		if err != nil {
@@ -62,7 +62,7 @@ func TestEventsTokens(t *testing.T) {
 		}
 		want(t, "tokens", sent(f), []string{"a", "b"})
 	})
-	bubble(t, "a source that fails is the end", func(t *testing.T) {
+	bubble(t, "a failing source ends the iteration", func(t *testing.T) {
 		failure := errors.New("signed out")
 		n := 0
 		fails := func(context.Context) (string, error) {

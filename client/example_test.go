@@ -105,7 +105,7 @@ func ExampleClient_Events() {
 	// message.created {"text":"three"}
 }
 
-// A command reaches those who are there now. It is not stored.
+// A command reaches only clients with open streams. It is not stored.
 func ExampleClient_Command() {
 	server := startServer()
 	defer server.close()
@@ -135,8 +135,7 @@ func ExampleClient_Command() {
 	// alice is typing
 }
 
-// A revoked message is a tombstone for everyone: it keeps its place in the conversation
-// and loses its content.
+// A revoked message is a tombstone for everyone: it keeps its seq and loses its content.
 func ExampleClient_revoke() {
 	server := startServer()
 	defer server.close()
@@ -235,8 +234,8 @@ func ExampleSendError() {
 	// true {"client_id":"draft-2","text":"Hello"}
 }
 
-// An answer of a language model: the bot pushes it word by word and ends with the whole as a
-// message, while Alice reads.
+// A bot pushes the answer of a language model word by word while Alice reads, and ends with the
+// whole text as a message.
 func ExampleClient_Frames() {
 	server := startServer()
 	defer server.close()
@@ -284,7 +283,7 @@ func ExampleClient_Frames() {
 	if _, err := pusher.Close(); err != nil {
 		log.Fatal(err)
 	}
-	<-read // frames are dropped with the end of a data stream that nobody reads
+	<-read // without readers, the end of a data stream drops its frames
 	var message client.SendMessage
 	if err := message.FromSendText(client.SendText{Body: client.TextBody{Text: "She wrote the first program."}}); err != nil {
 		log.Fatal(err)

@@ -29,7 +29,7 @@ type fake struct {
 	requests []*request
 }
 
-// answer answers one request. Once it is called, there is a connection.
+// answer answers one request. Its call counts as a connection.
 type answer func(r *request) (*http.Response, error)
 
 // request is a request to the fake, with its body and time.
@@ -66,7 +66,7 @@ func (f *fake) asked() []*request {
 	return f.requests
 }
 
-// client makes a client of the fake.
+// client returns a client that sends to the fake.
 func (f *fake) client(o client.Options) *client.Client {
 	o.HTTPClient = &http.Client{Transport: f}
 	c, err := client.New("http://server.example/base", o)

@@ -21,7 +21,7 @@ type parsed struct {
 	err    error
 }
 
-// comparesParsed are the options to compare two of parsed.
+// comparesParsed are the options for comparing two values of parsed.
 var comparesParsed = cmp.Options{cmp.AllowUnexported(parsed{}), cmpopts.EquateErrors()}
 
 func parse(in io.Reader) parsed {
@@ -142,7 +142,7 @@ func (r *repeating) Read(p []byte) (int, error) {
 func TestParserDoesNotWaitAfterACarriageReturn(t *testing.T) {
 	r, w := io.Pipe()
 	defer func() { _ = w.Close() }()
-	go func() { _, _ = io.WriteString(w, "data: x\r\r") }() // and then nothing
+	go func() { _, _ = io.WriteString(w, "data: x\r\r") }() // the connection stays open
 	if b, err := newParser(r).next(); err != nil || string(b.data) != "x" {
 		t.Errorf("got %q, %v", b.data, err)
 	}

@@ -21,8 +21,8 @@ func seeds(f *testing.F) {
 	f.Add(riff(extended(0x10, 4, 4), riffChunk("ALPH", "\x00"+"0123456789abcdef"), riffChunk("VP8 ", lossy(4, 4)[:400])))
 }
 
-// Whatever the file is: Make refuses it with one of its errors, or the thumbnail is a
-// picture within the box, of the shape that Measure gives, and holds no metadata.
+// Whatever the file is, Make refuses it with one of its errors, or the thumbnail is a picture
+// within the box, with the proportions that Measure returns and without metadata.
 func FuzzMake(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, file []byte) {

@@ -25,7 +25,7 @@ var (
 	unseen = color.NRGBA{}
 )
 
-// quarters is a picture that is red and green above, blue and yellow below.
+// quarters is a picture with a red and a green quarter above a blue and a yellow one.
 func quarters(w, h int) *image.NRGBA {
 	img := image.NewNRGBA(image.Rect(0, 0, w, h))
 	for i, c := range []color.NRGBA{red, green, blue, yellow} {
@@ -53,7 +53,7 @@ func pngOf(t testing.TB, img image.Image) []byte {
 	return b.Bytes()
 }
 
-// gifOf makes a GIF of frames that lie on a screen.
+// gifOf makes a GIF with frames on a screen.
 func gifOf(t testing.TB, screen image.Point, frames ...*image.Paletted) []byte {
 	t.Helper()
 	all := gif.GIF{Config: image.Config{Width: screen.X, Height: screen.Y, ColorModel: frames[0].Palette}}
@@ -73,24 +73,24 @@ func paletted(img image.Image) *image.Paletted {
 	return p
 }
 
-// insert puts segments behind the first bytes of a file.
+// insert puts segments after the first bytes of a file.
 func insert(file []byte, at int, parts ...string) []byte {
 	return []byte(string(file[:at]) + strings.Join(parts, "") + string(file[at:]))
 }
 
-// segment is one of a JPEG.
+// segment is a segment of a JPEG.
 func segment(marker byte, content string) string {
 	return string(binary.BigEndian.AppendUint16([]byte{0xff, marker}, uint16(2+len(content)))) + content
 }
 
-// chunk is one of a PNG.
+// chunk is a chunk of a PNG.
 func chunk(kind, content string) string {
 	b := binary.BigEndian.AppendUint32(nil, uint32(len(content)))
 	b = append(append(b, kind...), content...)
 	return string(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[4:])))
 }
 
-// exifOf is EXIF with an orientation between other entries.
+// exifOf is EXIF data with an orientation between other entries.
 func exifOf(order binary.AppendByteOrder, orientation uint16) string {
 	b := []byte("II*\x00")
 	if order.String() == binary.BigEndian.String() {
@@ -127,13 +127,13 @@ func pngHeader(w, h uint32, depth, colors, interlaced byte) string {
 	return "\x89PNG\r\n\x1a\n" + chunk("IHDR", string(append(b, depth, colors, 0, 0, interlaced)))
 }
 
-// progressive is a gray JPEG of a number of scans. The first has the average of each block,
-// zero, and the others nothing.
+// progressive is a gray JPEG with a number of scans. The first has the average of each block, which
+// is zero, and the others have nothing.
 func progressive(w, h uint16, scans int) []byte {
 	blocks := (int(w) + 7) / 8 * ((int(h) + 7) / 8)
 	zeros := string(bytes.Repeat([]byte{0}, (blocks+7)/8)) // a code of one bit for each block
 	size := string(binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, h), w))
-	code := "\x01" + strings.Repeat("\x00", 15) + "\x00" // one of one bit, for the value zero
+	code := "\x01" + strings.Repeat("\x00", 15) + "\x00" // a code of one bit, for the value zero
 	var b strings.Builder
 	b.WriteString("\xff\xd8" + segment(0xdb, "\x00"+strings.Repeat("\x01", 64)) +
 		segment(0xc2, "\x08"+size+"\x01\x01\x11\x00") + segment(0xc4, "\x00"+code+"\x10"+code))
@@ -147,7 +147,7 @@ func progressive(w, h uint16, scans int) []byte {
 	return []byte(b.String() + "\xff\xd9")
 }
 
-// riff is a WebP of chunks.
+// riff is a WebP with the given chunks.
 func riff(chunks ...string) []byte {
 	all := "WEBP" + strings.Join(chunks, "")
 	return []byte("RIFF" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(all)))) + all)
@@ -161,8 +161,8 @@ func riffChunk(kind, content string) string {
 	return c
 }
 
-// lossless is the content of a chunk VP8L: a picture of one color. Each of its five codes
-// has one symbol, so that no pixel takes a bit.
+// lossless is the content of a VP8L chunk: a picture of one color. Each of its five codes has one
+// symbol, so pixels take no bits.
 func lossless(w, h int, c color.NRGBA) string {
 	var b []byte
 	used := 0
@@ -192,17 +192,17 @@ func lossless(w, h int, c color.NRGBA) string {
 	return string(b)
 }
 
-// lossy is the content of a chunk VP8: a gray picture. Where all bits of the two partitions
-// are zero, all is predicted and nothing is corrected.
+// lossy is the content of a VP8 chunk: a gray picture. All bits of its two partitions are zero, so
+// everything is predicted and nothing corrected.
 func lossy(w, h int) string {
 	const first = 64 << 10
-	tag := uint32(1<<4 | first<<5) // a key frame that is shown
+	tag := uint32(1<<4 | first<<5) // a key frame, displayed
 	b := []byte{byte(tag), byte(tag >> 8), byte(tag >> 16), 0x9d, 0x01, 0x2a}
 	b = binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(b, uint16(w)), uint16(h))
 	return string(b) + strings.Repeat("\x00", 2*first)
 }
 
-// extended is the chunk VP8X.
+// extended is a VP8X chunk.
 func extended(flags byte, w, h int) string {
 	return riffChunk("VP8X", string([]byte{flags, 0, 0, 0})+u24(w-1)+u24(h-1))
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/imapi/imapi/blobs/thumbnail"
 )
 
-// TestMain runs the process that makes thumbnails when the first argument says so, or one
-// that misbehaves.
+// TestMain runs the process that makes thumbnails, or one that misbehaves, if the first argument
+// asks for it.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 {
 		os.Exit(m.Run())
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	var in io.Reader = os.Stdin
 	switch os.Args[1] {
 	case "serve":
-	case "memory": // takes more memory than it may
+	case "memory": // allocates more memory than it may
 		in = readerFunc(func([]byte) (int, error) {
 			var all [][]byte
 			for range 4096 {
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 			}
 			return len(all), nil
 		})
-	case "files": // writes a file and says how that went
+	case "files": // writes a file and reports the result
 		in = readerFunc(func([]byte) (int, error) {
 			os.Exit(describe(os.WriteFile(os.Args[2], []byte("content"), 0o600)))
 			return 0, nil
@@ -162,7 +162,7 @@ func TestProcessIsKilledWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	file := pngOf(t, quarters(40, 30))
 	read := readerFunc(func(b []byte) (int, error) {
-		time.AfterFunc(10*time.Millisecond, cancel) // it is being read: the process waits
+		time.AfterFunc(10*time.Millisecond, cancel) // while the file is being read and the process waits
 		return copy(b, file), nil
 	})
 	if _, err := p.Make(ctx, read, int64(len(file))); !errors.Is(err, context.Canceled) {
@@ -173,8 +173,8 @@ func TestProcessIsKilledWithItsContext(t *testing.T) {
 	}
 }
 
-// The process dies when it takes too much memory, before it takes all that there is. It
-// writes no files.
+// The process dies when it allocates too much memory, before it exhausts the machine's. It cannot
+// write files.
 func TestProcessIsConfined(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux limits the memory that a process allocates")
@@ -192,7 +192,7 @@ func TestProcessIsConfined(t *testing.T) {
 	}
 }
 
-// The process has a low priority in all its threads, and an environment without secrets.
+// All threads of the process have a low priority, and its environment has no secrets.
 func TestProcessIsOfLowPriority(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
@@ -216,14 +216,14 @@ func TestProcessIsOfLowPriority(t *testing.T) {
 	}
 }
 
-// isLow reports whether a niceness leaves the processor to others. The tests may run at a low
-// priority themselves, which the process then keeps.
+// isLow reports whether a niceness is low enough. The tests may run at a low priority themselves,
+// which the process then keeps.
 func isLow(niceness string) bool {
 	n, err := strconv.Atoi(niceness)
 	return err == nil && n >= 10
 }
 
-// lowPriority reports whether a child of this process is of low priority.
+// lowPriority reports whether a child of this process has a low priority.
 func lowPriority(t *testing.T) bool {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {

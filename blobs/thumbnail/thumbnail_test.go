@@ -84,7 +84,7 @@ func TestMake(t *testing.T) {
 		{"gray jpeg", jpegOf(t, gray), "image/jpeg", 64, 32, same(mid)},
 		{"progressive jpeg", progressive(640, 640, 3), "image/jpeg", 320, 320, same(mid)},
 		{"small jpeg stays", jpegOf(t, quarters(32, 16)), "image/jpeg", 32, 16, all},
-		{"jpeg with bytes behind its end", append(jpegOf(t, quarters(32, 16)), "PK\x03\x04<html>"...), "image/jpeg", 32, 16, all},
+		{"jpeg with bytes after its end", append(jpegOf(t, quarters(32, 16)), "PK\x03\x04<html>"...), "image/jpeg", 32, 16, all},
 		{"jpeg with fill bytes", bytes.Replace(jpegOf(t, quarters(32, 16)), []byte("\xff\xc0"), []byte("\xff\xff\xff\xc0"), 1), "image/jpeg", 32, 16, all},
 		{"opaque png", pngOf(t, quarters(640, 320)), "image/jpeg", 320, 160, all},
 		{"transparent png", pngOf(t, half), "image/png", 320, 160, []color.NRGBA{unseen, green, unseen, yellow}},
@@ -129,7 +129,7 @@ func TestMake(t *testing.T) {
 func gifCut(file []byte) []byte { return file[:len(file)-20] }
 
 func TestAveragesAreExact(t *testing.T) {
-	// Of each two pixels one is black and one is white.
+	// Every other pixel is black, the rest are white.
 	img := image.NewGray(image.Rect(0, 0, 640, 640))
 	for i := range img.Pix {
 		img.Pix[i] = byte(i%2) * 255
@@ -156,7 +156,7 @@ func TestOrientation(t *testing.T) {
 			"jpeg":                insert(jpegOf(t, img), 2, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00"), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o)), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o%8+1))),
 			"jpeg, big-endian":    insert(jpegOf(t, img), 2, segment(0xe1, "Exif\x00\x00"+exifOf(binary.BigEndian, o))),
 			"png":                 insert(pngOf(t, img), 33, chunk("eXIf", exifOf(binary.BigEndian, o))),
-			"png, behind a chunk": insert(pngOf(t, img), 33, chunk("tEXt", "a\x00b"), chunk("eXIf", exifOf(binary.LittleEndian, o))),
+			"png, after a chunk": insert(pngOf(t, img), 33, chunk("tEXt", "a\x00b"), chunk("eXIf", exifOf(binary.LittleEndian, o))),
 		} {
 			made, small := decoded(t, file)
 			w, h := 80, 40
@@ -203,7 +203,7 @@ func TestMetadataIsLeftOut(t *testing.T) {
 	}
 }
 
-// A file that would cost too much is refused before it does.
+// A file that would cost too much is refused before that.
 func TestBombs(t *testing.T) {
 	flat := func(w, h uint32, depth, colors byte, content string) []byte {
 		return []byte(pngHeader(w, h, depth, colors, 0) + chunk("IDAT", content) + chunk("IEND", ""))
@@ -259,7 +259,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// A file cut off anywhere, or with any byte changed, is refused or gives some thumbnail.
+// A file that is truncated anywhere, or has any byte changed, is refused or yields some thumbnail.
 func TestDamagedFiles(t *testing.T) {
 	for name, file := range map[string][]byte{
 		"jpeg": insert(jpegOf(t, quarters(16, 8)), 2, segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, 6))),
@@ -292,7 +292,7 @@ func TestOtherFiles(t *testing.T) {
 	}
 }
 
-// endsAfter is a context that ends after its Err was called a number of times.
+// endsAfter is a context that ends after a number of calls of Err.
 type endsAfter struct {
 	context.Context
 	left *int
@@ -345,8 +345,8 @@ func TestMeasurePassesErrorsOn(t *testing.T) {
 	}
 }
 
-// A picture can be measured although it is too large for a thumbnail, and though most of it
-// is missing.
+// A picture can be measured even if it is too large for a thumbnail, and even if most of it is
+// missing.
 func TestMeasure(t *testing.T) {
 	for _, test := range []struct {
 		name          string
@@ -355,7 +355,7 @@ func TestMeasure(t *testing.T) {
 		width, height int
 	}{
 		{"jpeg", jpegOf(t, quarters(640, 200)), "image/jpeg", 640, 200},
-		{"jpeg behind long metadata", insert(jpegOf(t, quarters(640, 200)), 2, strings.Repeat(segment(0xe2, strings.Repeat("x", 65000)), 10)), "image/jpeg", 640, 200},
+		{"jpeg after long metadata", insert(jpegOf(t, quarters(640, 200)), 2, strings.Repeat(segment(0xe2, strings.Repeat("x", 65000)), 10)), "image/jpeg", 640, 200},
 		{"large png", []byte(pngHeader(30000, 40000, 8, 2, 0)), "image/png", 30000, 40000},
 		{"gif", gifOf(t, image.Pt(64, 32), paletted(quarters(64, 32)))[:800], "image/gif", 64, 32},
 		{"lossy webp", riff(riffChunk("VP8 ", lossy(64, 32)[:20])), "image/webp", 64, 32},

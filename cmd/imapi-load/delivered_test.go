@@ -45,8 +45,8 @@ func TestTrack(t *testing.T) {
 	}
 }
 
-// A listener finds what a stream repeats, leaves out and exchanges, whatever pieces the
-// stream arrives in.
+// A listener detects events that a stream repeats, omits or swaps, however the stream is split into
+// reads.
 func TestListenerChecksItsStream(t *testing.T) {
 	c := &conversation{id: "c1"}
 	c.newest.Store(10)
@@ -63,7 +63,7 @@ func TestListenerChecksItsStream(t *testing.T) {
 		event("message.created", "c1", 11) + ": heartbeat\nid: h1\n" +
 		event("message.created", "c1", 13) + event("message.created", "c1", 12) + // exchanged
 		event("message.created", "c1", 13) + // twice
-		event("message.created", "other", 1) + event("message.revoked", "c1", 11) + // of no interest
+		event("message.created", "other", 1) + event("message.revoked", "c1", 11) + // to be ignored
 		"event: reset\ndata: {\"type\":\"reset\"}\n\n" +
 		event("message.created", "c1", 15) + ": heartbeat\nid: h2\n" + "id: cut\nevent: message.created\ndata: {" // 14 is missing
 	here, there := net.Pipe()

@@ -20,7 +20,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// built is where the server is, once it is built.
+// built is the path of the server's binary, once it is built.
 var built string
 
 // binary builds the server.
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// server is the real server on data of its own.
+// server is the real server with its own data.
 type server struct {
 	t              testing.TB
 	bin, url, data string
@@ -111,7 +111,7 @@ func (s *server) token(user string, more ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// load runs the command and returns its exit status, its result and what it said.
+// load runs the command and returns its exit status, its result and its messages.
 func (s *server) load(ctx context.Context, args ...string) (status int, res result, diag string) {
 	s.t.Helper()
 	var out, said bytes.Buffer
@@ -127,8 +127,7 @@ func (s *server) load(ctx context.Context, args ...string) (status int, res resu
 // small makes a scenario small enough for a test.
 var small = []string{"--duration", "1s", "--connections", "4", "--conversations", "4", "--members", "4", "--users", "8", "--streams", "8", "--idle", "3", "--fill", "10"}
 
-// A load does every operation that the scenario names, none fails, and all that was sent is
-// delivered.
+// A load runs every operation of the scenario, none fails, and every message is delivered.
 func TestLoad(t *testing.T) {
 	t.Setenv(tokenVariable, "")
 	s := startServer(t)
@@ -158,7 +157,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// conversations returns how many conversations a user has.
+// conversations returns the number of conversations of a user.
 func (s *server) conversations(user string) int {
 	s.t.Helper()
 	w := conn{to: &endpoint{url: parsed(s.t, s.url)}}
@@ -174,7 +173,7 @@ func (s *server) conversations(user string) int {
 	return len(page.Items)
 }
 
-// With a token alone everything is done in its user's name, also in direct conversations.
+// With only a token, that user does everything, even in direct conversations.
 func TestLoadWithAToken(t *testing.T) {
 	s := startServer(t)
 	t.Setenv(tokenVariable, s.token("alice", "--admin"))
@@ -195,7 +194,7 @@ func TestLoadWithAToken(t *testing.T) {
 	}
 }
 
-// An interrupted load prints what it has measured and removes its conversations.
+// An interrupted load prints what it has measured and deletes its conversations.
 func TestInterruptedLoad(t *testing.T) {
 	t.Setenv(tokenVariable, "")
 	s := startServer(t)
@@ -218,7 +217,8 @@ func TestInterruptedLoad(t *testing.T) {
 	}
 }
 
-// What the server refuses because of load is shed; a server that is not there is no load.
+// Requests that the server refuses because of load count as shed. Without a server there is no
+// load.
 func TestStatuses(t *testing.T) {
 	t.Setenv(tokenVariable, "")
 	s := startServer(t, "--rate", "5/s")
@@ -244,7 +244,7 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// A result with a fault has another status, and says what is wrong in both forms.
+// A result with a fault has another exit status, and both forms say what is wrong.
 func TestFaultyResults(t *testing.T) {
 	res := &result{
 		Scenario: "mixed", Seconds: 2, Streams: 3, Offered: 20, Started: 15, operators: []string{"send"},

@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// best measures the rate of sends that the server serves, and overload puts four times that on
-// it, on more connections than it lets into its queue.
+// best measures the rate of sends that the server can serve. overload sends at four times that
+// rate, over more connections than the server admits to its queue.
 func (s *server) best(t testing.TB, seconds string) float64 {
 	t.Helper()
 	status, res, diag := s.load(t.Context(), "send", "--data", s.data, "--conversations", "200", "--streams", "20", "--connections", "64",
@@ -29,9 +29,8 @@ func (s *server) overload(t testing.TB, best float64, connections int, seconds s
 	return res.Operations["send"]
 }
 
-// Under four times the load that it can serve, the server refuses with Retry-After and
-// nothing else, keeps its streams open and delivers on them all that it stored, and serves
-// everyone as soon as the load is gone.
+// Under four times the load that it can serve, the server only refuses with Retry-After, keeps its
+// streams open, delivers everything that it stored, and serves everyone as soon as the load ends.
 func TestOverload(t *testing.T) {
 	t.Setenv(tokenVariable, "")
 	s := startServer(t, "--rate", "0")
@@ -45,8 +44,8 @@ func TestOverload(t *testing.T) {
 }
 
 // BenchmarkOverload reports the rate of sends under four times the load that the server can
-// serve, relative to its best rate, in alternation. With 1,500 connections it need refuse
-// little; with 5,000 most of what is sent must be refused.
+// serve, relative to its best rate, in alternation. With 1,500 connections it has to refuse little;
+// with 5,000 it must refuse most sends.
 func BenchmarkOverload(b *testing.B) {
 	for _, connections := range []int{1500, 5000} {
 		b.Run(strconv.Itoa(connections), func(b *testing.B) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A server that stalls for a second delays all operations that are due in that second, and
-// the latency of each counts from when it was due.
+// A server that stalls for a second delays all operations that are due in that second, and the
+// latency of each is measured from when it was due.
 func TestStallsAreCountedInFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s schedule
@@ -29,7 +29,8 @@ func TestStallsAreCountedInFull(t *testing.T) {
 		if n := s.started.Load(); n != 200 || s.offered(2*time.Second) != 200 {
 			t.Errorf("%d operations began and %d were due, want 200", n, s.offered(2*time.Second))
 		}
-		// Operation n of the first hundred waited for 1 s less n times 10 ms, the others not.
+		// Operation n of the first hundred waited for 1 s minus n times 10 ms, the others not at
+		// all.
 		if p := latency.quantile(0.75); p < 480*time.Millisecond || p > 520*time.Millisecond {
 			t.Errorf("three quarters had at most %v, want 500 ms", p)
 		}
@@ -74,7 +75,7 @@ func TestOperationsBeginWhenDue(t *testing.T) {
 	})
 }
 
-// What is not due yet when the load is interrupted does not begin.
+// Operations that are not due yet when the load is interrupted do not begin.
 func TestInterruptionEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s schedule
@@ -91,7 +92,7 @@ func TestInterruptionEndsTheWait(t *testing.T) {
 	})
 }
 
-// What begins during the warmup is done and not counted.
+// Operations that begin during the warmup run but are not counted.
 func TestWarmupIsNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s schedule

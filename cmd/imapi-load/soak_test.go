@@ -14,23 +14,23 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// soakFor is how long the soak lasts; make soak sets it.
-var soakFor = flag.Duration("soak", 0, "how long TestSoak lasts; without it, it is skipped")
+// soakFor is the duration of the soak; make soak sets it.
+var soakFor = flag.Duration("soak", 0, "the duration of TestSoak, which is skipped without it")
 
-// cycles is how many loads a soak consists of. The server is idle between them, so that what
-// a load leaves behind can be seen.
+// cycles is the number of loads of a soak. The server is idle between them, so that leaks of a load
+// can be measured.
 const cycles = 6
 
-// what a server holds while it is idle.
+// held is what a server holds while it is idle.
 type held struct {
 	goroutines, descriptors float64
 	memory                  float64 // resident bytes
 	log, writeAhead         int64   // bytes
-	p99                     float64 // of the sends of the load before, in milliseconds
+	p99                     float64 // of the sends of the last load, in milliseconds
 }
 
-// held returns what the server holds once its goroutines and descriptors are no more than at
-// most, which is how a server that leaks fails.
+// held waits until the server has no more goroutines and descriptors than most, and returns what it
+// holds. A server that leaks fails here.
 func (s *server) held(t *testing.T, most held) (h held) {
 	t.Helper()
 	await.Until(t, fmt.Sprintf("the server has %v goroutines and %v descriptors again", most.goroutines, most.descriptors), func() bool {
@@ -52,8 +52,8 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// importOld imports messages that are past retention some seconds later, until ctx ends. It
-// returns how many were stored.
+// importOld imports messages that will be past retention some seconds later, until ctx ends. It
+// returns the number that were stored.
 func (s *server) importOld(ctx context.Context, t *testing.T) (stored int) {
 	t.Helper()
 	const age = 72*time.Hour - 10*time.Second // retention is 72 h
@@ -65,7 +65,7 @@ func (s *server) importOld(ctx context.Context, t *testing.T) (stored int) {
 			fmt.Fprintf(&lines, `{"conversation_id":"@soak-b","sender":"soak-a","type":"text","body":{"text":"old"},"created_at":%q}`+"\n",
 				at.Add(time.Duration(i)*time.Millisecond).Format("2006-01-02T15:04:05.000Z"))
 		}
-		// What was begun is finished, so that all that is stored is counted.
+		// Finish the request even if ctx ends, so that everything that is stored is counted.
 		req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, s.url+"/v1/admin/import", &lines)
 		if err != nil {
 			t.Error(err)
@@ -90,10 +90,10 @@ func (s *server) importOld(ctx context.Context, t *testing.T) (stored int) {
 	return stored
 }
 
-// TestSoak puts a mixed load on a server for a long time, with streams that come and go and
-// messages that are trimmed. It ends with as many goroutines and descriptors as it began
-// with, with no more memory than after the first loads, with nothing in its log, and with
-// nothing lost and nothing delivered twice.
+// TestSoak puts a mixed load on a server for a long time, with streams that open and close and
+// messages that are trimmed. At the end the server has as many goroutines and descriptors as at the
+// beginning, no more memory than after the first loads, and nothing in its log, and has lost
+// nothing and delivered nothing twice.
 func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("make soak runs it")
@@ -114,14 +114,14 @@ func TestSoak(t *testing.T) {
 		}
 		return res.Operations["send"]
 	}
-	load(max(each/4, 2*time.Second)) // starts what is only started once, such as pools
+	load(max(each/4, 2*time.Second)) // starts what is started only once, such as pools
 	first := s.held(t, held{})
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	imported := make(chan int, 1)
 	go func() { imported <- s.importOld(ctx, t) }()
-	// The import holds a connection and its goroutines, on both sides of a load.
+	// The import holds a connection and its goroutines before and after each load.
 	limit := held{goroutines: first.goroutines + 10, descriptors: first.descriptors + 5}
 	var all []held
 	for i := range cycles {
@@ -137,13 +137,13 @@ func TestSoak(t *testing.T) {
 	if n == 0 {
 		t.Error("nothing was imported")
 	}
-	await.Until(t, "what was imported is trimmed", func() bool { return s.metric("imapi_messages_trimmed_total") >= float64(n) })
+	await.Until(t, "the imported messages are trimmed", func() bool { return s.metric("imapi_messages_trimmed_total") >= float64(n) })
 
 	last := all[len(all)-1]
 	if most := 1.5*max(all[0].memory, all[1].memory) + 64<<20; last.memory > most {
 		t.Errorf("the server has %.0f MB after the last load, and at most %.0f MB are right", last.memory/1e6, most/1e6)
 	}
-	if last.writeAhead > 96<<20 { // it is cut to 64 MiB
+	if last.writeAhead > 96<<20 { // it is truncated to 64 MiB
 		t.Errorf("the write-ahead log has %d bytes", last.writeAhead)
 	}
 	text, err := os.ReadFile(s.log.Name())
@@ -154,7 +154,7 @@ func TestSoak(t *testing.T) {
 	if most := int64(2<<10 + soakFor.Minutes()*(1<<10)); last.log-first.log > most {
 		t.Errorf("the log has grown by %d bytes, and at most %d are right", last.log-first.log, most)
 	}
-	// In a short run on a busy machine the p99 says nothing.
+	// In a short run on a busy machine the p99 is meaningless.
 	if *soakFor >= 10*time.Minute {
 		if before, after := all[0].p99+all[1].p99, all[cycles-2].p99+last.p99; after > 2*before {
 			t.Errorf("the p99 of sends was %.1f ms in the first two loads and %.1f ms in the last two", before/2, after/2)

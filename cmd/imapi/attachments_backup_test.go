@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// fileScene is a server and the files that alice and bob have there.
+// fileScene is a server and the files of alice and bob on it.
 type fileScene struct{ *scene }
 
 func newFileScene(t *testing.T, args ...string) fileScene {
@@ -59,7 +59,7 @@ type sealedFile struct {
 	slot int64
 }
 
-// slotOf returns the slot that the header of a file names.
+// slotOf returns the slot in the header of a file.
 func slotOf(b []byte) int64 { return int64(endian.BigEndian.Uint64(b[32:])) }
 
 // files returns the finished files in a directory of blobs by their names.
@@ -91,7 +91,7 @@ func (sc fileScene) backup(dir string) string {
 	return strings.TrimSpace(out)
 }
 
-// there checks that bob can read a picture and its thumbnail, or neither.
+// there checks that bob can read a picture and its thumbnail, or neither of them.
 func (sc fileScene) there(what string, p picture, want bool) {
 	sc.t.Helper()
 	for path, content := range map[string][]byte{"": p.content, "/thumbnail": p.thumbnail} {
@@ -107,7 +107,7 @@ func (sc fileScene) there(what string, p picture, want bool) {
 	}
 }
 
-// keysThere checks which keys of files can be read.
+// keysThere checks whether the keys of files can be read.
 func (sc fileScene) keysThere(what string, files map[string]sealedFile, want bool) {
 	sc.t.Helper()
 	keys, err := readKeyFile(filepath.Join(sc.server.data, "keys"))
@@ -139,7 +139,7 @@ func (sc fileScene) mustVerify(when string) {
 }
 
 // TestBackupsOfAttachments restores backups without and with the files that the server had.
-// What was erased since stays erased, everything else is as it was at the backup, and the keys
+// What was erased since then stays erased, everything else is as it was at the backup, and the keys
 // of newer files stay, so that a newer backup can be restored after an older one.
 func TestBackupsOfAttachments(t *testing.T) {
 	t.Parallel()
@@ -160,7 +160,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 	if got := sc.files(beside); !slices.Equal(names(got), names(all)) {
 		t.Errorf("beside the backup are %v, want %v", names(got), names(all))
 	}
-	// Somebody keeps a copy of all sealed files.
+	// Keep a copy of all sealed files.
 	kept := map[string][]byte{}
 	for name, f := range all {
 		b, err := os.ReadFile(f.path)
@@ -177,7 +177,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 	newer := sc.send()
 	ofNewer := without(sc.blobs(), ofLive)
 	second := sc.backup(dir)
-	// The first backup still finds the files that can be read, and no others are kept.
+	// The files that can still be read are kept for the first backup, and no others.
 	want := maps.Clone(ofLive)
 	maps.Copy(want, ofNewer)
 	if got := sc.files(beside); !slices.Equal(names(got), names(want)) {
@@ -200,7 +200,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 	for _, test := range []struct {
 		way string
 		put []string
-		// there are the files after the restore, before the server has swept any
+		// the files after the restore, before the server has swept any
 		there map[string]sealedFile
 	}{
 		{"the files were lost", nil, want},
@@ -268,13 +268,13 @@ func TestRestoreAttachmentsElsewhere(t *testing.T) {
 	sc.there("live", live, true)
 	sc.there("erased", erased, false)
 	sc.mustVerify("elsewhere")
-	// New files do not take the keys of old ones.
+	// New files do not get the keys of old ones.
 	sc.there("new", sc.send(), true)
 	sc.there("live, after an upload", live, true)
 }
 
-// TestVerifyFindsDamagedFiles checks that each file that cannot be read is named, be it that
-// of an attachment or of a thumbnail, and that a backup still has a file that was truncated.
+// TestVerifyFindsDamagedFiles checks that every unreadable file of an attachment or thumbnail is
+// named, and that a restore replaces a truncated file by the one in the backup.
 func TestVerifyFindsDamagedFiles(t *testing.T) {
 	t.Parallel()
 	sc := newFileScene(t)
@@ -307,7 +307,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 			if (name == p.attachment) != (damage.kind == "attachment") {
 				continue
 			}
-			// A file of its own: that of a backup may be a link to it.
+			// Write a new file, because the file in the backup may be a link to the old one.
 			b, err := os.ReadFile(f.path)
 			if err != nil {
 				t.Fatal(err)
@@ -341,7 +341,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 	if strings.Contains(out, fine.attachment) {
 		t.Errorf("verify names a file that is fine:\n%s", out)
 	}
-	// A restore puts back what is missing or truncated.
+	// A restore replaces missing and truncated files.
 	if err := sc.server.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -359,8 +359,8 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 }
 
 // TestAttachmentsWithOlderKeys starts a server with keys that are older than its data, as after
-// the loss of a disk. It refuses to. Accepting the loss erases the files whose keys are lost: no
-// request fails by it, and verify finds nothing wrong afterwards.
+// the loss of a disk. The start is refused. Accepting the loss erases the files whose keys are
+// lost; no request fails because of that, and verify finds nothing wrong afterwards.
 func TestAttachmentsWithOlderKeys(t *testing.T) {
 	t.Parallel()
 	sc := newFileScene(t)

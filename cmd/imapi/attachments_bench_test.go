@@ -22,7 +22,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// benchFileBytes is the size of the files of BenchmarkAttachments: the largest by default.
+// benchFileBytes is the size of the files of BenchmarkAttachments: the default maximum.
 const benchFileBytes = 10 << 20
 
 // BenchmarkAttachments uploads and downloads files of 10 MiB over one connection: to a node,
@@ -76,8 +76,8 @@ func BenchmarkAttachments(b *testing.B) {
 	})
 }
 
-// ofMedian returns how the medians of two handlers' times relate: other processes make the mean of
-// either that of a few long waits.
+// ofMedian returns the ratio of the medians of two handlers' times. Means would be dominated by a
+// few long waits for other processes.
 func ofMedian(bare, ours []time.Duration) float64 {
 	return percentile(bare, 50).Seconds() / percentile(ours, 50).Seconds()
 }
@@ -112,7 +112,7 @@ func idOf(b testing.TB, c *benchConn, upload []byte) string {
 	return string(id)
 }
 
-// bareFiles copies bodies into files and a file into answers, and does nothing else.
+// bareFiles only copies bodies into files and a file into answers.
 func bareFiles(b *testing.B, content []byte) http.Handler {
 	b.Helper()
 	dir := b.TempDir()
@@ -150,7 +150,7 @@ func bareFiles(b *testing.B, content []byte) http.Handler {
 	return mux
 }
 
-// benchPhoto is a JPEG of 12 megapixels with details everywhere, as of a camera.
+// benchPhoto is a JPEG of 12 megapixels with details everywhere, like a camera's.
 func benchPhoto(b *testing.B) []byte {
 	b.Helper()
 	img := image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420)
@@ -220,7 +220,7 @@ func benchThumbnails(b *testing.B, pace time.Duration) {
 			for time.Since(began) < turn && n.waitingThumbnails() > 0 {
 				time.Sleep(10 * time.Millisecond)
 			}
-			g.Lock() // once the last one is made
+			g.Lock() // once the last thumbnail is made
 			busy = append(busy, span{began, time.Now()})
 		}
 		g.Unlock()
@@ -240,7 +240,7 @@ func benchThumbnails(b *testing.B, pace time.Duration) {
 	b.ReportMetric(millis(percentile(while, 99))/millis(percentile(without, 99)), "p99-of-without")
 }
 
-// within returns how long those of the spans took that began and ended in one of the times.
+// within returns the durations of the spans that began and ended within one of the periods.
 func within(spans, times []span) (took []time.Duration) {
 	for _, s := range spans {
 		if slices.ContainsFunc(times, func(t span) bool { return !s.begin.Before(t.begin) && !s.end.After(t.end) }) {

@@ -14,9 +14,9 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// TestKilledInAnUpload kills the server in the middle of uploads. After the start nothing of
-// them is visible, they take nothing of the quota, their files are deleted and their keys
-// destroyed. No file has what they held in the clear, neither before nor after.
+// TestKilledInAnUpload kills the server in the middle of uploads. After the start nothing of them
+// is visible, they do not count against the quota, their files are deleted and their keys shredded.
+// No file has their content in the clear, neither before nor after.
 func TestKilledInAnUpload(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
@@ -80,10 +80,10 @@ func TestKilledInAnUpload(t *testing.T) {
 		}
 		cut[filepath.Base(path)] = sealedFile{path, slotOf(b)}
 	}
-	sc.keysThere("after the kill", cut, true) // the test can tell
+	sc.keysThere("after the kill", cut, true) // shows that the test would notice
 	s.start()
 	await.Until(t, "the files are swept", func() bool { return len(unfinished()) == 0 })
-	await.Until(t, "the keys are destroyed", func() bool {
+	await.Until(t, "the keys are shredded", func() bool {
 		keys, err := readKeyFile(filepath.Join(s.data, "keys"))
 		if err != nil {
 			return false
@@ -105,7 +105,7 @@ func TestKilledInAnUpload(t *testing.T) {
 	if res, b := sc.request(http.MethodGet, "alice", "/v1/attachments/"+kept, nil); res.StatusCode != http.StatusOK || !bytes.Equal(b, content) {
 		t.Errorf("the file that was there: %d, %d bytes", res.StatusCode, len(b))
 	}
-	for range 3 { // there is room for as many as were cut off
+	for range 3 { // there is room for as many files as were cut off
 		sc.upload("alice", "again", content)
 	}
 	if res, b := sc.request(http.MethodPost, "alice", "/v1/attachments", []byte("one more")); res.StatusCode != http.StatusUnprocessableEntity {

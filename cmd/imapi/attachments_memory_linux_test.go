@@ -24,7 +24,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// memoryPeak returns how many bytes of memory a process has had at most.
+// memoryPeak returns the peak resident memory of a process, in bytes.
 func memoryPeak(t *testing.T, pid int) int64 {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -40,20 +40,20 @@ func memoryPeak(t *testing.T, pid int) int64 {
 }
 
 // TestUploadsAtOnce uploads a gigabyte over a thousand connections that are all open at once, each
-// with the beginning of its file sent. Some uploads run, the others wait or get 503 with
-// Retry-After, which their clients do as told. In the end all files are stored as they were sent,
-// and the memory of the server has not grown with their number or size.
+// with the beginning of its file sent. Some uploads run; the others wait or get 503 with
+// Retry-After, which their clients respect. In the end all files are stored as they were sent, and
+// the memory of the server has not grown with their number or size.
 func TestUploadsAtOnce(t *testing.T) {
 	const (
 		ofUser = 8           // connections
 		began  = 60_000      // bytes that each client has sent before the first one sends more
-		most   = 160_000_000 // bytes of memory; all files have more
+		most   = 160_000_000 // bytes of memory, less than all files together
 	)
 	connections, size := testsize.Pick(1000, 64), testsize.Pick(1<<20, 4<<20)
 	if int64(connections)*int64(size) < 3*most/2 {
 		t.Fatal("these files could be in memory")
 	}
-	s := newServerOf(t, plainBinary, "--attachment-quota", "0", "--rate", "0") // the race detector takes memory
+	s := newServerOf(t, plainBinary, "--attachment-quota", "0", "--rate", "0") // without the race detector, which takes memory
 	s.start()
 	secret := readSecret(t, s.data)
 	tokens := make([]string, (connections+ofUser-1)/ofUser)
@@ -65,7 +65,7 @@ func TestUploadsAtOnce(t *testing.T) {
 		_, _ = rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), 1}).Read(b)
 		return b
 	}
-	shared := file(connections) // files differ at their beginnings; the test has memory, too
+	shared := file(connections) // files differ only at the beginning, because this process needs memory, too
 	var refused, stored atomic.Int64
 	var begun, ended sync.WaitGroup
 	begun.Add(connections)
@@ -111,7 +111,7 @@ func TestUploadsAtOnce(t *testing.T) {
 	}
 	ended.Wait()
 	after := memoryPeak(t, s.process.Process.Pid)
-	t.Logf("%d uploads of %d bytes: %d stored, %d told to come again; the server's memory had %.1f MB at most, before %.1f MB",
+	t.Logf("%d uploads of %d bytes: %d stored, %d told to retry; the server's memory peaked at %.1f MB, and at %.1f MB before",
 		connections, size, stored.Load(), refused.Load(), float64(after)/1e6, float64(before)/1e6)
 	if after-before > most {
 		t.Errorf("memory grew by %d bytes, more than %d", after-before, most)
@@ -122,8 +122,8 @@ func TestUploadsAtOnce(t *testing.T) {
 	})
 }
 
-// uploadSlowly uploads a file that begins with head and goes on like rest. It calls begun when it
-// has sent the first bytes. It returns the hash that the server has answered, or when to try again.
+// uploadSlowly uploads head and rest as a file. It calls begun when it has sent the first bytes. It
+// returns the hash in the server's answer, or the time after which to retry.
 func uploadSlowly(addr, token string, head, rest []byte, first int, begun func()) (retry time.Duration, hash string, err error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -135,7 +135,7 @@ func uploadSlowly(addr, token string, head, rest []byte, first int, begun func()
 		token, len(rest), head, rest[len(head):first])
 	begun()
 	if err == nil {
-		// A server that refuses the file may close the connection before it has all of it.
+		// A server that refuses the file may close the connection before it has received all of it.
 		_, _ = io.Copy(c, bytes.NewReader(rest[first:]))
 	}
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)

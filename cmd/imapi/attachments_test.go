@@ -18,7 +18,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// noise is a picture whose thumbnail no other picture has.
+// noise returns a picture whose thumbnail differs from that of any other picture.
 func noise() image.Image {
 	img := image.NewNRGBA(image.Rect(0, 0, 64, 48))
 	for y := range 48 {
@@ -37,7 +37,7 @@ func (sc *scene) request(method, user, path string, body []byte) (*http.Response
 		sc.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+sc.tokens[user])
-	req.Header.Set("Content-Type", "text/html") // which nobody believes
+	req.Header.Set("Content-Type", "text/html") // which must be ignored
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		sc.t.Fatal(err)
@@ -75,9 +75,9 @@ func (sc *scene) thumbnail(user, id string) (*http.Response, []byte) {
 	return res, b
 }
 
-// sendPicture sends a picture with the marker in its name and behind its pixels, waits for
-// its thumbnail, and gives the marker its bytes as another form. It returns the id of the
-// message. No file has the marker, even before it is erased.
+// sendPicture sends a picture with the marker in its name and after its pixels, waits for its
+// thumbnail, and adds the bytes of that to the forms of the marker. It returns the id of the
+// message. It checks that no file has the marker, even before the message is erased.
 func (sc *scene) sendPicture(conversation string, m *marker) string {
 	sc.t.Helper()
 	var file bytes.Buffer
@@ -104,8 +104,8 @@ func (sc *scene) sendPicture(conversation string, m *marker) string {
 	return id
 }
 
-// TestTheCrawlerFindsPictures checks that the crawler would find a picture, and its
-// thumbnail, that are not erased.
+// TestTheCrawlerFindsPictures checks that the crawler finds a picture and its thumbnail while they
+// are not erased.
 func TestTheCrawlerFindsPictures(t *testing.T) {
 	sc := newScene(t)
 	m := newMarker()
@@ -124,8 +124,8 @@ func TestTheCrawlerFindsPictures(t *testing.T) {
 	}
 }
 
-// TestFilesAreNeverRendered uploads what browsers could run, under names that lead out of
-// the directory, and checks what the server says when it returns it.
+// TestFilesAreNeverRendered uploads files that browsers could run, under names that lead out of the
+// directory, and checks the headers with which the server returns them.
 func TestFilesAreNeverRendered(t *testing.T) {
 	sc := newScene(t)
 	var picture bytes.Buffer
@@ -173,7 +173,7 @@ func TestFilesAreNeverRendered(t *testing.T) {
 			}
 		})
 	}
-	// Nothing was written outside of the directory of the blobs.
+	// Nothing was written outside the directory of the blobs.
 	err := filepath.WalkDir(sc.server.data, func(path string, d os.DirEntry, err error) error {
 		if err == nil && strings.ContainsAny(d.Name(), "\\ ") || strings.Contains(path, "passwd") || strings.Contains(path, "boot") {
 			t.Errorf("there is %s", path)
@@ -205,8 +205,8 @@ func TestThumbnailsAfterACrash(t *testing.T) {
 	}
 }
 
-// sendPicture sends a picture with a secret in its name and behind its pixels, and returns the
-// id of the message. The secret is nowhere else.
+// sendPicture sends a picture with a secret in its name and after its pixels, and returns the id of
+// the message. The secret is nowhere else.
 func (st *stage) sendPicture(conversation, text, more string) string {
 	attachment := st.uploadPicture(text)
 	st.n++
@@ -214,7 +214,7 @@ func (st *stage) sendPicture(conversation, text, more string) string {
 		`{"client_id":"%s-%d","type":"image","body":{"attachment_id":%q,"name":"a.png"}%s}`, st.alice, st.n, attachment, more))
 }
 
-// uploadPicture uploads a picture with a secret in its name and behind its pixels, and returns its
+// uploadPicture uploads a picture with a secret in its name and after its pixels, and returns its
 // id.
 func (st *stage) uploadPicture(text string) string {
 	var file bytes.Buffer

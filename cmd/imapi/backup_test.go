@@ -27,8 +27,8 @@ func eventsFrom(t *testing.T, c *client.Client, cursor *string) ([]client.Event,
 	return res.JSON200.Items, res.JSON200.Cursor
 }
 
-// TestBackupAndRestore does what an operator does: a backup of a running server, an
-// erasure, a restore; then it checks what clients receive.
+// TestBackupAndRestore makes a backup of a running server, erases a message and restores the
+// backup, as an operator would, and then checks what clients receive.
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -91,7 +91,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	s.start()
 
-	step("the messages are as at the backup, the erased one is gone")
+	step("the messages are those of the backup, without the erased one")
 	for id, want := range map[string]client.MessageState{kept.ID: client.MessageStateActive, secret.ID: client.MessageStateRevoked} {
 		res, err := bob.GetMessageWithResponse(ctx, id, nil)
 		if err != nil {
@@ -102,7 +102,7 @@ func TestBackupAndRestore(t *testing.T) {
 		}
 	}
 	if _, err := bob.GetMessageWithResponse(ctx, later.ID, nil); err == nil {
-		t.Error("a message of after the backup is there")
+		t.Error("a message sent after the backup is there")
 	}
 	for word, want := range map[string]int{"stays": 1, "Quellwolke": 0} {
 		res, err := bob.SearchMessagesWithResponse(ctx, &client.SearchMessagesParams{Q: word})
@@ -110,7 +110,7 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("a search for %s does not find %d: %v", word, want, err)
 		}
 	}
-	step("cursors of before and after the backup")
+	step("cursors from before and after the backup")
 	// A cursor from before the backup resumes and leads to the erasure. A later one gets
 	// reset.
 	types := func(cursor string) (list []string) {
@@ -126,8 +126,8 @@ func TestBackupAndRestore(t *testing.T) {
 	if got := types(after); len(got) == 0 || got[0] != "reset" {
 		t.Errorf("after the cursor of after it come %v", got)
 	}
-	step("a cursor of after the backup, once the log is as long")
-	// Also once the log has grown beyond it again.
+	step("a cursor from after the backup, once the log is as long")
+	// Check again once the log has grown beyond the cursor.
 	for i := range 10 {
 		if _, err := say(ctx, alice, group, "", fmt.Sprint("more ", i)); err != nil {
 			t.Fatal(err)
@@ -225,8 +225,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 	}
 }
 
-// TestReindex rebuilds the search index with a server and without one; afterwards messages
-// are found again.
+// TestReindex rebuilds the search index with and without a running server; afterwards searches find
+// messages again.
 func TestReindex(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -292,7 +292,7 @@ func TestJobsAreForCommandsAlone(t *testing.T) {
 	}
 }
 
-// TestBackupIsInterrupted: nothing is left of a backup that was.
+// TestBackupIsInterrupted: an interrupted backup leaves nothing behind.
 func TestBackupIsInterrupted(t *testing.T) {
 	s := startServer(t)
 	alice := s.client("alice", "")
@@ -306,7 +306,7 @@ func TestBackupIsInterrupted(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it may have finished
+	_ = cmd.Wait() // fails unless the command has finished
 	out, _ := s.mustCommand("", "backup", dir)
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 3 {
 		t.Errorf("after %s there are %v, %v", out, entries, err)

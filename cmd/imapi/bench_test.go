@@ -17,9 +17,9 @@ import (
 )
 
 // These benchmarks go through the whole stack: a node as serve runs it, over TCP. Client
-// and server share the process and its cores, so the client is a cheap one.
+// and server share the process and its cores, so the client uses little processor time.
 
-// benchNode is a node that serves.
+// benchNode is a running node.
 type benchNode struct {
 	*node
 	b      testing.TB
@@ -29,7 +29,7 @@ type benchNode struct {
 	stop   func() // must be called
 }
 
-// startNode runs a node on data of its own; args are flags of serve.
+// startNode runs a node with its own data; args are flags of serve.
 func startNode(b testing.TB, args ...string) *benchNode {
 	b.Helper()
 	return startPreparedNode(b, func(*node) {}, args...)
@@ -97,11 +97,11 @@ func (n *benchNode) direct(a, b im.UserID) im.ID {
 	return sent.Message.Conversation
 }
 
-// fillBatch is how many messages fill stores in a transaction.
+// fillBatch is the number of messages that fill stores in a transaction.
 const fillBatch = 1000
 
-// fill stores count messages of a user without HTTP, with their events. edit may change
-// each message; it gets its number.
+// fill stores count messages of a user without HTTP, with their events. edit, which may be nil,
+// changes each message; it gets the number of the message.
 func (n *benchNode) fill(user im.UserID, conversation im.ID, count int, edit ...func(i int, m *im.Message)) {
 	n.b.Helper()
 	content, err := im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":"%s"}`, benchText)}.Content(im.MinMessageBytes)
@@ -183,7 +183,7 @@ func (c *benchConn) roundTrip(request []byte) (*http.Response, error) {
 	return http.ReadResponse(c.in, nil)
 }
 
-// expect makes a round trip and returns an error if the status is another one.
+// expect makes a round trip and returns an error if the answer has another status.
 func (c *benchConn) expect(status int, request []byte) error {
 	res, err := c.roundTrip(request)
 	if err != nil {

@@ -87,7 +87,7 @@ func (f *following) interrupt() int {
 	if err := f.cmd.Process.Signal(os.Interrupt); err != nil {
 		f.t.Fatal(err)
 	}
-	_ = f.cmd.Wait() // the status says it
+	_ = f.cmd.Wait() // the exit status is checked instead
 	return f.cmd.ProcessState.ExitCode()
 }
 
@@ -126,7 +126,7 @@ func TestSend(t *testing.T) {
 	if again := s.run("", "send", "--as", "alice", "--to", "bob", "--client-id", "c-1", "once"); again != first || first.status != 0 {
 		t.Errorf("%+v, %+v", first, again)
 	}
-	// A token in the environment is as good, and a flag wins over it.
+	// A token in the environment works, too, and a flag takes precedence.
 	token := "IMAPI_TOKEN=" + s.token("carol")
 	for _, args := range [][]string{{"--json"}, {"--json", "--as", "alice"}} {
 		r := s.runIn([]string{token}, "", append([]string{"send", "--to", "bob", "hi"}, args...)...)
@@ -160,7 +160,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// TestCommandsSayWhatToDoNext checks the errors and exit statuses of mistakes.
+// TestCommandsSayWhatToDoNext checks the error messages and exit statuses after mistakes.
 func TestCommandsSayWhatToDoNext(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -209,7 +209,7 @@ func TestCommandsSayWhatToDoNext(t *testing.T) {
 		"a token for no one":  {[]string{"token"}, "", 2, "name the user with --user"},
 		"a token of nothing":  {[]string{"token", "--user", "a", "--data", dir}, "", 1, "name the server's directory with --data, or start imapi serve"},
 		"no such command":     {[]string{"sned"}, "", 2, `unknown command "sned" (imapi help)`},
-		"help for none":       {[]string{"help", "sned"}, "", 2, `there is no command "sned"`},
+		"help for none":       {[]string{"help", "sned"}, "", 2, `unknown command "sned"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -221,8 +221,8 @@ func TestCommandsSayWhatToDoNext(t *testing.T) {
 	}
 }
 
-// TestSendIntoTheUnknown checks that a send without an answer names the id under which it can
-// be repeated, and that the repetition sends nothing twice.
+// TestSendIntoTheUnknown checks that a send without an answer prints the id with which it can be
+// repeated, and that the repetition sends nothing twice.
 func TestSendIntoTheUnknown(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -313,7 +313,7 @@ func TestTail(t *testing.T) {
 	alice, bob := s.client("alice", ""), s.client("bob", "")
 	ctx := context.Background()
 
-	// It may be there before the conversation.
+	// The command may start before the conversation exists.
 	early := s.follow("tail", "--as", "bob", "--to", "alice")
 	await.Until(t, "the stream is open", func() bool {
 		// "ready" is not printed: send until one arrives.
@@ -336,7 +336,7 @@ func TestTail(t *testing.T) {
 		!regexp.MustCompile(`^\S+  #\d+ bob: n3\n\S+  #\d+ bob: n4\n$`).MatchString(r.out) {
 		t.Errorf("%+v", r)
 	}
-	// More than a page of them.
+	// Send more messages than fit on a page.
 	for i := range 210 {
 		if _, err := say(ctx, alice, "@bob", "", fmt.Sprintf("page %d", i)); err != nil {
 			t.Fatal(err)

@@ -62,7 +62,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	<-started
 
 	step("send, and kill the server")
-	// Senders repeat each message under its client_id until it is answered, until they are
+	// Senders repeat each message with its client_id until it is answered, and go on until they are
 	// stopped.
 	var (
 		mu       sync.Mutex
@@ -71,7 +71,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	)
 	enough := make(chan struct{})
 	stopSending := sync.OnceFunc(func() { close(enough) })
-	// Also when the test fails: none of them may log after its end.
+	// Stop them even when the test fails, because none may log after its end.
 	defer func() {
 		stopSending()
 		cancel()
@@ -101,7 +101,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 
 	for range kills {
-		// A random point under load: after some answers, and a little more.
+		// Choose a random moment under load: after some answers, and a little later.
 		mu.Lock()
 		until := len(answered) + 1 + rand.IntN(40)
 		mu.Unlock()
@@ -129,7 +129,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	for id, m := range answered {
 		if kept, ok := byClientID[id]; !ok || kept.ID != m.ID || kept.Seq != m.Seq || string(kept.Body) != string(m.Body) {
-			t.Errorf("%s was answered as %+v and is kept as %+v", id, m, kept)
+			t.Errorf("%s was answered as %+v and is stored as %+v", id, m, kept)
 		}
 	}
 	t.Logf("%d kills, %d answered, %d kept", kills, len(answered), len(byClientID))
@@ -143,7 +143,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 
 	step("the subscriber has received every message once")
-	// The subscriber has received everything, or will soon.
+	// The subscriber has received everything, or soon will.
 	receivedOf := make(map[string]int)
 	last := int64(0)
 	for len(receivedOf) < len(byClientID) {

@@ -30,7 +30,7 @@ import (
 	"github.com/imapi/imapi/internal/steps"
 )
 
-// marker is a random text and the encodings in which it could be kept.
+// marker is a random text and the encodings in which it could be stored.
 type marker struct {
 	text  string
 	forms map[string][]byte
@@ -47,15 +47,15 @@ func newMarker() marker {
 		m.forms[name] = b
 	}
 	for shift := range 3 {
-		// In base64 at any alignment, without the digits at both ends that depend on the
-		// text around it.
+		// Base64 at any alignment, without the digits at both ends that depend on the surrounding
+		// text.
 		digits := base64.StdEncoding.EncodeToString([]byte(strings.Repeat(" ", shift) + text))
 		m.forms[fmt.Sprintf("base64+%d", shift)] = []byte(strings.ToLower(digits[4 : len(digits)-4]))
 	}
 	return m
 }
 
-// in returns the form in which a text holds the marker, "" if it does not.
+// in returns the form in which a text contains the marker, "" if it does not.
 func (m marker) in(b []byte) string {
 	b = lower(b) // full-text indexes fold case
 	for name, form := range m.forms {
@@ -66,8 +66,8 @@ func (m marker) in(b []byte) string {
 	return ""
 }
 
-// lower returns a copy of b with the letters of ASCII in lower case. It reads whole databases
-// again and again, which under the race detector would take most of the time of these tests.
+// lower returns a copy of b with ASCII letters in lower case. It processes whole databases again
+// and again, which would take most of the time of these tests under the race detector.
 //
 //go:norace
 func lower(b []byte) []byte {
@@ -91,7 +91,7 @@ type crawler struct {
 	t      *testing.T
 	server *server
 	tokens map[string]string
-	// hook is a webhook with all events, and receives gets them.
+	// hook is a webhook for all events, and receives gets them.
 	hook     *client.Webhook
 	receives *receiver
 	// ids are the values of path parameters, and queries those of required query
@@ -99,8 +99,8 @@ type crawler struct {
 	ids, queries map[string][]string
 }
 
-// leaks returns where any of the markers is found: in answers to anybody, in the server's
-// output, or in its files.
+// leaks returns the places where a marker is found: in answers to any user, in the server's output,
+// or in its files.
 func (c *crawler) leaks(markers ...marker) []string {
 	c.t.Helper()
 	var found []string
@@ -146,8 +146,8 @@ func (c *crawler) leaks(markers ...marker) []string {
 	return found
 }
 
-// dataStream pushes the markers to a data stream and ends it. From then on nothing of it may
-// be found.
+// dataStream pushes the markers to a data stream and ends it. From then on no marker in it may be
+// found.
 func (c *crawler) dataStream(markers []marker) {
 	c.t.Helper()
 	id := c.post("alice", "/v1/streams", `{"access":"anyone"}`)["id"].(string)
@@ -159,7 +159,7 @@ func (c *crawler) dataStream(markers []marker) {
 	c.ids["stream"] = []string{id}
 }
 
-// redelivered returns what the webhook gets if everything is delivered again.
+// redelivered returns what the webhook gets when everything is delivered again.
 func (c *crawler) redelivered() []byte {
 	c.t.Helper()
 	caughtUp := func() bool { return c.server.hookNow(c.hook.ID).Behind == 0 }
@@ -183,13 +183,13 @@ func (c *crawler) redelivered() []byte {
 	return all
 }
 
-// fill returns a path with every combination of ids for its parameters and of values for
-// the required ones of its query.
+// fill returns a path with every combination of ids for its parameters and of values for its
+// required query parameters.
 func (c *crawler) fill(path string, parameters openapi3.Parameters) []string {
 	c.t.Helper()
 	for _, p := range parameters {
 		if p.Value.In == openapi3.ParameterInQuery && p.Value.Required {
-			path += "?" + p.Value.Name + "={" + p.Value.Name + "}" // there is at most one
+			path += "?" + p.Value.Name + "={" + p.Value.Name + "}" // no operation has more than one
 			c.ids[p.Value.Name] = c.queries[p.Value.Name]
 		}
 	}
@@ -219,7 +219,7 @@ func (c *crawler) fill(path string, parameters openapi3.Parameters) []string {
 	}
 }
 
-// get reads a resource to the last of its pages.
+// get reads all pages of a resource.
 func (c *crawler) get(user, target string, page bool) (int, []byte) {
 	c.t.Helper()
 	var (
@@ -343,8 +343,8 @@ func (c *crawler) inNoFile(markers ...marker) {
 	}
 }
 
-// TestTheCrawlerFinds checks that the crawler would find a leak: it finds a message that
-// was not erased everywhere it should be.
+// TestTheCrawlerFinds checks that the crawler would find a leak: it finds a message that is not
+// erased wherever that can be read.
 func TestTheCrawlerFinds(t *testing.T) {
 	sc := newScene(t)
 	step := steps.Begin(t)
@@ -401,7 +401,7 @@ func TestTheCrawlerFinds(t *testing.T) {
 		}
 	}
 	step("a file")
-	// No file has it, as send has checked. It would be found there.
+	// No file has the marker, as send has checked. If one had it, it would be found.
 	if err := os.WriteFile(filepath.Join(sc.server.data, "leak"), []byte("before "+m.text+" after"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// TestDamagedMessage damages the sealed content of a message in the database. It is a tombstone for
-// its readers, and the other messages of its page can be read. The log and verify name it. An admin
-// revokes it by its id, and verify finds nothing more.
+// TestDamagedMessage damages the sealed content of a message in the database. Readers see it as a
+// tombstone, and can read the other messages on its page. The log and verify name it. After an
+// admin has revoked it by its id, verify finds nothing.
 func TestDamagedMessage(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

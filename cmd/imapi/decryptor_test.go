@@ -17,9 +17,9 @@ import (
 	"testing"
 )
 
-// The decryptor reads sealed content by docs/erasure.md alone and shares no code with the
-// server. So it shows that the document is complete, and what an attacker with the files
-// can do.
+// The decryptor reads sealed content with the help of docs/erasure.md only, and shares no code with
+// the server. So it shows that the document is complete, and what an attacker with the files can
+// do.
 
 // keyFile is a copy of a key file.
 type keyFile struct {
@@ -52,7 +52,7 @@ func (k keyFile) key(slot int64) ([]byte, bool) {
 	return key, !bytes.Equal(key[:15], make([]byte, 15))
 }
 
-// sealedContent is content that was found sealed.
+// sealedContent is sealed content that was found.
 type sealedContent struct {
 	where string
 	slot  int64
@@ -84,7 +84,7 @@ func (k keyFile) unsealWith(key []byte, s sealedContent) ([]byte, bool) {
 	return content, err == nil
 }
 
-// inFile is where the content of a file of an attachment or thumbnail is.
+// inFile is the value of sealedContent.where for content in the file of an attachment or thumbnail.
 const inFile = "a file"
 
 // unsealFile reads the chunks of a file, as far as they can be unsealed.
@@ -100,7 +100,7 @@ func unsealFile(gcm cipher.AEAD, file []byte) (content []byte, ok bool) {
 		}
 		chunk, err := gcm.Open(nil, nonce, chunks[:min(65536+16, len(chunks))], bound)
 		if err != nil {
-			return content, n > 0 // cut off, or the first chunk
+			return content, n > 0 // truncated if at least one chunk could be read
 		}
 		content = append(content, chunk...)
 		if last {
@@ -111,7 +111,7 @@ func unsealFile(gcm cipher.AEAD, file []byte) (content []byte, ok bool) {
 }
 
 // readFiles calls found with every file of an attachment or thumbnail in a copy of the data
-// directory, also with those that were being written.
+// directory, including those that were being written.
 func readFiles(data string, found func(sealedContent)) error {
 	return filepath.WalkDir(filepath.Join(data, "blobs"), func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -173,8 +173,7 @@ func readColumn(db *sql.DB, where, query string, found func(sealedContent)) erro
 	return rows.Err()
 }
 
-// copyFiles copies all files below a directory except those with some names, and calls each
-// with their content.
+// copyFiles copies all files below a directory except some, and calls each with their content.
 func copyFiles(from, to string, without []string, each func(name string, b []byte)) error {
 	entries, err := os.ReadDir(from) // sorted: the database before its log
 	if err != nil {
@@ -199,7 +198,7 @@ next:
 		}
 		b, err := os.ReadFile(filepath.Join(from, entry.Name()))
 		if errors.Is(err, os.ErrNotExist) {
-			continue // it was deleted in between
+			continue // it was deleted in the meantime
 		}
 		if err != nil {
 			return err

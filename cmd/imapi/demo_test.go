@@ -48,8 +48,8 @@ func signIn(t *testing.T, s *server, user string) (token string) {
 	return answer.Token
 }
 
-// TestDemoProves signs two people in, takes a message back, and lets the demo prove that it is
-// gone. The names of both are found, so the search would find the message.
+// TestDemoProves signs two people in, revokes a message, and lets the demo prove that it is gone.
+// The search finds the names of both, so it would find the message.
 func TestDemoProves(t *testing.T) {
 	s := startServer(t)
 	ada := signIn(t, s, "Ada")
@@ -72,7 +72,7 @@ func TestDemoProves(t *testing.T) {
 		t.Fatalf("%d %s", status, got)
 	}
 	var proof web.Proof
-	await.Until(t, "the key is destroyed", func() bool {
+	await.Until(t, "the key is shredded", func() bool {
 		status, got := visit(t, s, http.MethodPost, "/demo/proof", "", question)
 		if err := json.Unmarshal([]byte(got), &proof); err != nil || status != http.StatusOK {
 			t.Fatalf("%d %s", status, got)
@@ -80,7 +80,7 @@ func TestDemoProves(t *testing.T) {
 		return proof.ShreddedAt != nil
 	})
 	if took := proof.ShreddedAt.Sub(proof.ErasedAt); took < 0 || took > await.Limit {
-		t.Errorf("the key was destroyed %v after the message was taken back", took)
+		t.Errorf("the key was shredded %v after the message was revoked", took)
 	}
 	names := map[string]bool{}
 	control := false
@@ -112,18 +112,18 @@ func TestDemoOff(t *testing.T) {
 	}
 }
 
-// TestDemoSignsInOnlyInDevelopment starts servers that others may reach or that do not sign
+// TestDemoSignsInOnlyInDevelopment starts servers that other machines may reach or that do not sign
 // tokens themselves.
 func TestDemoSignsInOnlyInDevelopment(t *testing.T) {
 	for name, args := range map[string][]string{
 		"all addresses":        {"--listen", "0.0.0.0:0"},
 		"pages of other hosts": {"--cors-origins", "https://app.example"},
 		"a proxy":              {"--trusted-proxies", "127.0.0.1"},
-		"keys of others":       {"--auth-algorithm", "ES256", "--auth-jwks-url", "https://127.0.0.1:1/keys"},
+		"tokens signed elsewhere":       {"--auth-algorithm", "ES256", "--auth-jwks-url", "https://127.0.0.1:1/keys"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if inDevelopment(t, args...) {
-				t.Error("the server takes itself for one in development")
+				t.Error("the server considers itself a development server")
 			}
 		})
 	}

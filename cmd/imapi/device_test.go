@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// device is a device of a user. It uses plain HTTP, to see what goes over the wire.
+// device is a device of a user. It uses plain HTTP instead of the client, to see exactly what is
+// sent.
 type device struct {
 	t           testing.TB
 	server      *server
@@ -59,7 +60,7 @@ func (d device) ask(method, path, body string) (int, []byte) {
 	return res.StatusCode, answer
 }
 
-// must reads into out the answer to a request, which must succeed.
+// must makes a request, which must succeed, and decodes the answer into out.
 func (d device) must(method, path, body string, out any) {
 	d.t.Helper()
 	status, answer := d.ask(method, path, body)
@@ -74,7 +75,7 @@ func (d device) must(method, path, body string, out any) {
 	}
 }
 
-// note is a message, as far as these tests care.
+// note has the fields of a message that these tests need.
 type note struct {
 	ID             string
 	ConversationID string `json:"conversation_id"`
@@ -97,7 +98,7 @@ func (n *note) gone() bool {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// send sends a text; more are further members of the request.
+// send sends a text; more has further members of the request.
 func (d device) send(conversation, text, more string) note {
 	d.t.Helper()
 	body, err := json.Marshal(map[string]string{"text": text})
@@ -120,7 +121,7 @@ func (d device) group(members ...string) string {
 	return c.ID
 }
 
-// cursor returns where the log ends.
+// cursor returns the cursor of the end of the log.
 func (d device) cursor() string {
 	d.t.Helper()
 	var cursor string
@@ -192,7 +193,7 @@ func (d device) history(conversation string) []note {
 	}
 }
 
-// heard is an event as it came.
+// heard is an event as it was received.
 type heard struct {
 	raw         string
 	ID          string
@@ -208,7 +209,7 @@ type heard struct {
 	Message     *note
 }
 
-// isFor reports whether a receipt names a message, or is up to it.
+// isFor reports whether a receipt names a message or is for all up to it.
 func (h heard) isFor(id string) bool { return h.UpTo == id || slices.Contains(h.MessageIDs, id) }
 
 // ear is an open stream.
@@ -286,7 +287,7 @@ func (e *ear) untilMessage(id string) []heard {
 	return e.until(func(h heard) bool { return h.Type == "message.created" && h.MessageID == id })
 }
 
-// about returns those of the events that are of a type.
+// about returns the events of a type.
 func about(list []heard, types ...string) []heard {
 	return slices.DeleteFunc(slices.Clone(list), func(h heard) bool { return !slices.Contains(types, h.Type) })
 }

@@ -37,8 +37,8 @@ func serveHTTP(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// findings runs imapi doctor and returns what it prints, by check. A check with several
-// findings has the worst.
+// findings runs imapi doctor and returns what it prints, by check. For a check with several
+// findings it has the worst.
 func findings(s *server, environment []string, args ...string) (map[string]finding, ran) {
 	s.t.Helper()
 	// Only the test of heartbeats waits for one.
@@ -85,7 +85,7 @@ func TestDoctorFindsNothing(t *testing.T) {
 	if r.status != 0 {
 		t.Errorf("exit status %d: %s", r.status, r.diag)
 	}
-	// For people.
+	// The report for people.
 	if r := s.run("", "doctor", "--stream-wait", "0"); r.status != 0 || !strings.Contains(r.out, "ok       server         http://"+s.addr+" is ready") {
 		t.Errorf("%+v", r)
 	}
@@ -159,7 +159,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		"a missing key":            {s, nil, []string{"--auth-algorithm", "ES256", "--auth-public-key", "/none", "--server", direct}, "configuration", "failure", "--auth-public-key"},
 		"an expired certificate":   {s, nil, []string{"--tls-cert", past, "--tls-key", pastKey}, "configuration", "failure", "has expired"},
 		"an ending certificate":    {s, nil, []string{"--tls-cert", cert, "--tls-key", key}, "configuration", "warning", "expires at"},
-		"a mixed-up certificate":   {s, nil, []string{"--tls-cert", cert, "--tls-key", pastKey}, "configuration", "failure", "--tls-cert"},
+		"the key of another certificate":   {s, nil, []string{"--tls-cert", cert, "--tls-key", pastKey}, "configuration", "failure", "--tls-cert"},
 		"a misspelt variable":      {s, []string{"IMAPI_RETENSION=7d"}, nil, "configuration", "warning", "IMAPI_RETENSION"},
 		"no directory":             {s, nil, []string{"--data", "/nowhere"}, "directory", "warning", "does not exist"},
 		"a file for a directory":   {s, nil, []string{"--data", filepath.Join(s.data, "imapi.db")}, "directory", "failure", "not a directory"},
@@ -234,7 +234,7 @@ func patch(t *testing.T, path string, at int64, b []byte) {
 	}
 }
 
-// selfSigned returns the files of a certificate for localhost that is valid until an end.
+// selfSigned returns the files of a certificate for localhost that is valid until a time.
 func selfSigned(t *testing.T, end time.Time) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -263,7 +263,7 @@ func selfSigned(t *testing.T, end time.Time) (cert, key string) {
 	return cert, key
 }
 
-// proxy runs a proxy before a server that does something to its answers.
+// proxy runs a proxy in front of a server that changes its answers.
 func proxy(t *testing.T, s *server, change func(*http.Response) error) string {
 	t.Helper()
 	p := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.addr})
@@ -273,7 +273,7 @@ func proxy(t *testing.T, s *server, change func(*http.Response) error) string {
 	return serveHTTP(t, p)
 }
 
-// dated sets the date of answers to another time.
+// dated sets the Date header of answers to another time.
 func dated(off time.Duration) func(*http.Response) error {
 	return func(r *http.Response) error {
 		r.Header.Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
@@ -281,7 +281,7 @@ func dated(off time.Duration) func(*http.Response) error {
 	}
 }
 
-// body replaces the body of a stream by what fn writes of it.
+// body replaces the body of a stream by what fn makes of it.
 func body(r *http.Response, fn func(in io.Reader, out io.Writer)) {
 	if r.Header.Get("Content-Type") != "text/event-stream" {
 		return
@@ -298,7 +298,7 @@ func body(r *http.Response, fn func(in io.Reader, out io.Writer)) {
 	}{reader, in}
 }
 
-// buffering passes a stream on once 64 KiB of it are there.
+// buffering passes a stream on in pieces of 64 KiB.
 func buffering(r *http.Response) error {
 	body(r, func(in io.Reader, out io.Writer) {
 		block := make([]byte, 64<<10)
@@ -326,7 +326,7 @@ func compressing(r *http.Response) error {
 	return nil
 }
 
-// impatient ends a stream after what it receives first.
+// impatient ends a stream after the first read.
 func impatient(r *http.Response) error {
 	body(r, func(in io.Reader, out io.Writer) {
 		first := make([]byte, 4096)
@@ -343,7 +343,7 @@ func TestHealthcheck(t *testing.T) {
 	if r := s.run("", "healthcheck"); r.status != 1 || !strings.Contains(r.diag, "no server runs on") {
 		t.Errorf("before the first start: %+v", r)
 	}
-	// The certificate is one that nobody trusts, which does not matter here.
+	// Nobody trusts the certificate, which must not matter.
 	s.startProcess()
 	await.Until(t, "the server is healthy", func() bool { return s.run("", "healthcheck").status == 0 })
 	if r := s.run("", "healthcheck"); r.status != 0 || r.out != "ready\n" {
@@ -362,7 +362,7 @@ func TestHealthcheck(t *testing.T) {
 	if err := s.process.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	s.kill() // its file stays
+	s.kill() // its control file stays
 	if r := s.run("", "healthcheck"); r.status != 1 || !strings.Contains(r.diag, "no server answers") {
 		t.Errorf("after a crash: %+v", r)
 	}
@@ -371,8 +371,8 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
-// TestControlFileIsOfTheUserAlone checks that the address of the server, beside the key of its
-// commands, is in a file that only its user can read.
+// TestControlFileIsOfTheUserAlone checks that the file with the server's address and the key of its
+// commands can be read by its user only.
 func TestControlFileIsOfTheUserAlone(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -384,7 +384,7 @@ func TestControlFileIsOfTheUserAlone(t *testing.T) {
 	if !ok || c.Serves != "http://"+s.addr || c.Version != version {
 		t.Errorf("%+v", c)
 	}
-	// Without the key it says nothing.
+	// Without the key the listener reveals nothing.
 	res, err := http.Get(c.URL + "/readyz")
 	if err != nil {
 		t.Fatal(err)

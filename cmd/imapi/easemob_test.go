@@ -10,7 +10,7 @@ import (
 
 const easemobHead = `{"msg_id":"5I02","timestamp":1403099033211,"from":"zw123","to":"1402541206787","chat_type":"groupchat","payload":`
 
-// TestImportOfEasemob imports an export of Easemob by the command.
+// TestImportOfEasemob imports an Easemob export with the command.
 func TestImportOfEasemob(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

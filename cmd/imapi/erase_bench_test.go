@@ -15,11 +15,11 @@ import (
 )
 
 // BenchmarkRevokeAndBurn erases messages over 64 kept-alive connections, each waiting for its
-// answer: "revoke" by the senders, "burn" by the recipients. The messages are direct ones,
-// sent over the same connections in turns with it: "of-send" is the time relative to
-// sending, "cpu-of-send" the processor time, including shredding.
+// answer: "revoke" by the senders, "burn" by the recipients. The direct messages are sent over the
+// same connections, alternating with the erasures: "of-send" is the time relative to sending,
+// "cpu-of-send" the processor time, including shredding.
 func BenchmarkRevokeAndBurn(b *testing.B) {
-	const each = 16 // messages of a user in a turn
+	const each = 16 // messages of a user per turn
 	for _, way := range []string{"revoke", "burn"} {
 		b.Run(way, func(b *testing.B) {
 			n := startNode(b)
@@ -62,7 +62,7 @@ func BenchmarkRevokeAndBurn(b *testing.B) {
 	}
 }
 
-// pairs are users with a connection each who send to their neighbour.
+// pairs are users with one connection each, who send to their neighbours.
 type pairs struct {
 	b      testing.TB
 	conns  []*benchConn
@@ -87,7 +87,7 @@ func (p *pairs) close() {
 	}
 }
 
-// each runs fn for all users at the same time and returns how long it took.
+// each runs fn for all users concurrently and returns the duration.
 func (p *pairs) each(fn func(i int, c *benchConn) error) time.Duration {
 	p.b.Helper()
 	began := time.Now()
@@ -155,7 +155,7 @@ func (p *pairs) post(i int, c *benchConn, path, body string, status int, out *[]
 	return err
 }
 
-// waitShredded waits until the keys of all that was erased are destroyed.
+// waitShredded waits until the keys of all erased content are shredded.
 func (n *benchNode) waitShredded() {
 	n.b.Helper()
 	await.Until(n.b, "the keys are shredded", func() bool {
@@ -165,7 +165,7 @@ func (n *benchNode) waitShredded() {
 }
 
 // BenchmarkReadUpTo reads 1,000 unread messages with one receipt: in a direct conversation,
-// in one whose messages all burn, and in a group whose messages all ask for receipts.
+// in one whose messages all burn, and in a group whose messages were all sent with receipt.
 func BenchmarkReadUpTo(b *testing.B) {
 	const count = 1000
 	for _, kind := range []string{"direct", "burning", "group"} {
@@ -216,7 +216,7 @@ func BenchmarkReadUpTo(b *testing.B) {
 	}
 }
 
-// percentile returns the value that so many percent are not above; it sorts.
+// percentile returns a percentile of durations. It sorts them.
 func percentile(list []time.Duration, percent int) time.Duration {
 	if len(list) == 0 {
 		return 0
@@ -293,8 +293,8 @@ func benchDue(b *testing.B, pace time.Duration) {
 	b.ReportMetric(float64(len(sent.before))/before.Seconds()/float64(rounds), "sends-before/s")
 }
 
-// dueSpans are how long sends took that were answered before a moment, and that
-// were under way between it and an end.
+// dueSpans has the durations of the sends that were answered before one time, and of those that
+// were in flight between that time and another.
 type dueSpans struct{ before, while []time.Duration }
 
 // collect makes users send until work returns.
@@ -317,11 +317,11 @@ func (d *dueSpans) collect(p *pairs, pace time.Duration, due time.Time, work fun
 	}
 }
 
-// span is when a request was made and when it was answered.
+// span is the time from a request to its answer.
 type span struct{ begin, end time.Time }
 
-// sendUntil makes every user send until done, at most a message each pace, and returns when
-// each was sent.
+// sendUntil makes every user send until done, at most one message per pace, and returns the span of
+// each.
 func (p *pairs) sendUntil(done <-chan struct{}, pace time.Duration) [][]span {
 	p.b.Helper()
 	sent := make([][]span, len(p.conns))

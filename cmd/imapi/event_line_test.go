@@ -14,7 +14,7 @@ func TestEventText(t *testing.T) {
 			`{"id":"A","type":"message.created","at":"2026-01-02T03:04:05Z",` + message + `}`,
 			"04:04:05  message.created       06d8n3uv40a7c #42 alice: hi",
 		},
-		"of another day": {
+		"from another day": {
 			`{"id":"A","type":"message.created","at":"2026-01-01T03:04:05Z",` + message + `}`,
 			"2026-01-01 04:04:05  message.created       06d8n3uv40a7c #42 alice: hi",
 		},
@@ -30,7 +30,7 @@ func TestEventText(t *testing.T) {
 			`{"id":"A","type":"receipt.read","at":"2026-01-02T03:04:05Z","conversation_id":"06d8n3uv40a7c","user":"bob smith","up_to_seq":7}`,
 			`04:04:05  receipt.read          conversation_id=06d8n3uv40a7c user="bob smith" up_to_seq=7`,
 		},
-		"a type of later": {
+		"an unknown type": {
 			`{"id":"A","type":"later","at":"2026-01-02T03:04:05Z","what":{"a":[1]},"none":null,"empty":""}`,
 			`04:04:05  later                 what={"a":[1]} none=null empty=""`,
 		},
@@ -49,8 +49,7 @@ func TestEventText(t *testing.T) {
 	}
 }
 
-// TestClean checks that what others write can neither control the terminal nor pretend to be
-// another line.
+// TestClean checks that text of others can neither control the terminal nor look like another line.
 func TestClean(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain":                         "plain",

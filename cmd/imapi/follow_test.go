@@ -17,8 +17,8 @@ import (
 )
 
 // TestSubscriberThatDisconnectsOften disconnects and resumes at random while four senders write
-// to three conversations, and receives every event once, in order. Another subscriber,
-// which reads a byte a second, affects nobody.
+// to three conversations, and receives every event once, in order. Another subscriber, which reads
+// one byte per second, slows nobody down.
 func TestSubscriberThatDisconnectsOften(t *testing.T) {
 	t.Parallel()
 	const (
@@ -96,7 +96,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 			t.Errorf("received seq %d of %s, want %d", *e.Seq, *e.ConversationID, next[*e.ConversationID])
 		}
 	}
-	step("the log is the same")
+	step("the log has the same events")
 	all := eventLog(t, bob)
 	all = all[len(all)-len(received):]
 	if !slices.EqualFunc(received, all, func(a, b client.Event) bool { return a.ID == b.ID }) {
@@ -104,7 +104,7 @@ func TestSubscriberThatDisconnectsOften(t *testing.T) {
 	}
 }
 
-// crawl opens a stream that is read a byte a second.
+// crawl opens a stream and reads one byte of it per second.
 func crawl(t *testing.T, s *server) {
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
@@ -135,7 +135,7 @@ func TestEventsReachTheMembersAtTheTime(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	step := steps.Begin(t)
-	step("bob comes and goes while alice sends")
+	step("bob joins and leaves while alice sends")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	alice, bob, carol := s.client("alice", "phone"), s.client("bob", ""), s.client("carol", "")

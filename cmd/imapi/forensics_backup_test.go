@@ -23,7 +23,7 @@ type hours struct {
 	*testing.T
 	*im.Service
 	store      im.Store
-	passed     atomic.Int64 // of the clock
+	passed     atomic.Int64 // time that the clock has advanced
 	alice, bob im.Actor
 	group      im.ConversationRef
 	run        marker
@@ -50,7 +50,7 @@ func (h *hours) newGroup(name string) im.ConversationRef {
 	return im.ConversationRef{ID: c.ID}
 }
 
-// send sends a text in all that is content.
+// send sends a text in every part of the content.
 func (h *hours) send(to im.ConversationRef, text string, more func(*im.Draft)) im.ID {
 	h.Helper()
 	body, err := json.Marshal(map[string]string{"text": text})
@@ -64,7 +64,7 @@ func (h *hours) send(to im.ConversationRef, text string, more func(*im.Draft)) i
 	return sent.Message.ID
 }
 
-// speak sends a message that is erased later in each way, and returns how to erase it.
+// speak sends one message for each way of erasing, and returns functions that erase them.
 func (h *hours) speak() (takeBack map[string]func()) {
 	h.Helper()
 	ctx := h.Context()
@@ -102,9 +102,9 @@ func (h *hours) speak() (takeBack map[string]func()) {
 	return takeBack
 }
 
-// TestForensicsBackups makes a backup every hour for two days and keeps each. With all of
-// them, content that was not erased can be unsealed, and no erased content: neither with
-// the keys at the end, nor with the copy of them beside the last backup.
+// TestForensicsBackups makes a backup every hour for two days and keeps all of them. In all of them
+// together, all content that was not erased can be unsealed, and no erased content, neither with
+// the keys at the end nor with the copy of them beside the last backup.
 func TestForensicsBackups(t *testing.T) {
 	t.Parallel()
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
@@ -131,13 +131,12 @@ func TestForensicsBackups(t *testing.T) {
 	queries := sealedColumns(t)
 	erased, kept := map[string]bool{}, map[string]time.Time{}
 	pending := map[int][]map[string]func(){}
-	seen := map[string]bool{} // unsealed from a backup with the keys of its time
+	seen := map[string]bool{} // unsealed from a backup with the keys at that time
 	var files []string
 	step("send, erase and back up each hour")
 	for hour := range 48 {
 		h.passed.Add(int64(time.Hour))
-		// What is sent is erased 1 to 7 hours later: before the next backup, or after
-		// several.
+		// Messages are erased 1 to 7 hours later: before the next backup, or after several.
 		pending[hour+1+hour%7] = append(pending[hour+1+hour%7], h.speak())
 		text := h.text()
 		h.send(h.group, text, nil)
@@ -198,7 +197,7 @@ func TestForensicsBackups(t *testing.T) {
 		t.Logf("keys %s: of %d backups %d contents can be unsealed; %d were erased, %d kept", name, len(files), len(found), len(erased), len(kept))
 	}
 	step("no backup has content in the clear")
-	// Nor is anything there in the clear.
+	// No content is in the clear, either.
 	c := &crawler{t: t, server: &server{data: backups}}
 	c.inNoFile(h.run)
 }

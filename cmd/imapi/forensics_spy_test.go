@@ -17,9 +17,9 @@ import (
 // promise is the time within which a key is shredded after its content was erased.
 const promise = 5 * time.Second
 
-// spy copies all files of a server except its keys, as often as it can, and remembers the
-// sealed bytes in them. To show that it would find what exists, it also reads the keys: a
-// secret counts as known once it was unsealed from a copy.
+// spy copies all files of a server except its keys, as often as it can, and remembers the sealed
+// bytes in them. To show that it finds what exists, it also reads the keys: a secret counts as
+// known once it was unsealed from a copy.
 type spy struct {
 	t       *testing.T
 	data    string
@@ -28,7 +28,7 @@ type spy struct {
 	queries map[string]string
 
 	mu      sync.Mutex
-	found   map[sealedContent]bool // whether it was unsealed
+	found   map[sealedContent]bool // whether the content was unsealed
 	secrets map[string]*secret     // by their texts
 	made    int
 	copies  int
@@ -39,15 +39,15 @@ type spy struct {
 	ended sync.WaitGroup
 }
 
-// secret is a text that is in one content.
+// secret is a text in one content.
 type secret struct {
 	way  string           // of erasing it; "" if it is kept
-	keys map[int64][]byte // of its content, by their slots, once it was found
+	keys map[int64][]byte // of its content by slot, once that was found
 	// inFile is set if it is also in the file of an attachment, and fromFile once it was
 	// unsealed from there.
 	inFile, fromFile bool
-	// erased is when it was erased, zero if it was not; shredded is when its keys were seen
-	// to be destroyed.
+	// erased is when it was erased, zero if it was not; shredded is when its keys were found to be
+	// shredded.
 	erased, shredded time.Time
 }
 
@@ -81,7 +81,7 @@ func (s *spy) secret(way string) string {
 	return text
 }
 
-// takeCopies does that until the end.
+// takeCopies takes copies until the spy ends.
 func (s *spy) takeCopies() {
 	for n := 0; ; n++ {
 		select {
@@ -97,7 +97,7 @@ func (s *spy) takeCopies() {
 	}
 }
 
-// takeCopy takes one and reads it.
+// takeCopy takes a copy and reads it.
 func (s *spy) takeCopy(dir string) {
 	err := copyFiles(s.data, dir, []string{"keys"}, func(name string, b []byte) {
 		if form := s.run.in(b); form != "" {
@@ -112,7 +112,7 @@ func (s *spy) takeCopy(dir string) {
 }
 
 // read collects the sealed bytes in a copy of the database and of the files of attachments, and
-// unseals them with the present keys.
+// unseals them with the current keys.
 func (s *spy) read(dir string) {
 	keys, noKeys := readKeyFile(filepath.Join(s.data, "keys"))
 	s.mu.Lock()
@@ -124,7 +124,7 @@ func (s *spy) read(dir string) {
 		}
 		var content []byte
 		if noKeys == nil {
-			content, s.found[c] = keys.unseal(c) // not if it is erased by now
+			content, s.found[c] = keys.unseal(c) // false if it has been erased by now
 		}
 		for _, text := range s.textsIn(content) {
 			if secret := s.secrets[text]; secret != nil {
@@ -168,7 +168,7 @@ func (s *spy) alsoInFile(text string) {
 	s.secrets[text].inFile = true
 }
 
-// waitKnown waits for that.
+// waitKnown waits until a secret is known.
 func (s *spy) waitKnown(texts ...string) {
 	s.t.Helper()
 	for _, text := range texts {
@@ -181,14 +181,14 @@ func (s *spy) waitKnown(texts ...string) {
 	}
 }
 
-// erased records that a secret was erased, and when at the earliest.
+// erased records that a secret was erased, and the earliest time at which that can have happened.
 func (s *spy) erased(text string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.secrets[text].erased = at
 }
 
-// watchKeys records when the keys of erased secrets are destroyed.
+// watchKeys records when the keys of erased secrets are shredded.
 func (s *spy) watchKeys() {
 	for last := time.Now(); ; {
 		select {
@@ -209,10 +209,10 @@ func (s *spy) watchKeys() {
 	}
 }
 
-// waits reports whether it was erased and its keys were there when last looked at.
+// waits reports whether the secret was erased and its keys existed when they were last checked.
 func (s *secret) waits() bool { return !s.erased.IsZero() && s.shredded.IsZero() }
 
-// readable reports whether one of a secret's keys is there.
+// readable reports whether one of a secret's keys exists.
 func (s *secret) readable(keys keyFile) bool {
 	for slot := range s.keys {
 		if _, ok := keys.key(slot); ok {
@@ -234,8 +234,8 @@ func (s *spy) waiting() (ways []string) {
 	return ways
 }
 
-// judge tries everything that was ever found with the final keys. running says that the
-// server ran all the time, so that the 5 seconds are promised.
+// judge tries to unseal everything that was ever found with the final keys. running is set if the
+// server ran all the time, so that the promise of 5 seconds applies.
 func (s *spy) judge(late keyFile, running bool) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -272,7 +272,7 @@ func (s *spy) judge(late keyFile, running bool) {
 			delays = append(delays, secret.shredded.Sub(secret.erased))
 		}
 	}
-	// Nor under any other key.
+	// Try every other key, too.
 	tried := map[int64]bool{}
 	for c := range s.found {
 		if key, ok := late.key(c.slot); ok && !tried[c.slot] {
@@ -292,7 +292,7 @@ func (s *spy) judge(late keyFile, running bool) {
 	s.t.Logf("%d copies, %d of them torn; %d contents, %d keys tried on %d; %d kept; erased %v; "+
 		"keys were gone after p50 %v, p99 %v, at most %v; the watch was held up for %v at most",
 		s.copies, s.torn, len(s.found), len(tried), len(gone), kept, counts, at(0.5), at(0.99), at(1), s.slowest.Round(time.Millisecond))
-	// A machine that holds this up holds up the server, too.
+	// A machine that delays the watch delays the server, too.
 	if longest := delays[len(delays)-1]; running && longest > promise && s.slowest < 200*time.Millisecond {
 		s.t.Errorf("a key was there for %v", longest)
 	}
@@ -334,14 +334,14 @@ func (s *spy) forget(text string) {
 	delete(s.secrets, text)
 }
 
-// waitShredded waits until the keys of all erased secrets are destroyed.
+// waitShredded waits until the keys of all erased secrets are shredded.
 func (s *spy) waitShredded() {
 	s.t.Helper()
-	await.Until(s.t, "the keys of all erased secrets are destroyed", func() bool { return len(s.waiting()) == 0 })
+	await.Until(s.t, "the keys of all erased secrets are shredded", func() bool { return len(s.waiting()) == 0 })
 }
 
-// conclude waits until all that was erased is shredded, ends the copying, and judges with
-// the keys of that time.
+// conclude waits until the keys of all erased secrets are shredded, ends the copying, and judges
+// with the keys at that time.
 func (s *spy) conclude(running bool) {
 	s.t.Helper()
 	s.waitShredded()
@@ -354,7 +354,7 @@ func (s *spy) conclude(running bool) {
 	s.keysElsewhere()
 }
 
-// finish ends the copying once all kept secrets were found.
+// finish ends the copying once all kept secrets have been found.
 func (s *spy) finish() {
 	s.t.Helper()
 	s.mu.Lock()

@@ -26,9 +26,9 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-var kills = flag.Int("kills", 0, "how often TestForensicsKilled kills the server; 0 is 20 times, or 3 with -short")
+var kills = flag.Int("kills", 0, "the number of times that TestForensicsKilled kills the server; 0 means 20, or 3 with -short")
 
-// stage is where a worker acts: users and conversations of its own.
+// stage is the users and conversations of one worker.
 type stage struct {
 	*spy
 	addr                    string
@@ -84,7 +84,7 @@ func (st *stage) call(user, method, path, body string) map[string]any {
 			continue
 		}
 		if res.StatusCode == http.StatusNotFound && method == http.MethodDelete {
-			return nil // it was done before a crash
+			return nil // the first attempt took effect before a crash
 		}
 		if res.StatusCode >= 300 {
 			st.t.Errorf("%s %s: %d %s", method, path, res.StatusCode, b)
@@ -111,7 +111,7 @@ func (st *stage) newGroup() string {
 	return st.post(st.alice, "/v1/conversations", fmt.Sprintf(`{"kind":"group","name":"g","members":[%q,%q]}`, st.bob, st.carol))
 }
 
-// direct is the conversation of the two, whichever it is by now.
+// direct returns the current direct conversation of the two.
 func (st *stage) direct() string { return "@" + st.bob }
 
 // send sends a message with a secret in every part of its content.
@@ -122,7 +122,7 @@ func (st *stage) send(conversation, text, more string) string {
 		text, more, st.alice, st.n))
 }
 
-// sendKnown sends one and waits until it was found.
+// sendKnown sends a message and waits until its secret is known.
 func (st *stage) sendKnown(way, conversation string) (id, text string) {
 	text = st.secret(way)
 	id = st.send(conversation, text, "")
@@ -130,14 +130,14 @@ func (st *stage) sendKnown(way, conversation string) (id, text string) {
 	return id, text
 }
 
-// insert puts a message in that is two days old.
+// insert inserts a message that is two days old.
 func (st *stage) insert(conversation, text string) string {
 	return st.post(st.root, "/v1/admin/import/message", fmt.Sprintf(
 		`{"conversation_id":%q,"sender":%q,"type":"text","body":{"text":"words and %[3]s"},"ext":{"%[3]s":1},"created_at":%[4]q}`,
 		conversation, st.alice, text, time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339Nano)))
 }
 
-// timed sends messages with timers until a copy had one before it was erased, and waits for
+// timed sends messages with timers until one is found in a copy before it is erased, and waits for
 // the erasure.
 func (st *stage) timed(way, conversation, more string) {
 	st.timedBy(st.send, way, conversation, more)
@@ -160,7 +160,7 @@ func (st *stage) timedBy(send func(conversation, text, more string) string, way,
 				continue
 			}
 			if !known {
-				st.forget(text) // a copy could not have contained it, either
+				st.forget(text) // no copy could have had it
 				break
 			}
 			at, err := time.Parse(time.RFC3339Nano, erased["at"].(string))
@@ -173,7 +173,7 @@ func (st *stage) timedBy(send func(conversation, text, more string) string, way,
 	}
 }
 
-// rename puts a secret into a name, and then replaces the name.
+// rename sets a name to a secret, and then replaces it.
 func (st *stage) rename(way, path, body string) {
 	text := st.secret(way)
 	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, text))
@@ -255,7 +255,7 @@ var erasings = map[string]func(st *stage, way string){
 // transaction of its own.
 var inBatches = map[string]bool{"conversation of two deleted": true, "group deleted": true, "group deleted, its name": true}
 
-// slowErasings are further ones: they take time, or cannot be repeated.
+// slowErasings are further ways of erasing, which take time or cannot be repeated.
 var slowErasings = map[string]func(st *stage, way string){
 	"burned by reading": func(st *stage, way string) {
 		text := st.secret(way)
@@ -311,7 +311,7 @@ var slowErasings = map[string]func(st *stage, way string){
 		st.erased(text, began)
 	},
 	"the final message of a data stream": func(st *stage, way string) {
-		// No file ever has its frames: everything with the text of the run is found.
+		// No file may ever have its frames: the spy finds everything with the text of the run.
 		stream := "/v1/streams/" + st.post(st.alice, "/v1/streams", fmt.Sprintf(`{"conversation_id":%q,"access":"members"}`, st.group))
 		for n := range 20 {
 			st.call(st.alice, http.MethodPost, stream+"/frames", fmt.Sprintf(`{"text":"%s, frame %d"}`, st.run.text, n))
@@ -367,7 +367,7 @@ var slowErasings = map[string]func(st *stage, way string){
 		role := space + "/roles/" + st.post(st.alice, space+"/roles", name("a role", `,"permissions":{}`))
 		st.waitKnown(names...)
 		began := time.Now()
-		st.call(st.alice, http.MethodPatch, role, name("a role that got another", `,"permissions":{}`))
+		st.call(st.alice, http.MethodPatch, role, name("a renamed role", `,"permissions":{}`))
 		st.erased(names[1], began)
 		channel := st.post(st.alice, space+"/channels", name("a channel"))
 		id, text := st.sendKnown(way, channel)
@@ -384,7 +384,7 @@ var slowErasings = map[string]func(st *stage, way string){
 	},
 }
 
-// work erases in the given ways until the end, each at least once, in random order.
+// work erases in the given ways in random order until the end, each at least once.
 func (st *stage) work(ways map[string]func(*stage, string), rounds int, enough func() bool) {
 	names := make([]string, 0, len(ways))
 	for name := range ways {
@@ -460,9 +460,9 @@ func TestForensics(t *testing.T) {
 	spy.conclude(true)
 }
 
-// TestForensicsKilled does the same while it kills the server at random moments.
-// Acknowledged erasures cannot be unsealed once the next server is ready; acknowledged
-// sends can.
+// TestForensicsKilled does the same while it kills the server at random moments. Once the next
+// server is ready, content whose erasure was acknowledged cannot be unsealed; content of
+// acknowledged sends can.
 func TestForensicsKilled(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -21,13 +21,13 @@ import (
 
 var (
 	// growTo is the largest number of messages of TestGrowth; make growth sets it.
-	growTo = flag.Int("growth", 0, "the largest number of messages of TestGrowth; without it, it is skipped")
-	// growChart is where TestGrowth writes its chart.
+	growTo = flag.Int("growth", 0, "the largest number of messages of TestGrowth, which is skipped without it")
+	// growChart is the file that TestGrowth writes its chart to.
 	growChart = flag.String("growth-chart", "", "the file of the chart of TestGrowth")
 )
 
 const (
-	growRounds = 40 // of which the first ones only fill caches
+	growRounds = 40 // the first rounds only fill caches
 	growWarm   = 5
 	growEach   = 5 // of each operation in a round
 	growSpread = 1000
@@ -47,7 +47,8 @@ func (g *grown) median(operation string) float64 {
 	return float64(took[len(took)/2].Nanoseconds()) / 1000
 }
 
-// measure runs the operations of all nodes in turns, so that all see the same machine.
+// measure alternates between the operations of all nodes, so that other load on the machine affects
+// all alike.
 func measure(all []*grown) {
 	for round := range growRounds {
 		for _, g := range all {
@@ -91,7 +92,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// reportGrowth prints a table and fails for what grows too much.
+// reportGrowth prints a table and fails for each operation whose time grows too much.
 func reportGrowth(t *testing.T, of string, all []*grown) {
 	t.Helper()
 	var b strings.Builder
@@ -123,7 +124,7 @@ func operationsOf(all []*grown) []string {
 	return names
 }
 
-// got returns a value, and ends the test if there is an error instead.
+// got returns a value, or ends the test if there is an error.
 func got[T any](t *testing.T) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -134,7 +135,7 @@ func got[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// growText returns a text in which one of 300 words is the one that is searched for.
+// growText returns a text of random words. One of 300 words is the one that is searched for.
 func growText(random *rand.Rand) []byte {
 	var words []string
 	for range 14 {
@@ -144,8 +145,8 @@ func growText(random *rand.Rand) []byte {
 }
 
 // growMessages returns a node with messages in a thousand groups of alice and bob; every
-// tenth message is in the first group. It reports how long the node takes to start with them,
-// and their size.
+// tenth message is in the first group. It logs the time that the node takes to start with them, and
+// their size.
 func growMessages(t *testing.T, size int) *grown {
 	t.Helper()
 	ctx, random := t.Context(), rand.New(rand.NewPCG(1, uint64(size)))
@@ -196,7 +197,7 @@ func growMessages(t *testing.T, size int) *grown {
 	return &grown{size: size, took: make(map[string][]time.Duration), operations: growOperations(t, again.service, random, groups, size)}
 }
 
-// growOperations are what alice and bob do.
+// growOperations are the operations of alice and bob.
 func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.ID, size int) map[string]func() {
 	t.Helper()
 	ctx, alice, bob := context.Background(), im.Actor{User: "alice"}, im.Actor{User: "bob"}
@@ -243,7 +244,7 @@ func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.
 	}
 }
 
-// growMembers returns the operations in a room with as many members.
+// growMembers returns the operations in a room with a number of members.
 func growMembers(t *testing.T, n *benchNode, size int) *grown {
 	t.Helper()
 	ctx, random := context.Background(), rand.New(rand.NewPCG(2, uint64(size)))

@@ -103,7 +103,7 @@ func startGuideProgram(t *testing.T, dir, comment string, environment []string, 
 	case "python":
 		run = exec.Command(interpreter(t, "python3"), append([]string{path}, args...)...)
 	case "java":
-		// A compiler comes with a JDK, which not every machine with Java has.
+		// The compiler is part of the JDK, which not every machine with Java has.
 		if _, err := exec.LookPath("javac"); err != nil {
 			t.Skip("SKIPPED, not tested: there is no javac")
 		}
@@ -149,8 +149,8 @@ func TestGuideTokens(t *testing.T) {
 	})
 }
 
-// TestGuideStreams checks that the programs print each message once, also when the server was
-// killed meanwhile.
+// TestGuideStreams checks that the programs print each message once, even if the server is killed
+// in the meantime.
 func TestGuideStreams(t *testing.T) {
 	guideInLanguages(t, []string{"node", "python"}, func(t *testing.T, language string) {
 		s := startServer(t)

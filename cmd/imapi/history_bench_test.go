@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// BenchmarkHistoryHTTP reads pages of 50 messages over one connection, the newest and in
-// the middle, of a short and a long conversation. The long one takes half a minute to fill;
-// -short leaves it out.
+// BenchmarkHistoryHTTP reads pages of 50 messages over one connection: the newest ones and some in
+// the middle, of a short and a long conversation. The long one takes half a minute to fill; -short
+// leaves it out.
 func BenchmarkHistoryHTTP(b *testing.B) {
 	n := startNode(b, "--synchronous", "normal")
 	defer n.stop()

@@ -22,8 +22,8 @@ const anything = "*"
 // house lists the packages of the module that each package may import. A new package has to
 // be added here.
 //
-// Calls go one way: handlers → im → storage → events. So only handlers know HTTP requests,
-// and only cmd knows the engine of the store.
+// Calls go one way: handlers → im → storage → events. So only handlers know HTTP requests, and only
+// cmd knows the storage engine.
 var house = map[string][]string{
 	"seqs":                {},
 	"im":                  {"seqs"},
@@ -60,14 +60,14 @@ var house = map[string][]string{
 
 	"storage/sqlite/packed":    {"storage/sqlite/supported"},
 	"storage/sqlite/supported": {},
-	"storage/sqlite/disktest":  {}, // for tests alone
-	"internal/testsize":        {}, // for tests alone
-	"internal/await":           {}, // for tests alone
-	"internal/nameserver":      {}, // for tests alone
-	"internal/steps":           {}, // for tests alone
+	"storage/sqlite/disktest":  {}, // for tests only
+	"internal/testsize":        {}, // for tests only
+	"internal/await":           {}, // for tests only
+	"internal/nameserver":      {}, // for tests only
+	"internal/steps":           {}, // for tests only
 }
 
-// soleImporters are outside packages that only some of ours may import.
+// soleImporters are external packages that only some of ours may import.
 var soleImporters = []struct {
 	what  string
 	is    func(path string) bool
@@ -77,7 +77,7 @@ var soleImporters = []struct {
 	{"the SQLite driver", func(p string) bool { return strings.Contains(p, "sqlite3") }, []string{"storage/sqlite", "storage/searchindex"}},
 }
 
-// forbiddenOutside are outside packages that some of ours may not import.
+// forbiddenOutside are external packages that some of ours may not import.
 var forbiddenOutside = []struct {
 	below string
 	what  string
@@ -167,7 +167,7 @@ func TestHouse(t *testing.T) {
 	}
 }
 
-// The rules that the table must imply, whatever else it says.
+// TestHouseRules checks that the table implies the most important rules.
 func TestHouseRules(t *testing.T) {
 	for _, test := range []struct {
 		pkg, path string
@@ -255,8 +255,8 @@ func houseRoot(t *testing.T) string {
 	}
 }
 
-// mapLine finds the names of files in a map of a package: the lines of a doc comment that
-// are indented.
+// mapLine finds the names of files in the map of a package, which is the indented lines of its doc
+// comment.
 var mapLine = regexp.MustCompile(`(?m)^//\t.*$`)
 
 var fileName = regexp.MustCompile(`[\w*]+\.go\b`)
@@ -318,8 +318,8 @@ func TestMaps(t *testing.T) {
 	}
 }
 
-// matches reports whether a file is the one that a map names: "store_*.go" names several,
-// and "file.go" also its variants for one system, such as file_linux.go.
+// matches reports whether a map names a file: "store_*.go" names several, and "file.go" also its
+// variants for one system, such as file_linux.go.
 func matches(pattern, name string) bool {
 	if ok, err := filepath.Match(pattern, name); err == nil && ok {
 		return true

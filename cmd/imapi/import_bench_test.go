@@ -11,7 +11,7 @@ import (
 
 // BenchmarkImport imports b.N messages through a running server over HTTP and reads each
 // answer: "new" imports messages of another system in 8 conversations, with a client_id and
-// no id; "again" repeats them. The client takes part of the machine.
+// no id; "again" repeats them. The client runs on the same machine.
 func BenchmarkImport(b *testing.B) {
 	n := startNode(b)
 	defer n.stop()

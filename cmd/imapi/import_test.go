@@ -120,7 +120,7 @@ func TestCommandsWithAndWithoutAServer(t *testing.T) {
 	}
 }
 
-// withoutIDs leaves out what a server chooses itself.
+// withoutIDs leaves out values that a server chooses.
 func withoutIDs(t *testing.T, export string) string {
 	var out strings.Builder
 	for line := range strings.Lines(export) {
@@ -139,8 +139,8 @@ func withoutIDs(t *testing.T, export string) string {
 	return out.String()
 }
 
-// TestRetentionCommandTrimsWhatItPrinted checks that a run trims exactly what the dry run
-// printed, with the policy of its flags.
+// TestRetentionCommandTrimsWhatItPrinted checks that a run trims exactly what the dry run with the
+// same flags printed.
 func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -168,7 +168,7 @@ func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 	}
 }
 
-// TestControlTakesItsKeyAlone checks who may use the control listener, and for what.
+// TestControlTakesItsKeyAlone checks which credentials the control listener accepts, and for what.
 func TestControlTakesItsKeyAlone(t *testing.T) {
 	s := startServer(t)
 	b, err := os.ReadFile(filepath.Join(s.data, "control.json"))
@@ -212,8 +212,8 @@ func TestControlTakesItsKeyAlone(t *testing.T) {
 	}
 }
 
-// TestImportAfterAKill checks that an import can be repeated after it, or its server, was
-// killed, and that nothing is stored twice.
+// TestImportAfterAKill checks that an import can be repeated after it or its server was killed, and
+// that nothing is stored twice.
 func TestImportAfterAKill(t *testing.T) {
 	t.Parallel()
 	for _, victim := range []string{"server", "command", "interrupted"} {
@@ -225,8 +225,8 @@ func TestImportAfterAKill(t *testing.T) {
 			if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			// The command has half of the lines and waits for more, so that it is not done
-			// before it is ended, however fast it is.
+			// The command has half of the lines and waits for more, so that it cannot finish before
+			// it is killed, however fast it is.
 			cmd := exec.Command(s.bin, "import", "-", "--data", s.data)
 			diag := &syncBuffer{}
 			cmd.Stderr = diag
@@ -290,7 +290,7 @@ func (s *server) count(admin string) int {
 	if _, err := b.ReadFrom(res.Body); err != nil {
 		s.t.Fatal(err)
 	}
-	return max(0, bytes.Count(b.Bytes(), []byte("\n"))-1) // less the conversation
+	return max(0, bytes.Count(b.Bytes(), []byte("\n"))-1) // without the line of the conversation
 }
 
 // TestImportCommandMisuse checks what the command refuses before it starts.
@@ -308,9 +308,9 @@ func TestImportCommandMisuse(t *testing.T) {
 		{2, []string{"import", "--retention", "x", "-"}},
 		{1, []string{"import", "/no/such/file"}},
 		{1, []string{"import", "/"}},
-		{1, []string{"export"}}, // of a conversation that does not exist
+		{1, []string{"export"}}, // --conversation names one that does not exist
 		{1, []string{"retention"}},
-		{0, []string{"import", "-"}}, // may be the first
+		{0, []string{"import", "-"}}, // it may create the database
 		{0, []string{"export"}},
 		{0, []string{"import", "--help"}},
 		{0, []string{"export", "--help"}},
