@@ -31,7 +31,7 @@ func (group) MembersAt(_ context.Context, id im.ID, _ im.Position, users []im.Us
 	return a, nil
 }
 
-// arrivals counts frames that arrived, and signals when there are as many as are waited for.
+// arrivals counts frames that arrived, and signals when there are as many as expected.
 type arrivals struct {
 	n, goal atomic.Int64
 	met     chan struct{}
@@ -108,9 +108,9 @@ func (s connSink) Write(p []byte) error {
 
 func (s connSink) Flush() error { return nil }
 
-// BenchmarkFanOut delivers frames to 100 readers over loopback sockets: one at a time, and
-// 64 ahead, so that they are joined. "events" are events of the same size from the hub for
-// events; "of-events" is the ratio to them in the same run.
+// BenchmarkFanOut delivers frames to 100 readers over loopback sockets: one at a time, and up to 64
+// ahead, so that they are joined. "events" delivers events of the same size from the event hub;
+// "of-events" is the ratio to it in the same run.
 func BenchmarkFanOut(b *testing.B) {
 	const readers = 100
 	words := strings.Repeat("a", 150)

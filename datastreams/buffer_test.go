@@ -16,9 +16,9 @@ import (
 )
 
 // TestManyFramesToManyReaders pushes 100,000 frames to 100 readers, one of whom is stuck half of
-// the time. The others get every frame, in order, and no reader misses one without a gap that
-// counts it. The publisher stays less than a buffer ahead of the others: how fast they are is up
-// to the machine.
+// the time. The others get every frame, in order, and no reader misses a frame without a gap that
+// counts it. The publisher stays less than a buffer ahead of the others, so the speed of the
+// machine does not matter.
 func TestManyFramesToManyReaders(t *testing.T) {
 	frames, readers := testsize.Pick(100_000, 5_000), testsize.Pick(100, 20)
 	ahead := testsize.Pick(10_000, 500)
@@ -58,15 +58,15 @@ func TestManyFramesToManyReaders(t *testing.T) {
 	}
 	t.Logf("the slow reader got %d frames and lost %d", n, lost)
 	if !strings.HasSuffix(slow.sink.got.String(), "event: stream.ended\ndata: {\"reason\":\"owner\"}\n\n") {
-		t.Error("the slow reader was not told the end")
+		t.Error("the slow reader did not get the end")
 	}
 	if h.bytes.Load() != 0 {
 		t.Errorf("%d bytes are left", h.bytes.Load())
 	}
 }
 
-// TestBuffersAreBounded fills data streams: no buffer exceeds its limit, and all together do
-// not exceed theirs.
+// TestBuffersAreBounded fills data streams: no buffer exceeds its limit, and all together stay
+// within theirs.
 func TestBuffersAreBounded(t *testing.T) {
 	h := newTestHub(t, Options{StreamBytes: 100_000, Bytes: 250_000})
 	var ids []im.DataStreamID
@@ -91,7 +91,7 @@ func TestBuffersAreBounded(t *testing.T) {
 	}
 }
 
-// TestBinaryReaderIsDisconnectedByAGap: the binary form never leaves out a frame silently.
+// TestBinaryReaderIsDisconnectedByAGap: the binary form never omits a frame silently.
 func TestBinaryReaderIsDisconnectedByAGap(t *testing.T) {
 	h := newTestHub(t, Options{StreamBytes: 20_000})
 	id, p := open(t, h)

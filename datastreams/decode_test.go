@@ -25,7 +25,7 @@ func decodeAll(body io.Reader, form Encoding, most int) (frames []Payload, err e
 	}
 }
 
-// TestDecodingByteByByte: a body gives the same frames, whatever pieces it arrives in.
+// TestDecodingByteByByte: a body gives the same frames, in whatever pieces it arrives.
 func TestDecodingByteByByte(t *testing.T) {
 	for name, c := range map[string]struct {
 		form Encoding
@@ -51,8 +51,8 @@ func TestDecodingByteByByte(t *testing.T) {
 	}
 }
 
-// TestDecoderTakesMemory: the decoder asks before it takes more memory, and a refusal ends
-// it.
+// TestDecoderTakesMemory: the decoder calls take before it allocates more memory, and a refusal
+// ends it.
 func TestDecoderTakesMemory(t *testing.T) {
 	for name, c := range map[string]struct {
 		form Encoding
@@ -70,8 +70,8 @@ func TestDecoderTakesMemory(t *testing.T) {
 	}
 }
 
-// FuzzDecoder feeds any bytes to each form. No frame is larger than allowed, every error is a
-// refusal, and decoded frames are the same after they are encoded and decoded again.
+// FuzzDecoder decodes arbitrary bytes in each form. No frame is larger than allowed, every error is
+// a refusal, and decoded frames are the same after they are encoded and decoded again.
 func FuzzDecoder(f *testing.F) {
 	for _, body := range []string{
 		"", "\x00\x00\x00\x01\x02a", "\x00\x00\x00\x09\x02a", "\xff\xff\xff\xff\x00", `{"text":"a"}`, "{\"json\":{\"a\":\n1}}\n{\"dtype\":255,\"base64\":\"AA==\"}",

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// TestIdleDataStreamsEnd: they end after their idle time, and their end is remembered for a
+// TestIdleDataStreamsEnd: data streams end after their idle time, and their end is remembered for a
 // minute.
 func TestIdleDataStreamsEnd(t *testing.T) {
 	c := newClock()
@@ -24,7 +24,7 @@ func TestIdleDataStreamsEnd(t *testing.T) {
 	push(t, p, text("1"))
 	c.advance(im.DefaultStreamIdle - time.Second)
 	h.look(c.now(), over{})
-	push(t, p, text("2")) // it is not idle any more
+	push(t, p, text("2")) // it is no longer idle
 	c.advance(im.DefaultStreamIdle - time.Second)
 	h.look(c.now(), over{})
 	if err := p.Err(); err != nil {
@@ -82,7 +82,7 @@ func TestBufferIsDropped(t *testing.T) {
 				t.Fatal(err)
 			}
 			if h.bytes.Load() == 0 {
-				t.Fatal("it was dropped while somebody reads it")
+				t.Fatal("it was dropped while a reader was using it")
 			}
 			drop(h, c, v.ID)
 			if n := h.bytes.Load(); n != 0 {
@@ -96,8 +96,8 @@ func TestBufferIsDropped(t *testing.T) {
 	}
 }
 
-// TestEndingAtOnce: many requests end a data stream with the same message at once: it is sent
-// under one client_id.
+// TestEndingAtOnce: many requests end a data stream with the same message at once: all sends have
+// the same client_id.
 func TestEndingAtOnce(t *testing.T) {
 	d := &domain{members: map[im.UserID]bool{"own": true}}
 	h := newTestHub(t, Options{Domain: d})
@@ -166,8 +166,8 @@ func TestFrameBeforeTheIdleEnd(t *testing.T) {
 	}
 }
 
-// TestDroppedFinalMessage: nobody but its sender learns of a final message that the pre-send
-// hook dropped.
+// TestDroppedFinalMessage: only its sender learns of a final message that the pre-send hook
+// dropped.
 func TestDroppedFinalMessage(t *testing.T) {
 	ctx := context.Background()
 	var mu sync.Mutex

@@ -20,7 +20,7 @@ type domain struct {
 	mu      sync.Mutex
 	members map[im.UserID]bool
 	sent    []im.Draft
-	drops   bool // what is sent is dropped by a hook
+	drops   bool // the hook drops messages
 	fails   error
 }
 
@@ -113,14 +113,14 @@ func push(t testing.TB, p *Publisher, f Payload) {
 	}
 }
 
-// sink collects what a reader writes, or follows it. While it is held, writes wait.
+// sink collects what a reader writes, or passes it to a follower. While it is held, writes wait.
 type sink struct {
 	mu       sync.Mutex
 	got      bytes.Buffer
-	follower *follower     // nil: got collects
-	hold     chan struct{} // nil: no write waits
+	follower *follower     // nil to collect in got
+	hold     chan struct{} // nil if writes do not wait
 
-	frames atomic.Int64 // how many the follower has
+	frames atomic.Int64 // the number of frames that the follower has got
 }
 
 func (s *sink) Write(p []byte) error {
@@ -159,7 +159,7 @@ func read(t testing.TB, h *Hub, id im.DataStreamID, c Client, from From, binary 
 	return s
 }
 
-// followed is read for a reader of a long stream, whose frames are checked and not kept.
+// followed is read for a long data stream, whose frames are checked and not kept.
 func followed(t testing.TB, h *Hub, id im.DataStreamID, c Client) *served {
 	t.Helper()
 	r, err := h.Read(context.Background(), c, id, Oldest, false)
@@ -193,11 +193,11 @@ func (s *served) wait(t testing.TB) string {
 type follower struct {
 	next         int64 // the id of the next frame
 	frames, lost int64
-	rest         []byte // of an event that is not complete
+	rest         []byte // of an incomplete event
 	err          error  // the first fault
 }
 
-// take takes more of what the reader gets.
+// take processes more of what the reader writes.
 func (f *follower) take(p []byte) {
 	left := append(f.rest, p...)
 	for f.err == nil {

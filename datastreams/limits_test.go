@@ -84,8 +84,8 @@ func TestRateOfAUser(t *testing.T) {
 	}
 }
 
-// TestEmptyFramesCount: a frame costs the server something without a body, too, so a user
-// cannot push more empty frames than their rate has room for.
+// TestEmptyFramesCount: even an empty frame costs the server something, so the rate of a user also
+// limits empty frames.
 func TestEmptyFramesCount(t *testing.T) {
 	const rate, frames = 1000, 20
 	h := newTestHub(t, Options{Rate: rate})
@@ -101,8 +101,8 @@ func TestEmptyFramesCount(t *testing.T) {
 	}
 }
 
-// TestLimitsTellStrangersNothing: a user without the right learns nothing of a data stream by
-// its limits, or by their own, and takes no place in it.
+// TestLimitsTellStrangersNothing: a user without the right learns nothing about a data stream from
+// its limits or their own, and does not count against them.
 func TestLimitsTellStrangersNothing(t *testing.T) {
 	ctx := context.Background()
 	h := newTestHub(t, Options{MaxReaders: 1, MaxAttachedPerUser: 1})
@@ -111,7 +111,7 @@ func TestLimitsTellStrangersNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	free, _ := open(t, h)
-	read(t, h, v.ID, Client{Actor: im.Actor{User: "own", Admin: true}}, Oldest, false, nil) // its only place
+	read(t, h, v.ID, Client{Actor: im.Actor{User: "own", Admin: true}}, Oldest, false, nil) // uses its only place
 	read(t, h, free, as("carol"), Oldest, false, nil)                                       // her only request
 	for _, stranger := range []im.UserID{"carol", "dave"} {
 		if _, err := h.Read(ctx, as(stranger), v.ID, Oldest, false); code(err) != "stream_not_found" {

@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestFailureOfTheStoreIsTriedAgain: a user who has lost the conversation loses their reader,
-// although the first look-up fails.
+// TestFailureOfTheStoreIsTriedAgain: a user who has lost the conversation loses their reader even
+// if the first look-up fails.
 func TestFailureOfTheStoreIsTriedAgain(t *testing.T) {
 	d := &domain{members: map[im.UserID]bool{"own": true, "bob": true}}
 	h := newTestHub(t, Options{Domain: d})

@@ -44,7 +44,7 @@ func (m *audienceModel) offline(u im.UserID) {
 	}
 }
 
-// dispatch dispatches an event. It calls between after the look-up of members.
+// dispatch dispatches an event. It calls between after members were looked up.
 func (m *audienceModel) dispatch(e im.Event, between func()) {
 	m.t.Helper()
 	c := e.Conversation
@@ -102,7 +102,7 @@ func (m *audienceModel) dispatch(e im.Event, between func()) {
 		}
 	}
 	for s := range got {
-		// Streams that were opened meanwhile may be among them: they have joined after the
+		// Streams that were opened in the meantime may be among them: they have joined after the
 		// event and ignore it.
 		if u := s.actor.User; !before[s] && !m.openedMeanwhile(s, e) {
 			m.t.Errorf("a stream of %v gets %v", u, e)
@@ -127,8 +127,8 @@ func (m *audienceModel) openedMeanwhile(s *Subscription, e im.Event) bool {
 	return slices.Contains(m.streams[u], s) && m.isFor(e, u)
 }
 
-// theSpace is the space of conversations 3 and 4, which are channels. Who sees them changes
-// by events of the space about all members or one.
+// theSpace is the space of conversations 3 and 4, which are channels. Events of the space about all
+// members or one change who sees them.
 const theSpace im.ID = 9
 
 func inSpace(c im.ID) bool { return c == 3 || c == 4 }
@@ -165,7 +165,7 @@ func (m *audienceModel) changeVisibility(user func() im.UserID, churn func()) {
 		m.dispatch(im.Event{Type: im.ChannelClosed, Conversation: c, Space: theSpace, User: u, To: u}, churn)
 		m.flip(c, u)
 	case 3:
-		// Users who see the channel by this get the event, and users who no longer see it.
+		// Users who gain sight of the channel get the event, and so do users who lose it.
 		gain := make(map[im.UserID]bool)
 		lose := make(map[im.UserID]bool)
 		for _, u := range []im.UserID{user(), user(), user()} {
@@ -310,7 +310,7 @@ func TestAudienceAgainstModel(t *testing.T) {
 			switch what := rand.N(18); what {
 			case 16, 17:
 				m.changeVisibility(user, churn)
-			case 6, 7, 10, 14: // groups only
+			case 6, 7, 10, 14: // only for groups
 				if inSpace(c) {
 					c -= 2
 					e.Conversation = c
@@ -355,8 +355,8 @@ func TestAudienceAgainstModel(t *testing.T) {
 	}
 }
 
-// Users who come online are looked up once in each conversation with events, together with
-// the others who came online.
+// Users who come online are looked up once for each conversation with events, together with all
+// others who have come online.
 func TestArrivalsAreLookedUpTogether(t *testing.T) {
 	a := newAudience(10)
 	come := func(u im.UserID) { a.add(&Subscription{actor: im.Actor{User: u}}) }

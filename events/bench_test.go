@@ -115,8 +115,8 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// benchWays serve a stream over a connection: by the writers of the hub, as over HTTP/1.1, and
-// by a goroutine of its own, as over HTTP/2.
+// benchWays are ways to serve a stream over a connection: by the writers of the hub, as over
+// HTTP/1.1, and by a goroutine of its own, as over HTTP/2.
 var benchWays = map[string]func(*testing.B, *Subscription, net.Conn, func(error)){
 	"writers": func(b *testing.B, s *Subscription, c net.Conn, done func(error)) {
 		conn, err := sockets.New(c.(*net.TCPConn))
@@ -233,8 +233,8 @@ func BenchmarkIdleStreams(b *testing.B) {
 	}
 }
 
-// BenchmarkErase measures the dispatcher's work for an erasure with 20,000 users online, most
-// of them without queued frames.
+// BenchmarkErase measures the dispatcher's work for an erasure with 20,000 users online, most of
+// whom have no queued frames.
 func BenchmarkErase(b *testing.B) {
 	h := newTestHub(b, newModel(), Options{})
 	for i := range 20_000 {
@@ -260,7 +260,7 @@ func BenchmarkErase(b *testing.B) {
 }
 
 // BenchmarkDispatch measures the dispatcher's work for an event for two of 10,000 users
-// online, in a conversation that the audience has.
+// online, in a conversation that is already in the audience.
 func BenchmarkDispatch(b *testing.B) {
 	m := newModel()
 	h := newTestHub(b, m, Options{})

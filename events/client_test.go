@@ -24,22 +24,21 @@ import (
 
 var errBroken = errors.New("connection broken")
 
-// pipe is a sink that a client reads from. It can be made to block, and to break in the
-// middle of a write.
+// pipe is a sink that a client reads from. It can block, and break in the middle of a write.
 type pipe struct {
 	mu      sync.Mutex
 	open    *sync.Cond
 	blocked bool
 	broken  bool
-	blockAt int // the number of writes after which it blocks by itself, 0 for never
-	bytes   int // the bytes after which it breaks by itself, negative for never
+	blockAt int // the number of writes after which it blocks, 0 for never
+	bytes   int // the number of bytes after which it breaks, negative for never
 	parser  sseParser
 	writes  int
 	flushes int
 
-	// As a Conn it takes chunks of HTTP/1.1.
+	// As a Conn it accepts chunks of HTTP/1.1.
 	chunks      dechunker
-	sips        bool // it takes only a part of each write at once
+	sips        bool // it accepts only a part of each write at once
 	interrupted bool
 	closed      bool
 	hungUp      bool // the client has closed its end
@@ -160,7 +159,7 @@ func (p *pipe) Close() error {
 	return nil
 }
 
-// hangUp closes the client's end.
+// hangUp closes the client's end of the connection.
 func (p *pipe) hangUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,10 +168,10 @@ func (p *pipe) hangUp() {
 	}
 }
 
-// dechunker takes the chunks of HTTP/1.1 from a response.
+// dechunker removes the chunks of HTTP/1.1 from a response.
 type dechunker struct {
 	buf  []byte
-	done bool // the last chunk has come
+	done bool // the last chunk has arrived
 }
 
 func (d *dechunker) write(to *sseParser, b []byte) {
@@ -197,8 +196,8 @@ func (d *dechunker) write(to *sseParser, b []byte) {
 	}
 }
 
-// byWriters says that clients connect to streams that writers of the hub write. Without it
-// each is written by a goroutine of its own.
+// byWriters is set if writers of the hub write the streams of clients. Otherwise each is written by
+// a goroutine of its own.
 var byWriters bool
 
 // bothWays runs a test in two bubbles of synctest, one for each way to write streams.
@@ -226,7 +225,7 @@ func (p *pipe) counts() (writes, flushes int) {
 	return p.writes, p.flushes
 }
 
-// client is one device: it connects, reads, and resumes by its cursor.
+// client is one device: it connects, reads, and resumes at its cursor.
 type client struct {
 	t      testing.TB
 	hub    *Hub
@@ -235,7 +234,7 @@ type client struct {
 	ends   time.Time
 
 	cursor *Cursor
-	from   im.Position   // where its first stream began
+	from   im.Position   // the position at which its first stream began
 	got    []im.Position // the positions of all events received
 	texts  []string
 	resets int
@@ -276,8 +275,8 @@ func (c *client) connect(p *pipe) {
 	go func() { served <- sub.Serve(ctx, p) }()
 }
 
-// writeTimeout ends a stream in tests whose client does not read. It is longer than most of
-// them, because the sink of a stream in a goroutine has none.
+// writeTimeout ends a stream whose client does not read. It is longer than most tests, because the
+// sink of a stream in a goroutine has no timeout.
 const writeTimeout = 24 * time.Hour
 
 // disconnect ends the stream and reads what is left of it.

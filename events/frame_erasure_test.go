@@ -24,8 +24,8 @@ func erasureOf(c, id im.ID) im.Event {
 	return im.Event{Type: "message.revoked", Conversation: c, MessageID: id, Message: &im.Message{ID: id, Conversation: c}}
 }
 
-// A frame that is not written when its message is erased is written with the tombstone,
-// also to a user who has left since and does not get the event of the erasure.
+// A frame that is not written yet when its message is erased is written with the tombstone, even to
+// a user who has left in the meantime and does not get the event of the erasure.
 func TestErasureReachesQueuedFrames(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m := newModel()
@@ -67,7 +67,7 @@ func TestErasureReachesReplayedFrames(t *testing.T) {
 				m := newModel()
 				h := newTestHub(t, m, Options{})
 				m.create(1, "a")
-				// The first fills a write, so that the second is written after it.
+				// The first message fills a write, so that the second is written after it.
 				m.commit(withText(1, 10, strings.Repeat("x", chunkSize)))
 				m.commit(withText(1, 11, "secret"))
 				synctest.Wait()
@@ -157,7 +157,7 @@ func expectNoFrames(t testing.TB, h *Hub) {
 }
 
 // blockedClient returns a client that blocks while the first of two messages is written.
-// The second, the text of which is "secret", is queued behind it.
+// The second, whose text is "secret", is queued behind it.
 func blockedClient(t *testing.T, m *model, h *Hub) *client {
 	t.Helper()
 	m.create(1, "a")
@@ -171,7 +171,7 @@ func blockedClient(t *testing.T, m *model, h *Hub) *client {
 	return c
 }
 
-// expectErased checks that the client has received everything but the secret.
+// expectErased checks that the client has received everything except the secret.
 func (c *client) expectErased(m *model) {
 	c.t.Helper()
 	c.disconnect()
@@ -182,8 +182,8 @@ func (c *client) expectErased(m *model) {
 	expectNoFrames(c.t, c.hub)
 }
 
-// An erasure that does not fit into the inbox erases queued frames all the same, also if
-// there are more than the inbox keeps.
+// An erasure that does not fit into the inbox still erases queued frames, even if there are more
+// erasures than the inbox keeps.
 func TestErasureInAnOverflow(t *testing.T) {
 	for _, more := range []int{0, 5} {
 		bothWays(t, func(t *testing.T) {
@@ -203,8 +203,8 @@ func TestErasureInAnOverflow(t *testing.T) {
 	}
 }
 
-// The erasures of a commit with an unknown outcome are not known. All unwritten frames are
-// read from the log again.
+// The erasures of a commit with an unknown outcome are unknown, so all unwritten frames are read
+// from the log again.
 func TestErasureInAGap(t *testing.T) {
 	gap := func(m *model, h *Hub) {
 		lost := m.append(sent(1), erasureOf(1, 11), sent(1))
@@ -265,7 +265,7 @@ func TestErasureInAGap(t *testing.T) {
 }
 
 // A message whose burn or expiry time passes while its frame is queued is written as its
-// tombstone, before the event of the erasure. Reading it elsewhere brings its burn time
+// tombstone, before the event of the erasure. Reading it on another device brings its burn time
 // forward.
 func TestMessageErasesItselfWhileQueued(t *testing.T) {
 	message := func(change func(*im.Message)) im.Event {

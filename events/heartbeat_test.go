@@ -63,7 +63,7 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 		if n != 0 {
 			t.Errorf("14 s after the last heartbeat: %d", n)
 		}
-		// A client that reads line by line has the cursor and resumes there.
+		// A client that reads line by line has this cursor and resumes there.
 		idle.cursor = &Cursor{Log: testLog, Position: at}
 		idle.disconnect()
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
@@ -74,8 +74,7 @@ func TestHeartbeatHasTheCursorAndNoEvent(t *testing.T) {
 	})
 }
 
-// A client that takes its cursor from events alone gets one before the cursor is older than
-// the log.
+// A client that takes its cursor only from events gets one before its cursor is older than the log.
 func TestReadyRefreshesTheCursor(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m := newModel()
@@ -99,13 +98,13 @@ func TestReadyRefreshesTheCursor(t *testing.T) {
 				t.Errorf("hour %d: %v, want ready at %d", hour, got, m.head())
 			}
 		}
-		// Any other event does the same.
+		// Any other event resets the timer.
 		<-time.After(59 * time.Minute)
 		m.commit(im.Event{Type: im.MessageCreated, To: "idle"})
 		<-time.After(59 * time.Minute)
 		synctest.Wait()
 		if got := idle.read(); len(got) != 1 || got[0].event != string(im.MessageCreated) {
-			t.Errorf("received %v, want the message alone", got)
+			t.Errorf("received %v, want only the message", got)
 		}
 		idle.expect(m)
 	})
@@ -134,7 +133,7 @@ func TestHeartbeatDoesNotPassEvents(t *testing.T) {
 		}
 		synctest.Wait()
 		for _, c := range clients {
-			c.read() // finds a cursor that goes back
+			c.read() // fails if the cursor moves back
 			c.expect(m)
 		}
 	})

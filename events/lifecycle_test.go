@@ -118,7 +118,7 @@ func TestLogTrimmedWhileReplaying(t *testing.T) {
 		}
 		synctest.Wait()
 		m.mu.Lock()
-		m.onEvents = func() { // holds m.mu, after the snapshot of the second window
+		m.onEvents = func() { // called with m.mu held, after the snapshot of the second window
 			if m.eventsReads == 2 {
 				m.cut = 400
 			}
@@ -166,7 +166,7 @@ func TestTokenExpiryEndsTheStream(t *testing.T) {
 			t.Errorf("Serve = %v", err)
 		}
 		c.read()
-		// A writer does not begin to write what the connection does not take.
+		// A writer does not begin to write frames that the connection does not accept.
 		if len(c.got) != 1 && (!byWriters || len(c.got) > 1) {
 			t.Errorf("received %v, want only the event that was being written", c.got)
 		}
@@ -194,7 +194,7 @@ func TestTokenCut(t *testing.T) {
 		if n := h.Streams(); n != 2 {
 			t.Errorf("%d streams left, want those of the newer token and of the other user", n)
 		}
-		// A request that was verified just before the cut-off comes too late.
+		// A request that was verified just before the cut-off is too late.
 		if _, err := h.Subscribe(older.subscriber()); !errors.Is(err, ErrTokenCut) {
 			t.Errorf("Subscribe = %v, want the cut to hold", err)
 		}

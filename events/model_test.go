@@ -22,14 +22,14 @@ type model struct {
 	events  []im.Event // position i+1 at i
 	stays   map[im.ID]map[im.UserID][]im.Interval
 	seqs    map[im.ID]int64
-	joined  map[im.ID]bool // conversations with history from the joining on
+	joined  map[im.ID]bool // conversations that show their history from joining on
 	erased  map[im.ID]*im.Message
-	below   map[im.ID]int64 // messages of a conversation with lower seqs were deleted
+	below   map[im.ID]int64 // messages with lower seqs than this were deleted
 	hidden  map[im.UserID][]im.Event
 	cut     im.Position
 	publish func(im.Commit)
 
-	stride    im.Position // the most positions that one read of the log covers, 0 for all
+	stride    im.Position // the maximum number of positions that one read of the log covers, 0 for all
 	onMembers func() error
 	onEvents  func()
 
@@ -109,7 +109,7 @@ func (m *model) open(c im.ID, u im.UserID, from im.Position) {
 	m.stays[c][u] = append(m.stays[c][u], im.Interval{FromEvent: from, FromSeq: m.seqs[c] + 1})
 }
 
-// create creates a conversation with members by one event, as the use case does.
+// create creates a conversation with its members in one event, as the use case does.
 func (m *model) create(c im.ID, users ...im.UserID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,8 +158,8 @@ func (m *model) sees(c im.ID, u im.UserID, seq int64) bool {
 	})
 }
 
-// erasureOfSome returns the event of an erasure of a random message of a conversation, or
-// of one before the first.
+// erasureOfSome returns the event of an erasure of a random message of a conversation, or of one
+// before its first message.
 func (m *model) erasureOfSome(c im.ID) im.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -103,7 +103,8 @@ func TestPageBeginsWithReset(t *testing.T) {
 	}
 }
 
-// A trim between two reads of one page loses events, which the page must not hide.
+// If the log is trimmed between two reads of one page, events are lost, which the page must not
+// hide.
 func TestPageOfALogTrimmedMeanwhile(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m := newModel()

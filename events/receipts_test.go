@@ -23,12 +23,12 @@ import (
 type postbox struct {
 	mu    sync.Mutex
 	calls []delivered
-	fails int           // how many of the next calls fail
+	fails int           // the number of next calls that fail
 	stall chan struct{} // if not nil, calls block until it is closed
 }
 
 type delivered struct {
-	at   time.Duration // since the box was made
+	at   time.Duration // since the creation of the postbox
 	what []im.Delivery
 }
 
@@ -119,7 +119,7 @@ func TestWrittenMessagesAreDelivered(t *testing.T) {
 	})
 }
 
-// Messages that are written from the log are delivered, too, unless they were erased.
+// Messages that are written from the log count as delivered, too, unless they were erased.
 func TestReplayedMessagesAreDelivered(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
@@ -140,7 +140,7 @@ func TestReplayedMessagesAreDelivered(t *testing.T) {
 // unflushed is a sink whose flushes fail.
 type unflushed struct {
 	*pipe
-	after int // the number of flushes that succeed before
+	after int // the number of flushes that succeed first
 }
 
 func (s *unflushed) Flush() error {
@@ -177,8 +177,8 @@ func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
 		}
 		<-time.After(time.Second)
 		box.expect(t)
-		// A message that is erased while it is queued is not delivered. One that is being
-		// written is.
+		// A message that is erased while it is queued does not count as delivered. One that is
+		// being written does.
 		m.commit(erasureOf(1, 12))
 		synctest.Wait()
 		slow.pipe.block(false)
@@ -187,7 +187,7 @@ func TestUnwrittenMessagesAreNotDelivered(t *testing.T) {
 	})
 }
 
-// A call of Deliver that is slow or fails delays no stream, and loses no delivery.
+// A slow or failing call of Deliver delays no stream, and loses no delivery.
 func TestDeliverIsSlowAndFails(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m, box := newModel(), newPostbox()
@@ -302,7 +302,7 @@ func TestWithoutDeliver(t *testing.T) {
 	})
 }
 
-// Ranges equal those that are made of single messages.
+// The collected ranges equal those computed from single messages.
 func TestReceiptRanges(t *testing.T) {
 	for range 300 {
 		r := newReceipts(nil, slog.New(slog.DiscardHandler))
@@ -347,7 +347,7 @@ func TestReceiptsAreBounded(t *testing.T) {
 		r.put(one(c, 1))
 	}
 	r.put(one(0, 2)) // extends a range
-	r.put(one(0, 4)) // would be one more
+	r.put(one(0, 4)) // would be one range more
 	if r.lost != 101 || len(r.pending) != maxReceipts {
 		t.Errorf("%d lost, %d lists, want 101 and %d", r.lost, len(r.pending), maxReceipts)
 	}

@@ -21,7 +21,7 @@ func trimmed(c im.ID, first int64) im.Event {
 	return im.Event{Type: im.ConversationTrimmed, Conversation: c, FirstSeq: first}
 }
 
-// hid returns the event of a user hiding messages on a device that is not online.
+// hid returns the event of a user hiding messages on a device that is offline.
 func hid(u im.UserID, c im.ID, e im.Event) im.Event {
 	e.Type, e.Conversation, e.To, e.Actor, e.ActorDevice = im.MessageHidden, c, u, u, "elsewhere"
 	return e
@@ -65,7 +65,7 @@ func TestRetractionReachesQueuedFrames(t *testing.T) {
 	}
 }
 
-// expectRetracted checks that the client of blockedClient has received everything but the
+// expectRetracted checks that the client of blockedClient has received everything except the
 // retracted message.
 func (c *client) expectRetracted(m *model) {
 	c.t.Helper()
@@ -73,7 +73,7 @@ func (c *client) expectRetracted(m *model) {
 	if strings.Contains(strings.Join(c.texts, " "), "secret") {
 		c.t.Errorf("received %.20q", c.texts)
 	}
-	// The first message was being written when it was retracted, too.
+	// If the first message was retracted, too, it was already being written.
 	want := m.wanted(c.actor, c.from)
 	if len(c.texts) > 0 && strings.HasPrefix(c.texts[0], "xxx") && !slices.Contains(want, c.got[0]) {
 		want = slices.Insert(want, 0, c.got[0])
@@ -130,8 +130,8 @@ func TestRetractionReachesReplayedFrames(t *testing.T) {
 	}
 }
 
-// A retraction reaches queued frames also if it does not fit into the inbox, or is not known
-// at all.
+// A retraction reaches queued frames even if it does not fit into the inbox, or is not known at
+// all.
 func TestRetractionInAnOverflowAndInAGap(t *testing.T) {
 	for name, e := range map[string]im.Event{
 		"deleted": deleted(1), "trimmed": trimmed(1, 3), "hidden": hid("a", 1, im.Event{UpToSeq: 2}),
@@ -250,7 +250,7 @@ func TestDeletedConversationHasNoMembers(t *testing.T) {
 	})
 }
 
-// A user's own settings do not change who receives the events of a conversation.
+// A user's own settings do not change the audience of a conversation, so they cost no read.
 func TestOwnSettingsCostNoRead(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m := newModel()

@@ -81,7 +81,7 @@ func TestResponseSinkTimeout(t *testing.T) {
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	// More than the buffers of two sockets hold.
+	// More than the buffers of two sockets can hold.
 	e := withText(1, 10, strings.Repeat("x", 1<<20))
 	e.To = "a"
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {

@@ -14,11 +14,11 @@ type sseEvent struct {
 	block           bool
 }
 
-// sseParser interprets event streams by the WHATWG HTML standard (§9.2.6), written from its
-// text alone.
+// sseParser interprets event streams by the WHATWG HTML standard (§9.2.6). It is written only from
+// the text of the standard.
 type sseParser struct {
 	begun  bool
-	cr     bool // the line before ended with CR: an LF that follows belongs to it
+	cr     bool // the last line ended with CR, so a following LF belongs to it
 	line   []byte
 	idBuf  string
 	lastID string
@@ -119,7 +119,7 @@ func FuzzFrame(f *testing.F) {
 		stream = appendHeartbeat(stream, Cursor{Log: 1, Position: 43})
 		stream = append(stream, appendFrame(nil, "", "command", data)...)
 		var p sseParser
-		// In two writes, cut anywhere.
+		// Write it in two parts, divided anywhere.
 		cut := int(uint64(position) % uint64(len(stream)+1))
 		p.Write(stream[:cut])
 		p.Write(stream[cut:])

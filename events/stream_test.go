@@ -125,7 +125,7 @@ func everythingOnce(t *testing.T, opts Options, faults bool) {
 	close(writing)
 	reading.Wait()
 
-	// One more stream for each client delivers the rest.
+	// Another stream for each client delivers the rest.
 	for _, c := range clients {
 		c.connect(newPipe())
 	}
@@ -244,7 +244,7 @@ func TestMissedBatchesAreFlushedTogether(t *testing.T) {
 		synctest.Wait()
 		c.pipe.block(true)
 		m.commit(sent(1))
-		synctest.Wait() // it is being written, the rest is queued
+		synctest.Wait() // the first is being written, the rest is queued
 		for range 200 {
 			m.commit(sent(1))
 		}

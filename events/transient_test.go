@@ -25,8 +25,8 @@ func transientIn(c im.ID, text string) Transient {
 	return Transient{Type: transientType, Conversation: c, Actor: "a", ActorDevice: "phone", At: time.Now(), Data: []byte(text)}
 }
 
-// transientScene is conversation 1 of a, b and c, with open streams of them and of d, who is
-// not a member.
+// transientScene is conversation 1 with the members a, b and c. They and d, who is not a member,
+// have open streams.
 type transientScene struct {
 	*model
 	hub     *Hub
@@ -88,7 +88,7 @@ func TestTransientGoesToOpenStreamsOfTheAudience(t *testing.T) {
 		s.hub.PublishTransient(transientIn(2, "no such conversation"))
 		s.expect(t, nil)
 
-		// It is nowhere else: not in the log, and not for a stream that opens later.
+		// The event is neither in the log nor delivered to a stream that opens later.
 		late := newClient(t, s.hub, "b", "late")
 		late.connect(newPipe())
 		late.cursor = &Cursor{Log: testLog}
@@ -129,7 +129,7 @@ func TestTransientKeepsTheCursor(t *testing.T) {
 	})
 }
 
-// A stream on which only transient events come still gets its cursor moved.
+// A stream that gets only transient events still gets newer cursors.
 func TestTransientsDoNotReplaceHeartbeats(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
@@ -163,7 +163,7 @@ func TestTransientKeepsItsPlaceBetweenEvents(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		b := s.clients["b"]
 		b.read()
-		// The dispatcher finds all of them at once.
+		// The dispatcher takes all of them at once.
 		stall := make(chan struct{})
 		s.mu.Lock()
 		s.onMembers = func() error { <-stall; return nil }
@@ -194,7 +194,7 @@ func TestTransientKeepsItsPlaceBetweenEvents(t *testing.T) {
 func TestTransientNotAfterLosingAccess(t *testing.T) {
 	for name, lose := range map[string]func(*transientScene){
 		"removed": func(s *transientScene) { s.commit(removed(1, "b")) },
-		"removed, published to the user alone": func(s *transientScene) {
+		"removed, published only to the user": func(s *transientScene) {
 			e := removed(1, "b")
 			e.To = "b"
 			s.commit(e)
@@ -212,7 +212,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 		t.Run(name+" before", func(t *testing.T) {
 			bothWays(t, func(t *testing.T) {
 				s := newTransientScene(t, Options{})
-				// The commit is not published yet: only Head knows of it.
+				// The commit is not published yet; only Head includes it.
 				var published []im.Commit
 				s.mu.Lock()
 				s.publish = func(c im.Commit) { published = append(published, c) }
@@ -236,7 +236,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 				b := s.clients["b"]
 				b.pipe.block(true)
 				s.commit(sent(1))
-				synctest.Wait() // it is being written, the rest is queued
+				synctest.Wait() // the first is being written, the rest is queued
 				s.hub.PublishTransient(transientIn(1, "x"))
 				synctest.Wait()
 				lose(s)
@@ -256,7 +256,7 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 				b.pipe.block(true)
 				s.commit(sent(1))
 				synctest.Wait()
-				// The first fills a write, so the second waits in the same batch.
+				// The first event fills a write, so the second waits in the same batch.
 				s.hub.PublishTransient(transientIn(1, strings.Repeat("x", chunkSize)))
 				s.hub.PublishTransient(transientIn(1, "second"))
 				b.pipe.mu.Lock()
@@ -329,8 +329,7 @@ func TestTransientsOfASlowStream(t *testing.T) {
 		b.expect(s.model)
 		c.expect(s.model)
 
-		// A stream that is behind drops those that wait, and gets no others until it has
-		// caught up.
+		// A stream that is behind drops waiting ones, and gets no others until it has caught up.
 		b.pipe.block(true)
 		s.commit(sent(1))
 		synctest.Wait()
@@ -351,7 +350,7 @@ func TestTransientsOfASlowStream(t *testing.T) {
 	})
 }
 
-// While the hub is held up, a bounded number of transient events waits.
+// While the hub is blocked, a bounded number of transient events waits.
 func TestTransientsWaitingForTheHub(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
@@ -410,8 +409,9 @@ func TestTransientAfterClose(t *testing.T) {
 }
 
 // Senders publish transient events while members come and go, messages are sent, streams are
-// slow, and the hub misses commits. No client gets one that was published after they had
-// left, or one twice, or two of a sender in the wrong order; and events are not disturbed.
+// slow, and the hub misses commits. No client gets a transient event that was published after its
+// user had left, or gets one twice, or two of a sender in the wrong order; and other events are not
+// affected.
 func TestTransientsAmongEvents(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		m := newModel()

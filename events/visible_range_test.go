@@ -26,7 +26,7 @@ func TestVisibleRange(t *testing.T) {
 	}{
 		"member":         {im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
 		"came back":      {im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
-		"left since":     {im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}},
+		"left since then":     {im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}},
 		"entire history": {im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestNoReadsOnceVisibleRangesAreKnown(t *testing.T) {
 			m.commit(sent(1), revoked(1, 1))
 			synctest.Wait()
 		}
-		m.commit(added(1, "nobody online"))
+		m.commit(added(1, "nobody is online"))
 		m.commit(added(1, "b"))
 		for range 100 {
 			m.commit(sent(1), revoked(1, 1))
@@ -161,7 +161,7 @@ func TestThreadActivityIsForEarlierMembers(t *testing.T) {
 			a.add(&Subscription{actor: im.Actor{User: user}})
 			stay := im.Interval{FromEvent: 1, FromSeq: 1}
 			m := im.AudienceMember{User: user, JoinedAt: created.Add(joined)}
-			if user == "left" { // since the event
+			if user == "left" { // they left after the event
 				stay.ToEvent, m.JoinedAt = 100, time.Time{}
 			}
 			m.Intervals = []im.Interval{stay}

@@ -25,11 +25,11 @@ import (
 type reader struct {
 	net.Conn
 	server *net.TCPConn // the other end
-	ended  chan error   // what the stream ended with
+	ended  chan error   // the error with which the stream ended
 	frames atomic.Int64 // events of messages
 }
 
-// overSocket opens a stream of a user that a writer of the hub writes to a socket.
+// overSocket opens a stream of a user, written by a writer of the hub to a socket.
 func overSocket(t testing.TB, h *Hub, user im.UserID, timeout time.Duration) *reader {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,8 +85,8 @@ func (r *reader) read() {
 	}
 }
 
-// A client that does not read stops no other stream of its writer, gets a goroutine while it is
-// waited for, and loses its stream after the timeout.
+// A client that does not read stops no other stream of its writer, has a goroutine of its own while
+// the server waits for it, and loses its stream after the timeout.
 func TestStalledClientStopsNoOther(t *testing.T) {
 	streams := testsize.Pick(1000, 200)
 	m := newModel()
@@ -137,14 +137,14 @@ func TestStalledClientStopsNoOther(t *testing.T) {
 	}
 }
 
-// An idle stream has no goroutine and no buffer. These are counts: nothing here depends on how
-// fast the machine is.
+// An idle stream has no goroutine and no buffer. The test only counts, so nothing depends on the
+// speed of the machine.
 func TestIdleStreamIsSmall(t *testing.T) {
 	const most = 3 << 10 // bytes, both ends of the connection included
 	streams := testsize.Pick(1000, 300)
 	m := newModel()
 	h := newTestHub(t, m, Options{})
-	overSocket(t, h, "first", time.Hour) // begins the watch of sockets
+	overSocket(t, h, "first", time.Hour) // starts the watcher of sockets
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC()
@@ -160,7 +160,7 @@ func TestIdleStreamIsSmall(t *testing.T) {
 	if n := runtime.NumGoroutine(); n > goroutines {
 		t.Errorf("%d idle streams have %d goroutines", streams, n-goroutines)
 	}
-	perStream := (int64(heap()) - int64(before)) / int64(streams) // garbage of other tests may go
+	perStream := (int64(heap()) - int64(before)) / int64(streams) // negative if garbage of other tests is freed
 	t.Logf("%d bytes a stream", perStream)
 	if perStream > most {
 		t.Errorf("an idle stream takes %d bytes, want at most %d", perStream, most)
@@ -168,7 +168,7 @@ func TestIdleStreamIsSmall(t *testing.T) {
 	runtime.KeepAlive(readers)
 }
 
-// A stream that has written many events at once keeps no room for them.
+// A stream that has written many events at once frees the memory for them.
 func TestIdleStreamKeepsNoBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -220,15 +220,15 @@ func TestClosedClientIsNoticed(t *testing.T) {
 	}
 }
 
-// A message that is erased while it waits for a socket that is full arrives as its tombstone.
+// A message that is erased while it waits for a full socket arrives as its tombstone.
 func TestErasureReachesFramesOfAFullSocket(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{QueueSize: 10_000})
 	m.create(1, "a")
 	await.Until(t, "the group is dispatched", func() bool { return h.position() == 1 })
 	r := overSocket(t, h, "a", time.Hour)
-	_ = r.server.SetWriteBuffer(64 << 10) // does not grow any more, and the client's only when it reads
-	waits := func() bool {                // for a socket that is full: more than it can hold
+	_ = r.server.SetWriteBuffer(64 << 10) // fixed from now on; the client's buffer grows only when it reads
+	waits := func() bool {                // reports whether the stream waits for a full socket
 		for _, s := range h.streamsOf("a") {
 			s.mu.Lock()
 			n := len(s.queue)
@@ -292,7 +292,7 @@ func TestCloseCutsOffStalledClients(t *testing.T) {
 	}
 }
 
-// A token ends its stream on time while the client does not read, too.
+// A token ends its stream on time even while the client does not read.
 func TestTokenEndsAStalledStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer func(before bool) { byWriters = before }(byWriters)
@@ -315,7 +315,7 @@ func TestTokenEndsAStalledStream(t *testing.T) {
 	})
 }
 
-// A client that reads too slowly loses its stream, even if it takes some bytes again and again.
+// A client that reads too slowly loses its stream, even if it keeps accepting a few bytes.
 func TestTrickleIsAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
@@ -340,7 +340,7 @@ func TestTrickleIsAStall(t *testing.T) {
 	})
 }
 
-// trickle is a pipe that takes a byte of a long write at a time, and one a second.
+// trickle is a pipe that accepts one byte of a long write per second.
 type trickle struct{ *pipe }
 
 func (c trickle) TryWrite(b []byte) (n int, full bool, err error) {
@@ -361,7 +361,7 @@ func (c trickle) Await(until time.Time, try func() bool) error {
 	return os.ErrDeadlineExceeded
 }
 
-// A panic while a stream is written ends that stream alone.
+// A panic while a stream is written ends only that stream.
 func TestPanicEndsOneStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()

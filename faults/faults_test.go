@@ -51,10 +51,10 @@ func TestPanicHasTypeAndStackWithoutValues(t *testing.T) {
 			t.Errorf("the log would have: %s", text)
 		}
 		if !strings.Contains(text, "typestring") || !strings.Contains(text, "faults_test.argument") || !strings.Contains(text, "faults_test.go:") {
-			t.Errorf("no type or no place in the log: %s", text)
+			t.Errorf("no type or no stack in the log: %s", text)
 		}
 		if err := faults.Recovered(v); strings.Contains(err.Error(), marker) {
-			t.Errorf("the error says %q", err)
+			t.Errorf("the error is %q", err)
 		}
 	}()
 	argument(0xdeadbeefcafe)

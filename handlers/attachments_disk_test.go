@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/sniff"
 )
 
-// fullDisk is a directory of blobs whose disk is full from a call on.
+// fullDisk is a directory of blobs whose disk is full from some call on.
 type fullDisk struct {
 	*blobs.Dir
 	at atomic.Pointer[string]
@@ -29,7 +29,7 @@ func (d *fullDisk) fails(at string) error {
 	return nil
 }
 
-// Create fails, or returns a writer that may.
+// Create fails, or returns a writer that may fail.
 func (d *fullDisk) Create(ctx context.Context, name string) (blobs.Writer, error) {
 	if err := d.fails("create"); err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func (w *fullWriter) Write(b []byte) (int, error) {
 	return w.Writer.Write(b)
 }
 
-// Commit fails before or after the file has its name.
+// Commit fails before or after the file gets its name.
 func (w *fullWriter) Commit() error {
 	if err := w.disk.fails("sync"); err != nil {
 		_ = w.Abort()
@@ -69,8 +69,8 @@ func (w *fullWriter) Commit() error {
 	return w.disk.fails("directory")
 }
 
-// TestUploadsToAFullDisk checks that an upload gets 507 while the disk of the files, the
-// database or the keys is full, that nothing of it is kept, and that the next one succeeds.
+// TestUploadsToAFullDisk checks that an upload gets 507 while the disk of the files, the database
+// or the keys is full, that nothing of it is kept, and that uploads succeed afterwards.
 func TestUploadsToAFullDisk(t *testing.T) {
 	w, disk := newFailingWorld(t)
 	dir, err := blobs.OpenDir(t.TempDir())
@@ -95,7 +95,7 @@ func TestUploadsToAFullDisk(t *testing.T) {
 				full.at.Store(&at)
 			}
 			refused := upload()
-			for refused.status == http.StatusCreated && kept < 5000 { // keys are made ahead of use
+			for refused.status == http.StatusCreated && kept < 5000 { // because keys are made ahead of use
 				kept++
 				refused = upload()
 			}

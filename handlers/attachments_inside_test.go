@@ -32,7 +32,7 @@ func FuzzOneRange(f *testing.F) {
 	})
 }
 
-// deadlines is an answer that keeps the deadlines of its connection.
+// deadlines is a response writer that records the deadlines of its connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	read, write time.Time
@@ -41,8 +41,8 @@ type deadlines struct {
 func (d *deadlines) SetReadDeadline(t time.Time) error  { d.read = t; return nil }
 func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
 
-// TestSlowUploads checks that an upload must arrive at the lowest rate on average: what
-// arrived early gives time for the rest, and waiting for a turn does not count.
+// TestSlowUploads checks that an upload must arrive at the minimum rate on average: bytes that
+// arrive early leave time for the rest, and waiting for a turn does not count.
 func TestSlowUploads(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	began := now
@@ -68,7 +68,7 @@ func TestSlowUploads(t *testing.T) {
 		}
 		check("after a chunk", uploadGrace+time.Duration(n+1)*perChunk)
 	}
-	// A few bytes at a time do not set it each time.
+	// Reads of a few bytes do not set the deadline each time.
 	before := d.read
 	for range 10 {
 		if _, err := b.Read(make([]byte, 10)); err != nil {
@@ -85,7 +85,7 @@ func TestSlowUploads(t *testing.T) {
 	if want := now.Add(time.Minute); d.write != want {
 		t.Errorf("the answer must be read by %v, want %v", d.write, want)
 	}
-	// What waits for its turn begins anew.
+	// After waiting for its turn, an upload has its full time.
 	now = now.Add(time.Hour)
 	began = now
 	b.got = 0

@@ -19,11 +19,11 @@ import (
 )
 
 // TestLostFiles: the file of an attachment is missing or damaged, as after the loss of a disk. Its
-// download is 410 with a line in the log, no fault of the request and none of the server, and
-// never other bytes than those that were uploaded.
+// download gets 410 and a line in the log, and never returns bytes other than those that were
+// uploaded.
 func TestLostFiles(t *testing.T) {
 	const (
-		chunk     = 64 << 10 // of a file
+		chunk     = 64 << 10 // of a sealed file
 		lost      = "410 attachment_lost"
 		cutOff    = "200, cut off"
 		whole     = "200"

@@ -136,7 +136,7 @@ func TestUploadRefusals(t *testing.T) {
 	w.left(0)
 }
 
-// left checks how many attachments and files there are.
+// left checks the numbers of attachments and files.
 func (w *world) left(want int) {
 	w.t.Helper()
 	use, err := w.service.AttachmentUse(w.t.Context())
@@ -152,7 +152,7 @@ func (w *world) left(want int) {
 	}
 }
 
-// A client that disconnects, or announces more than it sends, leaves nothing.
+// A client that disconnects, or announces more than it sends, leaves nothing behind.
 func TestUploadCutOff(t *testing.T) {
 	w := newWorld(t)
 	for range 3 {
@@ -192,13 +192,13 @@ func TestAttachmentQuota(t *testing.T) {
 	w.left(4)
 }
 
-// Those who can read none of the messages with an attachment have all of them looked at.
+// For users who can read none of the messages with an attachment, the server looks at all of them.
 func TestMessagesWithAnAttachmentAreLimited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id, _ := w.upload("alice", "hello")["id"].(string)
 	body := `"type":"file","body":{"attachment_id":"` + id + `"}}`
-	const most = 500 // of a request
+	const most = 500 // per request
 	for first := 0; first < im.MaxReferences; first += most {
 		to := make([]string, most)
 		for i := range to {
@@ -235,8 +235,8 @@ func TestManyUploadsAtOnce(t *testing.T) {
 	w.left(100)
 }
 
-// TestTransfersTakeTurns: a part of a file is in memory until it is written, to the disk or to the
-// client, so only so many are uploaded and downloaded at once, thumbnails among them.
+// TestTransfersTakeTurns: a part of a file is in memory until it is written to the disk or the
+// client, so the numbers of concurrent uploads and downloads, thumbnails included, are limited.
 func TestTransfersTakeTurns(t *testing.T) {
 	w := newWorld(t)
 	id := w.uploadPicture("alice")
@@ -321,7 +321,7 @@ func TestDownloadHeaders(t *testing.T) {
 	}
 }
 
-// TestWhoMayDownload goes through the life of an attachment.
+// TestWhoMayDownload checks who may download an attachment throughout its life.
 func TestWhoMayDownload(t *testing.T) {
 	w := newWorld(t)
 	id := w.upload("alice", "secret")["id"].(string)
@@ -368,8 +368,8 @@ func TestWhoMayDownload(t *testing.T) {
 	w.left(0)
 }
 
-// A member of a message that expires loses the file at that time, whether or not the job has
-// erased it.
+// The readers of an expiring message lose its file at that time, whether or not the job has erased
+// it.
 func TestBurningAttachment(t *testing.T) {
 	w := newWorld(t)
 	id := w.upload("alice", "secret")["id"].(string)
@@ -387,7 +387,7 @@ func TestBurningAttachment(t *testing.T) {
 	}
 }
 
-// A download that is under way ends when the message is erased.
+// A download in progress ends when the message is erased.
 func TestErasureCutsOffADownload(t *testing.T) {
 	w := newWorld(t)
 	id := w.upload("alice", strings.Repeat("x", 10<<20))["id"].(string)
@@ -406,7 +406,7 @@ func TestErasureCutsOffADownload(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(http.StatusOK, "alice", "POST", "/v1/messages/"+message+"/revoke", "")
-	time.Sleep(600 * time.Millisecond) // the server checks twice a second, and does so when it can write again
+	time.Sleep(600 * time.Millisecond) // the server checks twice a second, once it can write again
 	if n, err := io.Copy(io.Discard, res.Body); err == nil {
 		t.Errorf("%d bytes more, to the end", n)
 	}

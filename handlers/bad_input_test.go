@@ -190,7 +190,7 @@ func TestContentTypeMustBeJSON(t *testing.T) {
 	}
 }
 
-// endless is a body that fails the test if all of it is read.
+// endless is a body that fails the test if too much of it is read.
 type endless struct{ read int }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -221,7 +221,7 @@ func TestLargeBodiesAreNotRead(t *testing.T) {
 			t.Errorf("status %d", res.StatusCode)
 		}
 		if body.read != 0 {
-			t.Errorf("%d bytes of the body were asked for", body.read)
+			t.Errorf("%d bytes of the body were read", body.read)
 		}
 	})
 	t.Run("chunked", func(t *testing.T) {
@@ -410,7 +410,7 @@ func TestTimesNameTheLostPlus(t *testing.T) {
 		toBob + "?from=", toBob + "?to=", "/v1/conversations?updated_since=", "/v1/messages/erased?since=", "/v1/messages/search?q=x&from=",
 		"/v1/messages/search?q=x&to=", "/v1/admin/retention?as_of=",
 	}
-	if tried := len(paths) + 2; n != tried { // as_of is of two operations, since too
+	if tried := len(paths) + 2; n != tried { // two operations have as_of, and two have since
 		t.Errorf("the document has %d times in queries, %d are tried", n, tried)
 	}
 	w.say("alice", "@bob", "x")

@@ -17,8 +17,8 @@ import (
 )
 
 // TestFitsAgreeWithTheValidator mutates bodies that fit, thousands for each hot operation and
-// hundreds for the others: what a fit accepts, the validator accepts. What it does not accept, the
-// validator decides, so that code and field of a refusal are the validator's own.
+// hundreds for the others: whatever a fit accepts, the validator accepts, too. The validator
+// decides about all other bodies, so the code and field of a refusal are the validator's own.
 func TestFitsAgreeWithTheValidator(t *testing.T) {
 	rules := bodyRules(t)
 	for _, operation := range slices.Sorted(maps.Keys(rules)) {
@@ -57,7 +57,7 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 				}
 			}
 			if valid == 0 || refused == 0 {
-				t.Errorf("%d bodies fit, %d do not: there must be both", valid, refused)
+				t.Errorf("%d bodies fit, %d do not: there must be both kinds", valid, refused)
 			}
 			if hot && accepted < valid/2 {
 				t.Errorf("of %d bodies that fit, %d are accepted: the validator must not be needed for most", valid, accepted)
@@ -66,7 +66,7 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 	}
 }
 
-// TestFitSend decides what clients send most without the validator.
+// TestFitSend checks that the usual sends of clients need no validator.
 func TestFitSend(t *testing.T) {
 	rule := bodyRules(t)["sendMessage"]
 	for body, want := range map[string]bool{
@@ -120,7 +120,7 @@ func FuzzFit(f *testing.F) {
 	})
 }
 
-// bodyMaker makes bodies of a schema, and others that are almost so.
+// bodyMaker makes bodies that fit a schema, and others that nearly do.
 type bodyMaker struct{ *rand.Rand }
 
 func (g *bodyMaker) value(s *openapi3.Schema, depth int) any {
@@ -179,7 +179,7 @@ func (g *bodyMaker) any(depth int) any {
 	return []any{nil, true, json.Number("1.5"), json.Number("-0"), json.Number("1e999"), json.Number("1E2"), json.Number("12345678901234567"), "", "x", "text", "\u2028\"", []any{}, []any{nil, "x"}, map[string]any{}, map[string]any{"type": "text", "b": g.Uint32()}}[g.IntN(15)]
 }
 
-// mutated changes one thing somewhere in a value.
+// mutated returns a value with one change somewhere in it.
 func (g *bodyMaker) mutated(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -209,11 +209,11 @@ func (g *bodyMaker) mutated(v any) any {
 	}
 }
 
-// encode writes a value, now and then with white space, or with a letter of it escaped.
+// encode encodes a value, sometimes with white space, or with one of its letters escaped.
 func (g *bodyMaker) encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
-		return []byte("{}") // a number was mutated twice
+		return []byte("{}") // an invalid number, mutated twice
 	}
 	switch text := string(b); g.IntN(6) {
 	case 0:

@@ -17,7 +17,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// heavyBody is a body that is much work for few bytes.
+// heavyBody is a body that causes much work with few bytes.
 type heavyBody struct {
 	name, path, least string // least is a small body for the same operation
 	body              string
@@ -49,7 +49,7 @@ func heavyBodies() []heavyBody {
 		most    = 1 << 20
 		text    = `{"type":"text","body":{"text":"hi"}}`
 		custom  = `{"type":"custom","body":{"name":"x","data":`
-		group   = `{"kind":"direct","name":"x","members":[` // refused by its kind, after all other checks
+		group   = `{"kind":"direct","name":"x","members":[` // refused because of its kind, after all other checks
 		groups  = "/v1/conversations"
 		revoke  = "/v1/messages/revoke"
 		members = "/v1/conversations/x/members"
@@ -73,7 +73,7 @@ func heavyBodies() []heavyBody {
 		{"send, 1 MiB", toBob, text, filled(most, custom+"[{}", ",{}", "]}}"), 413},
 		{"members, 120,000", groups, group + `"a"]}`, numbered(120_000, group, `"%d"`, "]}"), 413},
 		{"members, 4,000", groups, group + `"a"]}`, numbered(4_000, group, `"%d"`, "]}"), 400},
-		{"members, as many as there may be", groups, group + `"a"]}`, numbered(2_000, group, `"`+strings.Repeat("x", 120)+`%d"`, "]}"), 400},
+		{"as many members as allowed", groups, group + `"a"]}`, numbered(2_000, group, `"`+strings.Repeat("x", 120)+`%d"`, "]}"), 400},
 		{"members, objects for names", members, `{"members":["a"]}`, filled(12_000, `{"members":[{}`, ",{}", "]}"), 400},
 		{"members, empty objects for a list", members, `{"members":["a"]}`, filled(12_000, `{"members":{"a":[{}`, ",{}", "]}}"), 400},
 		{"revoke, extension", revoke, `{"ids":["x"]}`, filled(12*1024, `{"ids":["x"],"extension":[{}`, ",{}", "]}"), 413},
@@ -82,19 +82,19 @@ func heavyBodies() []heavyBody {
 	}
 }
 
-// mostPerByte is how many bytes a request may allocate for each byte of its body, beyond
-// what a small request of the same operation and pages of the database take. Less is in use
-// at once.
+// mostPerByte is the number of bytes that a request may allocate for each byte of its body, beyond
+// what a small request of the same operation and pages of the database take. Fewer are in use at
+// once.
 const (
 	mostPerByte = 10
 	besides     = 16 << 10
-	// Storing, indexing and publishing a message copy it, and more often with the race
-	// detector, which empties pools.
+	// Storing, indexing and publishing a message copy it, more often with the race detector, which
+	// empties pools.
 	besidesStored = 96 << 10
 )
 
-// allocated returns how many bytes a request allocates, by the least of some runs: others
-// in this process may allocate, too.
+// allocated returns the number of bytes that a request allocates, the minimum of some runs, because
+// other code in this process may allocate, too.
 func allocated(t testing.TB, w *world, path, body string, status int) uint64 {
 	runs := make([]uint64, 3)
 	for i := range runs {
@@ -179,8 +179,8 @@ func TestImportLinesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// BenchmarkBody measures the same. peak-B/body-B is what is allocated for each byte of the
-// body, which is the peak if nothing is collected in between.
+// BenchmarkBody measures the same. peak-B/body-B is the number of bytes allocated for each byte of
+// the body, which is the peak if nothing is collected in between.
 func BenchmarkBody(b *testing.B) {
 	w := newWorld(b)
 	for _, heavy := range heavyBodies() {
@@ -200,7 +200,7 @@ func TestBodyLimits(t *testing.T) {
 	large := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.MaxMessageBytes = 100_000 })
 	w := newWorld(t)
 	padded := func(body string, length int) string { return body + strings.Repeat(" ", length-len(body)) }
-	escaped := func(canonical int) string { // as many characters, each of them escaped
+	escaped := func(canonical int) string { // the same number of characters, each of them escaped
 		text := func(n int) string { return strings.Repeat(`\u0061`, n) }
 		return `{"type":"custom","body":{"name":"` + text(canonical-len(`{"name":""}{}`)) + `"},"push":{"a":"` + text(canonical-len(`{"a":""}`)) +
 			`"},"mentions":["` + text(128) + `"]}`
@@ -244,8 +244,8 @@ func TestBodyLimits(t *testing.T) {
 	}
 }
 
-// TestBodiesWaitForRoom checks that a request for whose body there is no memory is 503, and
-// that all memory is released.
+// TestBodiesWaitForRoom checks that a request gets 503 if there is no memory for its body, and that
+// all memory is released.
 func TestBodiesWaitForRoom(t *testing.T) {
 	w := newWorld(t)
 	release := w.server.HoldBodies()
@@ -253,11 +253,11 @@ func TestBodiesWaitForRoom(t *testing.T) {
 	if a.status != http.StatusServiceUnavailable || a.code(t) != "overloaded" || a.header.Get("Retry-After") == "" {
 		t.Errorf("a send: %d %s, Retry-After %q", a.status, a.body, a.header.Get("Retry-After"))
 	}
-	w.must(http.StatusOK, "alice", http.MethodGet, "/v1/conversations", "") // needs none
+	w.must(http.StatusOK, "alice", http.MethodGet, "/v1/conversations", "") // needs no memory
 	release()
 	for range 3 {
 		w.say("alice", "@bob", "x")
 		w.do("alice", http.MethodPost, toBob, `{"type":`)
 	}
-	w.server.HoldBodies()() // all of it is free
+	w.server.HoldBodies()() // all memory is free
 }

@@ -32,7 +32,7 @@ func TestBudgetIsSharedInTurn(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		ask("large", 20, 3*time.Second) // all there is
+		ask("large", 20, 3*time.Second) // all bytes
 		ask("impatient", 1, time.Second)
 		ask("small", 1, time.Minute) // it would fit, but must wait for earlier ones
 		if len(got) != 0 {
@@ -93,7 +93,7 @@ func TestBudgetIsSharedByUsers(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		if err := b.acquire(t.Context(), "alice", 9, time.Second); err != nil { // the most of one user
+		if err := b.acquire(t.Context(), "alice", 9, time.Second); err != nil { // the maximum of one user
 			t.Errorf("another user: %v", err)
 		}
 		b.release("alice", 9)
@@ -105,7 +105,7 @@ func TestBudgetIsSharedByUsers(t *testing.T) {
 	})
 }
 
-// slowBody gives a part, and then waits.
+// slowBody returns a part, and then blocks.
 type slowBody struct {
 	part string
 	wait chan struct{}
@@ -139,7 +139,7 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 		}
 		synctest.Wait()
 		if b.reading.free != readingBytes || len(refused) != 0 {
-			t.Errorf("%d bytes are held for what was only announced, %d were refused", readingBytes-b.reading.free, len(refused))
+			t.Errorf("%d bytes are held for bodies that were only announced, %d were refused", readingBytes-b.reading.free, len(refused))
 		}
 		for range 100 {
 			slow("alice", 100_000)
@@ -153,8 +153,7 @@ func TestSlowBodiesHoldOnlyTheirShare(t *testing.T) {
 				t.Errorf("refused with %v", err)
 			}
 		}
-		// Many users who send a little of large bodies do not prevent others from sending,
-		// either.
+		// Many users who send a little of large bodies do not block other users, either.
 		for n := range 2 * readingBytes / readingBytesPerUser {
 			for range 10 {
 				slow(im.UserID(fmt.Sprint("user", n)), readingFree+1)

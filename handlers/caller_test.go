@@ -78,11 +78,11 @@ func (s *witness) expect(t *testing.T, want im.Caller) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.asked) == 0 {
-		t.Error("the store was not asked")
+		t.Error("the store was not called")
 	}
 	for _, got := range s.asked {
 		if got != want {
-			t.Errorf("asked for %+v, want %+v", got, want)
+			t.Errorf("called for %+v, want %+v", got, want)
 		}
 	}
 	s.asked = nil

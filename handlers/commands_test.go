@@ -33,8 +33,8 @@ func (r *reader) commands(message string) (actions []string) {
 	return actions
 }
 
-// A command goes to the open streams of those who receive the messages of the conversation,
-// of every kind, and with "to" to some of them.
+// In conversations of every kind, a command goes to the open streams of those who receive the
+// messages, and with "to" to some of them.
 func TestCommandsReachTheAudience(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -113,8 +113,7 @@ func TestCommandFrame(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" || f.id != "" {
 		t.Errorf("id %q, unexpected event (-want +received):\n%s", f.id, diff)
 	}
-	// The data arrives as it was sent, a number with all its digits, even on a stream that is
-	// slow or resumes.
+	// The data arrives unchanged, a number with all its digits.
 	if !strings.Contains(f.data, `"n":1.50`) {
 		t.Errorf("data %s", f.data)
 	}
@@ -122,7 +121,7 @@ func TestCommandFrame(t *testing.T) {
 	if _, v = r.expect("command"); len(v) != 6 {
 		t.Errorf("without a device, client_id and params: %v", v)
 	}
-	// A repetition is delivered again.
+	// A repeated command is delivered again.
 	for range 2 {
 		w.must(http.StatusAccepted, "alice", http.MethodPost, toBob, commandOf("again", `,"client_id":"c-1"`))
 	}
@@ -171,7 +170,7 @@ func TestCommandsAreNowhere(t *testing.T) {
 			t.Errorf("%s %s: %d %s", request[0], request[1], a.status, a.body)
 		}
 	}
-	// A stream that opens or resumes later gets none, and a first command creates no direct
+	// A stream that opens or resumes later gets no command, and a first command creates no direct
 	// conversation.
 	cursor := w.must(http.StatusOK, "bob", http.MethodGet, "/v1/events/log?limit=1000", "")["cursor"].(string)
 	open := w.listen("bob", nil)
@@ -264,7 +263,7 @@ func TestRateOfCommands(t *testing.T) {
 	}
 }
 
-// A user who loses access by a request gets no command that is sent after its answer.
+// A user who loses access through a request gets no command that is sent after its answer.
 func TestNoCommandAfterLosingAccess(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

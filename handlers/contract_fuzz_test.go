@@ -19,11 +19,11 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// These tests make requests from the OpenAPI document, valid and invalid ones, by every
-// kind of user and to every operation. conforms validates each answer: its status, type,
-// shape, and the code of a refusal.
+// These tests generate valid and invalid requests from the OpenAPI document, for every operation
+// and every kind of user. conforms validates each answer: its status, type, shape, and the code of
+// a refusal.
 
-// FuzzAnswers makes one request from each input, which is its seed.
+// FuzzAnswers makes one request for each input, which is its seed.
 func FuzzAnswers(f *testing.F) {
 	for seed := range uint64(16) {
 		f.Add(seed)
@@ -35,14 +35,14 @@ func FuzzAnswers(f *testing.F) {
 	})
 }
 
-// TestAnswersAreAsDocumented makes a request from each of the first seeds.
+// TestAnswersAreAsDocumented makes a request for each of the first seeds.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	var (
 		w *world
 		s *things
 	)
 	for seed := range testsize.Pick[uint64](4000, 2000) {
-		if seed%500 == 0 { // by now much of it is deleted
+		if seed%500 == 0 { // start anew, because much has been deleted by now
 			w = newWorld(t)
 			s = newThings(w)
 		}
@@ -95,7 +95,7 @@ func newThings(w *world) *things {
 	return s
 }
 
-// throw makes a request from a seed and sends it.
+// throw generates a request from a seed and sends it.
 func throw(w *world, s *things, seed uint64) {
 	w.t.Helper()
 	g := &thrower{things: s, Rand: rand.New(rand.NewPCG(seed, 1))}
@@ -176,7 +176,7 @@ func printable(r rune) rune {
 	return r
 }
 
-// thrower makes the parts of a request.
+// thrower generates the parts of a request.
 type thrower struct {
 	*things
 	*rand.Rand
@@ -184,7 +184,7 @@ type thrower struct {
 
 func (g *thrower) oneOf(list []string) string { return list[g.IntN(len(list))] }
 
-// junk is named if nothing that exists is.
+// junk are names of things that do not exist.
 func (g *thrower) junk() string {
 	return g.oneOf([]string{
 		"nothing", "@", "@@", "%", "a/b", "..", ".", "é", "\x00", "\xff", " ", "0", "-1", "null", "@nobody at all",
@@ -215,7 +215,7 @@ func (g *thrower) named(name string) string {
 	}
 }
 
-// text is a value of a parameter.
+// text returns a value for a parameter.
 func (g *thrower) text(name string, s *openapi3.Schema) string {
 	if g.IntN(6) == 0 {
 		return g.junk()
@@ -223,7 +223,7 @@ func (g *thrower) text(name string, s *openapi3.Schema) string {
 	return fmt.Sprint(g.value(name, s, 0))
 }
 
-// body makes a body, if the operation has one, and returns its content type.
+// body generates a body, if the operation has one, and returns its content type.
 func (g *thrower) body(o *openapi3.Operation, header http.Header) []byte {
 	if o.RequestBody == nil {
 		if g.IntN(20) == 0 {
@@ -273,7 +273,7 @@ func (g *thrower) body(o *openapi3.Operation, header http.Header) []byte {
 	return out
 }
 
-// value makes a value that mostly fits a schema.
+// value generates a value that mostly fits a schema.
 func (g *thrower) value(name string, s *openapi3.Schema, depth int) any {
 	if s.Nullable && g.IntN(6) == 0 {
 		return nil
@@ -369,7 +369,7 @@ func (g *thrower) string(name string, s *openapi3.Schema) string {
 	}
 }
 
-// anything is any JSON value.
+// anything returns an arbitrary JSON value.
 func (g *thrower) anything(depth int) any {
 	switch g.IntN(8) {
 	case 0:
@@ -391,7 +391,7 @@ func (g *thrower) anything(depth int) any {
 	}
 }
 
-// damaged changes one thing of a value.
+// damaged returns a value with one change.
 func (g *thrower) damaged(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

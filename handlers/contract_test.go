@@ -30,8 +30,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// contract is the OpenAPI document, with its own way to match a request to an operation,
-// because the server's is under test.
+// contract is the OpenAPI document, with a router of its own, because the server's is under test.
 var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
 	spec, err := api.Load()
 	if err != nil {
@@ -44,8 +43,8 @@ var contract = sync.OnceValues(func() (*openapi3.T, routers.Router) {
 	return spec, router
 })
 
-// conforms checks every answer that a test here gets against the OpenAPI document: its
-// status, its headers and its shape, with every member known.
+// conforms checks every answer in these tests against the OpenAPI document: its status, its headers
+// and its shape, without unknown members.
 func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	w.t.Helper()
 	_, router := contract()
@@ -54,8 +53,8 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 		return // not an operation of the document
 	}
 	if route.Operation.OperationID == "getEvents" && res.Header.Get("Content-Type") == "application/json" {
-		// A page by Accept, from before pages had a path of their own, is answered like
-		// that path.
+		// GET /v1/events with Accept: application/json is the older way to get a page, and is
+		// answered like /v1/events/log.
 		item := route.Spec.Paths.Find("/v1/events/log")
 		route = &routers.Route{Spec: route.Spec, Path: route.Path, PathItem: item, Method: req.Method, Operation: item.Get}
 	}
@@ -67,7 +66,7 @@ func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	}
 	parts := [][]byte{body}
 	if res.Header.Get("Content-Type") == "application/x-ndjson" {
-		parts = bytes.Split(bytes.TrimSpace(body), []byte("\n")) // the schema is that of a line
+		parts = bytes.Split(bytes.TrimSpace(body), []byte("\n")) // the schema describes one line
 		if len(body) == 0 {
 			return
 		}
@@ -147,7 +146,7 @@ func TestProblemCodesAndStatusesAgree(t *testing.T) {
 	if enum := spec.Components.Schemas["ProblemCode"].Value.Enum; len(enum) != len(statuses) {
 		t.Errorf("%d codes are listed, and %d in the table", len(enum), len(statuses))
 	}
-	listed := map[string]bool{"method_not_allowed": true} // of no operation
+	listed := map[string]bool{"method_not_allowed": true} // belongs to no operation
 	for path, item := range spec.Paths.Map() {
 		for method, o := range item.Operations() {
 			has := make(map[int]bool)
@@ -171,7 +170,7 @@ func TestProblemCodesAndStatusesAgree(t *testing.T) {
 				}
 			}
 			if o.Responses.Status(http.StatusInternalServerError) == nil {
-				t.Errorf("%s %s does not say what a fault of the server is", method, path)
+				t.Errorf("%s %s does not document a fault of the server", method, path)
 			}
 		}
 	}
@@ -211,8 +210,8 @@ func TestEveryOperationIsServedAndEveryRouteDocumented(t *testing.T) {
 	}
 }
 
-// TestEveryOperationAnswersAsDocumented calls each once with success, so that
-// conforms sees its answer.
+// TestEveryOperationAnswersAsDocumented calls each operation once successfully, so that conforms
+// sees its answer.
 func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	w := newWorld(t)
 	admin := "Bearer " + mint(t, auth.Grant{User: "root", Admin: true}, 0)
@@ -495,7 +494,7 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 		_, asked := spec.Components.Schemas["Grants"].Value.Properties[p.String()]
 		_, said := spec.Components.Schemas["GrantedPermissions"].Value.Properties[p.String()]
 		if !asked || said != im.RolePermissions.Has(p) {
-			t.Errorf("of the permission %s, roles are asked for it: %t, say it: %t", p, asked, said)
+			t.Errorf("of the permission %s, in requests for roles: %t, in answers: %t", p, asked, said)
 		}
 	}
 }
@@ -589,7 +588,7 @@ func TestLastMessageIsAMessage(t *testing.T) {
 	spec, _ := contract()
 	message, last := spec.Components.Schemas["Message"].Value, spec.Components.Schemas["LastMessage"].Value
 	want, got := maps.Clone(message.Properties), last.Properties
-	delete(want, "snippet") // of a search alone
+	delete(want, "snippet") // only in results of a search
 	if !reflect.DeepEqual(names(want), names(got)) || !slices.Equal(message.Required, last.Required) {
 		t.Errorf("LastMessage has %v and requires %v, Message %v and %v", names(got), last.Required, names(want), message.Required)
 	}
@@ -601,14 +600,14 @@ func TestLastMessageIsAMessage(t *testing.T) {
 		}
 	}
 	if !last.Nullable {
-		t.Error("LastMessage may not be null")
+		t.Error("LastMessage cannot be null")
 	}
 }
 
 func names(schemas openapi3.Schemas) []string { return slices.Sorted(maps.Keys(schemas)) }
 
 // TestServedDocumentHasNoInternals checks that the served document is the file in the
-// repository, and has nothing for our own generator in it.
+// repository, and contains nothing that is only for our own generator.
 func TestServedDocumentHasNoInternals(t *testing.T) {
 	w := newWorld(t)
 	served := w.do("", http.MethodGet, "/openapi.yaml", "").body
@@ -628,7 +627,7 @@ func TestServedDocumentHasNoInternals(t *testing.T) {
 		"scheme":    slices.Collect(maps.Keys(spec.Components.SecuritySchemes)),
 	} {
 		for _, name := range list {
-			// Generators put all of them into one package and capitalize them.
+			// Generators put all schemas into one package and capitalize their names.
 			if other, ok := used[strings.ToLower(name)]; ok {
 				t.Errorf("%s is the name of a %s and of a %s", name, kind, other)
 			}

@@ -15,8 +15,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNullEndsASetting checks the effect of null, of nothing and of a value on each setting
-// that can be reset.
+// TestNullEndsASetting checks the effects of null, of a missing member and of a value on each
+// setting that can be reset.
 func TestNullEndsASetting(t *testing.T) {
 	w := newWorld(t)
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
@@ -97,8 +97,8 @@ func TestMembersByKind(t *testing.T) {
 	}
 }
 
-// TestSlowModeSaysHowLong checks that a user who sends too soon gets a Retry-After, after
-// which sending works.
+// TestSlowModeSaysHowLong checks that a user who sends too soon gets a Retry-After, and can send
+// after that time.
 func TestSlowModeSaysHowLong(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -158,7 +158,7 @@ func TestMutedUntil(t *testing.T) {
 	}
 }
 
-// TestEndedMuteIsShownNowhere stores a mute that has ended: no answer shows it.
+// TestEndedMuteIsShownNowhere stores a mute that has ended, which no answer may show.
 func TestEndedMuteIsShownNowhere(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -263,7 +263,7 @@ func TestPagesOfLists(t *testing.T) {
 	}{
 		{"alice", "/v1/threads", "id", threads, true},
 		{"bob", "/v1/conversations/" + group + "/threads", "id", threads, true},
-		// Ids of spaces do not rise.
+		// Ids of spaces do not increase.
 		{"alice", "/v1/spaces", "id", slices.Sorted(slices.Values([]string{space, other})), false},
 		{"alice", "/v1/spaces/" + space + "/channels", "id", channels, true},
 		{"alice", "/v1/spaces/" + space + "/members", "user", []string{"alice", "bob", "carol"}, false},
@@ -356,7 +356,7 @@ func TestEventsOfConversations(t *testing.T) {
 				"message_count": 0.0, "last_activity_at": "2026-01-02T03:04:05.000Z",
 			},
 		},
-		"of a thread that is gone": {
+		"of a deleted thread": {
 			im.Event{Type: im.ThreadDeleted, Conversation: conversation, Thread: thread, Root: root},
 			map[string]any{"type": "thread.deleted", "conversation_id": conversation.String(), "thread_id": thread.String(), "root_id": root.String()},
 		},

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestAnswerOfALanguageModel is an answer that is pushed as it is written, over one open
-// request, and ends with a stored message.
+// TestAnswerOfALanguageModel pushes an answer as it is written, over one open request, and ends it
+// with a stored message.
 func TestAnswerOfALanguageModel(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -32,7 +32,7 @@ func TestAnswerOfALanguageModel(t *testing.T) {
 	first := w.must(http.StatusOK, "bot", http.MethodPost, s+"/end", end)
 	message := first["ended"].(map[string]any)["message_id"].(string)
 	if got := bob.wantEnded("message"); got["message_id"] != message {
-		t.Errorf("bob was told %v, want the message %s", got, message)
+		t.Errorf("bob received %v, want the message %s", got, message)
 	}
 	again := w.must(http.StatusOK, "bot", http.MethodPost, s+"/end", end)
 	if got := again["ended"].(map[string]any)["message_id"]; got != message {
@@ -76,7 +76,8 @@ func TestDrainEndsDataStreams(t *testing.T) {
 	}
 }
 
-// TestErasingTheFinalMessage drops what readers have not yet read.
+// TestErasingTheFinalMessage checks that erasing the final message drops the frames that readers
+// have not read yet.
 func TestErasingTheFinalMessage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -86,7 +87,7 @@ func TestErasingTheFinalMessage(t *testing.T) {
 	// A reader that does not read keeps the buffer from being dropped at the end.
 	stuck := w.readStream("bob", s+"/events", "Accept", "application/octet-stream")
 	big := bytes.Repeat([]byte(marker), 700_000/len(marker))
-	for range 30 { // more than sockets buffer
+	for range 30 { // more than sockets can buffer
 		body, _ := json.Marshal(map[string]any{"base64": base64.StdEncoding.EncodeToString(big)})
 		w.must(http.StatusOK, "alice", http.MethodPost, s+"/frames", string(body))
 	}
@@ -125,7 +126,7 @@ func TestEventsAboutDataStreams(t *testing.T) {
 	id := strings.TrimPrefix(s, "/v1/streams/")
 	for _, r := range []*reader{bob, carol} {
 		if _, v := r.expect("stream.started"); v["stream_id"] != id || v["conversation_id"] != group || v["owner"] != "alice" || v["label"] != "answer" {
-			t.Errorf("told %v", v)
+			t.Errorf("received %v", v)
 		}
 	}
 	end := w.must(http.StatusOK, "alice", http.MethodPost, s+"/end", `{"message":{"type":"text","body":{"text":"x"}}}`)
@@ -133,17 +134,17 @@ func TestEventsAboutDataStreams(t *testing.T) {
 		r.expect("message.created")
 		_, v := r.expect("stream.ended")
 		if v["stream_id"] != id || v["reason"] != "message" || v["message_id"] != end["ended"].(map[string]any)["message_id"] {
-			t.Errorf("told %v", v)
+			t.Errorf("received %v", v)
 		}
 	}
 	listed := w.startStream("alice", in+`"access":"listed","readers":["bob"]}`)
 	if _, v := bob.expect("stream.started"); "/v1/streams/"+v["stream_id"].(string) != listed {
-		t.Errorf("bob is told %v", v)
+		t.Errorf("bob received %v", v)
 	}
 	w.must(http.StatusNoContent, "alice", http.MethodDelete, listed, "")
 	if _, v := bob.expect("stream.ended"); v["reason"] != "deleted" {
-		t.Errorf("bob is told %v", v)
+		t.Errorf("bob received %v", v)
 	}
 	w.say("alice", group, "next")
-	carol.expect("message.created") // and nothing of the listed one
+	carol.expect("message.created") // and no event about the listed one
 }

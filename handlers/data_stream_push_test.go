@@ -52,7 +52,7 @@ func (p *push) send(text string) {
 	}
 }
 
-// wait returns the answer that comes without an end of the request.
+// wait returns the answer that arrives before the request ends.
 func (p *push) wait() answer {
 	p.t.Helper()
 	select {
@@ -111,8 +111,8 @@ func TestTakingTheRightToPush(t *testing.T) {
 	}
 }
 
-// TestMalformedFrames pushes requests that end in a malformed frame: the refusal names it,
-// and the frames before it stay.
+// TestMalformedFrames pushes requests that end in a malformed frame: the refusal names the frame,
+// and the frames before it stay pushed.
 func TestMalformedFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -164,7 +164,7 @@ func TestMalformedFrames(t *testing.T) {
 // timeouts is answered, over HTTP/1.1 and HTTP/2, when its client ends it and when it is
 // refused.
 func TestLongPushIsAnswered(t *testing.T) {
-	const deadline = 2 * time.Second // in which a busy machine begins both requests
+	const deadline = 2 * time.Second // long enough for a busy machine to begin both requests
 	for name, protocol := range map[string]func(*http.Protocols){
 		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
@@ -192,7 +192,7 @@ func TestLongPushIsAnswered(t *testing.T) {
 			r.wantFrames("1")
 			refused.send(`{"text":"2"}` + "\n")
 			r.wantFrames("2")
-			<-time.After(deadline * 3 / 2) // the sockets' deadlines know no other clock
+			<-time.After(deadline * 3 / 2) // deadlines of sockets use the real clock
 			ended.send(`{"text":"3"}` + "\n")
 			r.wantFrames("3")
 			if a := ended.close(); a.status != http.StatusOK || a.json(t)["last_id"] != 3.0 {

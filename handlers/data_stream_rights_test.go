@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/auth"
 )
 
-// TestLosingAConversation takes a conversation of each kind from a reader and a publisher, in
+// TestLosingAConversation takes a conversation of each kind away from a reader and a publisher, in
 // every way. The requests of both end, and those of others do not.
 func TestLosingAConversation(t *testing.T) {
 	t.Parallel()
@@ -136,8 +136,8 @@ func TestLosingAConversation(t *testing.T) {
 	}
 }
 
-// TestOwnerLosesTheConversation: losing the conversation ends the data streams of an owner,
-// and deleting it does.
+// TestOwnerLosesTheConversation: the data streams of an owner end when the owner loses the
+// conversation, and when it is deleted.
 func TestOwnerLosesTheConversation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -150,15 +150,15 @@ func TestOwnerLosesTheConversation(t *testing.T) {
 	s = w.startStream("alice", `{"conversation_id":"`+group+`","access":"members"}`)
 	r = w.readStream("carol", s+"/events")
 	w.must(http.StatusNoContent, "alice", http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
-	// carol loses the conversation by the same commit: the answer ends with the reason or
-	// without it.
+	// carol loses the conversation by the same commit: the answer may end with or without the
+	// reason.
 	if f, ok := r.next(); ok && (f.event != "stream.ended" || !strings.Contains(f.data, `"deleted"`)) {
 		t.Errorf("carol got %+v", f)
 	}
 }
 
-// TestTokensEndRequests cuts off the token of a reader and a publisher, and lets those of
-// others expire.
+// TestTokensEndRequests cuts off the tokens of a reader and a publisher, and lets those of others
+// expire.
 func TestTokensEndRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -233,7 +233,7 @@ func TestAdminsActAsAnyone(t *testing.T) {
 	}
 }
 
-// TestReadersOfAListedStream gives and takes the right to read.
+// TestReadersOfAListedStream grants and withdraws the right to read.
 func TestReadersOfAListedStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

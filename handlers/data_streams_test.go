@@ -152,7 +152,7 @@ func TestFramesInEveryForm(t *testing.T) {
 	}
 }
 
-// TestListingDataStreams lists those of a conversation and one's own.
+// TestListingDataStreams lists the data streams of a conversation and of an owner.
 func TestListingDataStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

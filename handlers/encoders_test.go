@@ -40,9 +40,9 @@ const (
 		`"erased":{"at":"2026-01-02T02:04:05.678Z","by":"root","postscript":"line\nline\u0001","extension":[{"b":null}]}}`
 )
 
-// TestEncoders compares what is written member by member with what it must be, and with
-// the type that the generator made of the OpenAPI document: decoded into that type and
-// encoded again, the JSON says the same.
+// TestEncoders compares the JSON that is written member by member with the expected JSON, and with
+// the type that is generated from the OpenAPI document: decoded into that type and encoded again,
+// the JSON is equivalent.
 func TestEncoders(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -141,7 +141,7 @@ func TestEncoders(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, want := decodedJSON(t, test.got), decodedJSON(t, again); !reflect.DeepEqual(got, want) {
-				t.Errorf("written\n%s, the generated type says\n%s", test.got, again)
+				t.Errorf("written\n%s, the generated type has\n%s", test.got, again)
 			}
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestRevokeIsDeliveredOnceAndNotToTheActingDevice is a revoke as everyone sees it.
+// TestRevokeIsDeliveredOnceAndNotToTheActingDevice checks what every user receives of a revoke.
 func TestRevokeIsDeliveredOnceAndNotToTheActingDevice(t *testing.T) {
 	for name, extension := range map[string]string{"object": `{"why":["typo"]}`, "text": `"typo"`, "number": `7`, "list": `[null]`} {
 		t.Run(name, func(t *testing.T) {

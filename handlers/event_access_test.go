@@ -69,7 +69,7 @@ func TestCutOffHoldsAtOnceAndEndsStreams(t *testing.T) {
 	}
 	w.say("carol", "@alice", "x")
 	other.expect("conversation.created")
-	// Those that are issued from the next second on are good.
+	// Tokens that are issued from the next second on are valid.
 	deadline := time.Now().Add(time.Minute)
 	for {
 		fresh := "Bearer " + mint(t, auth.Grant{User: "bob"}, 0)

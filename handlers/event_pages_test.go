@@ -78,7 +78,7 @@ func TestCursorTheLogCannotResumeGivesReset(t *testing.T) {
 	first := w.listen("bob", nil)
 	w.say("alice", "@bob", "x")
 	for f, _ := first.event(); f.event != "message.created"; {
-		f, _ = first.event() // by then the hub has published it
+		f, _ = first.event() // by then the hub has published the event
 	}
 	other := events.Cursor{Log: w.store.Instance().Log + 1, Position: 1}.String()
 	ahead := events.Cursor{Log: w.store.Instance().Log, Position: 1000}.String()
@@ -104,7 +104,7 @@ func TestDamagedCursorGivesReset(t *testing.T) {
 	first := w.listen("bob", nil)
 	w.say("alice", "@bob", "x")
 	for f, _ := first.event(); f.event != "message.created"; {
-		f, _ = first.event() // by then the hub has published it
+		f, _ = first.event() // by then the hub has published the event
 	}
 	first.close()
 	good := events.Cursor{Log: w.store.Instance().Log, Position: 1}.String()
@@ -160,7 +160,7 @@ func TestDamagedCursorGivesReset(t *testing.T) {
 // read each.
 func TestPagesOfOwnEventsAreBounded(t *testing.T) {
 	w := newWorld(t)
-	const n = 2*64*32 + 1 // more than a page reads
+	const n = 2*64*32 + 1 // more events than a page reads
 	g := w.group("alice", "bob")
 	id, ok := im.ParseID(g)
 	if !ok {

@@ -130,17 +130,17 @@ func TestClosingTheHubEndsStreamsCleanly(t *testing.T) {
 	if a := w.do("", http.MethodGet, "/readyz", ""); a.status != http.StatusServiceUnavailable || a.code(t) != "shutting_down" {
 		t.Errorf("ready: %d %s", a.status, a.body)
 	}
-	// Any other status than 200 would end an EventSource for good.
+	// Any status other than 200 would end an EventSource for good.
 	again := w.listen("bob", nil)
 	if f, ok := again.next(); ok || f != (frame{retry: f.retry}) || f.retry == "" {
 		t.Errorf("a new stream: %+v", f)
 	}
 }
 
-// TestIdleStreamOutlivesItsWriteDeadline checks that a write deadline ends a write that
-// blocks, and not the silence after one, at which HTTP/2 would reset the stream.
+// TestIdleStreamOutlivesItsWriteDeadline checks that a write deadline applies only to a write, and
+// not to the silence after it, in which HTTP/2 would reset the stream.
 func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
-	const deadline = time.Second // in which a busy machine writes something
+	const deadline = time.Second // long enough for a busy machine to write something
 	for name, protocol := range map[string]func(*http.Protocols){
 		"HTTP/1":             func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/1 of net/http": func(p *http.Protocols) { p.SetHTTP1(true) },
@@ -166,7 +166,7 @@ func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
 			req.Header.Set("Authorization", "Bearer "+tokenOf(t, "bob"))
 			s := w.followWith(&http.Client{Transport: transport}, req)
 			s.expect("ready")
-			<-time.After(3 * deadline) // the sockets' deadlines know no other clock
+			<-time.After(3 * deadline) // deadlines of sockets use the real clock
 			w.say("alice", "@bob", "x")
 			s.expect("conversation.created")
 			s.expect("message.created")

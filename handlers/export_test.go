@@ -83,7 +83,7 @@ func TestExportRoundTrip(t *testing.T) {
 		}
 	}
 
-	// Here, too, a user who left by themselves is not added again.
+	// On both servers, a user who left is not added again.
 	for i, w := range []*world{from, to} {
 		joined := ""
 		for _, c := range w.must(200, "bob", "GET", "/v1/conversations", "")["items"].([]any) {
@@ -96,7 +96,7 @@ func TestExportRoundTrip(t *testing.T) {
 		}
 	}
 
-	// The import publishes nothing, counts as read, and the conversation continues from it.
+	// The import publishes nothing and counts as read, and the conversation continues after it.
 	if page := to.must(200, "bob", "GET", "/v1/events?limit=100", "", "Accept", "application/json"); len(page["items"].([]any)) != 0 {
 		t.Errorf("published: %v", page)
 	}
@@ -115,7 +115,7 @@ func TestExportRoundTrip(t *testing.T) {
 				}
 			}
 			if w == to {
-				break // the others would see her message
+				break // the message would be visible to the others
 			}
 		}
 	}
@@ -125,8 +125,8 @@ func TestExportRoundTrip(t *testing.T) {
 }
 
 // TestExportLeavesOutWhatIsPastRetention checks that messages past retention are not
-// exported, that replies to them can be imported all the same, and that members who joined
-// later see what comes next.
+// exported, that replies to them can still be imported, and that members who joined later see the
+// following messages.
 func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 	week := func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 7 * 24 * time.Hour }
 	from, to := newWorld(t), newWorld(t, week)
@@ -168,7 +168,7 @@ func TestExportOfOneConversation(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	if whole := w.export(); whole != string(a.body) {
-		t.Errorf("all of it is %s", whole)
+		t.Errorf("the export is %s", whole)
 	}
 	for _, id := range []string{deleted, "0000000000001", "x"} {
 		a := w.do("", "GET", "/v1/admin/export?conversation_id="+id, "", "Authorization", adminOf(t))

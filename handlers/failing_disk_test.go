@@ -79,7 +79,7 @@ func TestFailingDisk(t *testing.T) {
 				}
 				failing(disk, file, failure)
 				refused := answer{}
-				// Keys are made ahead of use: it takes some sends to use them up.
+				// Keys are made ahead of use, so it takes some sends to use them up.
 				for len(sent) < 5000 {
 					if refused = send(len(sent)); refused.status != http.StatusCreated {
 						break

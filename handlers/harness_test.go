@@ -34,7 +34,7 @@ var (
 	ticketTTL = time.Hour
 )
 
-// world is a whole server on a real store, reached over real HTTP.
+// world is a complete server on a real store, reached over HTTP.
 type world struct {
 	t       testing.TB
 	url     string
@@ -53,7 +53,7 @@ func newWorld(t testing.TB, with ...option) *world {
 	return newWorldIn(t, storage.Options{DataDir: t.TempDir()}, with...)
 }
 
-// newWorldIn is newWorld on a store that is set up otherwise.
+// newWorldIn is newWorld on a store with other options.
 func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	t.Helper()
 	in.Synchronous, in.ReadLimit = "normal", time.Minute // the machine may be busy
@@ -64,7 +64,7 @@ func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	return newWorldOn(t, store, with...)
 }
 
-// newWorldOn is newWorld on a store that is open, and that it closes.
+// newWorldOn is newWorld on an open store, which it closes.
 func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	t.Helper()
 	ctx := context.Background()
@@ -85,7 +85,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	service.UseBlobs(blobs.NewFiles(files, store.Instance().Store), im.FileTypes{
 		Sniff: func() im.TypeSniffer { return new(sniff.Sniffer) },
 		Measure: func(file io.ReadSeeker) (int, int) {
-			// Tests upload pictures that are cut off behind their header.
+			// Tests upload pictures that are truncated after their header.
 			if w, h := thumbnail.Size(file); w > 0 {
 				return w, h
 			}
@@ -140,7 +140,7 @@ func (w *world) in(t testing.TB) *world {
 	return &inner
 }
 
-// mint makes a token issued some time ago.
+// mint returns a token that was issued some time ago.
 func mint(t testing.TB, g auth.Grant, ago time.Duration) string {
 	t.Helper()
 	if g.TTL == 0 {
@@ -212,7 +212,7 @@ func (w *world) send(req *http.Request) answer {
 	return answer{res.StatusCode, res.Header, b}
 }
 
-// must is do that expects a status and returns the JSON.
+// must is do, but expects a status and returns the JSON.
 func (w *world) must(status int, user, method, path, body string, header ...string) map[string]any {
 	w.t.Helper()
 	a := w.do(user, method, path, body, header...)
@@ -322,8 +322,8 @@ func (w *world) followWith(c *http.Client, req *http.Request) *reader {
 
 func (r *reader) close() { _ = r.res.Body.Close() }
 
-// next returns the next block; at the end of the stream it returns false with what there is
-// of one. Like simple libraries, it takes any empty line for the end of a block.
+// next returns the next block; at the end of the stream it returns false and the part of a block
+// that it has. Like simple libraries, it treats any empty line as the end of a block.
 func (r *reader) next() (frame, bool) {
 	var f frame
 	for r.in.Scan() {
@@ -349,7 +349,7 @@ func (r *reader) next() (frame, bool) {
 	return f, false
 }
 
-// event returns the next block that is one.
+// event returns the next block that is an event.
 func (r *reader) event() (frame, map[string]any) {
 	r.t.Helper()
 	for {
@@ -370,7 +370,7 @@ func (r *reader) event() (frame, map[string]any) {
 		}
 		id, _ := v["id"].(string) // events that are not in the log have none
 		if id != f.id || v["type"] != f.event {
-			r.t.Errorf("the frame says id %q, event %q; its data %v", f.id, f.event, v)
+			r.t.Errorf("the frame has id %q, event %q; its data %v", f.id, f.event, v)
 		}
 		return f, v
 	}

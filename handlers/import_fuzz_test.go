@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// FuzzImportLine compares a line of an import with the same text as a body of its own,
-// which the validator reads: both are accepted or both refused, and no line prevents the
-// next one from being read.
+// FuzzImportLine compares a line of an import with the same text as the body of an insertion, which
+// the validator checks: both are accepted or both refused, and no line prevents the next one from
+// being read.
 func FuzzImportLine(f *testing.F) {
 	w := newWorld(f)
 	for _, with := range []string{
@@ -25,7 +25,7 @@ func FuzzImportLine(f *testing.F) {
 		w := w.in(t)
 		if bytes.ContainsAny(line, "\n") || len(bytes.Trim(line, " \t\r")) == 0 || bytes.Contains(line, []byte(`"conversation"`)) ||
 			!bytes.Contains(line, []byte(`"created_at"`)) {
-			return // another number of lines, another kind of line, or one that only an insertion takes
+			return // more than one line, another kind of line, or one that only an insertion accepts
 		}
 		inserted := w.do("", http.MethodPost, "/v1/admin/import/message", string(line), "Authorization", adminOf(t))
 		results := w.importLines(string(line), "{}")

@@ -20,7 +20,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// soon is a deadline for what happens soon, on a busy machine.
+// soon is a deadline, for a busy machine, for what should happen soon.
 const soon = time.Minute
 
 // TestImportAnswersAsItGoes checks that results arrive while the request is being sent.
@@ -140,7 +140,7 @@ func TestImportDropsAClientThatDoesNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Repeat("1\n", 10000) // each answered with much more
+	lines := strings.Repeat("1\n", 10000) // each answer is much longer
 	for err == nil {
 		_, err = fmt.Fprintf(conn, "%x\r\n%s\r\n", len(lines), lines)
 	}
@@ -194,7 +194,7 @@ func TestImportEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// unending is a text of n bytes.
+// unending is a text of n bytes, all the same.
 type unending struct {
 	unit string
 	at   int
@@ -228,7 +228,7 @@ func TestImportTakesBoundedMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.importLines(importable("")) // so that all that lasts is there
+			w.importLines(importable("")) // so that everything is allocated that stays
 			before := heap()
 			most := uint64(0)
 			body := &unending{unit: unit, n: total}
@@ -263,7 +263,7 @@ func TestImportTakesBoundedMemory(t *testing.T) {
 	}
 }
 
-// heap returns how much memory is in use.
+// heap returns the number of bytes of memory in use.
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats

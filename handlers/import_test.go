@@ -85,8 +85,8 @@ func importable(with string) string {
 	return string(b)
 }
 
-// TestImportRefusals checks why lines are refused, and that single messages are refused for
-// the same reasons when they are inserted.
+// TestImportRefusals checks the reasons for which lines are refused, and that insertions of single
+// messages are refused for the same reasons.
 func TestImportRefusals(t *testing.T) {
 	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 3650 * 24 * time.Hour })
 	group := w.group("alice", "bob")
@@ -225,7 +225,7 @@ func TestImportOfBadLines(t *testing.T) {
 	}
 }
 
-// TestImportConversationRefusals checks why lines with conversations are refused.
+// TestImportConversationRefusals checks the reasons for which lines with conversations are refused.
 func TestImportConversationRefusals(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
@@ -300,7 +300,7 @@ func TestImportConversationRefusals(t *testing.T) {
 		})
 	}
 	if got := w.importLines(conversation(`"id":"` + group + `","name":"other"`)); got[0].Status != 200 || got[0].ID != group {
-		t.Errorf("one that is there: %+v", got)
+		t.Errorf("an existing one: %+v", got)
 	}
 	w.must(http.StatusNoContent, "alice", http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
 	if got := w.importLines(conversation(`"id":"` + group + `"`)); got[0].Status != 409 {

@@ -8,15 +8,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// HoldBodies takes all memory for decoding bodies until release is called. Requests then
-// wait for it only a moment.
+// HoldBodies takes all memory for decoding bodies until release is called. In the meantime requests
+// wait for it only briefly.
 func (s *Server) HoldBodies() (release func()) {
 	s.bodies.wait = time.Nanosecond
 	return s.bodies.decoding.hold()
 }
 
-// HoldTransfers takes all turns of uploads and downloads until release is called. Requests then
-// wait for one only a moment.
+// HoldTransfers takes all turns of uploads and downloads until release is called. In the meantime
+// requests wait for one only briefly.
 func (s *Server) HoldTransfers() (release func()) {
 	s.transferWait = time.Nanosecond
 	downloads, uploads := s.downloads.hold(), s.uploads.hold()

@@ -11,8 +11,8 @@ import (
 
 const sendText = `{"client_id":"c-123456","type":"text","body":{"text":"the quick brown fox jumps over the lazy dog, again and again"}}`
 
-// BenchmarkJSON measures what JSON costs a send before the transaction, and an answer and an
-// event after it: "send" scans, validates and reads a body and makes its stored form; "page"
+// BenchmarkJSON measures the cost of JSON for a send before the transaction, and for an answer and
+// an event after it: "send" scans, validates and reads a body and makes its stored form; "page"
 // reads 50 stored texts and writes the answer; "event" encodes the event of one message.
 func BenchmarkJSON(b *testing.B) {
 	b.Run("send", func(b *testing.B) {

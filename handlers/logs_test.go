@@ -24,7 +24,7 @@ import (
 type logBook struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
-	wrote chan struct{} // holds one
+	wrote chan struct{} // holds one token
 }
 
 func (l *logBook) Write(b []byte) (int, error) {
@@ -48,8 +48,8 @@ func (l *logBook) take() string {
 	return l.text.String()
 }
 
-// TestLogsHoldNoSecrets takes every path on which something is logged of a
-// request, a fault or a key set, with one secret in all that is given.
+// TestLogsHoldNoSecrets takes every path that logs something about a request, a fault or a key set,
+// with one secret in everything that a client sends.
 func TestLogsHoldNoSecrets(t *testing.T) {
 	const secret = "zq-secret-77"
 	book := &logBook{wrote: make(chan struct{}, 1)}
@@ -98,7 +98,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 
 	for name, path := range map[string]struct {
 		take func(*testing.T)
-		says string // a line that shows that the path was taken
+		says string // a text in the log that shows that the path was taken
 	}{
 		"key set, refused connection":   {keySet(gone.URL), "connection refused"},
 		"key set, status":               {keySet(answers(http.StatusTeapot, "")), "answered with status 418"},
@@ -136,7 +136,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 			path.take(t)
 			text := book.take()
 			for late := time.After(time.Minute); !strings.Contains(text, path.says); text += book.take() {
-				select { // a request is logged once it was answered
+				select { // a request is logged after it was answered
 				case <-book.wrote:
 				case <-late:
 					t.Fatalf("the log does not have %q: %s", path.says, text)

@@ -15,16 +15,16 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// losing is a way in which bob, who listens, loses and regains access to a conversation.
-// Others do it, or he himself on another device.
+// losing is a way in which bob, who has an open stream, loses and regains access to a conversation,
+// by the act of others or his own on another device.
 type losing struct {
 	conversation func(*scene) string
 	// alone is set for a conversation without threads.
 	alone bool
-	// reads is set for a thread that he can read all the same: he receives events of its
-	// parent about it.
+	// reads is set for a thread that he can still read, because he receives events of its parent
+	// about it.
 	reads bool
-	// before comes first; it may be nil.
+	// before, which may be nil, is called first.
 	before func(*scene)
 	take   func(*scene)
 	taken  []im.EventType
@@ -32,7 +32,7 @@ type losing struct {
 	given  []im.EventType
 }
 
-// elsewhere is the device on which bob does what his listening device is to receive.
+// elsewhere is the device on which bob acts, so that his listening device receives the events.
 var elsewhere = ear{"bob", "watch"}
 
 func waysToLose() map[string]losing {
@@ -70,7 +70,7 @@ func waysToLose() map[string]losing {
 		remove    = http.MethodDelete
 
 		members = `{"members":["bob"]}`
-		// The threads that he joined, then their parent.
+		// The threads that he had joined come first, then their parent.
 		leftSpace = []im.EventType{im.MemberRemoved, im.MemberRemoved, im.MemberRemoved, im.MemberRemoved}
 		leftGroup = []im.EventType{im.MemberRemoved, im.MemberRemoved, im.MemberRemoved}
 	)
@@ -188,15 +188,15 @@ func waysToLose() map[string]losing {
 }
 
 // After the event that ends a user's access nothing more is delivered to them, and
-// everything from the event on that restores it: to an open stream, to one that keeps
-// falling behind, and on replay.
+// everything from the event on that restores it: on an open stream, on one that keeps falling
+// behind, and on replay.
 func TestLosingAccess(t *testing.T) {
 	// With these options recipients are looked up for each event, and the queue holds one
 	// event.
 	behind := func(_ *handlers.Options, eo *events.Options, _ *im.Policy) {
 		eo.QueueSize, eo.MaxConversations = 1, 1
 	}
-	// In a short run each way is tried once: every other one while behind.
+	// A short run tries each way once, every other one while the stream is behind.
 	step := testsize.Pick(1, 2)
 	ways := waysToLose()
 	for i, name := range slices.Sorted(maps.Keys(ways)) {
@@ -277,7 +277,7 @@ func (tt losing) run(t *testing.T, w *world) {
 			t.Errorf("received a message sent while access was lost: %s", text)
 		}
 	}
-	// A user who was away for a moment receives the rest.
+	// A user who was offline for a moment receives the rest.
 	rest := resumed.until(barrier)
 	mids := len(typesAndMessages(asMaps(mid["items"])))
 	if got := typesAndMessages(rest); mids > len(want) || !slices.Equal(got, want[mids:]) {
@@ -312,8 +312,8 @@ func asMaps(items any) []map[string]any {
 	return out
 }
 
-// While others send and change who has access at the same time, an open stream receives
-// what a replay does, and nothing while access is lost.
+// While others send and change access concurrently, an open stream receives the same events as a
+// replay, and nothing while access is lost.
 func TestLosingAccessWhileOthersSend(t *testing.T) {
 	ways := waysToLose()
 	for name, with := range map[string]option{

@@ -9,10 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// scenes make the conversation or space of each table and the users of its columns. There
-// are also author, who wrote the message; user, an ordinary member; peer-admin and
-// peer-moderator, who have the same roles as admin and moderator; and new, who is not a
-// member yet.
+// scenes create the conversation or space of each table and the users of its columns. There are
+// also author, who wrote the message; user, an ordinary member; peer-admin and peer-moderator, who
+// have the same roles as admin and moderator; and new, who is not a member yet.
 var scenes = map[string]func(*matrixScene){
 	"nothing": webhookScene,
 	"direct":  directScene,
@@ -85,7 +84,7 @@ var scenes = map[string]func(*matrixScene){
 	},
 	"deleted space": func(s *matrixScene) { s.ok(s.service.DeleteSpace(s.ctx, s.as("owner"), s.space())) },
 
-	// Ids of spaces and channels have the same form, but one does not name the other.
+	// Ids of spaces and channels have the same form, but a space is not a conversation.
 	"space as a conversation": func(s *matrixScene) {
 		space, open := s.space(), im.JoinOpen
 		s.call("", "conversation", space)
@@ -99,7 +98,7 @@ var scenes = map[string]func(*matrixScene){
 	},
 }
 
-// dataStreams makes two data streams of author, and ends one of them.
+// dataStreams starts two data streams of author, and ends one of them.
 func (s *matrixScene) dataStreams(d im.DataStreamDraft) {
 	s.t.Helper()
 	for _, name := range []string{"stream", "ended"} {
@@ -137,7 +136,7 @@ func webhookScene(s *matrixScene) {
 
 var hello = json.RawMessage(`{"text":"hello"}`)
 
-// say sends a message and gives it a name for its sender, or for everybody if user is "".
+// say sends a message and names it for user, or for everybody if user is "".
 func (s *matrixScene) say(c im.ID, sender, column, name string, d im.Draft) {
 	s.t.Helper()
 	if name == "message" {
@@ -160,7 +159,7 @@ func (s *matrixScene) sayFile(ref im.ConversationRef, sender, column string) {
 	s.call(column, "attachment", a.ID)
 }
 
-// theirs makes each user send a message named own, and one of an hour ago named stale.
+// theirs makes each user send a message named own, and inserts one of an hour ago named stale.
 func (s *matrixScene) theirs(c im.ID, receipt bool, users ...string) {
 	s.t.Helper()
 	for _, user := range users {
@@ -204,7 +203,7 @@ func (s *matrixScene) groupScene(kind im.Kind) {
 	s.restrainInGroup(group)
 }
 
-// group makes a group or a room with the message of author in it.
+// group creates a group or a room with the message of author in it.
 func (s *matrixScene) group(kind im.Kind) im.ConversationRef {
 	members := s.users("author", "user", "muted", "member", "former", "denied", "reader", "left", "joined", "creator")
 	v, err := s.service.CreateGroup(s.ctx, s.as("owner"), im.GroupDraft{Kind: kind, Name: "group", Members: members})
@@ -236,8 +235,8 @@ func (s *matrixScene) restrainInGroup(group im.ConversationRef) {
 	s.ok(err)
 }
 
-// thread makes a thread under the message. The users join it and write to it, its creator
-// included. From then on requests are about the thread.
+// thread creates a thread under the message. The users, including its creator, join it and write to
+// it. From then on requests are about the thread.
 func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef {
 	root, _ := im.ParseID(s.names[""]["message"])
 	v, err := s.service.CreateThread(s.ctx, s.as(creator), root, "thread")
@@ -253,7 +252,7 @@ func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef
 	return ref
 }
 
-// hidden makes a channel that only the owner sees, with an override of the lowest role.
+// hidden creates a channel that only the owner sees, with an override of the lowest role.
 func (s *matrixScene) hidden(space im.ID) {
 	v, err := s.service.CreateChannel(s.ctx, s.as("owner"), space, im.ChannelDraft{Name: "hidden", Private: true})
 	s.ok(err)
@@ -264,8 +263,8 @@ func (s *matrixScene) hidden(space im.ID) {
 	s.ok(err)
 }
 
-// space makes a space with roles of, from the highest to the lowest, moderator, junior,
-// by-role, restricted and helper. restricted does not have theirs yet.
+// space creates a space with the roles moderator, junior, by-role, restricted and helper, from the
+// highest to the lowest. The user restricted does not have theirs yet.
 func (s *matrixScene) space() im.ID {
 	v, err := s.service.CreateSpace(s.ctx, s.as("owner"), im.SpaceDraft{Name: "space"})
 	s.ok(err)
@@ -290,7 +289,7 @@ func (s *matrixScene) space() im.ID {
 	return space
 }
 
-// role makes the lowest role of a space above everyone's, and gives it to users.
+// role creates the lowest role of a space above everyone's, and gives it to users.
 func (s *matrixScene) role(space im.ID, name string, allow, deny im.Permissions, users ...string) {
 	role, _, err := s.service.CreateRole(s.ctx, s.as("owner"), space, im.RoleDraft{Name: &name, Allow: allow, Deny: deny})
 	s.ok(err)
@@ -309,8 +308,8 @@ func (s *matrixScene) restrainInSpace(space im.ID) {
 	s.ok(s.service.GrantRole(s.ctx, s.as("owner"), space, role, s.user("restricted")))
 }
 
-// channel makes a channel with the message of author in it. A private one is visible to
-// users on its allow list and by an override of a role.
+// channel creates a channel with the message of author in it. A private one is visible to users on
+// its allow list and by an override of a role.
 func (s *matrixScene) channel(private bool) (space im.ID, ref im.ConversationRef) {
 	space = s.space()
 	v, err := s.service.CreateChannel(s.ctx, s.as("owner"), space, im.ChannelDraft{Name: "channel", Private: private})

@@ -31,8 +31,8 @@ import (
 //go:embed testdata/matrix
 var matrixFiles embed.FS
 
-// matrices are the kinds of conversations with their tables, by what a request names them.
-// Conversations that are deleted or never existed share a table.
+// matrices are the kinds of conversations with tables, by what a request names. Deleted
+// conversations and those that never existed share a table.
 var matrices = []struct{ kind, table, names string }{
 	{"direct", "direct", "conversation"},
 	{"group", "group", "conversation"},
@@ -62,14 +62,15 @@ var matrixHeaders = map[string][]string{
 	"getEvents":      {"Accept", "application/json"},
 }
 
-// operation is one of the document.
+// operation is an operation of the document.
 type operation struct {
 	id, method, path string
-	// names is what its request names: a "conversation", a "space", a "stream" or "nothing".
+	// names is the kind of thing that its request names: "conversation", "space", "stream" or
+	// "nothing".
 	names string
 }
 
-// operations returns those of the document by their ids.
+// operations returns the operations of the document by their ids.
 func operations() map[string]operation {
 	spec, _ := contract()
 	out := make(map[string]operation)
@@ -108,7 +109,7 @@ func namedBy(item *openapi3.PathItem, o *openapi3.Operation) string {
 	}
 }
 
-// addProperties adds the properties of a body of any shape.
+// addProperties adds the properties of a schema of any shape.
 func addProperties(names map[string]bool, s *openapi3.Schema) {
 	for name := range s.Properties {
 		names[name] = true
@@ -120,7 +121,7 @@ func addProperties(names map[string]bool, s *openapi3.Schema) {
 	}
 }
 
-// unknown returns the code of an operation for a thing that does not exist.
+// unknown returns the code with which an operation refuses a thing that does not exist.
 func (o operation) unknown() string {
 	switch {
 	case strings.Contains(o.path, "{message}") || o.id == "revokeMessages":
@@ -141,11 +142,11 @@ type request struct {
 	params map[string]string
 	query  string
 	body   string
-	// before is another row that comes first, and its actor.
+	// before is another row whose request comes first, and its actor.
 	before, beforeAs string
 }
 
-// lines are those of a file, as words.
+// lines returns the lines of a file, split into words.
 func lines(t testing.TB, name string) [][]string {
 	t.Helper()
 	b, err := matrixFiles.ReadFile("testdata/matrix/" + name + ".txt")
@@ -161,7 +162,7 @@ func lines(t testing.TB, name string) [][]string {
 	return out
 }
 
-// requests reads those that are more than a path.
+// requests reads the requests that consist of more than a path.
 func requests(t testing.TB) map[string]request {
 	t.Helper()
 	out := make(map[string]request)
@@ -203,7 +204,7 @@ type matrix struct {
 }
 
 type matrixRow struct {
-	// name is that of the operation and, of some, of a variant.
+	// name is the name of the operation, for some with that of a variant.
 	name  string
 	cells []string
 }
@@ -230,8 +231,8 @@ func readMatrix(t testing.TB, name string) matrix {
 	return m
 }
 
-// TestMatrixIsComplete checks that each operation of the OpenAPI document is in the table
-// of each kind that it can name, and nothing else.
+// TestMatrixIsComplete checks that each operation of the OpenAPI document is in the table of each
+// kind that it can name, and that the tables have nothing else.
 func TestMatrixIsComplete(t *testing.T) {
 	known, asked := operations(), requests(t)
 	used := make(map[string]bool)
@@ -278,7 +279,7 @@ func TestMatrix(t *testing.T) {
 			w := newWorldIn(t, storage.Options{DataDir: t.TempDir(), Synchronous: "normal"})
 			m := readMatrix(t, of.table)
 			run := matrixRun{world: w, known: known, asked: asked, unknown: &unknown, kind: of.kind}
-			// In a short run every seventh cell, of each row and of each column.
+			// A short run tries every seventh cell, some in each row and each column.
 			step := testsize.Pick(1, min(7, len(m.columns)))
 			for n, row := range m.rows {
 				for i := n % step; i < len(row.cells); i += step {
@@ -289,13 +290,13 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// matrixRun runs one table. A scene is used until a request has changed it.
+// matrixRun is the run of one table. It uses a scene until a request has changed it.
 type matrixRun struct {
 	*world
 	known map[string]operation
 	asked map[string]request
-	// unknown is the answer of each operation for a thing that does not exist, which must
-	// be the same as for one that the actor may not see.
+	// unknown has the answer of each operation for a thing that does not exist, which must be the
+	// same as for a thing that the actor may not see.
 	unknown *sync.Map
 	kind    string
 	scene   *matrixScene
@@ -361,28 +362,28 @@ var (
 	needed       = regexp.MustCompile(`^you need the permission ([a-z_]+) here`)
 )
 
-// short writes an answer as a table does.
+// short formats an answer as in a table.
 func (o operation) short(a answer) string {
 	var p struct {
 		Status int
 		Code   string
 		Detail string
 		Items  []json.RawMessage
-		// Problem is that of a result.
+		// Problem is the problem of a result.
 		Problem json.RawMessage
 	}
 	body := a.body
-	_ = json.Unmarshal(body, &p) // no JSON, so no code
+	_ = json.Unmarshal(body, &p) // without JSON there is no code
 	if a.status < http.StatusMultipleChoices {
 		switch o.id {
-		case "revokeMessages": // the result for the one message
+		case "revokeMessages": // the result for the only message
 			body = p.Items[0]
 			fallthrough
-		case "importMessages": // of the one line
+		case "importMessages": // for the only line
 			_ = json.Unmarshal(body, &p)
-		case "sendMessagesAs": // for the one target
+		case "sendMessagesAs": // for the only target
 			_ = json.Unmarshal(p.Items[0], &p)
-			_ = json.Unmarshal(p.Problem, &p) // none for a success
+			_ = json.Unmarshal(p.Problem, &p) // a success has none
 		default:
 			return fmt.Sprint(a.status)
 		}
@@ -407,19 +408,19 @@ type matrixScene struct {
 	*world
 	ctx context.Context
 	n   int
-	// names are the names that requests use, by column, and under "" for all.
+	// names has the names that requests use, by column, and under "" for all columns.
 	names map[string]map[string]string
 }
 
 func newMatrixScene(w *world, kind string, n int) *matrixScene {
 	w.t.Helper()
 	s := &matrixScene{world: w, ctx: context.Background(), n: n, names: make(map[string]map[string]string)}
-	s.call("", "role", im.ID(1)) // without roles
+	s.call("", "role", im.ID(1)) // a role that does not exist, for scenes without roles
 	scenes[kind](s)
 	return s
 }
 
-// user returns the user of a name in this scene. Scenes share no users.
+// user returns the user with a name in this scene. Scenes share no users.
 func (s *matrixScene) user(name string) im.UserID {
 	return im.UserID(fmt.Sprintf("%s-%d", name, s.n))
 }
@@ -441,8 +442,7 @@ func (s *matrixScene) token(column string) string {
 	return mint(s.t, auth.Grant{User: s.user(column), Admin: column == "server-admin"}, time.Minute)
 }
 
-// name returns the meaning of a name in a request of this actor: a thing of the scene, or a
-// user.
+// name returns what a name in a request of this actor stands for: a thing of the scene, or a user.
 func (s *matrixScene) name(column, name string) string {
 	s.t.Helper()
 	for _, list := range []string{column, ""} {
@@ -453,14 +453,14 @@ func (s *matrixScene) name(column, name string) string {
 	switch name {
 	case "me":
 		return string(s.user(column))
-	case "own", "stale": // an actor without their own uses another's
+	case "own", "stale": // an actor without a message of their own uses another user's
 		return s.name(column, "message")
 	default:
 		return string(s.user(name))
 	}
 }
 
-// call gives a thing a name, for one column or for "" for all.
+// call names a thing, for one column or, with "", for all.
 func (s *matrixScene) call(column, name string, thing fmt.Stringer) {
 	if s.names[column] == nil {
 		s.names[column] = make(map[string]string)
@@ -468,7 +468,7 @@ func (s *matrixScene) call(column, name string, thing fmt.Stringer) {
 	s.names[column][name] = thing.String()
 }
 
-// head is the position of the last event.
+// head returns the position of the last event.
 func (s *matrixScene) head() im.Position {
 	s.t.Helper()
 	var bounds im.LogBounds

@@ -78,7 +78,7 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 			path = strings.ReplaceAll(path, name, value)
 		}
 		if path != "/v1/events" {
-			paths = append(paths, path) // or with names left in it: 404
+			paths = append(paths, path) // parameters are left in the path, which gives 404
 		}
 	}
 	for _, user := range []string{"alice", ""} {
@@ -100,7 +100,7 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 	if export.status != http.StatusOK || export.header.Get("Content-Type") != "application/x-ndjson" || len(export.body) > 0 {
 		t.Errorf("HEAD of an export: %d %v", export.status, export.header)
 	}
-	stream := w.do("alice", http.MethodHead, "/v1/events", "") // and it ends
+	stream := w.do("alice", http.MethodHead, "/v1/events", "") // the answer must end
 	if stream.status != http.StatusOK || stream.header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("HEAD of the stream: %d %v", stream.status, stream.header)
 	}
@@ -109,6 +109,6 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 		t.Errorf("HEAD of the stream by ticket: %d", a.status)
 	}
 	if a := w.do("alice", http.MethodHead, "/v1/conversations/@bob/hide", ""); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {
-		t.Errorf("HEAD where there is no GET: %d, Allow %q", a.status, a.header.Get("Allow"))
+		t.Errorf("HEAD of a path without GET: %d, Allow %q", a.status, a.header.Get("Allow"))
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// crowded is a store that admits no request that writes.
+// crowded is a store that admits no writing request.
 type crowded struct {
 	im.Store
 	asked []im.Caller
@@ -39,8 +39,8 @@ func (b unread) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// While the store has too much to write, every operation that writes is refused before its
-// body is read, and every other one is not.
+// While the store has too much to write, every operation that writes is refused before its body is
+// read, and no other is.
 func TestOverloadRefusesWritesFirst(t *testing.T) {
 	w := newWorld(t)
 	store := &crowded{Store: w.store}
@@ -97,15 +97,15 @@ func TestOverloadRefusesWritesFirst(t *testing.T) {
 		}
 	}
 	if refused < 50 || len(store.asked) != refused {
-		t.Errorf("%d operations were refused, and the store was asked %d times", refused, len(store.asked))
+		t.Errorf("%d operations were refused, and the store was called %d times", refused, len(store.asked))
 	}
 	for _, c := range store.asked {
 		if c != (im.Caller{User: "alice"}) {
-			t.Errorf("the store was asked for %+v", c)
+			t.Errorf("the store was called for %+v", c)
 		}
 	}
 
-	// The log has one line for all of them, and another one after ten seconds.
+	// The log has one line for all refusals, and another after ten seconds.
 	const line = `"requests were answered with 503"`
 	if n := strings.Count(book.take(), line); n != 1 {
 		t.Errorf("the log has %d lines about %d answers", n, refused)
@@ -115,6 +115,6 @@ func TestOverloadRefusesWritesFirst(t *testing.T) {
 	req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
 	routes.ServeHTTP(httptest.NewRecorder(), req)
 	if text := book.take(); strings.Count(text, line) != 1 || !strings.Contains(text, fmt.Sprintf(`"count":%d`, refused)) {
-		t.Errorf("the log says after ten seconds: %s", text)
+		t.Errorf("the log after ten seconds: %s", text)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// pick returns members of an object, as text.
+// pick returns members of an object as text.
 func pick(v map[string]any, names ...string) string {
 	out := make([]string, len(names))
 	for i, name := range names {
@@ -36,7 +36,7 @@ func (w *world) same(what, got, want string) {
 	}
 }
 
-// TestOwnViewFromOutside does what a client does with its list.
+// TestOwnViewFromOutside uses the list of conversations as a client does.
 func TestOwnViewFromOutside(t *testing.T) {
 	w := newWorld(t)
 	quiet := w.group("alice", "bob")
@@ -185,8 +185,8 @@ func TestBadInputOfOwnViews(t *testing.T) {
 	}
 }
 
-// TestPageTokensAreSealed: the position of a search may be that of a message that its
-// reader must not know of.
+// TestPageTokensAreSealed: the position in a search may reveal a message that the user must not
+// know of.
 func TestPageTokensAreSealed(t *testing.T) {
 	w := newWorld(t)
 	own := w.group("mallory", "eve")
@@ -202,10 +202,10 @@ func TestPageTokensAreSealed(t *testing.T) {
 	}
 	id, _ := im.ParseID(secret["id"].(string))
 	if bytes.Contains(b, []byte(fmt.Sprint(int64(id)))) || bytes.Contains(b, []byte("{\"l\"")) {
-		t.Errorf("the token says %q", b)
+		t.Errorf("the token contains %q", b)
 	}
 	again := w.must(http.StatusOK, "mallory", "GET", path, "")["next_page_token"]
-	w.same("the same place", fmt.Sprint(again), token)
+	w.same("the same position", fmt.Sprint(again), token)
 	second := w.must(http.StatusOK, "mallory", "GET", path+"&page_token="+token, "")
 	w.same("the other", fmt.Sprint(len(items(second)), items(second)[0]["conversation_id"]), "1"+own)
 }

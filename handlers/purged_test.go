@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestPurgedMessagesStayPurged checks that after a conversation was deleted, a retry, an
-// insertion and a line of an import of its messages are 410 and create no conversation.
+// TestPurgedMessagesStayPurged checks that after a conversation was deleted, a retry, an insertion
+// and an import of its messages get 410 and create no conversation.
 func TestPurgedMessagesStayPurged(t *testing.T) {
 	for name, purge := range map[string]bool{"deleted": false, "purged": true} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// stillClock does not move by itself.
+// stillClock is a clock that only the test moves.
 type stillClock struct {
 	mu sync.Mutex
 	at time.Time
@@ -62,8 +62,7 @@ func limitedWorld(t testing.TB, rate float64, with ...option) (*world, *stillClo
 	})...), clock, counted
 }
 
-// spend makes requests of cost one until one is refused, and returns how many were
-// accepted.
+// spend makes requests of cost one until one is refused, and returns the number of accepted ones.
 func (w *world) spend(user string) (n int) {
 	for ; n < 10_000; n++ {
 		a := w.do(user, http.MethodGet, "/v1/blocks", "")
@@ -100,7 +99,7 @@ func TestRateOfAUser(t *testing.T) {
 	if n := counted.of("user"); n != 4 {
 		t.Errorf("%d refusals were counted, want 4", n)
 	}
-	// A refused request costs nothing, and every path counts.
+	// A refused request costs nothing, and even an unknown path counts.
 	if a := w.do("alice", http.MethodGet, "/v1/nothing", ""); a.status != http.StatusTooManyRequests {
 		t.Errorf("an unknown path: %d", a.status)
 	}

@@ -37,7 +37,7 @@ var ways = map[string]func(sc *scene, m marker){
 		}
 		sc.post("root", "/v1/messages/revoke", `{"ids":`+string(ids)+`}`)
 	},
-	"burned by hand": func(sc *scene, m marker) {
+	"burned by request": func(sc *scene, m marker) {
 		id := sc.send(sc.direct, m, `,"burn":{"after_seconds":60}`)
 		sc.post("bob", "/v1/messages/"+id+"/burn", "")
 	},
@@ -56,7 +56,7 @@ var ways = map[string]func(sc *scene, m marker){
 	"deleted with its conversation": func(sc *scene, m marker) {
 		sc.send(sc.direct, m, "")
 		sc.call(http.MethodDelete, "bob", "/v1/conversations/@alice?scope=everyone", "")
-		// A new one is created then, and requests for the old one are 404.
+		// A new conversation is created then, and requests for the old one get 404.
 		sc.post("bob", "/v1/conversations/@alice/messages", `{"type":"text","body":{"text":"anew"}}`)
 	},
 	"past retention": func(sc *scene, m marker) {
@@ -96,7 +96,7 @@ var ways = map[string]func(sc *scene, m marker){
 			id := sc.insert(m, conversation, `,"visible_to":"bob"`, time.Now().Add(-time.Hour))
 			sc.call(http.MethodDelete, "root", "/v1/messages/"+id, "")
 		}
-		// The thread under a message outlives it.
+		// The thread under a message outlives the message.
 		for _, conversation := range []string{sc.group, sc.channel, sc.den} {
 			id := sc.send(conversation, m, "")
 			thread := sc.post("alice", "/v1/messages/"+id+"/thread", `{"name":"below"}`)["id"].(string)
@@ -128,7 +128,7 @@ var ways = map[string]func(sc *scene, m marker){
 		}
 		send(sc.thread, sc.nested)
 		sc.destroy(sc.thread, sc.nested)
-		// New ones are created after each, and requests for the old ones are 404.
+		// New conversations are created after each, and requests for the old ones get 404.
 		sc.build()
 		send(sc.room, sc.thread, sc.channel, sc.den, sc.nested)
 		sc.destroy(sc.room, sc.group)
@@ -142,14 +142,14 @@ var ways = map[string]func(sc *scene, m marker){
 	},
 }
 
-// TestNothingLeaks removes a message in each way and then looks for it everywhere: in every
-// GET of the OpenAPI document as every member, as a stranger, as an admin and without a
-// token, in the whole log as pages and as a stream, in the server's output and in its
+// TestNothingLeaks erases, trims or purges a message in each way and then searches for it
+// everywhere: in every GET of the OpenAPI document as every member, as a stranger, as an admin and
+// without a token, in the whole log as pages and as a stream, in the server's output and in its
 // files.
 func TestNothingLeaks(t *testing.T) {
-	// A short run leaves these to the ways that do the same in every conversation, or by the
+	// A short run skips these, because other ways do the same in every conversation, or with the
 	// same code.
-	long := []string{"revoked", "revoked with others", "burned by hand", "burned by the clock", "past retention", "expired"}
+	long := []string{"revoked", "revoked with others", "burned by request", "burned by the clock", "past retention", "expired"}
 	for way, takeBack := range ways {
 		t.Run(way, func(t *testing.T) {
 			if testing.Short() && slices.Contains(long, way) {
@@ -169,7 +169,7 @@ func TestNothingLeaks(t *testing.T) {
 // TestNothingLeaksAfterACrash kills the server right after the answer.
 func TestNothingLeaksAfterACrash(t *testing.T) {
 	all := []string{
-		"revoked", "deleted with their parent", "burned by hand", "burned by reading", "revoked and deleted in every conversation",
+		"revoked", "deleted with their parent", "burned by request", "burned by reading", "revoked and deleted in every conversation",
 	}
 	for _, way := range all[:testsize.Pick(len(all), 2)] {
 		t.Run(way, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestNoErrorIsLoggedAsItIs checks that the text of an error, which may quote a request, is
-// logged only through package faults, or by code that knows the kinds of the error.
+// logged only through package faults, or by code that knows which errors it gets.
 func TestNoErrorIsLoggedAsItIs(t *testing.T) {
 	levels := []string{"Debug", "Info", "Warn", "Error", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Log", "LogAttrs"}
 	root := houseRoot(t)
@@ -65,7 +65,7 @@ func TestNoErrorIsLoggedAsItIs(t *testing.T) {
 	}
 }
 
-// guarded reports whether a call returns what may be logged of an error: its checked text,
+// guarded reports whether a call returns a part of an error that may be logged: its checked text,
 // or a number.
 func guarded(call *ast.CallExpr) bool {
 	switch f := call.Fun.(type) {

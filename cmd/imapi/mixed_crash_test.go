@@ -23,12 +23,12 @@ import (
 // mixedMark is in everything that is written in TestKilledUnderMixedLoad.
 const mixedMark = "zqmixedload"
 
-// mixedLoad is everything that clients do at once, and what the server has acknowledged.
+// mixedLoad is the concurrent work of clients, and what the server has acknowledged of it.
 type mixedLoad struct {
 	*server
 	group string
-	ctx   context.Context // ends the repetitions of requests
-	stop  chan struct{}   // closed when no new work is to begin
+	ctx   context.Context // its end stops the repetition of requests
+	stop  chan struct{}   // closed when no new work may begin
 	done  atomic.Int64    // acknowledged pieces of work
 
 	mu      sync.Mutex
@@ -38,8 +38,8 @@ type mixedLoad struct {
 	fileOf  map[string]string // the attachment of a message
 }
 
-// untilAnswered repeats a request until the server answers it with less than 500. The error is
-// a refusal, or says that the test is over.
+// untilAnswered repeats a request until the server answers with a status below 500. The error is a
+// refusal, or the end of the test.
 func (l *mixedLoad) untilAnswered(request func() error) error {
 	for l.ctx.Err() == nil {
 		err := request()
@@ -47,12 +47,12 @@ func (l *mixedLoad) untilAnswered(request func() error) error {
 		if err == nil || refused && refusal.Status < http.StatusInternalServerError {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond) // it was killed, and needs the processor to start
+		time.Sleep(10 * time.Millisecond) // the server was killed, and needs the processor to start
 	}
 	return l.ctx.Err()
 }
 
-// work repeats a piece of work, which is numbered, until the load stops.
+// work repeats a numbered piece of work until the load stops.
 func (l *mixedLoad) work(all *sync.WaitGroup, name string, piece func(i int) error) {
 	all.Go(func() {
 		for i := 0; ; i++ {
@@ -176,7 +176,7 @@ func (l *mixedLoad) stream(c *client.Client) func(int) error {
 	}
 }
 
-// serverSends is how many users a server send has.
+// serverSends is the number of recipients of a server send.
 const serverSends = 20
 
 // sendAs sends to users as the server.
@@ -240,7 +240,7 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 	}
 	var working, following sync.WaitGroup
 	stop := sync.OnceFunc(func() { close(l.stop) })
-	defer func() { // also when the test fails: none of them may log after its end
+	defer func() { // even when the test fails, because none of them may log after its end
 		stop()
 		cancel()
 		working.Wait()
@@ -280,7 +280,7 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 	stop()
 	working.Wait()
 
-	step("nothing that was acknowledged is lost, nothing erased can be read")
+	step("nothing acknowledged is lost, nothing erased can be read")
 	t.Logf("%d pieces of work: %d messages, %d files, %d revoked", l.done.Load(), len(l.sent), len(l.files), len(l.revoked))
 	admin := s.client("support", "")
 	for id, text := range l.sent {
@@ -302,7 +302,7 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 		body, err := bob.Download(ctx, file)
 		if l.revoked[message] {
 			if err == nil {
-				t.Errorf("the file of %s can be read, which was revoked", message)
+				t.Errorf("the file of %s can be read although it was revoked", message)
 				_ = body.Close()
 			}
 			continue

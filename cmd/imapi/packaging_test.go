@@ -14,12 +14,12 @@ import (
 	"github.com/imapi/imapi/api"
 )
 
-// These tests check what is around the binary without running it; packaging/test.sh runs it.
+// These tests check the packaging without running it; packaging/test.sh runs it.
 
 // metricName matches names of metrics in expressions.
 var metricName = regexp.MustCompile(`\b(?:imapi|process|go)_[a-z0-9_]+\b`)
 
-// checkMetrics checks that an expression names metrics that exist, and at least one.
+// checkMetrics checks that an expression names at least one metric, and only existing ones.
 func checkMetrics(t *testing.T, where, expr string, served map[string]string) {
 	t.Helper()
 	names := metricName.FindAllString(expr, -1)
@@ -166,7 +166,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestContainerfile checks what packaging/test.sh, which has no container engine, cannot.
+// TestContainerfile checks what packaging/test.sh cannot, because it has no container engine.
 func TestContainerfile(t *testing.T) {
 	file := strings.ReplaceAll(readDoc(t, "Containerfile"), "\\\n", "")
 	instructions := make(map[string][]string)
@@ -209,7 +209,7 @@ func TestContainerfile(t *testing.T) {
 		}
 	}
 
-	// The context has all packages and nothing that is secret.
+	// The build context has all packages and nothing secret.
 	ignore := strings.Split(readDoc(t, ".containerignore"), "\n")
 	for dir := range houseDirectories(t) {
 		if !slices.Contains(ignore, "!"+dir) {
@@ -246,8 +246,8 @@ func houseDirectories(t *testing.T) map[string]bool {
 	return dirs
 }
 
-// TestUnitAndCompose checks that the variables in the files of systemd and compose are flags,
-// and that both give the server the time that a shutdown takes.
+// TestUnitAndCompose checks that the variables in the files for systemd and compose belong to
+// flags, and that both give the server enough time to shut down.
 func TestUnitAndCompose(t *testing.T) {
 	stops := regexp.MustCompile(`(?:TimeoutStopSec=|stop_grace_period: )(\d+)`)
 	for _, name := range []string{"packaging/imapi.service", "compose.yaml"} {

@@ -22,7 +22,7 @@ import (
 	"github.com/imapi/imapi/client"
 )
 
-// presendHook is the server of the application in a test.
+// presendHook is the application's server.
 type presendHook struct {
 	*httptest.Server
 	t      *testing.T
@@ -32,8 +32,8 @@ type presendHook struct {
 	hold chan struct{}
 }
 
-// newPresendHook starts a hook that answers by the first word of the text, and returns the
-// flags of a server that asks it.
+// newPresendHook starts a hook that chooses its answer by the first word of the text, and returns
+// flags for a server that asks it.
 func newPresendHook(t *testing.T) (*presendHook, []string) {
 	t.Helper()
 	h := &presendHook{t: t, secret: "whsec_" + strings.Repeat("MfKQ", 8), hold: make(chan struct{})}
@@ -49,7 +49,7 @@ func newPresendHook(t *testing.T) (*presendHook, []string) {
 	return h, []string{"--presend-url", h.URL + "/presend", "--presend-secret", file}
 }
 
-// say gives a good answer.
+// say gives a valid answer.
 func (h *presendHook) say(w io.Writer, answer string) {
 	h.fits("PresendAnswer", []byte(answer))
 	_, _ = io.WriteString(w, answer)
@@ -124,7 +124,7 @@ type sentAs struct {
 	Seq            int64
 }
 
-// trySend sends a text and returns the answer, whatever it is.
+// trySend sends a text and returns the answer, which may be a refusal.
 func (s *server) trySend(token, conversation, clientID, text string) sentAs {
 	s.t.Helper()
 	body, err := json.Marshal(map[string]any{"type": "text", "client_id": clientID, "body": map[string]any{"text": text}})
@@ -150,8 +150,8 @@ func (s *server) trySend(token, conversation, clientID, text string) sentAs {
 	return out
 }
 
-// TestPresendHook drives the binary with a real hook: each answer, failing open and closed, and
-// what a retry gets.
+// TestPresendHook runs the binary with a real hook: each answer, failing open and closed, and the
+// answers to retries.
 func TestPresendHook(t *testing.T) {
 	t.Parallel()
 	h, flags := newPresendHook(t)
@@ -236,7 +236,7 @@ func TestPresendHook(t *testing.T) {
 	}
 }
 
-// TestPresendHookThatIsSlow: a message waits for the answer as long as the timeout says.
+// TestPresendHookThatIsSlow: a message waits for the answer until the timeout.
 func TestPresendHookThatIsSlow(t *testing.T) {
 	t.Parallel()
 	_, flags := newPresendHook(t)
@@ -275,7 +275,8 @@ func (s *server) scrape() map[string]float64 {
 }
 
 // TestPresendFirstVisibleMessageOpensTheConversation: bob's stream is open while alice's first
-// messages are dropped. With the first that is not, bob gets the conversation and the message.
+// messages are dropped. With the first one that is not dropped, bob gets the conversation and the
+// message.
 func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
 	t.Parallel()
 	_, flags := newPresendHook(t)
@@ -309,7 +310,7 @@ func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	say1(bob, "@carol", "hello") // the stream is open when its event comes
+	say1(bob, "@carol", "hello") // the event shows that the stream is open
 	if e := next(); string(e.Type) != "ready" {
 		t.Logf("first event %s", e.Type)
 	}
@@ -332,8 +333,8 @@ func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
 }
 
 // TestPresendDeadHookPilesUpNothing: many users send at once while the hook does not answer.
-// All get their answers in a bounded time, and senders in conversations that are not asked
-// about do not notice.
+// All get their answers in a bounded time, and senders in conversations that the hook is not asked
+// about are not affected.
 func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 	t.Parallel()
 	_, flags := newPresendHook(t)
@@ -364,14 +365,14 @@ func TestPresendDeadHookPilesUpNothing(t *testing.T) {
 	if metrics[`imapi_presend_failures_total{reason="paused"}`] == 0 {
 		t.Error("the hook was never paused")
 	}
-	most := 16 + 8*(time.Since(began).Seconds()+1) // until the pause, and the trials of each second
+	most := 16 + 8*(time.Since(began).Seconds()+1) // until the pause, and then the trials of each second
 	if asked := metrics["imapi_presend_duration_seconds_count"]; asked > most {
 		t.Errorf("the dead hook was asked %v times in %v", asked, time.Since(began))
 	}
 }
 
-// TestDroppedMessagesLeakToNobody: the crawler finds dropped messages only as their sender,
-// and in no file; once they are revoked, it finds them nowhere.
+// TestDroppedMessagesLeakToNobody: the crawler finds dropped messages only as their sender, and in
+// no file. Once they are revoked, it finds them nowhere.
 func TestDroppedMessagesLeakToNobody(t *testing.T) {
 	t.Parallel()
 	h, flags := newPresendHook(t)
@@ -418,8 +419,8 @@ func textOf(body json.RawMessage) string {
 	return b.Text
 }
 
-// TestPresendHookAndWebhooks: webhooks get a message as the hook rewrote it, and none that it
-// dropped or refused. The hook is asked about the final message of a data stream, too; if it
+// TestPresendHookAndWebhooks: webhooks get a message as rewritten by the hook, and none that it
+// dropped or refused. The hook is also asked about the final message of a data stream. If it
 // refuses that, the data stream goes on, and if it drops it, only the sender learns of it.
 func TestPresendHookAndWebhooks(t *testing.T) {
 	t.Parallel()

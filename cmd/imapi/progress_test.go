@@ -21,7 +21,7 @@ func TestProgressLine(t *testing.T) {
 	}
 }
 
-// TestProgressOfCounts does the same for counts, whose total becomes known later.
+// TestProgressOfCounts does the same for counts, whose total becomes known only later.
 func TestProgressOfCounts(t *testing.T) {
 	p := newCount(&bytes.Buffer{}, "messages")
 	p.at(30, 0)

@@ -2,5 +2,5 @@
 
 package main
 
-// raceDetector says whether the tests were built with the race detector.
+// raceDetector is true if the tests were built with the race detector.
 const raceDetector = false

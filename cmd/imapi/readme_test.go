@@ -27,8 +27,8 @@ import (
 	"github.com/imapi/imapi/metrics"
 )
 
-// These tests check that README.md and docs/ show what happens: the walks are run, the Go
-// program is built and run, and the tables are compared.
+// These tests check that README.md and docs/ are true: they run the walks, build and run the Go
+// program, and compare the tables.
 
 var update = flag.Bool("update", false, "write what the walks print into docs/walk.md and docs/streams.md")
 
@@ -50,8 +50,8 @@ func readDoc(t *testing.T, name string) string {
 // of step, and the block that follows.
 var walkStep = regexp.MustCompile("(?s)<!-- walk: (\\w+) (runs|prints|stops|waits) -->(?:\n```\\w+\n(.*?)```)?")
 
-// TestReadmeWalk types the commands in docs/walk.md into shells, and checks that they print
-// what it shows, except for ids, times and cursors.
+// TestReadmeWalk runs the commands in docs/walk.md in shells, and checks that they print what the
+// document shows, except for ids, times and cursors.
 func TestReadmeWalk(t *testing.T) {
 	t.Parallel()
 	walk(t, "docs/walk.md")
@@ -63,7 +63,7 @@ func TestReadmeDataStreams(t *testing.T) {
 	walk(t, "docs/streams.md")
 }
 
-// walk walks through a document in two terminals.
+// walk runs the steps of a document in two terminals.
 func walk(t *testing.T, document string) {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -104,7 +104,7 @@ func walk(t *testing.T, document string) {
 		case "stops":
 			term.interrupt()
 		case "waits":
-			// People take their time, in which receipts are stored.
+			// Wait as long as a person would, so that receipts are stored.
 			time.Sleep(2 * time.Second)
 		case "prints":
 			if *update {
@@ -138,7 +138,7 @@ type terminal struct {
 	shell *exec.Cmd
 	keys  io.Writer
 	out   *syncBuffer
-	read  int // how much of the output without heartbeats was dealt with
+	read  int // the length of the output, without heartbeats, that was handled
 }
 
 func openTerminal(t *testing.T, dir string) *terminal {
@@ -146,7 +146,7 @@ func openTerminal(t *testing.T, dir string) *terminal {
 	term := &terminal{t: t, shell: exec.Command("bash", "-s"), out: &syncBuffer{}}
 	term.shell.Dir = dir
 	term.shell.Stdout, term.shell.Stderr = term.out, term.out
-	// A group of its own gets Ctrl-C, as that of a terminal does.
+	// A process group of its own receives Ctrl-C, as the one of a terminal does.
 	term.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	keys, err := term.shell.StdinPipe()
 	if err != nil {
@@ -160,7 +160,7 @@ func openTerminal(t *testing.T, dir string) *terminal {
 		_ = syscall.Kill(-term.shell.Process.Pid, syscall.SIGKILL)
 		_ = term.shell.Wait()
 	})
-	// A shell that is not interactive would end by Ctrl-C together with its command.
+	// Without the trap, Ctrl-C would also end a shell that is not interactive.
 	term.run("trap : INT\n")
 	return term
 }
@@ -172,7 +172,7 @@ func (term *terminal) run(commands string) {
 	}
 }
 
-// interrupt presses Ctrl-C and waits until the shell takes commands again.
+// interrupt presses Ctrl-C and waits until the shell accepts commands again.
 func (term *terminal) interrupt() {
 	term.t.Helper()
 	if err := syscall.Kill(-term.shell.Process.Pid, syscall.SIGINT); err != nil {
@@ -191,10 +191,9 @@ func (term *terminal) unread() string {
 	return heartbeat.ReplaceAllString(term.out.String(), "")[term.read:]
 }
 
-// expect waits until the terminal has printed this next. What it has printed after it, such
-// as the event of a message that burned while a slow machine came to this step, is left to
-// the next step. known maps values in the document that differ from run to run to those of this
-// run.
+// expect waits until the terminal has printed this next. It leaves further output to the next step,
+// such as the event of a message that burned before a slow machine reached this step. known maps
+// values in the document that differ between runs to those of this run.
 func (term *terminal) expect(want string, known map[string]string) error {
 	pattern, values := shape(want)
 	var match []string
@@ -212,7 +211,8 @@ func (term *terminal) expect(want string, known map[string]string) error {
 			return fmt.Errorf("the document has %s where there were %s and %s", value, got, match[i+1])
 		}
 		known[value] = match[i+1]
-		// Nor may two ids or cursors in the document be one; times may well be.
+		// Two different ids or cursors in the document must differ in this run, too; times may be
+		// equal.
 		if !strings.HasPrefix(value, "retry") && !strings.HasPrefix(value, "2") {
 			for other, got := range known {
 				if other != value && got == match[i+1] {
@@ -238,8 +238,8 @@ func (term *terminal) settled() string {
 	}
 }
 
-// varying matches what differs from run to run: cursors, ids, page tokens, times, and the
-// time to wait before reconnecting.
+// varying matches values that differ between runs: cursors, ids, page tokens, times, and the wait
+// before reconnecting.
 var varying = []string{
 	`A[Q-Za-f][A-Za-z0-9_-]{18}`,
 	`"[0-9a-f][0-9a-v]{12}"`,
@@ -284,7 +284,7 @@ func TestReadmeGreeting(t *testing.T) {
 	}
 }
 
-// TestReadmeGo builds the program in docs/guide.md, and talks to it.
+// TestReadmeGo builds and runs the program in docs/guide.md, and sends it messages.
 func TestReadmeGo(t *testing.T) {
 	t.Parallel()
 	_, rest, _ := strings.Cut(readDoc(t, "docs/guide.md"), "<!-- guide: bot go -->\n```go\n")
@@ -350,8 +350,7 @@ func TestReadmeGo(t *testing.T) {
 	}
 }
 
-// table returns the rows of the table that follows a comment, by their first
-// cell, without the head.
+// table returns the rows of the table after a comment by their first cell, without the head.
 func table(t *testing.T, doc, comment string) map[string][]string {
 	t.Helper()
 	_, rest, ok := strings.Cut(doc, "<!-- "+comment+" -->\n")
@@ -374,15 +373,15 @@ func table(t *testing.T, doc, comment string) map[string][]string {
 	return rows
 }
 
-// TestReadmeDependencies holds that README.md gives a reason for each direct
-// dependency, and for no other.
+// TestReadmeDependencies checks that README.md gives a reason for each direct dependency, and for
+// no others.
 func TestReadmeDependencies(t *testing.T) {
 	readme := readDoc(t, "README.md")
 	for file, direct := range map[string]*regexp.Regexp{
 		"go.mod":                regexp.MustCompile(`(?m)^\t(\S+) v\S+$`),
 		"tools/go.mod":          regexp.MustCompile(`(?m)^tool (\S+)$`),
 		"tools/golangci/go.mod": regexp.MustCompile(`(?m)^tool (\S+)$`),
-		// A dependency is pinned, or it is not found.
+		// The pattern finds only pinned dependencies.
 		"web/package.json":                regexp.MustCompile(`(?m)^    "(\S+)": "\d+\.\d+\.\d+",?$`),
 		"clients/typescript/package.json": regexp.MustCompile(`(?m)^    "(\S+)": "\d+\.\d+\.\d+",?$`),
 	} {
@@ -413,7 +412,7 @@ func TestReadmeFlags(t *testing.T) {
 		var out, diag bytes.Buffer
 		dispatch(t.Context(), []string{command, "--help"}, &out, &diag)
 		rows := table(t, operations, "flags: "+command)
-		if command == "doctor" { // which has those of serve, too
+		if command == "doctor" { // which also has the flags of serve
 			maps.Copy(rows, table(t, operations, "flags: serve"))
 		}
 		for _, m := range help.FindAllStringSubmatch(diag.String(), -1) {
@@ -483,8 +482,7 @@ func TestReadmeMetrics(t *testing.T) {
 	}
 }
 
-// TestReadmeRateCosts holds the table of what requests take from the bucket of their
-// user against the document.
+// TestReadmeRateCosts compares the table of costs of requests with the OpenAPI document.
 func TestReadmeRateCosts(t *testing.T) {
 	spec, err := openapi3.NewLoader().LoadFromData(api.Document)
 	if err != nil {
@@ -503,7 +501,7 @@ func TestReadmeRateCosts(t *testing.T) {
 			want := []string{fmt.Sprint(cost), ""}
 			if l, ok := list.(map[string]any); ok {
 				want[1] = strings.Replace(fmt.Sprintf("one for every %v `%v`", l["items"], l["member"]), "every 1 ", "each of ", 1)
-				want[1] = strings.TrimSuffix(want[1], "`") // as the table is read
+				want[1] = strings.TrimSuffix(want[1], "`") // in the form in which the table is parsed
 			}
 			if got := rows[op.OperationID]; !slices.Equal(got, want) {
 				t.Errorf("docs/security.md has %s as %q, want %q", op.OperationID, got, want)

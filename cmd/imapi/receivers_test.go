@@ -15,18 +15,18 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// These tests run the programs in docs/webhooks.md and docs/presend.md as they are written
-// there, except for their address, which cannot be the same for all.
+// These tests run the programs in docs/webhooks.md and docs/presend.md unchanged, except for their
+// addresses, which must differ.
 
 var requireReceivers = flag.Bool("receivers", false, "run the programs of docs/webhooks.md and docs/presend.md in every language, also with -short; fail if Node.js or Python is missing")
 
-// receiverSecret signs what the programs get.
+// receiverSecret signs the requests to the programs.
 var receiverSecret = "whsec_" + strings.Repeat("MfKQ", 8)
 
-// program is a program in the documentation that runs.
+// program is a running program from the documentation.
 type program struct {
 	addr string
-	out  *syncBuffer // what it prints and logs
+	out  *syncBuffer // its output and log
 }
 
 // runProgram runs the program of a language in a document.
@@ -97,7 +97,8 @@ func interpreter(t *testing.T, name string) string {
 	return ""
 }
 
-// forged sends a body that is signed by nobody, and by another secret, and returns the statuses.
+// forged sends a body without a signature, and one signed with another secret, and returns the
+// statuses.
 func (p program) forged(t *testing.T, path, body string) (statuses []int) {
 	t.Helper()
 	for _, headers := range []map[string]string{

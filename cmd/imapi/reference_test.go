@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestReferenceOff checks that --docs=false serves nothing of the reference, and that it is
-// there without. Chromium looks at it in test/web/reference.mjs.
+// TestReferenceOff checks that the reference is served, and that nothing of it is with
+// --docs=false. test/web/reference.mjs checks it in Chromium.
 func TestReferenceOff(t *testing.T) {
 	t.Parallel()
 	on, off := startServer(t), startServer(t, "--docs=false")

@@ -55,7 +55,7 @@ func BenchmarkReplayHTTP(b *testing.B) {
 	b.ReportMetric(float64((cpuTime(b)-cpu).Microseconds())/count/float64(b.N), "cpu-µs/event")
 }
 
-// cursor returns where the log ends for a user.
+// cursor returns the cursor of the end of the log for a user.
 func (n *benchNode) cursor(token string) string {
 	n.b.Helper()
 	c := dial(n.b, n.addr)

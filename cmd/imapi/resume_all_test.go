@@ -19,22 +19,21 @@ import (
 )
 
 const (
-	// resumedGroup is how many clients are in a group with a sender, who sends a message
-	// each resumedPace.
+	// resumedGroup is the number of clients in a group with a sender, who sends a message every
+	// resumedPace.
 	resumedGroup = 100
 	resumedPace  = 20 * time.Millisecond
 )
 
 // TestAllResumeAtOnce checks that clients that resume at the same time, while others send,
-// receive everything in order and once.
+// receive everything once and in order.
 func TestAllResumeAtOnce(t *testing.T) {
 	n := startNode(t, "--synchronous", "normal")
 	defer n.stop()
 	n.resumeAll(testsize.Pick(1000, 150), 100)
 }
 
-// BenchmarkAllResume reports how long it takes until 1,000 clients that were 100 events behind
-// are live.
+// BenchmarkAllResume reports the time until 1,000 clients that were 100 events behind are live.
 func BenchmarkAllResume(b *testing.B) {
 	n := startNode(b, "--synchronous", "normal")
 	defer n.stop()
@@ -45,9 +44,9 @@ func BenchmarkAllResume(b *testing.B) {
 	b.ReportMetric(live.Seconds()*1000/float64(b.N), "ms-until-live")
 }
 
-// resumeAll has clients resume at once, each behind by a number of messages, while their
-// senders go on. It returns how long it took until each had received what it was behind, and
-// checks that each receives all messages of its group, in order and once.
+// resumeAll makes clients resume at once, each behind by a number of messages, while their senders
+// go on. It returns the time until all have received the messages that they had missed, and checks
+// that each receives all messages of its group, once and in order.
 func (n *benchNode) resumeAll(clients, behind int) (live time.Duration) {
 	n.b.Helper()
 	cursor := events.Cursor{Log: n.store.Instance().Log, Position: n.store.Head()}.String()
@@ -131,8 +130,8 @@ type resumer struct {
 	seq         int64  // of the last message
 }
 
-// mostResumes is how often a client resumes before its test fails. The server cuts off a client
-// that does not read for 10 s, as one of a thousand may not on a busy machine.
+// mostResumes is the number of times that a client may resume. The server cuts off a client that
+// does not read for 10 s, which may happen to one of a thousand on a busy machine.
 const mostResumes = 20
 
 // receive reads streams, the first one over c, until the last message. It calls got with the seq

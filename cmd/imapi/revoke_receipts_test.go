@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/internal/steps"
 )
 
-// TestRevokeIsDeliveredOnce revokes a message on the phone that sent it: everybody else's
-// streams receive it once, the sender's tablet too, the phone does not.
+// TestRevokeIsDeliveredOnce revokes a message on the phone that sent it: the streams of all others
+// and of the sender's tablet receive the event once, and the phone does not.
 func TestRevokeIsDeliveredOnce(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"direct", "group"} {
@@ -73,9 +73,9 @@ func TestRevokeIsDeliveredOnce(t *testing.T) {
 	}
 }
 
-// TestDeliveredByBeingWritten checks that delivery to the recipient's stream is a receipt,
-// that those of a busy stream are published together, and that group messages that do not ask
-// for receipts have none.
+// TestDeliveredByBeingWritten checks that writing a message to the recipient's stream gives a
+// receipt, that the receipts of a busy stream are published together, and that group messages sent
+// without receipt have none.
 func TestDeliveredByBeingWritten(t *testing.T) {
 	t.Parallel()
 	const count = 200
@@ -123,8 +123,8 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 		t.Errorf("the recipient was answered %d %s", status, answer)
 	}
 
-	// sendAll sends many messages, and returns the ids and how many events about receipts of
-	// one user may come of them until now.
+	// sendAll sends many messages, and returns their ids and the number of events about receipts of
+	// one user that they may have caused by now.
 	sendAll := func(conversation, more string) (ids []string, allowed func() int) {
 		began := time.Now()
 		for i := range count {
@@ -168,7 +168,7 @@ func TestDeliveredByBeingWritten(t *testing.T) {
 	delivered(func(h heard) bool { has[h.User] = append(has[h.User], h.MessageIDs...); return len(has) == 2 })
 	for user, got := range has {
 		if !slices.Equal(got, []string{asked.ID}) {
-			t.Errorf("%s gave receipts for %v, want for %s alone", user, got, asked.ID)
+			t.Errorf("%s gave receipts for %v, want only for %s", user, got, asked.ID)
 		}
 	}
 }
@@ -243,8 +243,8 @@ func TestReadUpTo(t *testing.T) {
 		}
 	}
 	step("the sender receives it")
-	// The sending device does not receive the fence itself, but its delivery, after all
-	// else.
+	// The sending device does not receive the fence itself but, after everything else, the receipt
+	// for it.
 	received := toAlice.until(func(h heard) bool { return h.Type == "receipt.delivered" && h.isFor(fence.ID) })
 	reads, started := about(received, "receipt.read"), about(received, "message.burn_started")
 	if len(reads) != 1 || reads[0].UpTo != last.ID || reads[0].User != "bob" || len(started) != burning {
@@ -252,9 +252,8 @@ func TestReadUpTo(t *testing.T) {
 	}
 }
 
-// TestElevenRevokedThenTwelfth sends eleven messages to a user who is offline, revokes them
-// all and sends another: the resumed stream delivers what happened, and no content of the
-// eleven.
+// TestElevenRevokedThenTwelfth sends eleven messages to a user who is offline, revokes them all and
+// sends another: the resumed stream delivers all events, but no content of the eleven.
 func TestElevenRevokedThenTwelfth(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

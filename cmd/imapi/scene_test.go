@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// scene is a conversation of each kind and its messages. Alice owns all of them, bob is in
-// all of them, and carol in all that are neither private nor direct.
+// scene is a conversation of each kind and its messages. Alice owns all of them, bob is a member of
+// all, and carol of all that are neither private nor direct.
 type scene struct {
 	*crawler
 	direct, group string
@@ -28,7 +28,7 @@ type town struct {
 	space   string
 	channel string // a public one
 	den     string // a private one
-	nested  string // a thread in that
+	nested  string // a thread in the private channel
 }
 
 // conversations are those of the town that have messages.
@@ -57,7 +57,7 @@ func newScene(t *testing.T, args ...string) *scene {
 	return sc
 }
 
-// found makes a group with a message and a picture, and gives the crawler its ids.
+// found creates a group with a message and a picture, and passes their ids to the crawler.
 func (sc *scene) found() {
 	sc.t.Helper()
 	sc.group = sc.post("alice", "/v1/conversations", `{"kind":"group","name":"g","members":["bob","carol"]}`)["id"].(string)
@@ -67,7 +67,7 @@ func (sc *scene) found() {
 	sc.sendPicture(sc.group, &marker{text: "stays"})
 }
 
-// build makes a town and gives the crawler its ids.
+// build creates a town and passes its ids to the crawler.
 func (sc *scene) build() {
 	sc.t.Helper()
 	id := func(user, path, body string) string {
@@ -135,8 +135,8 @@ func (c *crawler) call(method, user, path, body string) map[string]any {
 	return v
 }
 
-// send sends a message with the marker in all parts of its content. No file has the marker,
-// even before it is erased.
+// send sends a message with the marker in all parts of its content. It checks that no file has the
+// marker, even before the message is erased.
 func (sc *scene) send(conversation string, m marker, more string) string {
 	sc.t.Helper()
 	body := fmt.Sprintf(`{"type":"text","body":{"text":"words and %[1]s among them"},"ext":{"%[1]s":["%[1]s"]},`+
@@ -147,9 +147,9 @@ func (sc *scene) send(conversation string, m marker, more string) string {
 	sc.inNoFile(m)
 	switch conversation {
 	case sc.direct, sc.den, sc.nested:
-		return id // it stays the newest, for the previews
+		return id // it must stay the newest, for the previews
 	}
-	// A quote of it must not keep it.
+	// A reply to the message must not preserve it.
 	quote := sc.post("bob", "/v1/conversations/"+conversation+"/messages", `{"type":"text","body":{"text":"quoting"},"reply_to":"`+id+`"}`)
 	sc.ids["message"] = append(sc.ids["message"], quote["id"].(string))
 	return id
@@ -176,8 +176,8 @@ func (sc *scene) insert(m marker, conversation, more string, at time.Time) strin
 	return id
 }
 
-// age inserts an old message into conversations, and sets retention on conversations or
-// their parents so that it is past.
+// age inserts an old message into conversations, and sets a retention of conversations or their
+// parents that it is past.
 func (sc *scene) age(m marker, conversations []string, keepers ...string) {
 	sc.t.Helper()
 	for _, conversation := range conversations {

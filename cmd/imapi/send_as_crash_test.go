@@ -12,7 +12,7 @@ import (
 )
 
 // TestKilledDuringAServerSend kills the server in the middle of a send to 500 users, again and
-// again, and repeats the request until it is answered: each user has the message once.
+// again, and repeats the request until it is answered. Each user has the message once.
 func TestKilledDuringAServerSend(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -28,7 +28,7 @@ func TestKilledDuringAServerSend(t *testing.T) {
 	if err := request.Message.FromSendText(text); err != nil {
 		t.Fatal(err)
 	}
-	// sent counts the messages by conversation, and in all.
+	// sent counts the messages of each conversation, and of all.
 	sent := func() (map[string]int, int) {
 		t.Helper()
 		by, all := make(map[string]int), 0
@@ -47,7 +47,7 @@ func TestKilledDuringAServerSend(t *testing.T) {
 		answered := make(chan struct{})
 		go func() {
 			defer close(answered)
-			_, _ = admin.SendMessagesAsWithResponse(ctx, &client.SendMessagesAsParams{}, request) // it is cut off
+			_, _ = admin.SendMessagesAsWithResponse(ctx, &client.SendMessagesAsParams{}, request) // the answer is cut off
 		}()
 		await.Until(t, "a part is sent", func() bool { _, n := sent(); return n > before })
 		s.kill()
@@ -55,7 +55,7 @@ func TestKilledDuringAServerSend(t *testing.T) {
 		s.start()
 		_, after := sent()
 		if after < before {
-			t.Errorf("kill %d: %d messages were there before and %d are after", kill+1, before, after)
+			t.Errorf("kill %d: %d messages were stored before and %d are after", kill+1, before, after)
 		}
 		if before = after; before == len(request.To) {
 			t.Logf("kill %d came too late: the test was slower than the server", kill+1)
@@ -76,7 +76,7 @@ func TestKilledDuringAServerSend(t *testing.T) {
 		}
 	}
 	if counted[200] != there || counted[200]+counted[201] != len(request.To) {
-		t.Errorf("%d messages were there, the statuses are %v", there, counted)
+		t.Errorf("%d messages were stored, the statuses are %v", there, counted)
 	}
 	by, all := sent()
 	if len(by) != len(request.To) || all != len(request.To) {

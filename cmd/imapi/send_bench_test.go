@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	sendConns  = 64 // each of a user of its own
+	sendConns  = 64 // each of a different user
 	sendGroups = 8
 )
 
 // BenchmarkSend sends messages over 64 kept-alive connections: "bare" to a chi handler that
 // verifies the token, decodes the JSON, answers a message and stores nothing; "full" and
-// "normal" to a node with that --synchronous. These alternate with "bare", whose time is
-// not counted, so that both see the same machine: "of-bare" is the rate relative to it.
+// "normal" to a node with that --synchronous. These alternate with "bare", whose time is not
+// counted, so that other load affects both alike: "of-bare" is the rate relative to it.
 func BenchmarkSend(b *testing.B) {
 	users := benchUsers(sendConns)
 	srv := startBare(b)
@@ -100,10 +100,10 @@ func (n *benchNode) commits(b *testing.B) (calls, commits float64) {
 	return calls, commits
 }
 
-// senders are users with a connection each.
+// senders are users with one connection each.
 type senders struct {
 	conns []*benchConn
-	heads [][]byte // of the request, as far as it is the same every time
+	heads [][]byte // the constant beginnings of the requests
 	sent  atomic.Int64
 }
 
@@ -125,8 +125,8 @@ func (s *senders) close() {
 	}
 }
 
-// send sends count messages over all connections, each of which waits for its
-// answer, and returns how long it took.
+// send sends count messages over all connections, each of which waits for its answers, and returns
+// the duration.
 func (s *senders) send(b *testing.B, count int) time.Duration {
 	b.Helper()
 	began := time.Now()
@@ -157,8 +157,8 @@ func (s *senders) send(b *testing.B, count int) time.Duration {
 
 var bareSecret = bytes.Repeat([]byte("s"), auth.MinSecret)
 
-// startBare serves the upper bound: the same route, token, decoding and answer, and nothing
-// else.
+// startBare starts the server for the upper bound: the same route, token, decoding and answer, and
+// nothing else.
 func startBare(b *testing.B) *httptest.Server {
 	b.Helper()
 	verifier, err := auth.New(context.Background(), auth.Config{Secret: bareSecret, TicketKey: bytes.Repeat([]byte("t"), auth.MinSecret)})

@@ -59,7 +59,7 @@ func BenchmarkSendByKind(b *testing.B) {
 	kinds := []struct {
 		name     string
 		id       im.ID
-		received int64 // streams for each message, the sender's left out
+		received int64 // streams that receive each message, without the sender's
 	}{
 		{"direct", n.direct(users[0], users[1]), 1},
 		{"room-10", room(users[1:10]), 9},
@@ -73,7 +73,7 @@ func BenchmarkSendByKind(b *testing.B) {
 		streams.say(mintFor(b, n.secret, string(user)))
 	}
 	streams.say("")
-	streams.hear() // all are open
+	streams.hear() // all streams are open
 	sender := startChild(b, "send", n.addr)
 	sender.say(mintFor(b, n.secret, string(users[0])))
 	took := make([][]time.Duration, len(kinds))
@@ -88,7 +88,7 @@ func BenchmarkSendByKind(b *testing.B) {
 		return time.Duration(waited)
 	}
 	for i := range kinds {
-		send(i, -1) // all who are online are looked up
+		send(i, -1) // makes the hub look up all users who are online
 	}
 	b.ResetTimer()
 	for turn := range b.N {
@@ -148,7 +148,7 @@ func (c *child) say(line string) {
 	}
 }
 
-// hear waits for the next number from the child.
+// hear waits for the next number that the child prints.
 func (c *child) hear() int64 {
 	c.b.Helper()
 	if !c.out.Scan() {
@@ -178,8 +178,8 @@ func init() {
 	os.Exit(0)
 }
 
-// childListens opens a stream for each token, up to an empty line, and prints how many
-// messages all of them together have received, whenever that has grown.
+// childListens opens a stream for each token, up to an empty line, and prints the number of
+// messages that all of them have received, whenever that has grown.
 func childListens(tokens *bufio.Scanner, addr string) error {
 	var received atomic.Int64
 	news := make(chan struct{}, 1)
@@ -230,8 +230,8 @@ func childListens(tokens *bufio.Scanner, addr string) error {
 	}
 }
 
-// childSends sends a message for each line, to the conversation in it and under its
-// client_id, and prints how many nanoseconds the answer took.
+// childSends sends a message for each line, with the conversation and the client_id in it, and
+// prints the nanoseconds until the answer.
 func childSends(lines *bufio.Scanner, addr string) error {
 	lines.Scan()
 	token := lines.Text()
@@ -254,8 +254,8 @@ func childSends(lines *bufio.Scanner, addr string) error {
 	return nil
 }
 
-// BenchmarkAudience measures the memory for a room in which 100 members have streams:
-// without others, and with 10,000 and 50,000 others who are not connected.
+// BenchmarkAudience measures the memory for a room in which 100 members have streams, without other
+// members, and with 10,000 and 50,000 who are not connected.
 func BenchmarkAudience(b *testing.B) {
 	const online = 100
 	for _, others := range []int{0, 10_000, 50_000} {

@@ -134,8 +134,8 @@ func TestSIGTERMDrainsWithStreamsOpen(t *testing.T) {
 	s.start()
 }
 
-// TestLogHoldsNoContentAndNoSecrets does what clients do at the most verbose level and
-// looks for their content and secrets in the log.
+// TestLogHoldsNoContentAndNoSecrets makes requests of all kinds while the server logs at the most
+// verbose level, and searches the log for their content and secrets.
 func TestLogHoldsNoContentAndNoSecrets(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestMetrics(t *testing.T) {
 		regexp.MustCompile(`(?m)^imapi_event_lag_seconds_count 2$`),
 		regexp.MustCompile(`(?m)^imapi_build_info{version="dev"} 1$`),
 	}
-	// A stream counts after it has written.
+	// A stream is counted only after it has written.
 	await.Until(t, "the metrics are complete", func() bool {
 		res, err := http.Get("http://" + s.addr + "/metrics")
 		if err != nil {
@@ -254,7 +254,7 @@ func TestHTTP2(t *testing.T) {
 					return err == nil
 				})
 			}
-			// More streams than the six connections of a browser's HTTP/1.
+			// Open more streams than the six connections of a browser over HTTP/1.
 			for i := range 20 {
 				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, c.scheme+"://"+s.addr+"/v1/events", nil)
 				req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, s.data), "bob"))
@@ -315,7 +315,7 @@ func TestPublicKeyAlgorithm(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	s := startServer(t, "--auth-algorithm", "ES256", "--auth-public-key", filepath.Join(dir, "cert.pem"))
-	// A token of the secret's algorithm is refused then, even one that the server made.
+	// A token with the algorithm of the secret is then refused, even one that the server signed.
 	req, _ := http.NewRequest(http.MethodGet, "http://"+s.addr+"/v1/conversations", nil)
 	req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, dataDir(t)), "alice"))
 	res, err := http.DefaultClient.Do(req)
@@ -369,8 +369,8 @@ func TestRateByDefault(t *testing.T) {
 	}
 }
 
-// TestRateOfCommands checks that commands have a limit of their own, 20 a second by default,
-// which concerns neither messages nor admins.
+// TestRateOfCommands checks that commands have a limit of their own, 20 a second by default, which
+// applies neither to messages nor to admins.
 func TestRateOfCommands(t *testing.T) {
 	if c, err := parseConfig(nil, io.Discard); err != nil || c.commandRate != 20 {
 		t.Errorf("by default %v, %v", c.commandRate, err)
@@ -496,7 +496,7 @@ func TestCommandLine(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a mistake is reported alone", func(t *testing.T) {
+	t.Run("an error is reported without the help", func(t *testing.T) {
 		for _, args := range []string{
 			"serve --nothing", "serve --max-members many", "serve --log-level loud", "serve extra", "token --nothing", "token",
 			"import --nothing", "export --nothing", "retention --nothing", "version --nothing", "serve --cors-origins a.example",
@@ -509,8 +509,8 @@ func TestCommandLine(t *testing.T) {
 			}
 		}
 	})
-	t.Run("help names what a flag takes", func(t *testing.T) {
-		// The word stands for the value in the usage, so it names the kind of value.
+	t.Run("help names the value of a flag", func(t *testing.T) {
+		// The word appears in the usage for the value, so it must name the kind of value.
 		kinds := []string{
 			"address", "age", "algorithm", "audience", "cursor", "directory", "duration", "file", "format", "id", "issuer", "level", "list",
 			"mode", "number", "origins", "path", "policy", "time", "token", "URL", "user",
@@ -555,8 +555,8 @@ func everyCommand() (all []command) {
 	return all
 }
 
-// TestStartsWhateverTheReadLimit checks that no --read-limit prevents a start, however much
-// there is to read.
+// TestStartsWhateverTheReadLimit checks that the shortest --read-limit does not prevent a start,
+// however much there is to read.
 func TestStartsWhateverTheReadLimit(t *testing.T) {
 	const cuts = 5000
 	s := newServer(t, "--read-limit", "1ns")
@@ -588,7 +588,7 @@ func TestStartsWhateverTheReadLimit(t *testing.T) {
 	}
 }
 
-// TestClockGuard checks that a server whose clock jumped ahead says so wherever an operator
+// TestClockGuard checks that a server whose clock jumped ahead reports that wherever an operator
 // may look.
 func TestClockGuard(t *testing.T) {
 	t.Parallel()
@@ -615,7 +615,7 @@ func TestClockGuard(t *testing.T) {
 		t.Errorf("readyz: %d %s", status, answer)
 	}
 	_, answer = s.device("alice", "").ask(http.MethodGet, "/metrics", "")
-	if text := string(answer); !strings.Contains(text, "\nimapi_clock_guard_seconds 5") { // and some more
+	if text := string(answer); !strings.Contains(text, "\nimapi_clock_guard_seconds 5") { // and some digits more
 		t.Errorf("metrics: %s", text)
 	}
 	if status, _, diag := s.command("", "retention"); status != 1 || !strings.Contains(diag, "clock_jumped") {
@@ -630,8 +630,8 @@ func TestClockGuard(t *testing.T) {
 	}
 }
 
-// openDataStream starts a data stream. It returns an answer that reads it, and the status of a
-// request that pushes to it until the server stops.
+// openDataStream starts a data stream. It returns the response of a reader, and a channel for the
+// status of a request that pushes to it until the server stops.
 func openDataStream(t *testing.T, s *server, token string) (reading io.Reader, push chan int) {
 	t.Helper()
 	do := func(method, path, contentType string, body io.Reader) (*http.Response, error) {
@@ -682,7 +682,7 @@ func openDataStream(t *testing.T, s *server, token string) (reading io.Reader, p
 	return first, push
 }
 
-// TestStreamsOff refuses every operation of data streams.
+// TestStreamsOff checks that --streams=off refuses every operation of data streams.
 func TestStreamsOff(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--streams=off")

@@ -22,20 +22,21 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// The end-to-end tests here drive the real binary over real HTTP, with the
-// client that users get.
+// The end-to-end tests here run the real binary and use it over HTTP, with the client that users
+// get.
 
-// patience is how long tests wait for what should happen soon: the machine may be busy.
+// patience is the time that tests wait for what should happen soon, because the machine may be
+// busy.
 const patience = await.Limit
 
-// built is the directory of the binaries, once there is one.
+// built is the directory of the binaries, once it exists.
 var built struct {
 	sync.Mutex
 	dir string
 }
 
 // buildOnce returns a function that builds imapi with a flag at the first call, and returns the
-// path. Without the race detector it is the build of `make build`.
+// path. Without the race detector it is the same build as that of `make build`.
 func buildOnce(flag string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		built.Lock()
@@ -60,9 +61,9 @@ var (
 	racedBinary = buildOnce("-race")
 )
 
-// binary returns the path of imapi, which it builds. The race detector takes most of the
-// processor time of a server, so in a short run few servers have it; see [newRacedServer]. At
-// full length all have it, if the tests do.
+// binary returns the path of imapi, which it builds. The race detector takes most of the processor
+// time of a server, so in a short run few servers use it; see [newRacedServer]. At full length all
+// use it, if the tests do.
 func binary() (string, error) {
 	if raceDetector && !testing.Short() {
 		return racedBinary()
@@ -71,7 +72,7 @@ func binary() (string, error) {
 }
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == thumbnailsCommand { // a node in this process has started it
+	if len(os.Args) > 1 && os.Args[1] == thumbnailsCommand { // a node in this process has started this process
 		os.Exit(dispatch(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	status := m.Run()
@@ -100,9 +101,9 @@ func newServer(t testing.TB, args ...string) *server {
 	return newServerOf(t, binary, args...)
 }
 
-// newRacedServer is newServer with the race detector also in a short run. Tests use it in which
-// the goroutines of the command itself run beside each other: streams, jobs, kills and
-// shutdowns. Everything below the command runs under the race detector in tests of its own.
+// newRacedServer is newServer with the race detector even in a short run. It is for tests in which
+// goroutines of the command itself run concurrently: streams, jobs, kills and shutdowns. All other
+// packages run under the race detector in their own tests.
 func newRacedServer(t testing.TB, args ...string) *server {
 	t.Helper()
 	if !raceDetector {
@@ -130,14 +131,14 @@ func newServerOf(t testing.TB, binary func() (string, error), args ...string) *s
 	return s
 }
 
-// lastPort is the port of the newest server less a constant. Tests of another process begin
-// elsewhere.
+// lastPort is the port of the newest server minus a constant. Test processes begin at different
+// ports.
 var lastPort atomic.Uint32
 
 func init() { lastPort.Store(rand.Uint32N(10_000)) }
 
-// freeAddress returns an address that no other test gets and that no connection takes while
-// its server is down: the ports from which systems choose begin at 32768 or above.
+// freeAddress returns an address that no other test gets and that no connection uses while its
+// server is down: systems choose local ports from 32768 on.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	var err error
@@ -280,7 +281,7 @@ func sayUntilAnswered(ctx context.Context, c *client.Client, conversation, clien
 		switch {
 		case errors.As(err, &refusal) && refusal.Status < 500:
 			return nil, err
-		case err != nil: // killed; it starts again, and needs the processor for that
+		case err != nil: // the server was killed, and needs the processor to start again
 			time.Sleep(10 * time.Millisecond)
 			continue
 		case res.JSON201 != nil:

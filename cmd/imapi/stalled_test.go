@@ -15,11 +15,11 @@ import (
 	"github.com/imapi/imapi/internal/steps"
 )
 
-// deafConn is a connection that can stop reading what the other end sends.
+// deafConn is a connection that can stop reading.
 type deafConn struct {
 	net.Conn
 	mu      sync.Mutex
-	hearing chan struct{} // closed while it reads
+	hearing chan struct{} // closed while the connection reads
 }
 
 func (c *deafConn) Read(p []byte) (int, error) {
@@ -62,7 +62,7 @@ func TestClientThatStopsReading(t *testing.T) {
 			}
 			_ = c.(*net.TCPConn).SetReadBuffer(4096)
 			if conn != nil {
-				t.Error("the streams take more than one connection")
+				t.Error("the streams use more than one connection")
 			}
 			conn = &deafConn{Conn: c, hearing: make(chan struct{})}
 			close(conn.hearing)
@@ -95,18 +95,18 @@ func TestClientThatStopsReading(t *testing.T) {
 	}
 
 	step("send more than all buffers hold")
-	// More than all buffers on the way hold, for each stream.
+	// For each stream, more than all buffers on the way can hold.
 	text := strings.Repeat("x", 200<<10)
 	began := time.Now()
 	for i := range 24 {
 		alice.send("@bob", fmt.Sprint(i, text), "")
 	}
-	// It takes a few times 10 s, as often as the kernel still takes some bytes.
+	// It takes several times 10 s, because the kernel may accept some more bytes each time.
 	await.Until(t, "the streams have ended", func() bool { return s.metric("imapi_streams") == 0 })
 	t.Logf("the streams were ended %v after it began to send", time.Since(began).Round(time.Millisecond))
 
 	step("the client reads again")
-	// The client finds out as soon as it listens again.
+	// The client notices as soon as it reads again.
 	goOn()
 	late := time.After(patience)
 	for range streams {

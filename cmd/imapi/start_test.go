@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// dataDir is a data directory with the token secret of an earlier server.
+// dataDir returns a data directory with the token secret of an earlier server.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -28,8 +28,7 @@ func dataDir(t *testing.T) string {
 	return dir
 }
 
-// TestUnsupportedBuildsSayWhy checks that the compiler reports what is missing, and nothing
-// else.
+// TestUnsupportedBuildsSayWhy checks that the compiler reports only what is missing.
 func TestUnsupportedBuildsSayWhy(t *testing.T) {
 	for setting, says := range map[string]string{
 		"CGO_ENABLED=0": "SQLite needs a C compiler, such as gcc, and CGO_ENABLED=1",
@@ -123,8 +122,8 @@ func TestTokenWithoutASecret(t *testing.T) {
 	}
 }
 
-// TestCommandsWithoutADatabase checks that no command takes a misspelt directory for an
-// empty server, and that an import, which may create the directory, says so.
+// TestCommandsWithoutADatabase checks that no command treats a misspelt directory as an empty
+// server, and that an import, which may create the directory, reports that.
 func TestCommandsWithoutADatabase(t *testing.T) {
 	empty := t.TempDir()
 	missing := filepath.Join(empty, "wrong")

@@ -9,10 +9,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkIdleStreamsHTTP measures the memory of 1,000 idle streams of 1,000 users in the
-// process: connections with their buffers, goroutines with their stacks, the hub's part,
-// and the verified tokens. The client's ends are bare sockets, without buffers or
-// goroutines. Memory of the kernel is not included.
+// BenchmarkIdleStreamsHTTP measures the memory of 1,000 idle streams of 1,000 users in the process:
+// connections with their buffers, goroutines with their stacks, the hub's part, and the verified
+// tokens. The clients' ends are bare sockets, without buffers or goroutines. Kernel memory is not
+// included.
 func BenchmarkIdleStreamsHTTP(b *testing.B) {
 	const streams = 1000
 	n := startNode(b)
@@ -49,7 +49,7 @@ func openStreams(b *testing.B, n *benchNode, users []im.UserID) []*benchConn {
 	buf := make([]byte, 4<<10)
 	for i, user := range users {
 		c := dial(b, n.addr)
-		c.in = nil // a buffer each would be counted
+		c.in = nil // otherwise the clients' buffers would be counted
 		req := append(request(http.MethodGet, "/v1/events", mintFor(b, n.secret, string(user))), "\r\n"...)
 		if _, err := c.Write(req); err != nil {
 			b.Fatal(err)

@@ -17,8 +17,8 @@ import (
 )
 
 // TestStreamsOverHTTP1 checks streams whose connections are taken from the HTTP server, with and
-// without TLS: what they are answered, that events arrive, that clients that leave are noticed
-// although nothing is written, and that a shutdown ends them properly.
+// without TLS: the response, that events arrive, that disconnected clients are noticed although
+// nothing is written, and that a shutdown ends the streams properly.
 func TestStreamsOverHTTP1(t *testing.T) {
 	dir := t.TempDir()
 	roots := writeCertificate(t, dir)
@@ -71,7 +71,7 @@ func TestStreamsOverHTTP1(t *testing.T) {
 				return string(open.FindSubmatch(b)[1])
 			}
 
-			const most = 32 // streams of a user; more only if those that were left are noticed
+			const most = 32 // streams of a user; more can be opened only once the server notices disconnected ones
 			for range 3 {
 				var left []*http.Response
 				for i := range most / 2 {
@@ -121,7 +121,7 @@ func TestStreamsOverHTTP1(t *testing.T) {
 	}
 }
 
-// TestStreamOverHTTP10 checks that a client or proxy that does not know chunks gets none.
+// TestStreamOverHTTP10 checks that a client or proxy that does not support chunks gets none.
 func TestStreamOverHTTP10(t *testing.T) {
 	n := startNode(t)
 	defer n.stop()

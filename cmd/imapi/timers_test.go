@@ -97,7 +97,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	if lives[0] == count {
 		t.Error("the first kill came too late to show anything")
 	}
-	messages := append(alice.history(direct)[1:], alice.history(group)...) // the first created the conversation
+	messages := append(alice.history(direct)[1:], alice.history(group)...) // the first message created the conversation
 	if len(messages) != count || len(logged) != count {
 		t.Errorf("%d messages are left and the log has %d, want %d", len(messages), len(logged), count)
 	}
@@ -119,9 +119,9 @@ func TestKilledWhileErasing(t *testing.T) {
 	integrity(t, s.data)
 }
 
-// fillDue fills a data directory with messages from alice to bob that come due at the same
-// moment soon, in every possible way, and returns the conversations and the previous head
-// of the log.
+// fillDue fills a data directory with messages from alice to bob that will soon come due at the
+// same moment, in every possible way, and returns the conversations and the previous head of the
+// log.
 func fillDue(t *testing.T, data string, count int, m marker) (direct, group, cursor string) {
 	t.Helper()
 	n := startNode(t, "--data", data)
@@ -232,9 +232,9 @@ func TestDueWhileDown(t *testing.T) {
 			t.Errorf("%s was received %d times", id, received[id])
 		}
 	}
-	// The new server refuses what its flags do not allow.
+	// The new server applies its own flags.
 	if status, answer := bob.ask(http.MethodPost, "/v1/messages/"+stays.ID+"/burn", ""); status != http.StatusConflict {
-		t.Errorf("burning what was not sent for it: %d %s", status, answer)
+		t.Errorf("burning a message that was not sent for burning: %d %s", status, answer)
 	}
 	if status, answer := alice.ask(http.MethodPost, "/v1/messages/"+stays.ID+"/revoke", ""); status != http.StatusForbidden {
 		t.Errorf("revoking out of the window: %d %s", status, answer)

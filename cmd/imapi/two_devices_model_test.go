@@ -21,7 +21,7 @@ type shown struct {
 	Burn      *struct{}
 }
 
-// news is an event as the model below needs it.
+// news has the fields of an event that the model below needs.
 type news struct {
 	Type           string
 	ConversationID string `json:"conversation_id"`
@@ -43,7 +43,7 @@ type view struct {
 	in                    bool // whether the user is a member
 	hidden, pinned, muted bool
 	messages              map[string]*shown
-	unread                map[string]bool // ids, also of messages that cannot be read now
+	unread                map[string]bool // ids, including those of messages that cannot be read now
 }
 
 // counts returns the number of unread messages, and of those that mention the user.
@@ -77,7 +77,7 @@ type model struct {
 	views map[string]*view
 }
 
-// take applies an event. Counts in events received live must be those of the model.
+// take applies an event. Counts in events received live must equal those of the model.
 func (m *model) take(e news, live bool) {
 	m.t.Helper()
 	if e.ConversationID == "" {
@@ -168,8 +168,8 @@ type listed struct {
 	LastMessage           *shown `json:"last_message"`
 }
 
-// state is what the model and the server can both say about a conversation, with its newest
-// messages.
+// state is the part of a conversation's state that both the model and the server have, with its
+// newest messages.
 func (l listed) state(messages []*shown) string {
 	messages = messages[max(0, len(messages)-200):]
 	var b strings.Builder
@@ -183,7 +183,7 @@ func (l listed) state(messages []*shown) string {
 	return b.String()
 }
 
-// want is the model's view of all that is not hidden, by conversation.
+// want returns the model's state of the conversations that are not hidden.
 func (m *model) want() map[string]string {
 	all := make(map[string]string)
 	for id, p := range m.views {
@@ -201,7 +201,7 @@ func (m *model) want() map[string]string {
 	return all
 }
 
-// got is the server's.
+// got returns the server's state of them.
 func (m *model) got() map[string]string {
 	m.t.Helper()
 	all := make(map[string]string)
@@ -216,7 +216,7 @@ func (m *model) got() map[string]string {
 	return all
 }
 
-// check holds the model against the server.
+// check compares the model with the server.
 func (m *model) check(after string) {
 	m.t.Helper()
 	want, got := m.want(), m.got()

@@ -29,7 +29,7 @@ func pick[T any](r *rand.Rand, list []T) T {
 	return list[r.IntN(len(list))]
 }
 
-// conversation picks one that alice is in.
+// conversation picks a conversation that alice is in.
 func (w *twoDevices) conversation() (string, *view) {
 	var ids []string
 	for id, p := range w.views {
@@ -45,7 +45,7 @@ func (w *twoDevices) conversation() (string, *view) {
 	return id, w.views[id]
 }
 
-// message picks one that alice can read, most of the time a new one.
+// message picks a message that alice can read, usually a new one.
 func (w *twoDevices) message(p *view) *shown {
 	all := p.sorted()
 	if w.random.IntN(3) > 0 {
@@ -77,7 +77,7 @@ func (w *twoDevices) do(d device, method, path, body string) string {
 	return fmt.Sprintf("%s %s %s %s (%d)", d.name, method, path, body, status)
 }
 
-// draft is a text that may mention alice, and may burn.
+// draft returns a text that may mention alice, and may burn.
 func (w *twoDevices) draft(conversation string) string {
 	more := ""
 	if w.random.IntN(3) == 0 {
@@ -89,8 +89,7 @@ func (w *twoDevices) draft(conversation string) string {
 	return `{"type":"text","body":{"text":"words"}` + more + `}`
 }
 
-// step does something random, on alice's phone or as another user, and returns a
-// description.
+// step does something at random, on alice's phone or as another user, and returns a description.
 func (w *twoDevices) step() string {
 	id, p := w.conversation()
 	s := w.message(p)
@@ -166,7 +165,7 @@ func (w *twoDevices) step() string {
 		w.back,
 	}
 	switch n := w.random.IntN(30); {
-	case n < 11: // there must be something to do all this with
+	case n < 11: // the other steps need messages
 		if strings.HasPrefix(id, "@") || n < 5 {
 			return w.do(them, http.MethodPost, "conversations/@alice/messages", w.draft("@"))
 		}
@@ -197,7 +196,7 @@ func (w *twoDevices) back() string {
 	return "nothing"
 }
 
-// sync sends a message that ends the observation, and returns it.
+// sync sends a message that ends the observation, and returns its id.
 func (w *twoDevices) sync() string {
 	w.t.Helper()
 	return w.others["zoe"].send(w.barrier, "so far", "").ID
@@ -234,8 +233,8 @@ func (w *twoDevices) catchUp(cursor string) string {
 	}
 }
 
-// A client that applies the events of one device agrees with the server about what another
-// device of the user and other users did, live and after being away for a while.
+// A client that applies the events of one device agrees with the server about the actions of the
+// user's other device and of other users, both live and after having been offline.
 func TestTwoDevices(t *testing.T) {
 	t.Parallel()
 	for _, away := range []bool{false, true} {

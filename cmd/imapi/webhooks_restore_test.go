@@ -12,10 +12,10 @@ import (
 	"github.com/imapi/imapi/internal/steps"
 )
 
-// TestWebhookAfterARestore restores a backup: the webhook continues from where it was at the
-// backup. It gets again what it had got since, under the same ids; what was erased since as a
-// tombstone; a gap that says which events are lost; and what is new under new ids, so that a
-// receiver that skips the ids it knows misses nothing.
+// TestWebhookAfterARestore restores a backup: the webhook continues at its position in the backup.
+// It gets the events of that time again under the same ids, with tombstones for messages that were
+// erased since; a gap event that says which events are lost; and new events under new ids, so that
+// a receiver that skips known ids misses nothing.
 func TestWebhookAfterARestore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -67,7 +67,7 @@ func TestWebhookAfterARestore(t *testing.T) {
 	after := r.until("the new message", has("new"))[len(before):]
 
 	step("what the webhook got")
-	known := make(map[string]hookRequest) // the last request of each id
+	known := make(map[string]hookRequest) // the last request for each id
 	for _, request := range before {
 		known[request.id] = request
 	}
@@ -80,12 +80,12 @@ func TestWebhookAfterARestore(t *testing.T) {
 		if _, again := known[request.id]; again {
 			what += ", again"
 		}
-		if slices.Contains(got, what) { // an attempt that was cut off
+		if slices.Contains(got, what) { // a repeated attempt
 			continue
 		}
 		got = append(got, what)
 		if bytes.Contains(request.body, []byte("Quellwolke")) {
-			t.Errorf("the webhook gets what was erased: %s", request.body)
+			t.Errorf("the webhook gets erased content: %s", request.body)
 		}
 	}
 	// The backup may have been made before the first delivery was stored.
@@ -111,8 +111,8 @@ func TestWebhookAfterARestore(t *testing.T) {
 	}
 }
 
-// TestWebhookSecretAfterARestore: a webhook whose secret was replaced after the backup is off,
-// until it has a new one. The replaced secret cannot come back.
+// TestWebhookSecretAfterARestore: a webhook whose secret was replaced after the backup is off until
+// it gets a new one. The replaced secret cannot come back.
 func TestWebhookSecretAfterARestore(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -145,5 +145,5 @@ func TestWebhookSecretAfterARestore(t *testing.T) {
 	if _, err := s.admin().UpdateWebhookWithResponse(ctx, hook.ID, &client.UpdateWebhookParams{}, client.UpdateWebhook{State: &active}); err != nil {
 		t.Fatal(err)
 	}
-	r.until("the message that was sent meanwhile", func(got []hookRequest) bool { return slices.Contains(texts(got), "hello") })
+	r.until("the message that was sent in the meantime", func(got []hookRequest) bool { return slices.Contains(texts(got), "hello") })
 }

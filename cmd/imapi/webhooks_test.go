@@ -19,7 +19,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// hookRequest is a request that a receiver got.
+// hookRequest is a request to a receiver.
 type hookRequest struct {
 	id, timestamp, signature string
 	body                     []byte
@@ -212,7 +212,7 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("offline: %+v", first.Offline)
 	}
 	if hook.Secret == nil || s.hookNow(hook.ID).Secret != nil {
-		t.Error("the secret is not shown at creation alone")
+		t.Error("the secret is not shown only at creation")
 	}
 
 	// A user with an open stream is not offline.
@@ -235,7 +235,7 @@ func TestWebhooks(t *testing.T) {
 		t.Errorf("offline: %+v", off)
 	}
 
-	// A revoke brings its push notification, and content that was erased is not sent again.
+	// A revoke is delivered with its push notification, and erased content is not sent again.
 	note := "taken back"
 	if _, err := alice.RevokeMessageWithResponse(ctx, sent.ID, &client.RevokeMessageParams{}, client.Revoke{PushContent: &note}); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func TestWebhooks(t *testing.T) {
 		}
 	}
 	if again := got[3]; bytes.Contains(again.body, []byte("hello")) || bytes.Contains(again.body, []byte("Alice")) || again.payload.Data.Message.State != "revoked" {
-		t.Errorf("the webhook got what was erased: %s", again.body)
+		t.Errorf("the webhook got erased content: %s", again.body)
 	}
 	if secret := *hook.Secret; strings.Contains(s.log.String(), secret) || strings.Contains(s.log.String(), r.server.URL) {
 		t.Error("the log has the secret or the URL")
@@ -277,7 +277,7 @@ func TestWebhookAfterACrash(t *testing.T) {
 	s.hook(r, "message.created")
 	const rounds, each = 3, 20
 	for round := range rounds {
-		before := len(r.all()) // now: all may have arrived once the last is sent
+		before := len(r.all()) // now, because all may have arrived once the last one is sent
 		for range each {
 			if _, err := say(context.Background(), alice, "@bob", "", "hello"); err != nil {
 				t.Fatal(err)
