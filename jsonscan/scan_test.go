@@ -121,7 +121,7 @@ func TestFaultNames(t *testing.T) {
 		"":                           "is empty",
 		"{\"a\":\"\xff\"}":           "is not UTF-8",
 		"[}\xff":                     "is not UTF-8",
-		strings.Repeat("[", 65):      "is nested too deep",
+		strings.Repeat("[", 65):      "is nested too deeply",
 		"[":                          "is not one JSON value",
 		`{"a":[{"b":1,"\u0062":2}]}`: "has an object with two members of the same name",
 	} {

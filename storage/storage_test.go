@@ -47,7 +47,7 @@ func TestOpenRefuses(t *testing.T) {
 		"postgres://u:secret@host/db":       "not supported by this build",
 		"mysql://u:secret@host/db":          "unknown scheme",
 		"sqlite:":                           "sqlite:///path",
-		"sqlite:///x.db?mode=memory&secret": "without anything else",
+		"sqlite:///x.db?mode=memory&secret": "and nothing more",
 		"://secret":                         "cannot be read",
 	} {
 		_, err := storage.Open(t.Context(), url, storage.Options{})

@@ -210,7 +210,7 @@ var erasings = map[string]func(st *stage, way string){
 		st.call(st.alice, http.MethodDelete, "/v1/messages/"+id, "")
 		st.erased(text, began)
 	},
-	"burned by hand": func(st *stage, way string) {
+	"burned by request": func(st *stage, way string) {
 		text := st.secret(way)
 		id := st.send(st.direct(), text, `,"burn":{"after_seconds":60}`)
 		st.waitKnown(text)
