@@ -16,14 +16,14 @@ func TestCutOff(t *testing.T) {
 		cut  time.Time
 		code string
 	}{
-		"issued before":                    {start.Unix(), start.Add(time.Minute), auth.CodeTokenCutOff},
-		"issued at the cut":                {start.Unix(), start, auth.CodeTokenCutOff},
-		"issued in the second of the cut":  {start.Unix(), start.Add(900 * time.Millisecond), auth.CodeTokenCutOff},
-		"a fraction after, by the token":   {float64(start.Unix()) + .9, start.Add(100 * time.Millisecond), auth.CodeTokenCutOff},
-		"issued in the next second":        {start.Unix() + 1, start.Add(999 * time.Millisecond), ""},
-		"issued after":                     {start.Unix() + 60, start, ""},
-		"without iat":  {nil, start.Add(-time.Hour), auth.CodeTokenCutOff},
-		"cut long ago, with iat": {start.Unix(), start.Add(-time.Hour), ""},
+		"issued before":                   {start.Unix(), start.Add(time.Minute), auth.CodeTokenCutOff},
+		"issued at the cut":               {start.Unix(), start, auth.CodeTokenCutOff},
+		"issued in the second of the cut": {start.Unix(), start.Add(900 * time.Millisecond), auth.CodeTokenCutOff},
+		"a fraction after, by the token":  {float64(start.Unix()) + .9, start.Add(100 * time.Millisecond), auth.CodeTokenCutOff},
+		"issued in the next second":       {start.Unix() + 1, start.Add(999 * time.Millisecond), ""},
+		"issued after":                    {start.Unix() + 60, start, ""},
+		"without iat":                     {nil, start.Add(-time.Hour), auth.CodeTokenCutOff},
+		"cut long ago, with iat":          {start.Unix(), start.Add(-time.Hour), ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -87,11 +87,11 @@ func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 		"once it has come":                {leeway, 10 * time.Second, time.Minute, auth.CodeTokenCutOff},
 		"at the leeway":                   {leeway, leeway, time.Minute, auth.CodeTokenCutOff},
 		"after the leeway":                {leeway, leeway + time.Second, time.Minute, ""},
-		"long after, from the future":       {leeway, time.Hour, time.Hour - time.Second, auth.CodeTokenCutOff},
-		"long after, issued now":              {leeway, time.Hour, time.Hour, ""},
-		"no leeway, from the next second":   {0, time.Second, time.Second, ""},
+		"long after, from the future":     {leeway, time.Hour, time.Hour - time.Second, auth.CodeTokenCutOff},
+		"long after, issued now":          {leeway, time.Hour, time.Hour, ""},
+		"no leeway, from the next second": {0, time.Second, time.Second, ""},
 		"no leeway, before it has come":   {0, time.Second, time.Second - 1, auth.CodeTokenFromFuture},
-		"beyond the leeway, forever": {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
+		"beyond the leeway, forever":      {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClock()
@@ -126,12 +126,12 @@ func TestMaxAge(t *testing.T) {
 		at     time.Duration // after the start, when it is issued
 		code   string
 	}{
-		"at first":        {nil, 0, ""},
-		"at the last":     {nil, age + leeway - 1, ""},
-		"too old":         {nil, age + leeway, auth.CodeTokenExpired},
-		"ends before":     {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
-		"without an iat":  {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
-		"iat zero": {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
+		"at first":       {nil, 0, ""},
+		"at the last":    {nil, age + leeway - 1, ""},
+		"too old":        {nil, age + leeway, auth.CodeTokenExpired},
+		"ends before":    {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
+		"without an iat": {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
+		"iat zero":       {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, cached := range []bool{false, true} {
@@ -199,8 +199,8 @@ func TestForgottenCuts(t *testing.T) {
 		"alice, issued before":   {token("alice", 2*time.Hour), auth.CodeTokenExpired},
 		"carol, issued before":   {token("carol", time.Minute), auth.CodeTokenExpired},
 		"alice, issued since":    {token("alice", 59*time.Second), ""},
-		"bob, cut later":    {token("bob", 0), auth.CodeTokenCutOff},
-		"without an iat":    {signHS(t, with(jwt.MapClaims{"sub": "carol", "iat": nil})), auth.CodeTokenExpired},
+		"bob, cut later":         {token("bob", 0), auth.CodeTokenCutOff},
+		"without an iat":         {signHS(t, with(jwt.MapClaims{"sub": "carol", "iat": nil})), auth.CodeTokenExpired},
 		"carol, issued just now": {token("carol", 0), ""},
 	} {
 		_, err := v.Verify(tt.token)

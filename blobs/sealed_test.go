@@ -101,9 +101,9 @@ func TestBlobIsReadAsItWasWritten(t *testing.T) {
 // body of a request of unknown length.
 func TestReadFromSealsOneLastChunk(t *testing.T) {
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
-		"at once":      iotest.DataErrReader,
-		"with another call":   func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
-		"byte by byte": iotest.OneByteReader,
+		"at once":           iotest.DataErrReader,
+		"with another call": func(r io.Reader) io.Reader { return struct{ io.Reader }{r} },
+		"byte by byte":      iotest.OneByteReader,
 	} {
 		f, _ := newFiles(t)
 		for i, size := range sizes {

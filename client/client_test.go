@@ -33,9 +33,9 @@ func TestRefusalsAreProblems(t *testing.T) {
 			"404 message_not_found: because (body/x)",
 		},
 		"a page that is not a problem": {reply(502, "text/html", "<html>"), client.Problem{Status: 502}, "502 Bad Gateway"},
-		"a malformed problem":      {reply(500, "application/problem+json", "<html>"), client.Problem{Status: 500}, "500 Internal Server Error"},
-		"other status inside":   {reply(429, "application/problem+json", `{"status":200,"code":"x"}`), client.Problem{Status: 429, Code: "x"}, "429 x"},
-		"no type":               {reply(400, "", ""), client.Problem{Status: 400}, "400 Bad Request"},
+		"a malformed problem":          {reply(500, "application/problem+json", "<html>"), client.Problem{Status: 500}, "500 Internal Server Error"},
+		"other status inside":          {reply(429, "application/problem+json", `{"status":200,"code":"x"}`), client.Problem{Status: 429, Code: "x"}, "429 x"},
+		"no type":                      {reply(400, "", ""), client.Problem{Status: 400}, "400 Bad Request"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -225,10 +225,10 @@ func TestEventsBackOff(t *testing.T) {
 			[]answer{overloaded, overloaded, overloaded, ready},
 			[]time.Duration{3e9, 6e9, 12e9},
 		},
-		"from a retry that is cut": {[]answer{streams("retry: 3000\n"), ready}, []time.Duration{3e9}},
-		"as Retry-After says":               {[]answer{refuse(503, "shutting_down", "Retry-After", "20"), ready}, []time.Duration{20e9}},
-		"when there are too many streams":  {[]answer{refuse(429, "too_many_streams", "Retry-After", "1"), refuse(429, "too_many_streams"), ready}, []time.Duration{1e9, 2e9}},
-		"for other faults":         {[]answer{reply(502, "text/html", ""), refuse(500, "internal"), reply(408, "", ""), ready}, []time.Duration{1e9, 2e9, 4e9}},
+		"from a retry that is cut":        {[]answer{streams("retry: 3000\n"), ready}, []time.Duration{3e9}},
+		"as Retry-After says":             {[]answer{refuse(503, "shutting_down", "Retry-After", "20"), ready}, []time.Duration{20e9}},
+		"when there are too many streams": {[]answer{refuse(429, "too_many_streams", "Retry-After", "1"), refuse(429, "too_many_streams"), ready}, []time.Duration{1e9, 2e9}},
+		"for other faults":                {[]answer{reply(502, "text/html", ""), refuse(500, "internal"), reply(408, "", ""), ready}, []time.Duration{1e9, 2e9, 4e9}},
 		"not after a stream that worked": {
 			[]answer{
 				unreachable, unreachable, unreachable,
@@ -271,7 +271,7 @@ func TestEventsEnd(t *testing.T) {
 		"token refused":       {refuse(401, "token_expired"), 401},
 		"forbidden":           {refuse(403, "device_mismatch"), 403},
 		"bad cursor":          {refuse(400, "invalid_cursor"), 400},
-		"not found":       {reply(404, "text/html", ""), 404},
+		"not found":           {reply(404, "text/html", ""), 404},
 		"asked to stop":       {reply(204, "", ""), 204},
 		"something else":      {reply(200, "text/html", "<html>"), 0},
 		"a page":              {reply(200, "application/json", "{}"), 0},

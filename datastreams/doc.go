@@ -11,8 +11,8 @@
 //	frame.go      [Frame]: a frame in the forms that readers get
 //	stream.go     stream: a data stream with its buffer
 //	reader.go     [Reader]: one response that reads
-// 	attached.go   what requests that read and push have in common: limits and endings
-// 	watch.go      ends requests and data streams because of time, commits or lost rights
+//	attached.go   what requests that read and push have in common: limits and endings
+//	watch.go      ends requests and data streams because of time, commits or lost rights
 //
 // Locks are taken in the order stream.ending, Hub.mu, stream.mu. No lock is held during reads from
 // or writes to a client or calls of the store, except that stream.ending is held while the final

@@ -24,10 +24,10 @@ func TestVisibleRange(t *testing.T) {
 		stays   []im.Interval
 		want    []int64 // of seqs 1 to 12
 	}{
-		"member":         {im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
-		"came back":      {im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
-		"left since then":     {im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}},
-		"entire history": {im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+		"member":          {im.HistoryJoined, []im.Interval{open}, []int64{10, 11, 12}},
+		"came back":       {im.HistoryJoined, []im.Interval{first, silent, open}, []int64{3, 4, 5, 6, 10, 11, 12}},
+		"left since then": {im.HistoryJoined, []im.Interval{first}, []int64{3, 4, 5, 6}},
+		"entire history":  {im.HistoryAll, []im.Interval{open}, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := visibleRangeOf(&im.Conversation{History: tt.history}, &im.AudienceMember{Intervals: tt.stays})

@@ -10,5 +10,5 @@
 //
 //	sniff.go     Type: the type by the first bytes
 //	media.go     audio and video: MPEG, ADTS, Ogg, EBML (WebM, Matroska)
-// 	sniffer.go   Sniffer: a writer that looks deeper into ISO media files (MP4, 3GP)
+//	sniffer.go   Sniffer: a writer that looks deeper into ISO media files (MP4, 3GP)
 package sniff

@@ -153,9 +153,9 @@ func TestOrientation(t *testing.T) {
 	img := quarters(80, 40)
 	for o, want := range shown {
 		for name, file := range map[string][]byte{
-			"jpeg":                insert(jpegOf(t, img), 2, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00"), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o)), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o%8+1))),
-			"jpeg, big-endian":    insert(jpegOf(t, img), 2, segment(0xe1, "Exif\x00\x00"+exifOf(binary.BigEndian, o))),
-			"png":                 insert(pngOf(t, img), 33, chunk("eXIf", exifOf(binary.BigEndian, o))),
+			"jpeg":               insert(jpegOf(t, img), 2, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00"), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o)), segment(0xe1, "Exif\x00\x00"+exifOf(binary.LittleEndian, o%8+1))),
+			"jpeg, big-endian":   insert(jpegOf(t, img), 2, segment(0xe1, "Exif\x00\x00"+exifOf(binary.BigEndian, o))),
+			"png":                insert(pngOf(t, img), 33, chunk("eXIf", exifOf(binary.BigEndian, o))),
 			"png, after a chunk": insert(pngOf(t, img), 33, chunk("tEXt", "a\x00b"), chunk("eXIf", exifOf(binary.LittleEndian, o))),
 		} {
 			made, small := decoded(t, file)

@@ -16,5 +16,5 @@
 //	delivered.go  what streams received, and what is missing
 //	histogram.go  latencies
 //	result.go     the result, as text and as JSON
-// 	progress.go   progress of the run
+//	progress.go   progress of the run
 package main

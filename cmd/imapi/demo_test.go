@@ -116,10 +116,10 @@ func TestDemoOff(t *testing.T) {
 // tokens themselves.
 func TestDemoSignsInOnlyInDevelopment(t *testing.T) {
 	for name, args := range map[string][]string{
-		"all addresses":        {"--listen", "0.0.0.0:0"},
-		"pages of other hosts": {"--cors-origins", "https://app.example"},
-		"a proxy":              {"--trusted-proxies", "127.0.0.1"},
-		"tokens signed elsewhere":       {"--auth-algorithm", "ES256", "--auth-jwks-url", "https://127.0.0.1:1/keys"},
+		"all addresses":           {"--listen", "0.0.0.0:0"},
+		"pages of other hosts":    {"--cors-origins", "https://app.example"},
+		"a proxy":                 {"--trusted-proxies", "127.0.0.1"},
+		"tokens signed elsewhere": {"--auth-algorithm", "ES256", "--auth-jwks-url", "https://127.0.0.1:1/keys"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if inDevelopment(t, args...) {

@@ -9,7 +9,7 @@
 //	store.go           Store: Open, View, Close
 //	tx.go              reader and tx, which implement im.Reader and im.Tx
 //	writer.go          the goroutine that writes: group commit, failures, listeners
-// 	write_queue.go     the fair queue of waiting calls; write_door.go requests that wait to enter it
+//	write_queue.go     the fair queue of waiting calls; write_door.go requests that wait to enter it
 //	session.go         connections and prepared statements
 //	row.go             rows that are read, one by one or as a list
 //	numbers.go         Go constants in SQL
@@ -29,19 +29,19 @@
 //	shredder.go        shredding keys after the commit
 //	attachments.go     attachments, which messages have them, and dead blobs
 //	thumbnails.go      thumbnails of attachments, and which are waiting
-// 	reconcile.go       making data and keys agree that have not always been together
+//	reconcile.go       making data and keys agree that have not always been together
 //
 // Messages:
 //
 //	messages.go          reading messages
 //	insert.go            storing messages
 //	history.go           pages of a conversation's history
-// 	messages_by_time.go  messages whose order by seq is not their order by time
+//	messages_by_time.go  messages whose order by seq is not their order by time
 //	seq_since.go         the first seq since a time
 //	hidden.go            what a user has hidden, and what is gone for them
 //	receipts.go          ranges of received, read and hidden messages
 //	unread_count.go      unread counts
-// 	unstarted.go         messages that burn after reading, or were sent with receipt
+//	unstarted.go         messages that burn after reading, or were sent with receipt
 //	search.go            search; search_index.go feeds the index
 //
 // Conversations and users:
@@ -69,6 +69,6 @@
 // Backups and imports:
 //
 //	backup.go        online backups
-// 	replace.go       replacing the database by a backup
+//	replace.go       replacing the database by a backup
 //	restore.go       storing imported memberships and tombstones
 package sqlite

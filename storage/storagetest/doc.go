@@ -8,7 +8,7 @@
 //	entry.go                what most use cases load first
 //
 //	conversations.go        conversations; conversation_list.go a user's list
-// 	conversation_kinds.go   differences between kinds; threads.go
+//	conversation_kinds.go   differences between kinds; threads.go
 //	texts.go                sealed names and other texts
 //	members.go              memberships; marks.go
 //	spaces.go               channels and lists; space_model.go a model of a space
@@ -16,13 +16,13 @@
 //
 //	messages.go             reading messages; messages_by_time.go
 //	insert_message.go       storing messages
-// 	attachments.go          rows of attachments, and which messages refer to them
+//	attachments.go          rows of attachments, and which messages refer to them
 //	thumbnails.go           thumbnails: turns, and erasing with their attachments
 //	receipts.go, hidden.go  ranges of received, read and hidden messages
 //	unread.go               unread counts against a model
 //	erase.go                erasing; erasures.go lists of erasures
-// 	sealed.go               repairing a restored store; restore.go
-// 	events.go               the event log; webhooks.go and its webhooks
+//	sealed.go               repairing a restored store; restore.go
+//	events.go               the event log; webhooks.go and its webhooks
 //	retention.go, purge.go  trimming and purging; remembered.go
 //
 //	erase_bench.go, import_bench.go, spaces_bench.go, views_bench.go

@@ -6,5 +6,5 @@
 //
 //	packed.go    the statement, and decoding what it returns
 //	register.go  registering pack
-// 	pack.h       pack, in C: a Go function would be called, and allocate, for each row
+//	pack.h       pack, in C: a Go function would be called, and allocate, for each row
 package packed
