@@ -12,9 +12,9 @@ type Delivery struct {
 	Range        SeqRange
 }
 
-// Deliver stores delivered receipts for messages that were written to streams, and publishes
-// what is new in them. It works in the steps of a job, with pauses, because senders wait for each
-// step, and skips users who are no longer members. Any error is from the store or ctx.
+// Deliver stores delivered receipts for messages that were written to streams, and publishes the
+// new ones. It works in the steps of a job, with pauses, because senders wait for each step, and
+// skips users who are no longer members. Any error is from the store or ctx.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")
 	for len(deliveries) > 0 {

@@ -22,8 +22,8 @@
 //	event_line.go        events and messages as lines of text
 //	doctor.go            the report of imapi doctor; its checks of configuration, server and token
 //	doctor_data.go       its checks of directory, disk and database
-//	doctor_disk.go       what it knows about file systems
-//	doctor_clock.go      what the kernel knows about the clock
+//	doctor_disk.go       file systems that the doctor recognises
+//	doctor_clock.go      the state of the clock in the kernel
 //	doctor_stream.go     its check of the stream through proxies
 //	healthcheck.go       asking a server whether it is ready
 //	progress.go          progress bars

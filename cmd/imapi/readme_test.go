@@ -277,7 +277,7 @@ func TestReadmeGreeting(t *testing.T) {
 	s := startServer(t)
 	there := strings.NewReplacer(s.addr, readmeAddress, s.bin, "bin/imapi", s.data, "./data")
 	await.Until(t, "the greeting is printed", func() bool { return strings.Count(s.out.String(), "\n") == strings.Count(want, "\n") })
-	// make builds the commit in as the version, a test does not.
+	// make sets the commit as the version, a test does not.
 	want = regexp.MustCompile(`^imapi \w+ `).ReplaceAllString(want, "imapi "+version+" ")
 	if got := there.Replace(s.out.String()); got != want {
 		t.Errorf("the server greets with\n%s\nREADME.md has\n%s", got, want)
