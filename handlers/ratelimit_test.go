@@ -205,8 +205,8 @@ func TestRateOfStreams(t *testing.T) {
 	}
 }
 
-// failing makes requests with a bad token until one is refused by the rate limit, and
-// returns how many were not.
+// failing makes requests with a bad token until the rate limit refuses one, and returns the number
+// before that.
 func (w *world) failing(forwarded string) (n int) {
 	for ; n < 1000; n++ {
 		a := w.do("", http.MethodGet, "/v1/blocks", "", "Authorization", "Bearer x", "X-Forwarded-For", forwarded)
@@ -239,8 +239,7 @@ func TestRateOfFailedAuthentication(t *testing.T) {
 	}
 }
 
-// TestRateBehindProxies checks that a trusted proxy's X-Forwarded-For counts, and nobody
-// else's.
+// TestRateBehindProxies checks that the X-Forwarded-For of a trusted proxy is used, and no other.
 func TestRateBehindProxies(t *testing.T) {
 	w, clock, _ := limitedWorld(t, 3, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
 		o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
@@ -250,7 +249,7 @@ func TestRateBehindProxies(t *testing.T) {
 		same                bool
 	}{
 		{"two clients", "192.0.2.1", "192.0.2.2", false},
-		{"one client, who makes up others", "198.51.100.7, 192.0.2.3", "198.51.100.8, 192.0.2.3", true},
+		{"one client that invents others", "198.51.100.7, 192.0.2.3", "198.51.100.8, 192.0.2.3", true},
 		{"two proxies", "192.0.2.4, 10.0.0.1", "192.0.2.5, 10.0.0.1", false},
 		{"two proxies and one client", "192.0.2.6, 10.0.0.1", "192.0.2.6, 10.0.0.2", true},
 		{"one that is not an address", "x, 10.0.0.3", "y, 10.0.0.3", true},

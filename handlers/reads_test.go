@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// heldStore holds the reads of one user, each within its snapshot.
+// heldStore blocks the reads of one user, each within its snapshot.
 type heldStore struct {
 	im.Store
 	user    im.UserID
@@ -31,8 +31,8 @@ func (s *heldStore) View(ctx context.Context, fn func(im.Reader) error) error {
 	})
 }
 
-// TestOneUserDoesNotStarveTheOthers makes one user read as much as they may: others can
-// read at the same time, and what exceeds the user's share is refused in time.
+// TestOneUserDoesNotStarveTheOthers makes one user read as much as they may: others can read at the
+// same time, and reads beyond the user's share are refused in time.
 func TestOneUserDoesNotStarveTheOthers(t *testing.T) {
 	store, err := storage.Open(t.Context(), "", storage.Options{
 		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
@@ -102,7 +102,7 @@ func TestUnreadByPages(t *testing.T) {
 		}
 		path = "/v1/unread?page_token=" + token
 		if a := w.do("alice", http.MethodGet, path+"&conversation_id=@mallory", ""); a.status != http.StatusBadRequest {
-			t.Errorf("the token was taken for one conversation: %d %s", a.status, a.body)
+			t.Errorf("the token was accepted for one conversation: %d %s", a.status, a.body)
 		}
 	}
 	if total != n {

@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// town has the threads, space and channels of a scene, and a room. Alice owns the space,
-// bob and carol are members, dave was one. Bob has the role.
+// town has the threads, space and channels of a scene, and a room. Alice owns the space, bob and
+// carol are members, and dave was a member. Bob has the role.
 type town struct {
 	room   string // of alice, bob and carol; dave has left
 	thread string // under a message of the group; carol has not joined it
@@ -31,7 +31,7 @@ type town struct {
 	dens   string // bob's in the den
 }
 
-// build adds a town to a scene. It is before anybody listens.
+// build adds a town to a scene, before anybody listens.
 func (s *scene) build() {
 	s.t.Helper()
 	id := func(e ear, path, body string) string {
@@ -86,7 +86,7 @@ func (s *scene) build() {
 	hide(bob, s.talk, s.talks)
 }
 
-// deliveriesOfTown is what happens in a town.
+// deliveriesOfTown are the actions in a town.
 func deliveriesOfTown() map[string]delivery {
 	var (
 		all   = []ear{tablet, bob, hider}
@@ -179,23 +179,23 @@ func deliveriesOfTown() map[string]delivery {
 		"an invitation to a group ends by a denial": {func(s *scene) { invited(group)(s); conversation(put, group, "/lists/deny/eve", "")(s) }, want{im.ConversationInvited: {nobody}, im.ConversationUninvited: {nobody}}},
 		"an invitation is accepted":                 {func(s *scene) { s.invite("dave"); s.act(former, post, "spaces/"+s.space+"/join", "") }, want{im.SpaceInvited: {former}}},
 		"somebody is added to a space":              {space(post, "/members", `{"members":["eve","frank"]}`), want{im.MemberAdded: {nobody}}},
-		"somebody is removed from a space":          {space(remove, "/members/carol", ""), want{im.MemberRemoved: {hider, tablet, bob}}}, // and of the thread in the den
+		"somebody is removed from a space":          {space(remove, "/members/carol", ""), want{im.MemberRemoved: {hider, tablet, bob}}}, // one is about the thread in the den
 		"somebody leaves a space": {func(s *scene) {
 			s.act(bob, post, "spaces/"+s.space+"/leave", "")
-		}, want{im.MemberRemoved: {acting, acting, tablet, tablet}}}, // of two threads
+		}, want{im.MemberRemoved: {acting, acting, tablet, tablet}}}, // about two threads
 		"somebody is muted in a space":   {space(put, "/members/bob/mute", `{"seconds":60}`), want{im.MemberUpdated: {bob}}},
 		"somebody is unmuted in a space": {func(s *scene) { space(put, "/members/bob/mute", "")(s); space(remove, "/members/bob/mute", "")(s) }, want{im.MemberUpdated: {bob, bob}}},
 		"a space is handed over":         {space(patch, "/members/bob", `{"role":"owner"}`), want{im.MemberUpdated: {tablet, bob}, im.SpaceUpdated: all}},
-		"a space is handed over, with what was before it": {func(s *scene) {
+		"a space is handed over, after other events": {func(s *scene) {
 			s.act(acting, put, "conversations/"+s.vault+"/lists/allow/alice", "") // she still sees it
 			say(vault)(s)
 			space(patch, "/members/bob", `{"role":"owner"}`)(s)
 		}, want{im.MessageCreated: owner, im.MemberUpdated: {tablet, bob}, im.SpaceUpdated: all}},
-		"a space is handed over, with what comes after": {func(s *scene) {
+		"a space is handed over, before other events": {func(s *scene) {
 			space(patch, "/members/bob", `{"role":"owner"}`)(s)
 			s.say("bob", s.vault, "mine now")
 		}, want{im.MemberUpdated: {tablet, bob}, im.SpaceUpdated: all, im.MessageCreated: {bob}}},
-		"a space is deleted, with what was before it": {func(s *scene) {
+		"a space is deleted, after other events": {func(s *scene) {
 			space(post, "/channels", `{"name":"new","visibility":"private"}`)(s)
 			space(remove, "", "")(s)
 		}, want{im.ChannelCreated: owner, im.SpaceDeleted: all}},
@@ -210,31 +210,31 @@ func deliveriesOfTown() map[string]delivery {
 		"a role is deleted": {func(s *scene) { space(remove, "/roles/"+s.role, "")(s) }, want{im.RoleDeleted: all}},
 
 		// Channels.
-		"a channel is made":                         {space(post, "/channels", `{"name":"new"}`), want{im.ChannelCreated: all}},
-		"a private channel is made":                 {space(post, "/channels", `{"name":"new","visibility":"private"}`), want{im.ChannelCreated: owner}},
-		"a channel is renamed":                      {conversation(patch, lobby, "", `{"name":"other"}`), want{im.ChannelUpdated: all}},
-		"a denied one is renamed":                   {conversation(patch, closed, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
-		"a private one is renamed":                  {conversation(patch, den, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
-		"one for a role is renamed":                 {conversation(patch, staff, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
-		"a channel becomes private":                 {conversation(patch, lobby, "", `{"visibility":"private"}`), want{im.ChannelUpdated: all}},
-		"a private one becomes public":              {conversation(patch, den, "", `{"visibility":"public"}`), want{im.ChannelUpdated: all}},
-		"everyone may see a private one":            {conversation(put, den, "/overrides/everyone", `{"permissions":{"view":"allow"}}`), want{im.ChannelUpdated: all}},
-		"a role may not see its own":                {func(s *scene) { conversation(remove, staff, "/overrides/"+s.role, "")(s) }, want{im.ChannelUpdated: few}},
-		"somebody is allowed":                       {conversation(put, den, "/lists/allow/carol", ""), want{im.ChannelOpened: {hider}}},
-		"somebody is taken off the allow list":      {conversation(remove, den, "/lists/allow/bob", ""), want{im.ChannelClosed: {bob}}},
-		"somebody is denied":                        {conversation(put, lobby, "/lists/deny/bob", ""), want{im.ChannelClosed: {bob}}},
-		"somebody is taken off the deny list":       {conversation(remove, closed, "/lists/deny/carol", ""), want{im.ChannelOpened: {hider}}},
-		"somebody is muted in a channel":            {conversation(put, lobby, "/members/bob/mute", ""), want{im.MemberUpdated: {bob}}},
-		"a channel is pinned":                       {conversation(patch, lobby, "", `{"pinned":true}`), want{im.ConversationUpdated: owner}},
-		"a channel is deleted":                      {conversation(remove, lobby, "?scope=everyone", ""), want{im.ChannelDeleted: all}},
-		"a private one is deleted":                  {conversation(remove, den, "?scope=everyone", ""), want{im.ChannelDeleted: few}},
-		"one for a role is deleted":                 {conversation(remove, staff, "?scope=everyone", ""), want{im.ChannelDeleted: few}},
-		"a message is sent to a channel":            {say(lobby), want{im.MessageCreated: all}},
-		"a message is sent to a denied channel":     {say(closed), want{im.MessageCreated: few}},
-		"a message is sent to a private channel":    {say(den), want{im.MessageCreated: few}},
-		"a message is sent to a channel for a role": {say(staff), want{im.MessageCreated: few}},
-		"a message in a channel is deleted":         {func(s *scene) { s.act(acting, remove, "messages/"+s.dens, "") }, want{im.MessageRevoked: few}},
-		"a message in a channel expires":            {expireIn(den), want{im.MessageCreated: few, im.MessageExpired: {acting, tablet, bob}}},
+		"a channel is made":                             {space(post, "/channels", `{"name":"new"}`), want{im.ChannelCreated: all}},
+		"a private channel is made":                     {space(post, "/channels", `{"name":"new","visibility":"private"}`), want{im.ChannelCreated: owner}},
+		"a channel is renamed":                          {conversation(patch, lobby, "", `{"name":"other"}`), want{im.ChannelUpdated: all}},
+		"a denied one is renamed":                       {conversation(patch, closed, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
+		"a private one is renamed":                      {conversation(patch, den, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
+		"one for a role is renamed":                     {conversation(patch, staff, "", `{"name":"other"}`), want{im.ChannelUpdated: few}},
+		"a channel becomes private":                     {conversation(patch, lobby, "", `{"visibility":"private"}`), want{im.ChannelUpdated: all}},
+		"a private one becomes public":                  {conversation(patch, den, "", `{"visibility":"public"}`), want{im.ChannelUpdated: all}},
+		"a private channel becomes visible to everyone": {conversation(put, den, "/overrides/everyone", `{"permissions":{"view":"allow"}}`), want{im.ChannelUpdated: all}},
+		"a channel becomes invisible to its role":       {func(s *scene) { conversation(remove, staff, "/overrides/"+s.role, "")(s) }, want{im.ChannelUpdated: few}},
+		"somebody is allowed":                           {conversation(put, den, "/lists/allow/carol", ""), want{im.ChannelOpened: {hider}}},
+		"somebody is removed from the allow list":       {conversation(remove, den, "/lists/allow/bob", ""), want{im.ChannelClosed: {bob}}},
+		"somebody is denied":                            {conversation(put, lobby, "/lists/deny/bob", ""), want{im.ChannelClosed: {bob}}},
+		"somebody is removed from the deny list":        {conversation(remove, closed, "/lists/deny/carol", ""), want{im.ChannelOpened: {hider}}},
+		"somebody is muted in a channel":                {conversation(put, lobby, "/members/bob/mute", ""), want{im.MemberUpdated: {bob}}},
+		"a channel is pinned":                           {conversation(patch, lobby, "", `{"pinned":true}`), want{im.ConversationUpdated: owner}},
+		"a channel is deleted":                          {conversation(remove, lobby, "?scope=everyone", ""), want{im.ChannelDeleted: all}},
+		"a private one is deleted":                      {conversation(remove, den, "?scope=everyone", ""), want{im.ChannelDeleted: few}},
+		"one for a role is deleted":                     {conversation(remove, staff, "?scope=everyone", ""), want{im.ChannelDeleted: few}},
+		"a message is sent to a channel":                {say(lobby), want{im.MessageCreated: all}},
+		"a message is sent to a denied channel":         {say(closed), want{im.MessageCreated: few}},
+		"a message is sent to a private channel":        {say(den), want{im.MessageCreated: few}},
+		"a message is sent to a channel for a role":     {say(staff), want{im.MessageCreated: few}},
+		"a message in a channel is deleted":             {func(s *scene) { s.act(acting, remove, "messages/"+s.dens, "") }, want{im.MessageRevoked: few}},
+		"a message in a channel expires":                {expireIn(den), want{im.MessageCreated: few, im.MessageExpired: {acting, tablet, bob}}},
 		"a channel is trimmed, and its thread": {trimIn(lobby), want{
 			im.ChannelUpdated: all, im.ConversationTrimmed: {acting, tablet, bob, hider, acting, tablet, bob}, im.ThreadUpdated: {acting, tablet, bob, hider},
 		}},
@@ -253,7 +253,7 @@ func (s *scene) invite(user string) {
 	s.act(acting, http.MethodPost, "spaces/"+s.space+"/invitations", fmt.Sprintf(`{"users":[%q]}`, user))
 }
 
-// threadIn makes a thread under a new message of a conversation.
+// threadIn creates a thread under a new message of a conversation.
 func threadIn(target func(*scene) string) func(*scene) {
 	return func(s *scene) {
 		root := s.act(acting, http.MethodPost, "conversations/"+target(s)+"/messages", `{"type":"text","body":{"text":"root"}}`)["id"].(string)
@@ -280,8 +280,7 @@ func trimIn(target func(*scene) string) func(*scene) {
 }
 
 // After a conversation was deleted, the log delivers its earlier events, but none about its
-// messages, whether they are purged already or not. Its threads or channels are deleted
-// with it.
+// messages, whether or not they are purged yet. Its threads or channels are deleted with it.
 func TestReplayOfDeletedThreadsAndChannels(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path       func(*scene) string

@@ -32,18 +32,17 @@ var (
 	ears = []ear{acting, tablet, bob, hider, former, nobody}
 )
 
-// scene is a group and a direct conversation in which something is about to
-// happen.
+// scene is a group and a direct conversation, before an action.
 type scene struct {
 	*world
 	group   string
 	message string // alice's, in the group
 	direct  string // of alice and bob
 	burning string // bob's to alice, which burns
-	barrier string // a group of all; a message in it ends the observation
+	barrier string // a group with all users; a message in it ends the observation
 	town           // empty unless it was built
 	live    map[ear]*reader
-	cursors map[ear]string // where those begin
+	cursors map[ear]string // the positions at which the streams begin
 }
 
 func newScene(t *testing.T, also ...func(*scene)) *scene {
@@ -51,7 +50,7 @@ func newScene(t *testing.T, also ...func(*scene)) *scene {
 	return newSceneIn(newWorld(t), also...)
 }
 
-// newSceneIn is newScene in a world; also adds to it before anybody listens.
+// newSceneIn is newScene in a given world; also adds to it before anybody listens.
 func newSceneIn(w *world, also ...func(*scene)) *scene {
 	w.t.Helper()
 	s := &scene{world: w, live: make(map[ear]*reader), cursors: make(map[ear]string)}
@@ -104,7 +103,7 @@ func (s *scene) received(e ear, barrier string) []map[string]any {
 	return s.live[e].until(barrier)
 }
 
-// until is all events before that of a message.
+// until returns all events before that of a message.
 func (r *reader) until(message string) []map[string]any {
 	r.t.Helper()
 	var received []map[string]any
@@ -127,34 +126,34 @@ func comparableOf(v map[string]any) string {
 	return string(text)
 }
 
-// later is the use cases of the scene at a later time.
+// later returns the use cases of the scene at a later time.
 func (s *scene) later(d time.Duration) *im.Service {
 	return im.NewService(s.store, im.DefaultPolicy(), func() time.Time { return time.Now().Add(d) })
 }
 
-// want lists the listeners of each event, once for each time that they receive it.
+// want has the listeners of each event, once for each time that they receive it.
 type want map[im.EventType][]ear
 
-// delivery is something that happens, and who receives it.
+// delivery is an action, and the recipients of its events.
 type delivery struct {
 	act  func(*scene)
 	want want
 }
 
-// Every event is delivered to the same listeners and devices live and on replay. A short run
-// has every type of event, but only every other delivery of the types that it has had.
+// Every event is delivered to the same listeners and devices live and on replay. A short run covers
+// every type of event, but only every other further delivery of a type.
 func TestRecipientsOfEvents(t *testing.T) {
 	seen := make(map[im.EventType]bool)
 	runDeliveries(t, deliveriesOfConversations(), seen)
 	runDeliveries(t, deliveriesOfTown(), seen, (*scene).build)
 	for _, typ := range im.EventTypes {
 		if !seen[typ] {
-			t.Errorf("nothing here is about %s", typ)
+			t.Errorf("no delivery here has the event %s", typ)
 		}
 	}
 }
 
-// runDeliveries makes each happen in a scene of its own, and records the types of events.
+// runDeliveries performs each action in a scene of its own, and records the types of events.
 func runDeliveries(t *testing.T, deliveries map[string]delivery, seen map[im.EventType]bool, also ...func(*scene)) {
 	step := testsize.Pick(1, 2)
 	for i, name := range slices.Sorted(maps.Keys(deliveries)) {
@@ -176,7 +175,7 @@ func runDeliveries(t *testing.T, deliveries map[string]delivery, seen map[im.Eve
 	}
 }
 
-// deliveriesOfConversations is what happens in conversations without a parent.
+// deliveriesOfConversations are the actions in conversations without a parent.
 func deliveriesOfConversations() map[string]delivery {
 	members := []ear{tablet, bob, hider}
 	group := func(s *scene, method, path, body string) {
@@ -220,7 +219,7 @@ func deliveriesOfConversations() map[string]delivery {
 		"the count is cleared": {func(s *scene) { group(s, http.MethodPost, "/unread/clear", "") }, want{im.UnreadChanged: {tablet}}},
 		"all counts are cleared": {func(s *scene) {
 			s.act(acting, http.MethodPost, "unread/clear", "")
-		}, want{im.UnreadChanged: {tablet, tablet}}}, // one a conversation
+		}, want{im.UnreadChanged: {tablet, tablet}}}, // one per conversation
 		"a group is made": {func(s *scene) {
 			s.act(acting, http.MethodPost, "conversations", `{"kind":"group","name":"new","members":["bob"]}`)
 		}, want{im.ConversationCreated: {tablet, bob}}},
@@ -252,7 +251,7 @@ func deliveriesOfConversations() map[string]delivery {
 	}
 }
 
-// erase does what the timers would do after some time.
+// erase does what the timers do once some time has passed.
 func (s *scene) erase(after time.Duration) {
 	s.t.Helper()
 	if _, _, err := s.later(after).EraseDue(s.t.Context()); err != nil {
@@ -260,7 +259,7 @@ func (s *scene) erase(after time.Duration) {
 	}
 }
 
-// check compares what was received with what is wanted, and with the log.
+// check compares the received events with the wanted ones, and with the log.
 func (s *scene) check(want map[im.EventType][]ear) {
 	s.t.Helper()
 	barrier := s.say("zoe", s.barrier, "so far")["id"].(string)
@@ -283,7 +282,7 @@ func (s *scene) check(want map[im.EventType][]ear) {
 			s.t.Errorf("%v received %v, want %v", e, types, wanted)
 		}
 		items := s.page(e, s.cursors[e])["items"].([]any)
-		replayed := items[:len(items)-1] // but the barrier
+		replayed := items[:len(items)-1] // without the barrier
 		var again []map[string]any
 		for _, item := range replayed {
 			again = append(again, item.(map[string]any))
@@ -292,11 +291,11 @@ func (s *scene) check(want map[im.EventType][]ear) {
 	}
 }
 
-// compare compares what was received live with the log now: they are the same, except that
-// messages are in their current state.
+// compare compares the events received live with those in the log now: they are the same, except
+// that messages are in their current state.
 func (s *scene) compare(e ear, live, again []map[string]any) {
 	s.t.Helper()
-	gone := make(map[any]any) // tombstones, and nil for events that the log does not deliver any more
+	gone := make(map[any]any) // tombstones, and nil for events that the log no longer delivers
 	for _, v := range live {
 		if m, ok := v["message"].(map[string]any); ok {
 			gone[v["message_id"]] = m

@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestRightsByID checks what docs/security.md says: knowing the id of a room, or of an open
-// group or space, allows joining it. Knowing any other id gives nothing to a user who is
-// not a member, not even the id of a thread or channel in an open group or space.
+// TestRightsByID checks the rule of docs/security.md: knowing the id of a room, or of an open group
+// or space, allows joining it. Knowing any other id gives a user who is not a member no access,
+// even that of a thread or channel in an open group or space.
 func TestRightsByID(t *testing.T) {
 	w := newWorld(t)
 	direct := w.say("alice", "@bob", "between us")

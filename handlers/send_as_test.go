@@ -35,8 +35,8 @@ func (w *world) sendAs(as, message string, to ...string) (results []map[string]a
 	return results
 }
 
-// An admin's message arrives as a message of the user, on that user's own devices, too, and
-// each target has a result.
+// An admin's message arrives as a message of the user, even on that user's own devices, and each
+// target has a result.
 func TestSendAs(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -138,7 +138,7 @@ func TestSendAsBodies(t *testing.T) {
 			t.Errorf("%.80s: %s, want %s", body, got, want)
 		}
 	}
-	// A user who is no admin gets the same refusal for every message.
+	// A user who is not an admin gets the same refusal for every message.
 	for _, message := range []string{hi, commandOf("typing", "")} {
 		if a := w.do("alice", http.MethodPost, sendAsPath, body(`"alice"`, `["@bob"]`, message)); a.status != http.StatusForbidden || a.code(t) != "admin_required" {
 			t.Errorf("a user: %d %s", a.status, a.body)

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// TestOutline checks what the outline of a body is.
+// TestOutline checks the outlines of bodies.
 func TestOutline(t *testing.T) {
 	rules := bodyRules(t)
 	for _, c := range []struct{ operation, body, want string }{
@@ -57,8 +57,8 @@ func bodyRules(t testing.TB) map[string]*bodyRule {
 	return rules
 }
 
-// TestListsInRequestsHaveBounds checks that the OpenAPI document bounds each list of a
-// request, so that a longer one can be refused before its items are read.
+// TestListsInRequestsHaveBounds checks that the OpenAPI document bounds each list in a request, so
+// that a longer one can be refused before its items are read.
 func TestListsInRequestsHaveBounds(t *testing.T) {
 	for operation, rule := range bodyRules(t) {
 		var look func(path string, s *shape)

@@ -14,7 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// picture is a PNG.
+// picture is a PNG file.
 func picture(t testing.TB, w, h int) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -84,7 +84,8 @@ func TestThumbnail(t *testing.T) {
 	w.refuse("bob", path, "attachment_not_found")
 	w.refuse("alice", "/v1/attachments/nothing/thumbnail", "attachment_not_found")
 
-	// With the message the thumbnail is for its recipient; without it for nobody.
+	// The recipient of the message can read the thumbnail, until the message is erased; then nobody
+	// can.
 	m := w.must(http.StatusCreated, "alice", "POST", "/v1/conversations/@bob/messages", `{"type":"image","body":{"attachment_id":"`+a["id"].(string)+`"}}`)
 	w.must(http.StatusOK, "bob", "HEAD", path, "")
 	w.must(http.StatusOK, "alice", "POST", "/v1/messages/"+m["id"].(string)+"/revoke", "")
@@ -93,8 +94,8 @@ func TestThumbnail(t *testing.T) {
 	}
 }
 
-// A transparent picture has a PNG, and what is no picture has no thumbnail. Neither has SVG,
-// nor HTML that begins like a picture.
+// The thumbnail of a transparent picture is a PNG. A file that is not a picture has none, nor has
+// SVG, or HTML that begins like a picture.
 func TestThumbnailsOfOtherFiles(t *testing.T) {
 	w := newWorld(t)
 	var glass bytes.Buffer

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// unwanted fails the test when it is read.
+// unwanted is a body that fails the test when it is read.
 type unwanted struct{ t *testing.T }
 
 func (u unwanted) Read([]byte) (int, error) {
@@ -14,8 +14,8 @@ func (u unwanted) Read([]byte) (int, error) {
 	return 0, http.ErrBodyReadAfterClose
 }
 
-// TestUnwantedBodiesAreNotRead sends a body to an operation without one: the server must
-// not keep it, because a stream would hold it for its life.
+// TestUnwantedBodiesAreNotRead sends a body to an operation without one: the server must not keep
+// it, because a stream would hold it for its whole life.
 func TestUnwantedBodiesAreNotRead(t *testing.T) {
 	w := newWorld(t)
 	req := httptest.NewRequest(http.MethodGet, "/v1/conversations", unwanted{t})

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// importedDirect is a line of an import.
+// importedDirect returns a line of an import with a direct conversation.
 func importedDirect(to, sender string) string {
 	return `{"conversation_id":"@` + to + `","sender":"` + sender + `","type":"text","body":{"text":"old"},"created_at":"2026-01-02T03:04:05Z"}`
 }
 
-// A malformed user id is refused wherever one is accepted, with its field, and changes
+// A malformed user id is refused, with its field, wherever a user id is accepted, and changes
 // nothing.
 func TestNoUserID(t *testing.T) {
 	w := newWorld(t)
@@ -25,7 +25,7 @@ func TestNoUserID(t *testing.T) {
 	} {
 		quoted := `"` + id + `"`
 		escaped := url.PathEscape(id)
-		if id == "." || id == ".." { // as a client that knows no better leaves it
+		if id == "." || id == ".." { // as a simple client would write it
 			escaped = strings.ReplaceAll(id, ".", "%2E")
 		}
 		for _, c := range []struct{ method, path, body, field string }{
@@ -58,7 +58,8 @@ func TestNoUserID(t *testing.T) {
 	}
 }
 
-// Users beyond ASCII do all that others do, and are named alike wherever they are.
+// Users with ids beyond ASCII can do everything that others can, and their ids look the same
+// everywhere.
 func TestUsersBeyondASCII(t *testing.T) {
 	w := newWorld(t)
 	const lei, zoe = "李雷", "Zoë 😀"

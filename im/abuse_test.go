@@ -55,8 +55,8 @@ func TestForgedPositionsInTheListOfMembers(t *testing.T) {
 	}
 }
 
-// TestPagesOfLargeMessagesEndEarly checks that pages of history are bounded in bytes, and
-// that no message is lost by it.
+// TestPagesOfLargeMessagesEndEarly checks that pages of history are bounded in bytes, and that no
+// message is missing because of that.
 func TestPagesOfLargeMessagesEndEarly(t *testing.T) {
 	w := newWorld(t)
 	const n = 200

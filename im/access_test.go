@@ -130,8 +130,8 @@ func TestEndedMutesAreNotShown(t *testing.T) {
 	})
 }
 
-// TestAPageOfConversationsLoadsEachMembershipOnce checks that access to the conversations
-// of a page costs no lookup besides their memberships.
+// TestAPageOfConversationsLoadsEachMembershipOnce checks that access to the conversations of a page
+// costs no look-ups besides their memberships.
 func TestAPageOfConversationsLoadsEachMembershipOnce(t *testing.T) {
 	w := newWorld(t)
 	const groups = 20

@@ -7,11 +7,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// noSearch is a store whose transactions may not search for the messages with an attachment.
+// noSearch is a store whose transactions may not search for messages with an attachment.
 type noSearch struct {
 	im.Store
 	t      testing.TB
-	before func() // of a transaction; may be nil
+	before func() // called before a transaction; may be nil
 }
 
 func (s *noSearch) Write(ctx context.Context, fn func(im.Tx) error) error {
@@ -35,8 +35,8 @@ func fileDraft(a im.Attachment) im.Draft {
 	return im.Draft{Type: im.File, Body: []byte(`{"attachment_id":"` + a.ID.String() + `"}`)}
 }
 
-// TestForwardingSearchesBeforeItsTransaction: up to a thousand messages may have to be looked at
-// to find out whether the sender sees a file. In the transaction this would hold up everyone.
+// TestForwardingSearchesBeforeItsTransaction: up to a thousand messages may have to be examined to
+// decide whether the sender sees a file. In the transaction, this would delay everyone.
 func TestForwardingSearchesBeforeItsTransaction(t *testing.T) {
 	g := newGallery(t)
 	store := &noSearch{Store: g.store, t: t}
@@ -58,7 +58,7 @@ func TestForwardingSearchesBeforeItsTransaction(t *testing.T) {
 	g.must(err)
 	g.equal("an admin, as a user who does not", answer(results[0].Err), "422 attachment_unusable")
 
-	// A hook may put in a file that the sender sees in another message.
+	// A hook may insert a file that the sender sees in another message.
 	_, err = g.Send(g.ctx, as("alice"), direct("bob"), fileDraft(other))
 	g.must(err)
 	asked(g.world, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
@@ -66,11 +66,12 @@ func TestForwardingSearchesBeforeItsTransaction(t *testing.T) {
 	})
 	sent, err := g.Send(g.ctx, as("bob"), direct("carol"), fileDraft(file))
 	g.must(err)
-	g.equal("what the hook put in", sent.Message.Attachments, []im.ID{other.ID})
+	g.equal("the file from the hook", sent.Message.Attachments, []im.ID{other.ID})
 }
 
 // TestForwardingWhatIsRevokedMeanwhile: the message in which a sender was found to see a file is
-// revoked before their transaction. Another one does as well; without one they cannot send it.
+// revoked before their transaction. Another such message suffices; without one they cannot send the
+// file.
 func TestForwardingWhatIsRevokedMeanwhile(t *testing.T) {
 	for name, test := range map[string]struct {
 		messages, revoked int
@@ -89,7 +90,7 @@ func TestForwardingWhatIsRevokedMeanwhile(t *testing.T) {
 				g.must(err)
 				return sent.Message.ID
 			}
-			send("carol") // the file exists to the end
+			send("carol") // keeps the file until the end
 			var shown []im.ID
 			for range test.messages {
 				shown = append(shown, send("bob"))

@@ -7,9 +7,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestOrphans checks that an attachment that no message has is erased after 24 hours, and not
-// while the clock is not trusted; that nobody can use it from then on in either case; and that
-// one with a message stays.
+// TestOrphans checks that an attachment without a message is erased after 24 hours, but not while
+// the clock is not trusted; that nobody can use it from then on in either case; and that one with a
+// message stays.
 func TestOrphans(t *testing.T) {
 	c := withClocks(t)
 	g := &gallery{world: c.world, maker: &maker{}, dir: t.TempDir()}

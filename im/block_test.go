@@ -50,8 +50,8 @@ func TestWhatABlockStops(t *testing.T) {
 			return err
 		}, "403 blocked"},
 		"sets a longer retention":           {patch(keep(31 * day)), "403 blocked"},
-		"sets retention for ever":           {patch(keep(0)), "403 blocked"},
-		"takes the server's retention":      {patch(im.ConversationPatch{Retention: &byServer}), "403 blocked"},
+		"sets retention forever":            {patch(keep(0)), "403 blocked"},
+		"returns to the server's retention": {patch(im.ConversationPatch{Retention: &byServer}), "403 blocked"},
 		"sets the same retention":           {patch(keep(30 * day)), "ok"},
 		"sets a shorter retention":          {patch(keep(29 * day)), "ok"},
 		"switches expiry off":               {patch(expire(0)), "403 blocked"},

@@ -11,15 +11,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What one user can do to delay others, or themselves, is bounded: a read does a bounded
-// amount of work, however much data there is. These tests count the work, they do not
-// measure time.
+// The delay that one user can cause others, or themselves, is bounded: a read does a bounded amount
+// of work, however much data there is. These tests count the work; they do not measure time.
 
 // counted is a store that counts the look-ups of its readers.
 type counted struct {
 	im.Store
 	reads int // reads begun
-	most  int // look-ups of the read with the most
+	most  int // the maximum number of look-ups of one read
 	of    map[string]int
 }
 
@@ -32,8 +31,7 @@ func (s *counted) View(ctx context.Context, fn func(im.Reader) error) error {
 	})
 }
 
-// countedReader counts look-ups that may be made for each message, event, conversation or
-// member.
+// countedReader counts look-ups that could be made for each message, event, conversation or member.
 type countedReader struct {
 	im.Reader
 	n  int
@@ -97,7 +95,7 @@ func (w *world) count() (*im.Service, *counted) {
 	return im.NewService(s, im.DefaultPolicy(), w.clock), s
 }
 
-// builder makes a large world directly in the store, in few transactions.
+// builder creates a large world directly in the store, in few transactions.
 type builder struct {
 	*world
 	ids im.IDs
@@ -139,7 +137,7 @@ func (b *builder) say(tx im.Tx, id im.ID, words string) im.ID {
 	return m.ID
 }
 
-// roles are as many as a space may have. The first takes away PermissionView.
+// roles returns the maximum number of roles of a space. The first denies PermissionView.
 func (b *builder) roles() im.RoleSet {
 	set := im.RoleSet{{ID: b.id(), Grants: im.Grants{Deny: im.PermissionView}}}
 	for len(set) < im.DefaultPolicy().MaxRoles-1 {
@@ -148,7 +146,7 @@ func (b *builder) roles() im.RoleSet {
 	return append(set, im.SpaceRole{ID: im.Everyone, Grants: im.Grants{Allow: im.DefaultPermissions}})
 }
 
-// access returns the most overrides of a channel; nobody sees a private one.
+// access returns access rules with the maximum number of overrides; nobody sees a private channel.
 func access(set im.RoleSet, private bool) im.ChannelAccess {
 	a := im.ChannelAccess{Private: private}
 	for _, r := range set[1 : im.DefaultPolicy().MaxChannelRoles+1] {
@@ -157,8 +155,8 @@ func access(set im.RoleSet, private bool) im.ChannelAccess {
 	return a
 }
 
-// spacesOf makes n spaces with the users as members and the most channels, every third of
-// them private. It returns the channels by whether they are private.
+// spacesOf creates n spaces with the users as members and the maximum number of channels, every
+// third of them private. It returns the channels by whether they are private.
 func (b *builder) spacesOf(n int, users ...im.UserID) (spaces, open, private []im.ID) {
 	for range n {
 		b.write(func(tx im.Tx) {
@@ -180,7 +178,7 @@ func (b *builder) spacesOf(n int, users ...im.UserID) (spaces, open, private []i
 	return spaces, open, private
 }
 
-// searchAll returns all that a search finds, page by page.
+// searchAll returns all hits of a search, page by page.
 func searchAll(w *world, s *im.Service, user im.UserID, words string) (ids []im.ID, pages int) {
 	w.Helper()
 	f := im.SearchFilter{Words: words, Limit: 50}
@@ -224,15 +222,15 @@ func TestSearchInVeryManyChannels(t *testing.T) {
 	if counts.most > 3000 {
 		t.Errorf("a page took %d look-ups: %v", counts.most, counts.of)
 	}
-	// What the space decides is loaded once for all its channels.
+	// The roles of the space are loaded once for all its channels.
 	if n := counts.of["RolesAt"]; n > 60*pages {
 		t.Errorf("the roles of 60 spaces were loaded %d times on %d pages", n, pages)
 	}
 	_, pages = searchAll(w, s, "victim", "nothing")
-	w.equal("pages of nothing", pages, 1)
+	w.equal("pages of an empty search", pages, 1)
 }
 
-// A search with a hit in each of few conversations is bounded, too.
+// A search with a hit in each of a few conversations is bounded, too.
 func TestSearchWithinListedConversations(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}
@@ -294,7 +292,7 @@ func TestReplayOfAChannelWithManyRoles(t *testing.T) {
 	}
 }
 
-// The same where each event is of another channel.
+// The same when each event is in a different channel.
 func TestReplayOfManyChannels(t *testing.T) {
 	w := newWorld(t)
 	b := &builder{world: w}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// decoded makes the canonical form with encoding/json, for comparison.
+// decoded returns the canonical form made with encoding/json, for comparison.
 func decoded(raw []byte) ([]byte, bool) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -17,7 +17,7 @@ func decoded(raw []byte) ([]byte, bool) {
 		return nil, false
 	}
 	if !json.Valid(raw) {
-		return nil, false // something follows
+		return nil, false // more data follows
 	}
 	b, err := marshal(v)
 	return b, err == nil
@@ -64,7 +64,7 @@ func TestCanonicalIsWhatDecodingGives(t *testing.T) {
 	}
 }
 
-// FuzzCanonical compares both for any text.
+// FuzzCanonical compares the two for any text.
 func FuzzCanonical(f *testing.F) {
 	for _, text := range canonicalTexts {
 		f.Add([]byte(text))
@@ -79,12 +79,12 @@ func FuzzCanonical(f *testing.F) {
 			t.Errorf("%q has %d bytes, not %d", got, len(got), n)
 		}
 		if ok && CanonicalSize(text) < len(got) {
-			t.Errorf("%q is said to take %d bytes, it takes %d", text, CanonicalSize(text), len(got))
+			t.Errorf("CanonicalSize(%q) is %d, its canonical form has %d bytes", text, CanonicalSize(text), len(got))
 		}
 	})
 }
 
-// marshal is json.Marshal that leaves <, > and & as they are.
+// marshal is json.Marshal without escapes for <, > and &.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

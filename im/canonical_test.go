@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// sentAs is the stored form of a draft.
+// sentAs returns the stored form of a draft.
 func sentAs(t *testing.T, d im.Draft) string {
 	t.Helper()
 	c, err := d.Content(4096)
@@ -20,7 +20,8 @@ func sentAs(t *testing.T, d im.Draft) string {
 	return string(c.Sent)
 }
 
-// What may differ when a client encodes its retry again, and what makes it another message.
+// TestCanonicalForm checks which differences between a message and its retry do not matter, and
+// which make it a different message.
 func TestCanonicalForm(t *testing.T) {
 	base := im.Draft{
 		Type: im.Custom, ClientID: "c1",
@@ -60,7 +61,7 @@ func TestCanonicalForm(t *testing.T) {
 		{"another text", func(d *im.Draft) { d.Body = bytes.Replace(d.Body, []byte("order"), []byte("Order"), 1) }, false},
 		{"a decomposed letter", func(d *im.Draft) { d.Body = bytes.Replace(d.Body, []byte("é"), []byte("e\u0301"), 1) }, false},
 		{"a number for a text", func(d *im.Draft) { d.Ext = []byte(`{"k":1,"l":{}}`) }, false},
-		{"null for nothing", func(d *im.Draft) { d.Ext = []byte(`{"k":"<v>","l":{},"m":null}`) }, false},
+		{"null for a missing member", func(d *im.Draft) { d.Ext = []byte(`{"k":"<v>","l":{},"m":null}`) }, false},
 		{"no ext", func(d *im.Draft) { d.Ext = nil }, false},
 		{"other mentions", func(d *im.Draft) { d.Mentions = d.Mentions[:1] }, false},
 		{"no reply_to", func(d *im.Draft) { d.ReplyTo = "" }, false},
@@ -79,7 +80,7 @@ func TestCanonicalForm(t *testing.T) {
 	empty := text
 	empty.Ext, empty.Mentions = []byte(" { } "), []im.UserID{}
 	if a, b := sentAs(t, text), sentAs(t, empty); a != b {
-		t.Errorf("an ext and mentions of nothing are not the same as none: %s, %s", a, b)
+		t.Errorf("empty ext and mentions are not the same as none: %s, %s", a, b)
 	}
 }
 
@@ -133,8 +134,8 @@ func TestParseContent(t *testing.T) {
 	}
 }
 
-// For any input there is no panic, every refusal names its reason, and the stored form can
-// be read back and is its own canonical form.
+// No input causes a panic, every refusal names its reason, and the stored form can be read back and
+// is its own canonical form.
 func FuzzContent(f *testing.F) {
 	f.Add(uint8(im.Text), []byte(`{"text":"hi"}`), []byte(`{"a":[1,{"b":"\ud800"}]}`), []byte(`{}`), "bob", "1")
 	f.Add(uint8(im.Location), []byte(`{"latitude":1e1,"longitude":-0}`), []byte(`{"":{"":""}}`), []byte(nil), "", "")
@@ -145,7 +146,7 @@ func FuzzContent(f *testing.F) {
 		d := im.Draft{
 			Type: im.MessageType(typ), Body: body, Ext: ext, Push: push,
 			ReplyTo: strings.ToValidUTF8(replyTo, "?"),
-		} // as a JSON decoder gives it
+		} // decoded, as a decoder would
 		if mention != "" {
 			d.Mentions = []im.UserID{im.UserID(mention)}
 		}

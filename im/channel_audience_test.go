@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// channelWorld is a space in which everything changes that decides who can see its channels.
-// It notes which events each user must receive, by what they can see when the event happens.
+// channelWorld is a space in which everything changes that determines who can see its channels. It
+// records which events each user must receive, going by what they can see when the event happens.
 type channelWorld struct {
 	*world
 	r        *rand.Rand
@@ -36,8 +36,8 @@ func (w *channelWorld) joined(user im.UserID, thread im.ID) bool {
 	return err == nil && v.Me.IsMember()
 }
 
-// do makes a change and notes who must receive its events: those who can see the channel, or
-// have joined the thread and can see it, before or after the change.
+// do makes a change and records who must receive its events: those who can see the channel, or have
+// joined the thread and can see it, before or after the change.
 func (w *channelWorld) do(what func() error) {
 	w.Helper()
 	type key struct {

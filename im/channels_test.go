@@ -76,7 +76,7 @@ func TestPrivateChannels(t *testing.T) {
 	}
 	erased, err := w.Erased(w.ctx, as("bob"), im.ErasureQuery{Limit: 10})
 	w.must(err)
-	w.equal("bob learns of what was erased", len(erased.Items), 0)
+	w.equal("erasures that bob learns of", len(erased.Items), 0)
 	for user, want := range map[im.UserID]int{"bob": 0, "alice": 2} {
 		lost, err := w.Lost(w.ctx, as(user), epoch)
 		w.must(err)
@@ -187,8 +187,8 @@ func TestUnreadInChannels(t *testing.T) {
 	w.equal("not in the totals", total.Total, 0)
 }
 
-// TestNewViewersHaveNothingUnread checks that earlier messages are not unread for a user to
-// whom a list opens a channel, nor for one who returns to a space.
+// TestNewViewersHaveNothingUnread checks that earlier messages are not unread for a user who gains
+// sight of a channel by a list, nor for one who rejoins a space.
 func TestNewViewersHaveNothingUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
@@ -247,8 +247,8 @@ func TestChannelLimits(t *testing.T) {
 	w.equal("overrides", fmt.Sprint(len(list), list[0].Role == a), "1 true")
 }
 
-// TestChannelMembers checks that every member of the space who can see a channel is on its
-// pages of members once.
+// TestChannelMembers checks that every member of the space who can see a channel is once on its
+// pages of members.
 func TestChannelMembers(t *testing.T) {
 	w := newWorld(t)
 	var users []im.UserID

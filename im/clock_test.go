@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// clocks are the clock on the wall of a world, and a steady one.
+// clocks are the wall clock and the monotonic clock of a world.
 type clocks struct {
 	*world
 	steady time.Duration
@@ -30,11 +30,11 @@ func (c *clocks) elapse(d time.Duration) {
 	c.steady += d
 }
 
-// held is for how long nothing is removed.
+// held returns the time for which nothing is trimmed.
 func (c *clocks) held() time.Duration { return c.Clock().Held }
 
-// After the clock jumped ahead nothing is removed by its time for an hour, and nothing
-// can be read that is past retention by it.
+// After the clock has jumped ahead, nothing is trimmed by its time for an hour, but messages past
+// retention by its time cannot be read.
 func TestClockJumps(t *testing.T) {
 	c := withClocks(t)
 	d := text("kept")
@@ -75,19 +75,19 @@ func TestClockJumps(t *testing.T) {
 	c.equal("by an admin", answer(c.TrimAs(c.ctx, root, time.Time{}, nil)), "409 clock_jumped")
 	longer := 90 * day
 	_, err = c.UpdateConversation(c.ctx, as("alice"), direct("bob"), im.ConversationPatch{Retention: new(&longer)})
-	c.equal("another retention, by which what is hidden now would be so for good", answer(err), "409 clock_jumped")
+	c.equal("another retention, which would hide messages for good", answer(err), "409 clock_jumped")
 
-	// The clock is corrected: everything is readable again, also after the hour.
+	// The clock is corrected: everything is readable again, even after the hour.
 	c.elapse(30 * time.Minute)
 	c.pass(-jump)
 	c.equal("still held", c.held(), 30*time.Minute)
-	c.equal("to be read again", c.said("bob", direct("alice")), []string{"kept"})
+	c.equal("readable again", c.said("bob", direct("alice")), []string{"kept"})
 	c.elapse(30 * time.Minute)
 	c.equal("trusted again", c.Clock(), im.ClockState{})
 	c.equal("removed", removed(), []any{false, false, false})
 	c.equal("events", len(c.replay(as("bob"), 0, 100)), before)
 
-	// The clock is left as it is: messages past retention are trimmed after the hour.
+	// The clock is not corrected: messages past retention are trimmed after the hour.
 	c.pass(jump)
 	c.equal("removed", removed(), []any{false, false, false})
 	c.elapse(time.Hour - time.Nanosecond)
@@ -103,7 +103,7 @@ func TestClockJumps(t *testing.T) {
 	c.forget(1)
 }
 
-// Which changes of the clock are jumps.
+// TestWhichClockChangesAreJumps checks which changes of the clock count as jumps.
 func TestWhichClockChangesAreJumps(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jumps []time.Duration // an hour apart
@@ -149,7 +149,7 @@ func TestTimersTrustTheClock(t *testing.T) {
 func TestClockJumpsAcrossARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	now, steady := epoch, time.Duration(0)
-	// run is a run of the server; it returns for how long nothing is trimmed.
+	// run is a run of the server; it returns the time for which nothing is trimmed.
 	run := func(hold time.Duration, during func(*im.Service)) time.Duration {
 		t.Helper()
 		store, err := storage.Open(t.Context(), "", storage.Options{DataDir: dir, Synchronous: "normal"})
@@ -193,7 +193,7 @@ func TestClockJumpsAcrossARestart(t *testing.T) {
 	expect("down for a day", run(time.Hour, nil), 0)
 	now = now.Add(30 * day)
 	expect("down for a month", run(time.Hour, live(30*time.Minute)), time.Hour)
-	expect("restarted meanwhile", run(time.Hour, live(30*time.Minute)), time.Hour)
+	expect("restarted in the meantime", run(time.Hour, live(30*time.Minute)), time.Hour)
 	expect("and again", run(time.Hour, live(61*time.Minute)), time.Hour)
 	expect("restarted after it", run(time.Hour, nil), 0)
 	now = now.Add(-60 * day)

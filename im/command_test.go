@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// command is a command with an action.
+// command returns a command with an action.
 func command(action string) im.CommandDraft {
 	return im.CommandDraft{Body: fmt.Appendf(nil, `{"action":%q}`, action)}
 }
@@ -71,8 +71,8 @@ func TestCommandDraft(t *testing.T) {
 		"the largest body":            {of(most), "ok"},
 		"to with 200 users":           {with(func(d *im.CommandDraft) { d.To = users(im.MaxCommandTo) }), "ok"},
 		"no body":                     {im.CommandDraft{}, "400 invalid_request body"},
-		"body that is no object":      {body(`"typing"`), "400 invalid_request body"},
-		"body that is no JSON":        {body(`{"action":}`), "400 invalid_request body"},
+		"body that is not an object":  {body(`"typing"`), "400 invalid_request body"},
+		"body that is not JSON":       {body(`{"action":}`), "400 invalid_request body"},
 		"no action":                   {body(`{}`), "400 invalid_request body/action"},
 		"an empty action":             {command(""), "400 invalid_request body/action"},
 		"action that is a number":     {body(`{"action":1}`), "400 invalid_request body/action"},
@@ -100,8 +100,7 @@ func TestCommandDraft(t *testing.T) {
 	}
 }
 
-// A command is refused as a message of its sender would be, except that slow mode does not
-// concern it.
+// A command is refused like a message of its sender, except that slow mode does not apply.
 func TestCommandIsAllowedLikeAMessage(t *testing.T) {
 	w := newWorld(t)
 	group := w.group(im.HistoryAll, "alice", "bob", "carol", "dave")

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// together runs fn n times at once.
+// together runs fn n times concurrently.
 func together(n int, fn func(i int)) {
 	var ready, done sync.WaitGroup
 	start := make(chan struct{})
@@ -26,7 +26,7 @@ func together(n int, fn func(i int)) {
 	done.Wait()
 }
 
-// Retries that overtake each other are one message.
+// Concurrent retries create one message.
 func TestOneClientIDAtOnce(t *testing.T) {
 	w := newWorld(t)
 	sent := make([]im.Sent, 50)
@@ -51,7 +51,7 @@ func TestOneClientIDAtOnce(t *testing.T) {
 	w.equal("bob reads", w.said("bob", direct("alice")), []string{"hi"})
 }
 
-// Of different messages under one client_id, one is sent and the others are refused.
+// Of different messages with one client_id, one is sent and the others are refused.
 func TestOneClientIDForManyMessagesAtOnce(t *testing.T) {
 	w := newWorld(t)
 	answers := make([]string, 20)

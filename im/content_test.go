@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// The shape of each type's body.
+// TestBodies checks the shape of each type's body.
 func TestBodies(t *testing.T) {
 	const ok, bad = "ok", "400 invalid_request"
 	for _, test := range []struct {
@@ -83,12 +83,12 @@ func TestBodies(t *testing.T) {
 				t.Errorf("%s %s: the fault is in %q, want %q", test.typ, test.body, e.Field, test.field)
 			}
 		} else if string(c.Ext) != "{}" || c.Mentions != nil {
-			t.Errorf("%s %s: ext %s and mentions %v out of nothing", test.typ, test.body, c.Ext, c.Mentions)
+			t.Errorf("%s %s: ext %s and mentions %v without any in the draft", test.typ, test.body, c.Ext, c.Mentions)
 		}
 	}
 }
 
-// The other parts of a draft.
+// TestDrafts checks the other parts of a draft.
 func TestDrafts(t *testing.T) {
 	users := func(n int) (list []im.UserID) {
 		for i := range n {
@@ -122,7 +122,7 @@ func TestDrafts(t *testing.T) {
 		{"push", func(d *im.Draft) { d.Push = []byte(`{"title":"hi"}`) }, "ok", ""},
 		{"push that is text", func(d *im.Draft) { d.Push = []byte(`"hi"`) }, "400 invalid_request", "push"},
 		{"push that is null", func(d *im.Draft) { d.Push = []byte(`null`) }, "400 invalid_request", "push"},
-		{"reply_to of any form", func(d *im.Draft) { d.ReplyTo = "no id" }, "ok", ""}, // looked up by the use case
+		{"reply_to of any form", func(d *im.Draft) { d.ReplyTo = "no id" }, "ok", ""}, // the use case looks it up
 	} {
 		d := text("hi")
 		test.with(&d)
@@ -136,7 +136,7 @@ func TestDrafts(t *testing.T) {
 	}
 }
 
-// Body and ext are measured together, push by itself, as they are stored.
+// Body and ext are measured together, and push by itself, in their stored forms.
 func TestSizes(t *testing.T) {
 	const limit = 3000
 	fill := func(name string, n int) []byte { // an object of n bytes
@@ -147,12 +147,12 @@ func TestSizes(t *testing.T) {
 		draft im.Draft
 		want  string
 	}{
-		{"body at the limit", im.Draft{Body: fill("text", limit-2)}, "ok"}, // an ext of nothing is {}
+		{"body at the limit", im.Draft{Body: fill("text", limit-2)}, "ok"}, // an empty ext is {}
 		{"body over the limit", im.Draft{Body: fill("text", limit-1)}, "body"},
 		{"body and ext at the limit", im.Draft{Body: fill("text", 1000), Ext: fill("a", limit-1000)}, "ok"},
 		{"body and ext over the limit", im.Draft{Body: fill("text", 1000), Ext: fill("a", limit-999)}, "body"},
 		{"white space does not count", im.Draft{Body: append(bytes.Repeat([]byte(" "), limit), fill("text", limit-2)...)}, "ok"},
-		{"escapes count as the characters they stand for", im.Draft{Body: []byte(`{"text":"` + strings.Repeat(`\u0078`, limit-13) + `"}`)}, "ok"},
+		{"escapes count like the characters that they stand for", im.Draft{Body: []byte(`{"text":"` + strings.Repeat(`\u0078`, limit-13) + `"}`)}, "ok"},
 		{"escapes, one character over the limit", im.Draft{Body: []byte(`{"text":"` + strings.Repeat(`\u0078`, limit-12) + `"}`)}, "body"},
 		{"bytes are counted, not characters", im.Draft{Body: []byte(`{"text":"` + strings.Repeat("王", 1000) + `"}`)}, "body"},
 		{"< and & stay one byte", im.Draft{Body: []byte(`{"text":"` + strings.Repeat("<", limit-13) + `"}`)}, "ok"},

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Tests of users who try to see, to get or to send more than they may.
+// Tests of users who try to see, get or send more than they may.
 
 // receivedSince returns the events after a position that a user receives from the log.
 func (w *world) receivedSince(user im.UserID, after im.Position) (out []string) {
@@ -43,11 +43,10 @@ func TestCreatorsMustSeeTheirChannel(t *testing.T) {
 	w.must(err)
 	no := false
 	_, err = w.UpdateConversation(w.ctx, as("mod"), byID(ch.ID), im.ConversationPatch{Private: &no})
-	w.equal("or makes one public", answer(err), "403 permission_denied")
+	w.equal("or makes a channel public", answer(err), "403 permission_denied")
 }
 
-// An override counts, too: an actor who cannot see a channel cannot give away a role that
-// opens it.
+// An override counts, too: an actor who cannot see a channel cannot give a role that opens it.
 func TestRolesDoNotOpenHiddenChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "boss", "friend")
@@ -65,7 +64,7 @@ func TestRolesDoNotOpenHiddenChannels(t *testing.T) {
 		w.equal("grant among others", answer(err), "403 permission_denied")
 	}
 	_, err = w.SetSpaceRoles(w.ctx, as("mod"), id, "friend", []im.ID{other})
-	w.equal("the other alone", answer(err), "ok")
+	w.equal("only the other one", answer(err), "ok")
 	w.equal("after", w.may("mod", ch), "404 conversation_not_found")
 }
 
@@ -97,8 +96,8 @@ func TestDenyingNeedsThePermission(t *testing.T) {
 	w.equal("take", answer(err), "403 permission_denied")
 }
 
-// TestMutedUsersCannotSpeakInOtherWays checks that a muted user can revoke and leave, but
-// without a text that others see.
+// TestMutedUsersCannotSpeakInOtherWays checks that a muted user can revoke and leave, but cannot
+// leave a text that others see.
 func TestMutedUsersCannotSpeakInOtherWays(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "bob")
@@ -151,7 +150,7 @@ func TestNoNoteByRevokersWhoCannotSend(t *testing.T) {
 	revoke("the owner", "owner", "owner", channel, true)
 }
 
-// TestSearchDoesNotRevealHiddenChannels checks that not even the number of pages does.
+// TestSearchDoesNotRevealHiddenChannels checks that even the number of pages reveals nothing.
 func TestSearchDoesNotRevealHiddenChannels(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "bob")
@@ -203,8 +202,8 @@ func TestSlowModeHoldsInThreads(t *testing.T) {
 	w.equal("thread", answer(err), "429 slow_mode")
 }
 
-// TestActivityBehindManyTombstones checks that the newest message that is left is found
-// behind any number of tombstones.
+// TestActivityBehindManyTombstones checks that the newest remaining message is found before any
+// number of tombstones.
 func TestActivityBehindManyTombstones(t *testing.T) {
 	w := newWorld(t)
 	g := w.group(im.HistoryAll, "owner", "bob")
@@ -293,7 +292,7 @@ func TestPurgingASpaceLeavesNothing(t *testing.T) {
 	}))
 }
 
-// TestThreadsShowHistoryAsTheirGroup checks that a member sees no older messages in a thread
+// TestThreadsShowHistoryAsTheirGroup checks that a member does not see older messages in a thread
 // than in its group.
 func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
@@ -320,7 +319,7 @@ func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 		w.join("erin", th.ID)
 		w.equal("after joining it", w.said("erin", byID(th.ID)), want)
 
-		// Events of the old message follow the same rule, live and on replay.
+		// Events about the old message follow the same rule, live and on replay.
 		b, err := w.LogBounds(w.ctx)
 		w.must(err)
 		w.revoke("bob", old.ID)
@@ -340,8 +339,8 @@ func TestThreadsShowHistoryAsTheirGroup(t *testing.T) {
 	}
 }
 
-// TestManyStaysAreBounded checks that joining and leaving many times slows nothing down: the
-// newest stays count, and one lookup finds whether a user is a member.
+// TestManyStaysAreBounded checks that joining and leaving many times slows nothing down: only the
+// newest stays count, and one look-up finds whether a user is a member.
 func TestManyStaysAreBounded(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner")
@@ -358,7 +357,7 @@ func TestManyStaysAreBounded(t *testing.T) {
 	w.equal("stays of bob", len(a.Members[0].Intervals), 100)
 	a, err = w.MembersAt(w.ctx, id, b.Head-1, []im.UserID{"bob", "owner"})
 	w.must(err)
-	w.equal("after he left", len(a.Members), 2) // he receives the event of that
+	w.equal("after he left", len(a.Members), 2) // he receives the event of leaving
 	a, err = w.MembersAt(w.ctx, id, 1, []im.UserID{"bob", "owner"})
 	w.must(err)
 	w.equal("before", len(a.Members), 1)

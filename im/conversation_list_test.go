@@ -42,7 +42,7 @@ func TestMadeInTheFuture(t *testing.T) {
 			ahead = append(ahead, w.group(im.HistoryAll, "alice", "bob"))
 		}
 		ahead = append(ahead, w.say("alice", direct("bob"), "hi").Conversation)
-		slices.SortFunc(ahead, func(a, b im.ID) int { // by when, then by id
+		slices.SortFunc(ahead, func(a, b im.ID) int { // by creation, then by id
 			ca, err := w.Conversation(w.ctx, as("bob"), byID(a))
 			w.must(err)
 			cb, err := w.Conversation(w.ctx, as("bob"), byID(b))
@@ -63,17 +63,17 @@ func TestMadeInTheFuture(t *testing.T) {
 				}
 				f.AsOf, f.Through, f.Past = page.AsOf, page.Through, page.Next
 				w.pass(time.Millisecond)
-				w.group(im.HistoryAll, "carol", "bob") // is left out: it is on the next list
+				w.group(im.HistoryAll, "carol", "bob") // is left out, because it belongs to the next list
 			}
 		}
 		got := all()
 		w.equal("listed", got, append(ahead, old))
 		w.pass(3 * time.Hour)
-		w.equal("once the clock has come there", slices.Contains(all(), ahead[0]), true)
+		w.equal("once the clock has got there", slices.Contains(all(), ahead[0]), true)
 	}
 }
 
-// Each conversation is on exactly one page, whatever happens to it meanwhile except leaving
+// Each conversation is on exactly one page, whatever happens to it in the meantime except leaving
 // it: renamed once or twice, imported to, sent to.
 func TestPagesHoldTogether(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
@@ -121,7 +121,7 @@ func TestPagesHoldTogether(t *testing.T) {
 	}
 }
 
-// rename gives a conversation another name.
+// rename changes the name of a conversation.
 func (w *world) rename(user im.UserID, id im.ID) {
 	w.Helper()
 	name := "another name"
@@ -131,7 +131,7 @@ func (w *world) rename(user im.UserID, id im.ID) {
 // must2 is must for calls that return two values and an error.
 func (w *world) must2(_, _ any, err error) { w.Helper(); w.must(err) }
 
-// A user who is added to an old group, or rejoins one, finds it at the top.
+// A user who is added to an old group, or rejoins one, finds it at the top of the list.
 func TestNewMembersFindItFirst(t *testing.T) {
 	w := newWorld(t)
 	old := w.group(im.HistoryAll, "alice")
@@ -149,7 +149,7 @@ func TestNewMembersFindItFirst(t *testing.T) {
 	}
 }
 
-// An imported message is sorted by its time, and is the preview if that is the latest.
+// An imported message is sorted by its time, and becomes the preview if it is the latest.
 func TestPreviewOfImports(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -230,7 +230,8 @@ func TestConversationsOfAKind(t *testing.T) {
 	}
 }
 
-// A client that returns finds every conversation that changed for it, whatever the change.
+// A client that was offline finds every conversation that has changed for its user, whatever the
+// change.
 func TestWhatChangedSince(t *testing.T) {
 	for name, act := range map[string]func(w *world, id im.ID, m im.Message){
 		"a message sent": func(w *world, id im.ID, _ im.Message) { w.say("alice", byID(id), "more") },
@@ -274,8 +275,7 @@ func TestWhatChangedSince(t *testing.T) {
 	}
 }
 
-// However conversations move while their list is paged through, each is in
-// exactly one page.
+// However conversations move while their list is read in pages, each is on exactly one page.
 func TestPagingWhileMessagesArrive(t *testing.T) {
 	w := newWorld(t)
 	im.SetListed(w.Service, 7)
@@ -300,16 +300,16 @@ func TestPagingWhileMessagesArrive(t *testing.T) {
 		}
 		f.Past, f.AsOf, f.Through = got.Next, got.AsOf, got.Through
 		w.pass(time.Second)
-		for i, id := range all { // what was on the previous page, on the next one, and at the end
+		for i, id := range all { // conversations of the previous page, of the next one, and of the end
 			if i%(page+2) == 0 {
 				w.say("alice", byID(id), "again")
 			}
 		}
-		w.group(im.HistoryAll, "alice", "bob") // not in the list as of its beginning
+		w.group(im.HistoryAll, "alice", "bob") // created after the beginning of the list
 	}
 	for i, id := range all {
 		if seen[id] != 1 {
-			t.Errorf("conversation %d is there %d times", i, seen[id])
+			t.Errorf("conversation %d is listed %d times", i, seen[id])
 		}
 	}
 	w.equal("how many", len(seen), len(all))
@@ -352,7 +352,7 @@ func TestAroundAMessage(t *testing.T) {
 		w.equal("what follows", page.Messages[0].Seq, last-1)
 	}
 	_, err := w.Messages(w.ctx, as("alice"), byID(id), im.HistoryFilter{Around: "0000000000001", Limit: 5})
-	w.equal("around nothing", answer(err), "404 message_not_found")
+	w.equal("around an unknown message", answer(err), "404 message_not_found")
 }
 
 func TestHistoryWithoutTombstones(t *testing.T) {
@@ -374,8 +374,8 @@ func TestHistoryWithoutTombstones(t *testing.T) {
 	w.equal("left", got, []string{"stays", "stays too"})
 }
 
-// However many conversations a user has, one read checks a bounded number of them, and the
-// pages are those that one read of all would make.
+// However many conversations a user has, one read checks a bounded number of them, and the pages
+// are the same as if one read checked all.
 func TestListIsReadInParts(t *testing.T) {
 	w := newWorld(t)
 	var ids []im.ID
@@ -422,7 +422,7 @@ func TestListIsReadInParts(t *testing.T) {
 	}
 }
 
-// betweenReads does something after each read.
+// betweenReads calls a function after each read.
 type betweenReads struct {
 	im.Store
 	after func()

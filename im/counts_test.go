@@ -24,8 +24,8 @@ func TestCounts(t *testing.T) {
 			im.Message{ID: 101, CreatedAt: at(60)},
 			im.Counts{LastSeq: 11, FirstSeq: 4, Counted: 8, UpdatedAt: at(60), ListedAt: at(60), ListedID: 101, OldestAt: at(20)},
 		},
-		// After the clock was set back, a new message is the newest activity, but lists do
-		// not go back.
+		// After the clock was set back, a new message is the newest activity, but its conversation
+		// does not move down in lists.
 		"sent with an earlier time": {
 			before,
 			im.Message{ID: 99, CreatedAt: at(30)},
@@ -103,7 +103,7 @@ func TestMentioning(t *testing.T) {
 		})
 	}
 	if !slices.Equal(content.Mentions, []im.UserID{"bob", "alice", "carol"}) {
-		t.Errorf("what the message says was changed to %v", content.Mentions)
+		t.Errorf("the message was changed to %v", content.Mentions)
 	}
 }
 

@@ -21,7 +21,7 @@ func refusedAs(err error) string {
 	return ""
 }
 
-// TestRulesOfDataStreams is the table of who may do what.
+// TestRulesOfDataStreams is a table of users and what they may do.
 func TestRulesOfDataStreams(t *testing.T) {
 	const none, unknown, denied = "", "stream_not_found", "permission_denied"
 	muted := im.Refuse(im.Forbidden, "permission_denied", "muted")
@@ -94,7 +94,7 @@ func TestRulesOfDataStreams(t *testing.T) {
 	}
 }
 
-// TestListsOfDataStreams gives and takes rights up to the limits.
+// TestListsOfDataStreams grants and withdraws rights up to the limits.
 func TestListsOfDataStreams(t *testing.T) {
 	d := im.NewDataStream(im.DataStreamDraft{Access: im.StreamForListed}, "own", im.Conversation{}, time.Now())
 	for i := range im.MaxStreamPublishers {
@@ -103,7 +103,7 @@ func TestListsOfDataStreams(t *testing.T) {
 		}
 	}
 	if err := d.PutPublisher("user0"); err != nil {
-		t.Errorf("one who is there: %v", err)
+		t.Errorf("one who is listed already: %v", err)
 	}
 	if code := refusedAs(d.PutPublisher("more")); code != "too_many_listed" {
 		t.Errorf("one too many: %q", code)
@@ -117,7 +117,7 @@ func TestListsOfDataStreams(t *testing.T) {
 	}
 	open := im.NewDataStream(im.DataStreamDraft{Access: im.StreamForAnyone}, "own", im.Conversation{}, time.Now())
 	if code := refusedAs(errors.Join(open.DeleteReader("bob"))); code != "readers_unsupported" {
-		t.Errorf("a list that there is not: %q", code)
+		t.Errorf("an unknown list: %q", code)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestDraftsOfDataStreams(t *testing.T) {
 	}
 }
 
-// TestIDsOfDataStreams: an id can be read from its text, and from no other.
+// TestIDsOfDataStreams: an id can be parsed from its text, and from no other.
 func TestIDsOfDataStreams(t *testing.T) {
 	id := im.NewDataStreamID()
 	if got, ok := im.ParseDataStreamID(id.String()); !ok || got != id || len(id.String()) != 26 {
@@ -156,7 +156,7 @@ func TestIDsOfDataStreams(t *testing.T) {
 		}
 	}
 	if _, ok := im.ParseDataStreamID(text[:25] + "w"); ok {
-		t.Error("a character that is none of an id is read")
+		t.Error("an invalid character in an id is accepted")
 	}
 }
 

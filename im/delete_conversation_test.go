@@ -73,14 +73,14 @@ func TestDeletedForEveryoneIsGone(t *testing.T) {
 	gone("purged")
 	w.must(w.store.View(w.ctx, func(r im.Reader) error {
 		if _, err := r.Message(m.ID); !errors.Is(err, im.ErrNotFound) {
-			t.Errorf("the message is there after the purge: %v", err)
+			t.Errorf("the message still exists after the purge: %v", err)
 		}
 		left, err := r.Unpurged(10)
 		w.equal("left to purge", len(left), 0)
 		return err
 	}))
 
-	// The two can talk again, in another conversation.
+	// The two users can send again, in a new conversation.
 	again := w.say("alice", direct("bob"), "anew")
 	if again.Conversation == id {
 		t.Error("the deleted conversation was used again")

@@ -88,13 +88,13 @@ func TestBlocks(t *testing.T) {
 	w.must(w.PutBlock(w.ctx, as("alice"), "bob"))
 	before := len(w.committed())
 	w.equal("bob writes to alice", trySend("bob", direct("alice")), "403 blocked")
-	w.equal("a refused message makes", len(w.committed())-before, 0)
+	w.equal("created by a refused message", len(w.committed())-before, 0)
 	w.equal("alice writes to bob", trySend("alice", direct("bob")), "ok")
 	w.equal("bob answers", trySend("bob", direct("alice")), "403 blocked")
 	w.equal("carol writes to alice", trySend("carol", direct("alice")), "ok")
 	group := w.group(im.HistoryAll, "carol", "alice", "bob")
 	w.equal("bob writes to a group with alice", trySend("bob", byID(group)), "ok")
-	w.equal("bob reads what alice wrote", w.said("bob", direct("alice")), []string{"hi"})
+	w.equal("what bob reads of alice's messages", w.said("bob", direct("alice")), []string{"hi"})
 
 	w.pass(1)
 	w.must(w.PutBlock(w.ctx, as("alice"), "dave"))
@@ -104,7 +104,7 @@ func TestBlocks(t *testing.T) {
 	if blocks, err := w.Blocks(w.ctx, as("bob"), im.Page{Limit: 10}); err != nil || len(blocks) != 0 {
 		t.Errorf("bob, without blocks, reads %+v, %v", blocks, err)
 	}
-	w.must(w.DeleteBlock(w.ctx, as("bob"), "alice")) // not his block
+	w.must(w.DeleteBlock(w.ctx, as("bob"), "alice")) // bob cannot end a block of another user
 	w.equal("bob writes again", trySend("bob", direct("alice")), "403 blocked")
 	w.must(w.DeleteBlock(w.ctx, as("alice"), "bob"))
 	w.equal("bob writes after the block", trySend("bob", direct("alice")), "ok")

@@ -32,8 +32,8 @@ func (w *world) erasedSince(user im.UserID, since time.Time, limit int) (seqs []
 	}
 }
 
-// Whatever the clock does, what is erased or hidden after a list is on the next one, and
-// what was on it is not.
+// Whatever the clock does, erasures and hides after a list are on the next one, and those that were
+// on the list are not.
 func TestErasedContinuesFromAsOf(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -63,8 +63,8 @@ func TestErasedContinuesFromAsOf(t *testing.T) {
 	w.equal("deleted since", len(lost.Gone), 1)
 }
 
-// A user who rejoins a group gets the erasures that happened while they were away, whatever
-// since they pass. They get those of messages that they could see, in the group and its threads.
+// A user who rejoins a group gets the erasures that happened in their absence, whatever since they
+// pass: those of messages that they could see, in the group and its threads.
 func TestErasedWhileAway(t *testing.T) {
 	for _, limit := range []int{1, 2, 100} {
 		w := newWorld(t)

@@ -12,11 +12,11 @@ func TestTrimLog(t *testing.T) {
 	policy := im.DefaultPolicy()
 	policy.LogRetention = time.Hour
 	w := newWorldWith(t, policy)
-	for i := range 6 { // 0 to 50 minutes old, later
+	for i := range 6 { // will be 0 to 50 minutes old
 		w.say("alice", direct("bob"), fmt.Sprint(i))
 		w.pass(10 * time.Minute)
 	}
-	events := w.committed() // one of the conversation, six of messages
+	events := w.committed() // one about the conversation, six about messages
 	at := func(n int) im.Position { return events[n].Position }
 	for _, test := range []struct {
 		pass    time.Duration
@@ -25,7 +25,7 @@ func TestTrimLog(t *testing.T) {
 	}{
 		{0, 0, 0},                    // the first two are an hour old, no older
 		{time.Millisecond, 2, at(1)}, // now they are older
-		{0, 0, at(1)},                // once
+		{0, 0, at(1)},                // only once
 		{10*time.Minute - time.Millisecond, 0, at(1)}, // to the millisecond
 		{time.Millisecond, 1, at(2)},
 		{20 * time.Minute, 2, at(4)},
@@ -41,9 +41,9 @@ func TestTrimLog(t *testing.T) {
 			t.Errorf("%s after: removed %d, bounds %+v, want %d, cut %d, head %d",
 				w.clock().Sub(epoch), removed, bounds, test.removed, test.cut, at(6))
 		}
-		w.equal("what is left", len(w.replay(as("bob"), bounds.Cut, 3)), int(at(6)-test.cut))
+		w.equal("the rest", len(w.replay(as("bob"), bounds.Cut, 3)), int(at(6)-test.cut))
 	}
-	w.equal("the messages are still there", w.said("bob", direct("alice")), []string{"0", "1", "2", "3", "4", "5"})
+	w.equal("the messages still exist", w.said("bob", direct("alice")), []string{"0", "1", "2", "3", "4", "5"})
 
 	w.say("alice", direct("bob"), "after")
 	bounds, err := w.LogBounds(w.ctx)
@@ -75,5 +75,5 @@ func TestTrimLogInBatches(t *testing.T) {
 	if least := 3; writes.writes < least {
 		t.Errorf("%d events took %d transactions, want %d at least", removed, writes.writes, least)
 	}
-	w.equal("what is left", w.received(as("alice")), []string{"message 1 young"})
+	w.equal("the rest", w.received(as("alice")), []string{"message 1 young"})
 }

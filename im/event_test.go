@@ -6,8 +6,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestOfMessages lists for every type of event whether retention removes it; a new type has
-// to be added.
+// TestOfMessages lists for every type of event whether retention trims it; a new type has to be
+// added.
 func TestOfMessages(t *testing.T) {
 	goes := map[im.EventType]bool{
 		im.MessageCreated: true, im.MessageRevoked: true, im.MessageBurnStarted: true, im.MessageBurned: true,
@@ -35,6 +35,6 @@ func TestOfMessages(t *testing.T) {
 		}
 	}
 	if len(goes) != len(im.EventTypes) {
-		t.Errorf("%d types are named here, there are %d", len(goes), len(im.EventTypes))
+		t.Errorf("%d types are listed here, %d exist", len(goes), len(im.EventTypes))
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// replay reads a user's events after a position, in windows of limit, and checks the
-// promises of each window.
+// replay reads a user's events after a position, in windows of limit, and checks the invariants of
+// each window.
 func (w *world) replay(actor im.Actor, after im.Position, limit int) []im.Event {
 	w.Helper()
 	bounds, err := w.LogBounds(w.ctx)
@@ -32,7 +32,7 @@ func (w *world) replay(actor im.Actor, after im.Position, limit int) []im.Event 
 	return all
 }
 
-// received describes all events of a user briefly. A message that is absent is a dash.
+// received describes all events of a user briefly. A missing message is a dash.
 func (w *world) received(actor im.Actor) []string {
 	w.Helper()
 	var out []string
@@ -51,7 +51,7 @@ func (w *world) received(actor im.Actor) []string {
 	return out
 }
 
-// Who receives which events of one group, read afterwards.
+// TestRecipientsInAGroup checks who receives which events of one group on replay.
 func TestRecipientsInAGroup(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestRecipientsInAGroup(t *testing.T) {
 					"conversation.created", "message 1 one", "member.added carol", "message 2 two", "member.removed bob",
 					"member.added bob", "message 5 five",
 				},
-				// After the messages are gone, the events they received remain, without the
+				// After the end of their stay, the events that they received remain, without the
 				// messages.
 				"carol": {
 					"member.added carol", "message 2 -", "member.removed bob", "message 3 -", "member.removed carol",
@@ -90,7 +90,7 @@ func TestRecipientsInAGroup(t *testing.T) {
 	}
 }
 
-// The device that acted knows; the user's other devices do not.
+// The acting device does not receive the event; the user's other devices do.
 func TestActingDeviceReceivesNothing(t *testing.T) {
 	w := newWorld(t)
 	phone, laptop := on("alice", "phone"), on("alice", "laptop")
@@ -119,7 +119,7 @@ func TestActingDeviceReceivesNothing(t *testing.T) {
 	}
 }
 
-// A window with only the actor's own events is empty, and still advances.
+// A window with only events of the actor's own device is empty, and still advances.
 func TestWindowOfNothing(t *testing.T) {
 	w := newWorld(t)
 	phone := on("alice", "phone")

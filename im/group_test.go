@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// since returns the events published after the first n, in short.
+// since returns short forms of the events published after the first n.
 func (w *world) since(n int) []string {
 	var out []string
 	for _, e := range w.committed()[n:] {
@@ -53,7 +53,7 @@ func TestUpdateConversation(t *testing.T) {
 	}
 	for _, p := range []im.ConversationPatch{{}, {Name: &same}} {
 		if v := update(p); !v.UpdatedAt.Equal(epoch) || v.Name != same {
-			t.Errorf("a change of nothing: %+v", v)
+			t.Errorf("an empty change: %+v", v)
 		}
 	}
 	w.equal("nothing is published", w.since(before), []string(nil))
@@ -148,7 +148,7 @@ func TestAddingTwice(t *testing.T) {
 	w.equal("members", c.MemberCount, 3)
 }
 
-// TestComingBack checks what a member reads who left and returned.
+// TestComingBack checks what a member can read who left and rejoined.
 func TestComingBack(t *testing.T) {
 	for _, test := range []struct {
 		history im.History

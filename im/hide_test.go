@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A hidden message is nowhere for the user who hid it, and everywhere for the others.
+// A hidden message is shown nowhere to the user who hid it, and everywhere to the others.
 func TestHiddenIsGoneForMeAlone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		draft func(sent []im.Message) im.HideDraft
@@ -57,7 +57,7 @@ func TestHiddenIsGoneForMeAlone(t *testing.T) {
 	}
 }
 
-// preview is the preview of the first conversation of a list.
+// preview returns the preview of the first conversation in a list.
 func preview(list []im.ConversationView) string {
 	switch {
 	case len(list) == 0:
@@ -136,7 +136,7 @@ func TestAHiddenConversationComesBackWithANewMessage(t *testing.T) {
 			since, err := w.Conversations(w.ctx, as("bob"), im.ConversationFilter{ChangedSince: epoch, Limit: 10})
 			w.must(err)
 			if len(since.Items) != 1 || !since.Items[0].Hidden {
-				t.Errorf("what changed for bob: %+v", since.Items)
+				t.Errorf("the changes for bob: %+v", since.Items)
 			}
 			received := 0
 			for _, e := range w.committed() {
@@ -146,7 +146,7 @@ func TestAHiddenConversationComesBackWithANewMessage(t *testing.T) {
 				}
 			}
 			w.equal("times published", received, 1)
-			// Erasures and changes of settings do not bring it back.
+			// Erasures and changes of settings do not make the conversation reappear.
 			w.revoke("alice", old.ID)
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(id), im.ConversationPatch{Name: new("renamed")})
 			w.must(err)

@@ -72,7 +72,7 @@ func TestParseIDRefuses(t *testing.T) {
 	}
 }
 
-// Every byte at every index: each id has exactly one text.
+// TestParseIDHasOneText tries every byte at every index: each id has exactly one text.
 func TestParseIDHasOneText(t *testing.T) {
 	good := []byte(im.ID(0x123456789abcdef).String())
 	for place := range good {
@@ -129,8 +129,7 @@ func TestIDsContainTheirTime(t *testing.T) {
 	}
 }
 
-// An id does not reveal another one of the same millisecond: they differ by at least 16
-// random bits.
+// An id does not reveal others of the same millisecond: they differ by at least 16 random bits.
 func TestIDsOfAMillisecond(t *testing.T) {
 	const n = 4096
 	var g im.IDs
@@ -144,7 +143,7 @@ func TestIDsOfAMillisecond(t *testing.T) {
 		}
 		seen[id-last], steps, last = true, append(steps, id-last), id
 	}
-	// Of 4,096 draws out of 65,536 some 3,969 differ.
+	// Of 4,096 draws out of 65,536 about 3,969 differ.
 	if len(seen) < 3800 {
 		t.Errorf("%d steps are of %d lengths", n, len(seen))
 	}
@@ -152,19 +151,19 @@ func TestIDsOfAMillisecond(t *testing.T) {
 	if middle := steps[n/2]; middle < 1<<14 {
 		t.Errorf("half of the steps are up to %d", middle)
 	}
-	// The steps do not fill a millisecond at once: ids that are made at a usual pace
-	// keep to the clock.
+	// The steps do not fill up a millisecond quickly: ids that are made at a usual rate do not run
+	// ahead of the clock.
 	if behind := last>>21 - im.ID(epoch.UnixMilli()); behind > n/32 {
 		t.Errorf("after %d ids they are %d ms ahead", n, behind)
 	}
 }
 
-// The id of a conversation that may admit any user who knows it has 64 random bits: each is
-// set as often as not, independently of the others and of the clock.
+// The id of a conversation that may admit any user who knows it has 64 random bits: each is set
+// half of the time, independently of the others and of the clock.
 func TestRandomIDs(t *testing.T) {
 	const n = 4096
 	var set [64]int
-	var both [64]int // with the bit below
+	var both [64]int // set together with the bit below
 	seen := map[im.ID]bool{}
 	for range n {
 		id := im.RandomID()
@@ -193,11 +192,11 @@ func TestRandomIDs(t *testing.T) {
 // rising ids.
 func TestWhichIDsAreRandom(t *testing.T) {
 	w := newWorld(t)
-	timed := func(id im.ID) bool { // the step between two may lead into the next millisecond
+	timed := func(id im.ID) bool { // the step between two ids may lead into the next millisecond
 		ahead := int64(id)>>21 - w.clock().UnixMilli()
 		return 0 <= ahead && ahead < 3
 	}
-	seen := map[string][2]int{} // by kind: how many, and how many reveal the time
+	seen := map[string][2]int{} // by kind: the number of ids, and of those that reveal the time
 	count := func(kind string, id im.ID) {
 		n := seen[kind]
 		n[0]++

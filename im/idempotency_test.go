@@ -7,7 +7,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// What a repetition of a client_id returns, one request after the other.
+// TestSendingAgain checks what repetitions of a client_id return, one request after the other.
 func TestSendingAgain(t *testing.T) {
 	w := newWorld(t)
 	group := w.group(im.HistoryAll, "owner", "bob", "carol")
@@ -71,7 +71,7 @@ func TestSendingAgain(t *testing.T) {
 	}
 	w.equal("events of all that", len(w.committed())-before, 0)
 	_, err = w.Conversation(w.ctx, as("bob"), direct("carol"))
-	w.equal("a direct conversation came of it", answer(err), "404 conversation_not_found")
+	w.equal("a direct conversation was created", answer(err), "404 conversation_not_found")
 
 	// Each sender has their own client_ids.
 	sent, err = w.Send(w.ctx, as("carol"), byID(group), draft)
@@ -79,7 +79,7 @@ func TestSendingAgain(t *testing.T) {
 	if sent.Again || sent.Message.ID == first.ID {
 		t.Errorf("carol's first message is %+v", sent)
 	}
-	// Without one, every message is another.
+	// Without a client_id, every message is a new one.
 	without := change(func(d *im.Draft) { d.ClientID = "" })
 	a, err := w.Send(w.ctx, as("bob"), byID(group), without)
 	w.must(err)
@@ -90,7 +90,7 @@ func TestSendingAgain(t *testing.T) {
 	}
 }
 
-// A repetition is answered as long as the sender may know of the message.
+// A repetition returns the message for as long as the sender may know of it.
 func TestSendingAgainAfterLosingAccess(t *testing.T) {
 	w := newWorld(t)
 	draft := text("hi")
@@ -165,7 +165,7 @@ func TestReplies(t *testing.T) {
 		w.must(err)
 		w.equal(test.name, m.ReplyTo.String(), test.replyTo)
 	}
-	w.equal("events of what was sent", len(w.committed())-before, 4)
+	w.equal("events of the sent messages", len(w.committed())-before, 4)
 	_, err := w.Conversation(w.ctx, as("bob"), direct("carol"))
 	w.equal("bob and carol", answer(err), "404 conversation_not_found")
 }

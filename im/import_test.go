@@ -10,7 +10,7 @@ import (
 
 var root = im.Actor{User: "root", Admin: true}
 
-// old is a message of some time before now, from alice to bob.
+// old returns a message from alice to bob of some time ago.
 func (w *world) old(ago time.Duration, edit ...func(*im.ImportMessage)) im.ImportMessage {
 	m := im.ImportMessage{
 		Conversation: "@bob", Sender: "alice", Type: im.Text, Body: []byte(`{"text":"old"}`), CreatedAt: w.clock().Add(-ago),
@@ -50,7 +50,7 @@ func (w *world) stored(id im.ID) im.Message {
 
 // TestImportKeepsIDsThatRise checks which ids and seqs are kept: those greater than the
 // last of the conversation, with a time neither before the message's nor in the future.
-// Whatever comes next is greater.
+// Whatever follows has a greater id.
 func TestImportKeepsIDsThatRise(t *testing.T) {
 	w := newWorld(t)
 	at := func(ago time.Duration) im.ID { return im.ID(w.clock().Add(-ago).UnixMilli()<<21 | 5) }
@@ -69,14 +69,14 @@ func TestImportKeepsIDsThatRise(t *testing.T) {
 		{"without id and seq", 0, 0, time.Second, false, 22, false},
 		{"an id older than its message", at(time.Millisecond), 0, 0, false, 23, true},
 		{"an id of a future time", at(-time.Second), 30, 0, false, 30, true},
-		{"an id of now", at(0) | 1<<20, 31, 0, true, 31, true},
+		{"an id with the current time", at(0) | 1<<20, 31, 0, true, 31, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := w.old(c.ago, func(m *im.ImportMessage) { m.Seq, m.ClientID = c.seq, c.name })
 			if c.id != 0 {
 				m.ID = c.id.String()
 			}
-			if c.name == "an id of now" { // above the random bits of those before
+			if c.name == "an id with the current time" { // above the random bits of earlier ids
 				m.ID = (w.lastID() + 1).String()
 			}
 			got := w.stored(w.imports(m)[0].ID)
@@ -99,7 +99,7 @@ func TestImportKeepsIDsThatRise(t *testing.T) {
 	}
 }
 
-// lastID is the id of the newest message of alice and bob.
+// lastID returns the id of the newest message between alice and bob.
 func (w *world) lastID() im.ID {
 	w.Helper()
 	page, err := w.Messages(w.ctx, as("alice"), direct("bob"), im.HistoryFilter{Limit: 1})
@@ -108,7 +108,7 @@ func (w *world) lastID() im.ID {
 }
 
 // TestImportRecognisesMessages checks how messages are recognised, within a batch and after
-// it, and that repeating an import does not restore what was erased since.
+// it, and that repeating an import does not restore messages that were erased since.
 func TestImportRecognisesMessages(t *testing.T) {
 	w := newWorld(t)
 	plain := w.old(time.Hour)
@@ -140,8 +140,8 @@ func TestImportRecognisesMessages(t *testing.T) {
 	}
 }
 
-// TestImportPublishesNothing checks that an import publishes nothing, not even of messages
-// that are due already, which are stored as tombstones.
+// TestImportPublishesNothing checks that an import publishes nothing, not even about messages that
+// are due already, which are stored as tombstones.
 func TestImportPublishesNothing(t *testing.T) {
 	w := newWorld(t)
 	due := []im.ImportMessage{
@@ -206,7 +206,7 @@ func TestInsertForOne(t *testing.T) {
 	}
 	was := notice("carol")
 	was.CreatedAt = w.clock()
-	w.imports(was) // as it was when she was here
+	w.imports(was) // from the time of her membership
 	if _, _, err := w.Insert(w.ctx, as("alice"), notice("bob")); !refused(err, "admin_required") {
 		t.Errorf("by alice: %v", err)
 	}

@@ -13,7 +13,7 @@ type joinable struct {
 	kind   string
 	add    func(by im.UserID, users ...im.UserID) error
 	invite func(by im.UserID, users ...im.UserID) ([]im.InvitationView, error)
-	// uninvite withdraws or declines.
+	// uninvite withdraws or declines an invitation.
 	uninvite func(by, user im.UserID) error
 	invited  func(by im.UserID) ([]im.InvitationView, error)
 	join     func(user im.UserID) error
@@ -100,7 +100,7 @@ func TestBlockedCannotAdd(t *testing.T) {
 		w.must(err)
 		w.equal(p.kind+": invitations", len(list), 0)
 		w.equal(p.kind+": the others", answer(p.add("owner", "alice")), "ok")
-		// A block works in one direction, and does not concern third users.
+		// A block works in one direction, and does not affect third users.
 		w.must(w.PutBlock(w.ctx, as("owner"), "carol"))
 		w.must(w.PutBlock(w.ctx, as("dave"), "carol"))
 		w.equal(p.kind+": blocks of others", answer(p.add("owner", "carol", "dave")), "ok")
@@ -112,15 +112,15 @@ func TestBlockedCannotAdd(t *testing.T) {
 		_, err := w.CreateGroup(w.ctx, as("owner"), im.GroupDraft{Kind: kind, Name: "new", Members: []im.UserID{"owner", "bob", "victim"}})
 		w.equal("created with", field(err), "403 blocked members/2")
 	}
-	w.equal("what the victim is in", len(w.list("victim")), 0)
+	w.equal("the victim's conversations", len(w.list("victim")), 0)
 	w.must(w.DeleteBlock(w.ctx, as("victim"), "owner"))
 	for _, p := range w.joinables() {
 		w.equal(p.kind+": after the block", answer(p.add("owner", "victim")), "ok")
 	}
 }
 
-// TestLeaversAreNotAdded checks that a user who left returns only at their own request, and
-// that a removed one can be added again.
+// TestLeaversAreNotAdded checks that a user who left rejoins only at their own request, and that a
+// removed one can be added again.
 func TestLeaversAreNotAdded(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.joinables() {

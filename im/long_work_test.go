@@ -12,12 +12,12 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// counting is a store that counts transactions and records what each did.
+// counting is a store that counts transactions and records their effects.
 type counting struct {
 	im.Store
 	writes atomic.Int64
 	bulk   atomic.Int64
-	// before is called before each write; the write returns its error.
+	// before is called before each write, which returns its error.
 	before func(n int64) error
 }
 
@@ -50,8 +50,8 @@ func (w *world) sayMany(user im.UserID, ref im.ConversationRef, n int) (ids []st
 	return ids
 }
 
-// TestABatchOfRevokesTakesTurns checks that a batch delays others no more than as many
-// single revokes do, and that one that cannot finish returns a status for each message.
+// TestABatchOfRevokesTakesTurns checks that a batch delays others no more than the same number of
+// single revokes, and that one that cannot finish returns a status for each message.
 func TestABatchOfRevokesTakesTurns(t *testing.T) {
 	w := newWorld(t)
 	ids := append(w.sayMany("alice", direct("bob"), 9), "nonsense")
@@ -86,7 +86,7 @@ func TestABatchOfRevokesTakesTurns(t *testing.T) {
 
 	store.before = func(int64) error { return full }
 	_, err = w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
-	w.equal("nothing done", answer(err), "507 storage_full")
+	w.equal("nothing was done", answer(err), "507 storage_full")
 }
 
 // TestStartedBatchIsFinished checks that a batch is finished even if the caller
@@ -108,8 +108,8 @@ func TestStartedBatchIsFinished(t *testing.T) {
 	w.equal("one that did not begin", err, context.Canceled)
 }
 
-// TestBatchesOfOneUserAreDoneOneAfterAnother: the first of many ends first, and too
-// many are refused at once.
+// TestBatchesOfOneUserAreDoneOneAfterAnother: the first of many batches ends first, and too many
+// are refused at once.
 func TestBatchesOfOneUserAreDoneOneAfterAnother(t *testing.T) {
 	w := newWorld(t)
 	ids := w.sayMany("alice", direct("bob"), 2)
@@ -228,7 +228,7 @@ func TestLeavingTakesBoundedSteps(t *testing.T) {
 			w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{threads + 1, threads - 1})
 			w.equal("threads in the end", joined(), threads)
 			if answer(leave(w, group, s.ID)) == "ok" && name[:6] != "denied" {
-				t.Error("they were still in it")
+				t.Error("they were still members")
 			}
 			removed := 0
 			for _, e := range w.committed() {
@@ -241,8 +241,8 @@ func TestLeavingTakesBoundedSteps(t *testing.T) {
 	}
 }
 
-// TestRetentionOfThreadsInSteps: the retention of a group is that of all its threads,
-// which change before it, a few at a time.
+// TestRetentionOfThreadsInSteps: the retention of a group applies to all its threads, which change
+// before it, a few at a time.
 func TestRetentionOfThreadsInSteps(t *testing.T) {
 	const threads = 250
 	w := newWorld(t)
@@ -269,8 +269,8 @@ func TestRetentionOfThreadsInSteps(t *testing.T) {
 	w.equal("the same again", store.writes.Load(), int64(2))
 }
 
-// TestManyMembersAreAddedAFewAtATime checks that all of them are checked first, so that one
-// who cannot be added prevents all others from being added.
+// TestManyMembersAreAddedAFewAtATime checks that all users are checked first, so that one who
+// cannot be added prevents the others from being added.
 func TestManyMembersAreAddedAFewAtATime(t *testing.T) {
 	const many = 250
 	var users []im.UserID
@@ -344,7 +344,7 @@ func TestManyMembersAreAddedAFewAtATime(t *testing.T) {
 	}
 }
 
-// TestReceiptsAreStoredTogether checks that what was written to many streams is stored in one
+// TestReceiptsAreStoredTogether checks that receipts for many streams are stored in one
 // transaction, unless that would take too long.
 func TestReceiptsAreStoredTogether(t *testing.T) {
 	for step, want := range map[time.Duration]int64{time.Hour: 1, 0: 3} {

@@ -24,7 +24,7 @@ func TestVisible(t *testing.T) {
 		history im.History
 		lastSeq int64
 		stays   []im.Interval
-		want    ranges // nil: nothing
+		want    ranges // nil for none
 	}{
 		{"never a member", im.HistoryJoined, 9, nil, nil},
 		{"never a member, history for all", im.HistoryAll, 9, nil, nil},
@@ -81,7 +81,7 @@ func TestNothingIsVisibleInAnEmptyConversation(t *testing.T) {
 	access := im.NewAccess(im.Membership{Intervals: []im.Interval{stay(1, -1)}}, 0)
 	for seq := int64(-1); seq <= 2; seq++ {
 		if access.Sees(c, seq) {
-			t.Errorf("sees message %d of none", seq)
+			t.Errorf("sees message %d of an empty conversation", seq)
 		}
 	}
 }

@@ -14,8 +14,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// model is the expected state, stored in the simplest way and computed again for every
-// question.
+// model is the expected state, stored in the simplest way and recomputed for every check.
 type model struct {
 	now           time.Time
 	retention     time.Duration
@@ -45,7 +44,7 @@ type said struct {
 	erased   im.State
 	receipt  bool
 	quiet    bool
-	reading  time.Duration // after which it burns once read, -1 for never
+	reading  time.Duration // the time from reading to burning, -1 for never
 	readers  map[im.UserID]bool
 	// published are the readers whose receipts were published to the sender.
 	published map[im.UserID]bool
@@ -54,7 +53,7 @@ type said struct {
 // view is one user's view of a conversation.
 type view struct {
 	member    bool
-	stays     [][2]int64 // the last one ends at -1 while it lasts
+	stays     [][2]int64 // an open one ends at -1
 	read      map[int64]bool
 	hidden    map[int64]bool
 	cleared   int64
@@ -108,7 +107,7 @@ func (m *model) unread(p *conv, user im.UserID) (n, mentions int) {
 	return n, mentions
 }
 
-// text is what a user sees of a message.
+// text returns what a user sees of a message.
 func (m *model) text(s *said) string {
 	if state := m.state(s); state != 0 {
 		return fmt.Sprintf("%d %s", s.seq, state)
@@ -123,13 +122,13 @@ func shown(m im.Message) string {
 	return fmt.Sprintf("%d %s", m.Seq, words(m))
 }
 
-// player does random things to a world and to its model.
+// player performs random acts in a world and in its model.
 type player struct {
 	*world
 	*model
 	random *rand.Rand
 	users  []im.UserID
-	heard  int // how many events the model has
+	heard  int // the number of events that the model has
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
@@ -231,7 +230,7 @@ func (p *player) join(conv *conv, user im.UserID) string {
 	v.stays = append(v.stays, [2]int64{conv.lastSeq + 1, -1})
 	p.hear()
 	for _, s := range conv.messages {
-		if s.sender == user { // a client that rejoins reads receipts again
+		if s.sender == user { // a client that rejoins requests the receipts again
 			s.published = maps.Clone(s.readers)
 		}
 	}
@@ -240,7 +239,7 @@ func (p *player) join(conv *conv, user im.UserID) string {
 
 func newView() *view { return &view{read: map[int64]bool{}, hidden: map[int64]bool{}} }
 
-// vocabulary are the words of messages, so that searches find something.
+// vocabulary are the words of messages. There are few, so that searches have hits.
 var vocabulary = []string{"apple", "application", "banana", "上海", "我家在上海东边", "ＡＰＰＬＥ", "海上"}
 
 func (p *player) speak(conv *conv, user im.UserID, ref im.ConversationRef) string {
@@ -273,7 +272,7 @@ func (p *player) speak(conv *conv, user im.UserID, ref im.ConversationRef) strin
 	return fmt.Sprintf("%s says %d in %v: %s", user, s.seq, conv.id, s.words)
 }
 
-// insert puts in a message with an old time, silently.
+// insert inserts a message with an old time, without an event.
 func (p *player) insert(conv *conv, user im.UserID) string {
 	s := &said{
 		sender: user, words: pick(p.random, vocabulary), at: p.clock().Add(-time.Duration(p.random.IntN(60)) * time.Minute), reading: -1,
@@ -496,7 +495,7 @@ func (p *player) checkList(user im.UserID, want []*conv) {
 	p.equal(fmt.Sprintf("the list of %s", user), got, ids)
 }
 
-// checkSearch searches for words that are parts of others, too.
+// checkSearch searches for words, including parts of others.
 func (p *player) checkSearch(user im.UserID) {
 	p.Helper()
 	for query, matches := range map[string]func(string) bool{
@@ -533,8 +532,8 @@ func (p *player) checkSearch(user im.UserID) {
 	}
 }
 
-// After every random step, every user sees what the naive model says. A short run checks
-// after every third step.
+// After every random step, every user sees what the naive model predicts. A short run checks after
+// every third step.
 func TestRandomHistoriesAgainstAModel(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -553,7 +552,7 @@ func TestRandomHistoriesAgainstAModel(t *testing.T) {
 			}
 			p.conversations = append(p.conversations, p.newDirect())
 			steps := testsize.Pick(150, 50)
-			every := testsize.Pick(1, 3) // looking at all takes far longer than a step
+			every := testsize.Pick(1, 3) // a check takes far longer than a step
 			for i := range steps {
 				did := p.step()
 				p.hear()

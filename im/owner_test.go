@@ -8,10 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ownable is a conversation or space with what can be done to its members.
+// ownable is a conversation or space with the operations on its members.
 type ownable struct {
 	joinable
-	// handOver makes a member the owner; promote gives them a role below that.
+	// handOver makes a member the owner; promote gives them a lower role.
 	handOver, promote func(by, user im.UserID) error
 	allow             func(by, user im.UserID) error
 }
@@ -45,7 +45,7 @@ func (w *world) ownables() []ownable {
 	return list
 }
 
-// owners returns the members, and those of them who are owners.
+// owners returns the members and the owners.
 func (w *world) owners(id im.ID) (members, owners []im.UserID) {
 	w.Helper()
 	w.must(w.store.View(w.ctx, func(r im.Reader) error {
@@ -113,7 +113,7 @@ func TestExactlyOneOwner(t *testing.T) {
 						members, owners = w.owners(p.id)
 					}
 					if len(owners) != 1 {
-						t.Fatalf("%s: %v own what %v are in; it was %s", at, owners, members, was)
+						t.Fatalf("%s: the owners are %v, the members %v; it was %s", at, owners, members, was)
 					}
 					was = fmt.Sprint(owners)
 					w.ownerMay(p, owners[0], at)
@@ -126,7 +126,7 @@ func TestExactlyOneOwner(t *testing.T) {
 	}
 }
 
-// ownerMay checks that the owner alone is shown as the owner and may delete the conversation.
+// ownerMay checks that only the owner is shown as the owner and may delete the conversation.
 func (w *world) ownerMay(p ownable, owner im.UserID, at string) {
 	w.Helper()
 	members, _ := w.owners(p.id)
@@ -150,8 +150,8 @@ func (w *world) ownerMay(p ownable, owner im.UserID, at string) {
 	}
 }
 
-// TestFirstToJoinOwns checks that the first user to join what all have left becomes the
-// owner, muted or not, by an invitation or because it is open.
+// TestFirstToJoinOwns checks that the first user to join a conversation that all have left becomes
+// the owner, muted or not, by an invitation or because it is open.
 func TestFirstToJoinOwns(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.ownables() {

@@ -11,11 +11,11 @@ import (
 type scene struct {
 	*world
 	ref     im.ConversationRef
-	message im.ID // from before anyone left
+	message im.ID // sent before anyone left
 }
 
-// groupScene makes a group with an owner, two admins, two members and a former member who was
-// there when the message was sent.
+// groupScene creates a group with an owner, two admins, two members and a former member who was a
+// member when the message was sent.
 func groupScene(w *world) scene {
 	w.Helper()
 	id := w.group(im.HistoryAll, "owner", "member", "member2", "former")
@@ -25,8 +25,7 @@ func groupScene(w *world) scene {
 	return scene{world: w, ref: byID(id), message: m.ID}
 }
 
-// TestActionsInAGroup checks what each actor may do in a group. Each cell is a group of its
-// own.
+// TestActionsInAGroup checks what each actor may do in a group. Each cell uses a group of its own.
 func TestActionsInAGroup(t *testing.T) {
 	const (
 		ok         = "ok"
@@ -64,7 +63,7 @@ func TestActionsInAGroup(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		do   func(scene, im.Actor) error
-		want [5]string // of each of the actors
+		want [5]string // for each of the actors
 	}{
 		{"send", send(text("hi")), [5]string{noConv, noConv, ok, ok, ok}},
 		{"send an empty draft", send(im.Draft{}), [5]string{badRequest, badRequest, badRequest, badRequest, badRequest}},
@@ -124,7 +123,7 @@ func TestActionsInADirectConversation(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		do   func(scene, im.Actor) error
-		want [3]string // of each of the actors
+		want [3]string // for each of the actors
 	}{
 		{"send", send(text("hi")), [3]string{ok, blocked, noConv}},
 		{"read a message", readMessage, [3]string{ok, ok, noMessage}},

@@ -12,7 +12,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// list returns a set of permissions as the tables write it.
+// list returns a set of permissions in the form of the tables.
 func list(p im.Permissions) string {
 	var names []string
 	for one := range p.Each() {
@@ -118,16 +118,16 @@ func TestPermissionsInSpace(t *testing.T) {
 	}{
 		{"everyone's", im.RoleSet{everyone}, nil, nil, nil, "view send"},
 		{"a role of others", im.RoleSet{role(1, mute, 0), everyone}, nil, nil, nil, "view send"},
-		{"a role gives", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, nil, nil, "view send mute"},
-		{"a role takes", im.RoleSet{role(1, 0, send), everyone}, []im.ID{1}, nil, nil, "view"},
+		{"a role allows", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, nil, nil, "view send mute"},
+		{"a role denies", im.RoleSet{role(1, 0, send), everyone}, []im.ID{1}, nil, nil, "view"},
 		{"the higher role wins", im.RoleSet{role(2, send, 0), role(1, 0, send), everyone}, []im.ID{1, 2}, nil, nil, "view send"},
 		{"the higher role wins, in whichever order they are held", im.RoleSet{role(2, 0, send), role(1, send, 0), everyone}, []im.ID{2, 1}, nil, nil, "view"},
 		{"roles that were deleted do not matter", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{7, 1, 9}, nil, nil, "view send mute"},
 		{"a space cannot be hidden from its members", im.RoleSet{role(1, 0, view), everyone}, []im.ID{1}, nil, nil, "view send"},
 
 		{"a channel as the space", im.RoleSet{role(1, mute, 0), everyone}, []im.ID{1}, public(), nil, "view send mute"},
-		{"the channel says more for everyone than the space for the role", im.RoleSet{role(1, send, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send)), nil, "view"},
-		{"in the channel, too, the role comes before everyone", im.RoleSet{role(1, 0, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send), override(1, send, 0)), nil, "view send"},
+		{"the channel's override for everyone prevails over the role in the space", im.RoleSet{role(1, send, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send)), nil, "view"},
+		{"in the channel, too, the role takes precedence over everyone", im.RoleSet{role(1, 0, 0), everyone}, []im.ID{1}, public(override(im.Everyone, 0, send), override(1, send, 0)), nil, "view send"},
 		{"in the channel, too, the higher role wins", im.RoleSet{role(2, 0, 0), role(1, 0, 0), everyone}, []im.ID{1, 2}, public(override(1, send, 0), override(2, 0, send)), nil, "view"},
 		{"an override of a role of others", im.RoleSet{role(1, 0, 0), everyone}, nil, public(override(1, 0, send)), nil, "view send"},
 		{"no permission without view", im.RoleSet{everyone}, nil, public(override(im.Everyone, send, view)), nil, ""},
@@ -190,7 +190,7 @@ func naive(s im.PermissionInput, p im.Permissions) bool {
 	if p == im.PermissionManageRetention || p == im.PermissionDelete && s.Kind == im.Space {
 		return false
 	}
-	// says returns "allow", "deny" or "" for a permission, by the highest role whose grants
+	// says returns "allow", "deny" or "" for a permission, from the highest role whose grants
 	// mention it.
 	says := func(p im.Permissions, grants func(im.SpaceRole) (im.Grants, bool)) string {
 		for _, role := range s.Roles {
@@ -279,7 +279,7 @@ func randomInput(r *rand.Rand) im.PermissionInput {
 	return s
 }
 
-// TestPermissionsAgainstModel compares the permissions with a model that decides one at a
+// TestPermissionsAgainstModel compares the permissions with a model that decides about one at a
 // time.
 func TestPermissionsAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -312,9 +312,9 @@ func TestPermissionNames(t *testing.T) {
 	}
 }
 
-// BenchmarkPermissions measures one check of a member with several roles in a channel with
-// the most overrides. It allocates nothing, and the number of members of the space does not
-// matter.
+// BenchmarkPermissions measures one check for a member with several roles in a channel with the
+// maximum number of overrides. It allocates nothing, and does not depend on the number of members
+// of the space.
 func BenchmarkPermissions(b *testing.B) {
 	for _, roles := range []int{2, 20, 100} {
 		s := im.PermissionInput{Kind: im.Channel, Member: true, Role: im.Member, Channel: &im.ChannelAccess{}}

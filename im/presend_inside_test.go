@@ -21,7 +21,7 @@ func TestDecideByAnswer(t *testing.T) {
 		err    error
 		// want is the outcome if the answer is usable, "" if it is not.
 		want PresendOutcome
-		// sent is the content that is stored, "" for the sender's own.
+		// The content that is stored, "" for the sender's own.
 		body, ext string
 	}{
 		{name: "allow", answer: PresendAnswer{Action: PresendAllow}, want: PresendAllowed},
@@ -39,7 +39,7 @@ func TestDecideByAnswer(t *testing.T) {
 		{name: "unknown action", answer: PresendAnswer{Action: 9}},
 		{name: "refuse without a code", answer: PresendAnswer{Action: PresendRefuse, Text: "no"}},
 		{name: "refuse with a long code", answer: PresendAnswer{Action: PresendRefuse, Code: strings.Repeat("a", MaxRefusalCode+1)}},
-		{name: "refuse with a code of other characters", answer: PresendAnswer{Action: PresendRefuse, Code: "Spam!"}},
+		{name: "refuse with invalid characters in the code", answer: PresendAnswer{Action: PresendRefuse, Code: "Spam!"}},
 		{name: "refuse with a long text", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: strings.Repeat("a", MaxRefusalText+1)}},
 		{name: "refuse with control characters", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\x1b[2J"}},
 		{name: "refuse with text that turns direction", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\u202eb"}},
@@ -52,7 +52,7 @@ func TestDecideByAnswer(t *testing.T) {
 		{name: "rewrite nothing", answer: PresendAnswer{Action: PresendRewrite}},
 		{name: "rewrite to a body of another type", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`{"latitude":1,"longitude":2}`)}},
 		{name: "rewrite to an empty text", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`{"text":""}`)}},
-		{name: "rewrite to what is no object", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`"x"`)}},
+		{name: "rewrite to a body that is not an object", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`"x"`)}},
 		{name: "rewrite to broken JSON", answer: PresendAnswer{Action: PresendRewrite, Ext: json.RawMessage(`{"a":`)}},
 		{name: "rewrite to null", answer: PresendAnswer{Action: PresendRewrite, Ext: json.RawMessage(`null`)}},
 		{name: "rewrite to a body that is too large", answer: PresendAnswer{Action: PresendRewrite, Body: json.RawMessage(`{"text":"` + strings.Repeat("a", limit) + `"}`)}},
@@ -101,7 +101,7 @@ func TestDecideByAnswer(t *testing.T) {
 				t.Error("the original is not recognized as such")
 			}
 			if !stored.SentAs(plain.Sent) || stored.rewrittenFrom(plain) {
-				t.Error("what an export has is not recognized as such")
+				t.Error("a message from an export is not recognized as the repetition")
 			}
 			d.ClientID, d.Receipt = "", true
 			if other, err := d.Content(limit); err != nil || stored.SentAs(other.Sent) || stored.rewrittenFrom(other) {
@@ -111,10 +111,10 @@ func TestDecideByAnswer(t *testing.T) {
 	}
 }
 
-// TestNoHookAllocatesNothing: that there is no hook is found without memory.
+// TestNoHookAllocatesNothing: checking that there is no hook allocates nothing.
 func TestNoHookAllocatesNothing(t *testing.T) {
 	s, asks := &Service{}, false
 	if n := testing.AllocsPerRun(100, func() { asks = asks || s.presend.mayAsk(Text) }); n != 0 || asks {
-		t.Errorf("%v allocations; it is asked: %t", n, asks)
+		t.Errorf("%v allocations; the hook would be asked: %t", n, asks)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// hook is a pre-send hook of a test.
+// hook is a pre-send hook for tests.
 type hook func(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error)
 
 func (h hook) Ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
@@ -25,7 +25,7 @@ func (h hook) Ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, 
 
 var errUnanswered = errors.New("no answer")
 
-// byText answers by the text of the message.
+// byText chooses the answer by the text of the message.
 func byText(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
 	var body struct{ Text string }
 	if err := json.Unmarshal(q.Content.Body, &body); err != nil {
@@ -45,7 +45,7 @@ func byText(_ context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
 	}
 }
 
-// asked gives a world a hook, and returns the number of its questions.
+// asked adds a hook to a world, and returns the counter of its questions.
 func asked(w *world, p im.Presend, answer hook) *atomic.Int64 {
 	n := new(atomic.Int64)
 	p.Hook = hook(func(ctx context.Context, q im.PresendQuestion) (im.PresendAnswer, error) {
@@ -58,7 +58,7 @@ func asked(w *world, p im.Presend, answer hook) *atomic.Int64 {
 	return n
 }
 
-// named is a text message with a client_id.
+// named returns a text message with a client_id.
 func named(clientID, words string) im.Draft {
 	d := text("%s", words)
 	d.ClientID = clientID
@@ -73,7 +73,7 @@ func TestPresendAnswersAndRetries(t *testing.T) {
 	for _, test := range []struct {
 		words, want, stored string
 		again               bool  // a retry returns the message
-		asks                int64 // with the retry
+		asks                int64 // including the retry
 	}{
 		{"allow", "ok", "allow", true, 1},
 		{"rewrite", "ok", "rewritten", true, 1},
@@ -107,7 +107,7 @@ func TestPresendAnswersAndRetries(t *testing.T) {
 	}
 }
 
-// TestPresendIsAskedAfterTheRules: the hook is not asked about what is refused anyway.
+// TestPresendIsAskedAfterTheRules: the hook is not asked about messages that are refused anyway.
 func TestPresendIsAskedAfterTheRules(t *testing.T) {
 	w := newWorld(t)
 	group := w.group(im.HistoryAll, "owner", "alice", "muted")
@@ -144,7 +144,7 @@ func TestPresendIsAskedAfterTheRules(t *testing.T) {
 	}
 }
 
-// TestPresendRulesApplyAgain: what happens while the hook is asked counts.
+// TestPresendRulesApplyAgain: the rules also apply to changes while the hook is being asked.
 func TestPresendRulesApplyAgain(t *testing.T) {
 	for _, test := range []struct {
 		name, want string
@@ -187,7 +187,7 @@ func TestPresendTypesAndKinds(t *testing.T) {
 	for _, test := range []struct {
 		types []im.MessageType
 		kinds []im.Kind
-		want  int64 // of a text and a location to each of a group and a direct conversation
+		want  int64 // for a text and a location in both a group and a direct conversation
 	}{
 		{nil, nil, 4},
 		{[]im.MessageType{im.Text}, nil, 2},
@@ -226,8 +226,8 @@ func TestPresendFailOpenSends(t *testing.T) {
 	})
 }
 
-// TestPresendRepeatedAtOnce: of requests with one client_id at once, one asks the hook, and
-// all return the same message.
+// TestPresendRepeatedAtOnce: of concurrent requests with one client_id, one asks the hook, and all
+// return the same message.
 func TestPresendRepeatedAtOnce(t *testing.T) {
 	w := newWorld(t)
 	asks := asked(w, im.Presend{}, byText)
@@ -256,7 +256,8 @@ func TestPresendRepeatedAtOnce(t *testing.T) {
 	}
 }
 
-// TestPresendGivesUpWithTheSender: a sender who disconnects is no failure of the hook.
+// TestPresendGivesUpWithTheSender: a sender who disconnects does not count as a failure of the
+// hook.
 func TestPresendGivesUpWithTheSender(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(w.ctx)
@@ -274,8 +275,8 @@ func TestPresendGivesUpWithTheSender(t *testing.T) {
 	}
 }
 
-// TestPresendIsSharedFairly: a user who sends many messages at once does not take the turns
-// of another, and gets none past the hook by it.
+// TestPresendIsSharedFairly: a user who sends many messages at once does not use up the turns of
+// another, and gets none past the hook.
 func TestPresendIsSharedFairly(t *testing.T) {
 	w := newWorld(t)
 	hold := make(chan struct{})
@@ -307,7 +308,7 @@ func TestPresendIsSharedFairly(t *testing.T) {
 	flood.Wait()
 }
 
-// TestPresendHoldsNoTransaction: the store answers others while the hook is asked.
+// TestPresendHoldsNoTransaction: the store serves others while the hook is being asked.
 func TestPresendHoldsNoTransaction(t *testing.T) {
 	w := newWorld(t)
 	asked(w, im.Presend{Kinds: []im.Kind{im.Direct}}, func(ctx context.Context, _ im.PresendQuestion) (im.PresendAnswer, error) {
@@ -334,7 +335,7 @@ func (w *world) history(user im.UserID, ref im.ConversationRef) (list []string) 
 	return list
 }
 
-// shown describes all that a user is shown of conversations, without ids and seqs.
+// shown describes everything that a user can see of conversations, without ids and seqs.
 func (w *world) shown(user im.UserID, conversations []im.ConversationRef) string {
 	w.Helper()
 	var b strings.Builder
@@ -376,15 +377,14 @@ func (w *world) shown(user im.UserID, conversations []im.ConversationRef) string
 	return b.String()
 }
 
-// TestDroppedMessagesLeaveNoTrace: others are shown the same as if a dropped message had not
-// been sent, whatever its sender does with it, except for a gap in the seqs.
+// TestDroppedMessagesLeaveNoTrace: others see the same as if a dropped message had not been sent,
+// whatever its sender does with it, except for a gap in the seqs.
 func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 	type scene struct {
 		name string
-		// to makes the conversation, before the hook is there.
+		// to creates the conversation, before the hook is in use.
 		to func(w *world) im.ConversationRef
-		// real is when a message that is not dropped is sent: before the dropped ones, after
-		// them, or not at all.
+		// Whether a message that is not dropped is sent before the dropped ones, or after them.
 		before, after bool
 	}
 	group := func(h im.History) func(w *world) im.ConversationRef {
@@ -457,13 +457,13 @@ func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 }
 
 // TestDroppedFirstMessages: while all messages of a direct conversation are dropped, the other
-// user does not have it. Whatever they can see of it opens it to them, once.
+// user does not have it. The first message that they can see opens it to them, once.
 func TestDroppedFirstMessages(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		opens  func(w *world)
-		reads  []string // by bob
-		events []string // for bob
+		reads  []string // what bob reads
+		events []string // what bob receives
 	}{
 		{"the sender sends another", func(w *world) { w.say("alice", direct("bob"), "hello") }, []string{"hello"}, []string{"conversation.created", "message 2 hello"}},
 		{"the other user sends one", func(w *world) { w.say("bob", direct("alice"), "hello") }, []string{"hello"}, []string{"conversation.created", "message 2 hello"}},
@@ -508,7 +508,7 @@ func TestDroppedConversationIsExportedWhole(t *testing.T) {
 }
 
 // TestPresendAttachments: a rewritten message may have another name for its file, and another
-// file only if its sender may use it. A dropped one shows the file to nobody else.
+// file only if its sender may use it. A dropped one reveals the file to nobody else.
 func TestPresendAttachments(t *testing.T) {
 	g := newGallery(t)
 	own, others := g.upload("alice", []byte("notes")), g.upload("carol", []byte("secret"))
@@ -558,8 +558,8 @@ func (s *writes) Write(ctx context.Context, fn func(im.Tx) error) error {
 	return s.Store.Write(ctx, fn)
 }
 
-// TestSendWithoutAHookReadsNothing: without a hook, or with one that is not asked about the type
-// of the message, a send is one transaction and nothing else.
+// TestSendWithoutAHookReadsNothing: without a hook, or with one that is not asked about the type of
+// the message, a send is only one transaction.
 func TestSendWithoutAHookReadsNothing(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice", "bob")
@@ -580,8 +580,8 @@ func TestSendWithoutAHookReadsNothing(t *testing.T) {
 	}
 }
 
-// TestPresendIsNotAskedByAdmins: what an admin sends as a user, inserts or imports is not asked
-// about: the application does that itself.
+// TestPresendIsNotAskedByAdmins: the hook is not asked about messages that an admin sends as a
+// user, inserts or imports, because those come from the application itself.
 func TestPresendIsNotAskedByAdmins(t *testing.T) {
 	w := newWorld(t)
 	asks := asked(w, im.Presend{}, byText)

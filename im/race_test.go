@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Members join and leave while others send. Exactly those who were members at an event
-// receive it, and they can read the message if their stay covers it. The expectation is
-// computed from the events alone, in order.
+// Members join and leave while others send. Exactly those who were members at an event receive it,
+// and they can read the message if their stay covers it. The expectation is computed only from the
+// events, in order.
 func TestMembersComeAndGoWhileOthersSend(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) { comeAndGo(t, history) })
@@ -80,8 +80,8 @@ func comeAndGo(t *testing.T, history im.History) {
 	}
 }
 
-// received is what a user receives of a log: the positions, whether with a message that they
-// may read at its end, and whether they are a member then.
+// received is what a user receives of a log: the positions, each with whether its message can be
+// read at the end, and whether they are a member then.
 func received(log []im.Event, user im.UserID, member bool) (_ map[im.Position]bool, stays bool) {
 	out := map[im.Position]bool{}
 	for _, e := range log {

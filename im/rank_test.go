@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ranked is a space with a public channel and the role "high" above the role "mod". Both have
-// all permissions that a role can have, except those that a test leaves out.
+// ranked is a space with a public channel and the role "high" above the role "mod". Both have all
+// permissions that a role can have, except those that a test omits.
 type ranked struct {
 	*world
 	space, channel    im.ID
@@ -54,7 +54,7 @@ func TestRankHoldsForChannels(t *testing.T) {
 			_, _, err := r.UpdateRole(r.ctx, as("mod"), r.space, im.Everyone, im.RoleDraft{Deny: im.PermissionView})
 			return err
 		}, below},
-		"denying what the higher role allows": {func(r *ranked) error {
+		"denying a permission that the higher role allows": {func(r *ranked) error {
 			return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionManageRoles})
 		}, "permission_denied: you may only take manage_roles from roles below your highest"},
 		"an override of the higher role": {
@@ -65,8 +65,8 @@ func TestRankHoldsForChannels(t *testing.T) {
 			func(r *ranked) error { return r.override("mod", r.modRole, im.Grants{Deny: im.PermissionView}) },
 			"permission_denied: you may only change roles below your highest",
 		},
-		"denying what the higher role has through everyone: allowed": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionSend}) }, ""},
-		"an override of a lower role: allowed":                       {func(r *ranked) error { return r.override("mod", r.lowRole, im.Grants{Deny: im.PermissionView}) }, ""},
+		"denying a permission that the higher role has through everyone: allowed": {func(r *ranked) error { return r.override("mod", im.Everyone, im.Grants{Deny: im.PermissionSend}) }, ""},
+		"an override of a lower role: allowed":                                    {func(r *ranked) error { return r.override("mod", r.lowRole, im.Grants{Deny: im.PermissionView}) }, ""},
 		"where the higher role has an override: allowed": {func(r *ranked) error {
 			r.must(r.override("owner", r.highRole, im.Grants{Allow: im.PermissionView}))
 			_, err := r.UpdateConversation(r.ctx, as("mod"), byID(r.channel), im.ConversationPatch{Private: &private})
@@ -138,8 +138,8 @@ func TestRankHoldsAgainstRandomChanges(t *testing.T) {
 	}
 }
 
-// TestAnOwnerIsNotMuted checks that a new owner is unmuted, in a space also in its channels,
-// and stays so after handing over.
+// TestAnOwnerIsNotMuted checks that a new owner is unmuted, in a space including its channels, and
+// remains so after handing over.
 func TestAnOwnerIsNotMuted(t *testing.T) {
 	w := newWorld(t)
 	for _, p := range w.ownables() {
@@ -232,8 +232,8 @@ func (w *world) send1(id im.ID) error {
 	return err
 }
 
-// TestHiddenChannelsDoNotShowInRoles checks that overrides in a channel that the actor cannot
-// see refuse only what would open the channel. Any other refusal would disclose it.
+// TestHiddenChannelsDoNotShowInRoles checks that overrides in a channel that the actor cannot see
+// refuse only changes that would open the channel. Any other refusal would disclose it.
 func TestHiddenChannelsDoNotShowInRoles(t *testing.T) {
 	for name, act := range map[string]func(r *ranked, role im.ID) error{
 		"given":   func(r *ranked, role im.ID) error { return r.GrantRole(r.ctx, as("mod"), r.space, role, "low") },
@@ -269,7 +269,7 @@ func (r *ranked) channel1(by im.UserID, private bool) im.ID {
 	return r.world.channel(by, r.space, private)
 }
 
-// TestMutingDoesNotRevealFormerMembers checks that muting a former member is answered like
+// TestMutingDoesNotRevealFormerMembers checks that muting a former member gets the same answer as
 // muting a stranger.
 func TestMutingDoesNotRevealFormerMembers(t *testing.T) {
 	w := newWorld(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkReadsBesideSearches measures a page of history while another user runs 16
-// parallel searches without pause, and alone. In all/… one user has all readers.
+// BenchmarkReadsBesideSearches measures a page of history by itself, and while another user runs 16
+// parallel searches without pause. In all/… one user has all readers.
 func BenchmarkReadsBesideSearches(b *testing.B) {
 	w := newWorld(b)
 	big := &builder{world: w}

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// queue records who reads and who waits, in a synctest bubble.
+// queue records running and waiting reads, in a synctest bubble.
 type queue struct {
 	t     *testing.T
 	turns *turns
-	// reading are the running reads, by the names of their callers, in order of their
-	// start; ended are those that were refused, with their errors.
+	// reading are the names of the running reads, in the order of their starts; ended are the
+	// refused reads, with their errors.
 	reading []string
 	done    map[string][]func()
 	ended   []string
@@ -60,10 +60,10 @@ func (q *queue) ask(ctx context.Context, name string) {
 		q.reading = append(q.reading, name)
 		q.done[name] = append(q.done[name], done)
 	}()
-	synctest.Wait() // also so that only one goroutine at a time changes the lists
+	synctest.Wait() // this also makes only one goroutine at a time change the lists
 }
 
-// end ends the oldest read of a name.
+// end ends the oldest read with a name.
 func (q *queue) end(name string) {
 	done := q.done[name][0]
 	q.done[name] = q.done[name][1:]
@@ -76,7 +76,7 @@ func (q *queue) end(name string) {
 func (q *queue) expect(reading ...string) {
 	q.t.Helper()
 	if !slices.Equal(q.reading, reading) {
-		q.t.Fatalf("those who read are %q, want %q", q.reading, reading)
+		q.t.Fatalf("the running reads are %q, want %q", q.reading, reading)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestOneUserHasHalfOfTheReaders(t *testing.T) {
 	})
 }
 
-// The user with the fewest readers comes first, then the one who has waited longest,
+// The user with the fewest readers comes first, and among equals the one who has waited longest,
 // whatever their number of reads.
 func TestTurnsGoRound(t *testing.T) {
 	inQueue(t, 2, func(q *queue) {
@@ -132,7 +132,7 @@ func TestRequestsDoNotWaitForLong(t *testing.T) {
 		if len(q.ended) != 2 || q.ended[1] != "stream c: gone" {
 			q.t.Fatalf("ended are %q", q.ended)
 		}
-		time.Sleep(time.Hour) // jobs and streams are in no hurry
+		time.Sleep(time.Hour) // jobs and streams wait without a limit
 		q.end("stream a")
 		q.expect("request a", "request a", "stream b", "job")
 		q.end("stream b")
@@ -164,7 +164,7 @@ func TestWaitingReadsAreBounded(t *testing.T) {
 	})
 }
 
-// Streams that come back together leave half of the readers to requests, and reads that all
+// Streams that resume at the same time leave half of the readers to requests, and reads that all
 // streams wait for come before both.
 func TestKindsShareReaders(t *testing.T) {
 	inQueue(t, 4, func(q *queue) {

@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// publishedReceipts returns the published receipts since, each as user, kind, recipient and
-// seqs; up_to is written as "<=".
+// publishedReceipts returns the receipts published since a position, each as user, kind, recipient
+// and seqs; up_to is written as "<=".
 func (w *world) publishedReceipts(since int, seqs map[im.ID]int64) []string {
 	w.Helper()
 	out := []string{}
@@ -39,9 +39,8 @@ func (w *world) publishedReceipts(since int, seqs map[im.ID]int64) []string {
 	return out
 }
 
-// A receipt is published for messages of others that exist and were read, and for no more.
-// In each case bob sends "b" and alice sends "a"; then follow an act of alice or bob, and
-// the receipts published.
+// A receipt is published only for existing messages of others that were read. In each case bob
+// sends "b" and alice sends "a"; then follow an act of alice or bob, and the published receipts.
 func TestPublishedReceipts(t *testing.T) {
 	type scene struct {
 		*world
@@ -159,7 +158,7 @@ func TestPublishedReceipts(t *testing.T) {
 					}
 				}
 			}
-			s.equal("read, as bob can ask", strings.Join(read, " "), test.read)
+			s.equal("receipts that bob can list", strings.Join(read, " "), test.read)
 		})
 	}
 }
@@ -167,8 +166,8 @@ func TestPublishedReceipts(t *testing.T) {
 // must1m is must for calls that also return a message.
 func (w *world) must1m(_ im.Message, err error) { w.Helper(); w.must(err) }
 
-// A message that a reader has hidden unread does not start to burn by a receipt up to a
-// later message.
+// A receipt up to a later message does not start the burn timer of a message that the reader has
+// hidden unread.
 func TestHidingIsNotReading(t *testing.T) {
 	w := newWorld(t)
 	d := text("burns")
@@ -191,7 +190,7 @@ func TestHidingIsNotReading(t *testing.T) {
 }
 
 // A user who joined after a message can read it, but the receipt is neither published to
-// its sender nor listed: receipts count among the members at the time of sending.
+// its sender nor listed: only members at the time of sending give receipts.
 func TestReadersWhoJoinedLaterGiveNoReceipt(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "owner", "bob")
@@ -217,5 +216,5 @@ func TestReadersWhoJoinedLaterGiveNoReceipt(t *testing.T) {
 		w.must(err)
 		w.equal(fmt.Sprint("readers of ", seqs[m]), len(r.Read), want)
 	}
-	w.equal("what late has not read", w.unread("late", byID(id)), "0/0")
+	w.equal("late's unread count", w.unread("late", byID(id)), "0/0")
 }

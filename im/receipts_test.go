@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestReceiptsAreAgainstTheMembersAtSending checks who counts in a group.
+// TestReceiptsAreAgainstTheMembersAtSending checks whose receipts count in a group.
 func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "owner", "bob", "carol", "dave")
@@ -48,7 +48,7 @@ func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 	w.equal("in the end", list(r.Read)+list(r.Delivered)+fmt.Sprint(r.Unread), "[bob][bob carol][carol dave]")
 	for _, e := range w.committed()[before:] {
 		if e.Type == im.UnreadChanged && e.To == "bob" {
-			continue // what bob read is private to him
+			continue // bob's unread count is private to him
 		}
 		if e.To != "owner" || !slices.Equal(e.MessageIDs, []im.ID{sent.Message.ID}) {
 			t.Errorf("received %+v", e)
@@ -149,8 +149,8 @@ func TestOneWinner(t *testing.T) {
 	}
 }
 
-// TestOfflineDuringSendAndRevoke resumes the stream of a user who was away when a message was
-// sent and revoked: it delivers what happened, without content.
+// TestOfflineDuringSendAndRevoke resumes the stream of a user who was offline when a message was
+// sent and revoked: it delivers the events, without content.
 func TestOfflineDuringSendAndRevoke(t *testing.T) {
 	w := newWorld(t)
 	w.say("alice", direct("bob"), "hello")

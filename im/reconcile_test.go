@@ -14,15 +14,15 @@ func TestFind(t *testing.T) {
 		sealed im.Sealed
 		want   im.Finding
 	}{
-		"readable":                       {im.Sealed{}, im.Fine},
-		"erased since":                   {im.Sealed{Err: shredded}, im.FoundErased},
-		"never had a key":                {im.Sealed{Err: fmt.Errorf("x: %w", im.ErrNoKey)}, im.FoundLost},
-		"damaged":                        {im.Sealed{Err: errors.New("does not fit")}, im.FoundDamaged},
-		"erased":                         {im.Sealed{Erased: im.Burned, Err: shredded}, im.Fine},
-		"erased, and the key never was":  {im.Sealed{Erased: im.Burned, Err: im.ErrNoKey}, im.Fine},
-		"erased, and the key is there":   {im.Sealed{Erased: im.Burned}, im.FoundKey},
-		"erased, and is about to be so":  {im.Sealed{Erased: im.Burned, Doomed: true}, im.Fine},
-		"erased, and the key is another": {im.Sealed{Erased: im.Burned, Err: errors.New("does not fit")}, im.Fine},
+		"readable":                      {im.Sealed{}, im.Fine},
+		"erased since":                  {im.Sealed{Err: shredded}, im.FoundErased},
+		"never had a key":               {im.Sealed{Err: fmt.Errorf("x: %w", im.ErrNoKey)}, im.FoundLost},
+		"damaged":                       {im.Sealed{Err: errors.New("does not fit")}, im.FoundDamaged},
+		"erased":                        {im.Sealed{Erased: im.Burned, Err: shredded}, im.Fine},
+		"erased, and the key never was": {im.Sealed{Erased: im.Burned, Err: im.ErrNoKey}, im.Fine},
+		"erased, and the key exists":    {im.Sealed{Erased: im.Burned}, im.FoundKey},
+		"erased, and the key is about to be shredded": {im.Sealed{Erased: im.Burned, Doomed: true}, im.Fine},
+		"erased, and the key is another":              {im.Sealed{Erased: im.Burned, Err: errors.New("does not fit")}, im.Fine},
 	} {
 		if got := tt.sealed.Find(); got != tt.want {
 			t.Errorf("%s: %v, want %v", name, got, tt.want)
@@ -38,10 +38,10 @@ func TestSlotSet(t *testing.T) {
 		}
 		s.Add(slot)
 		if s.Has(slot) != (slot < 130) {
-			t.Errorf("%d was added, and is there: %t", slot, s.Has(slot))
+			t.Errorf("%d was added, and Has returns %t", slot, s.Has(slot))
 		}
 	}
 	if s.Has(1) || s.Has(128) {
-		t.Error("others are there, too")
+		t.Error("others are in the set, too")
 	}
 }

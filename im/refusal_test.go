@@ -39,11 +39,11 @@ func TestHiddenIsTheSameAsUnknown(t *testing.T) {
 	for name, do := range everywhere {
 		want := do(unknown, as("stranger"))
 		if answer(want) != "404 conversation_not_found" {
-			t.Errorf("%s of what does not exist: %v", name, want)
+			t.Errorf("%s of an unknown conversation: %v", name, want)
 		}
 		for _, user := range []im.UserID{"stranger", "former", "never heard of"} {
 			if got := do(s, as(user)); !reflect.DeepEqual(got, want) {
-				t.Errorf("%s as %s: %#v, want %#v as for what does not exist", name, user, got, want)
+				t.Errorf("%s as %s: %#v, want %#v as for an unknown one", name, user, got, want)
 			}
 		}
 	}
@@ -53,7 +53,7 @@ func TestHiddenIsTheSameAsUnknown(t *testing.T) {
 	}
 	for _, user := range []im.UserID{"stranger", "former", "never heard of"} {
 		if got := readMessage(s, as(user)); !reflect.DeepEqual(got, want) {
-			t.Errorf("a message read by %s: %#v, want %#v as for what does not exist", user, got, want)
+			t.Errorf("a message read by %s: %#v, want %#v as for an unknown one", user, got, want)
 		}
 	}
 	joined := w.group(im.HistoryJoined, "owner", "member")
@@ -72,14 +72,14 @@ func TestNobodyHasADirectConversationWithThemselves(t *testing.T) {
 			t.Errorf("%s: %s, want 422 direct_with_self", name, got)
 		}
 	}
-	w.equal("what came of it", len(w.committed()), 0)
+	w.equal("the effects", len(w.committed()), 0)
 }
 
-// TestOrderOfRefusals checks that of several errors the answer is the first in the order 404,
-// 403, 409, 422.
+// TestOrderOfRefusals checks that the answer to a request with several errors is the first in the
+// order 404, 403, 409, 422.
 func TestOrderOfRefusals(t *testing.T) {
 	w := newWorldWith(t, im.Policy{MaxMessageBytes: 4096, MaxMembers: 7})
-	s := groupScene(w) // of five
+	s := groupScene(w) // created with five users
 	d := scene{world: w, ref: direct("alice")}
 	w.must(w.PutBlock(w.ctx, as("alice"), "bob"))
 	faulty := text("other words")
@@ -112,7 +112,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		as   im.UserID
 		want string
 	}{
-		{"not there, client_id reused, bad reply", s, send(faulty), "stranger", "404 conversation_not_found"},
+		{"unknown, client_id reused, bad reply", s, send(faulty), "stranger", "404 conversation_not_found"},
 		{"left, client_id reused, bad reply", s, send(faulty), "former", "404 conversation_not_found"},
 		{"client_id reused, bad reply", s, send(faulty), "member", "409 client_id_reused"},
 		{"bad reply", s, send(fresh), "member", "422 reply_to_not_found"},
@@ -120,7 +120,7 @@ func TestOrderOfRefusals(t *testing.T) {
 		{"blocked, bad reply", d, send(fresh), "bob", "403 blocked"},
 		{"new direct, client_id reused, bad reply", d, send(faulty), "carol", "409 client_id_reused"},
 		{"new direct, bad reply", d, send(fresh), "carol", "422 reply_to_not_found"},
-		{"not there, owner, too many", s, add(im.Owner), "stranger", "404 conversation_not_found"},
+		{"unknown, owner, too many", s, add(im.Owner), "stranger", "404 conversation_not_found"},
 		{"denied, owner, too many", s, add(im.Owner), "member", "403 permission_denied"},
 		{"roles denied, owner, too many", s, add(im.Owner), "admin", "403 permission_denied"},
 		{"owner, too many", s, add(im.Owner), "owner", "422 one_owner"},

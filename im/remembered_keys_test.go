@@ -7,7 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ways are how a message that alice sent to bob, or to a group, is trimmed, deleted or purged.
+// ways are the ways in which a message of alice to bob, or to a group, is trimmed, deleted or
+// purged.
 var ways = map[string]func(*world, im.ID){
 	"trimmed": func(w *world, _ im.ID) {
 		w.pass(3*day + time.Second)
@@ -56,12 +57,12 @@ func TestRetryOfATrimmedMessage(t *testing.T) {
 				w.must(w.Purge(w.ctx))
 			}
 			_, err = w.Conversation(w.ctx, as("carol"), direct("alice"))
-			w.equal("nothing was made", answer(err), "404 conversation_not_found")
+			w.equal("nothing was created", answer(err), "404 conversation_not_found")
 			if how != "trimmed" {
 				_, err := w.Conversation(w.ctx, as("bob"), direct("alice"))
-				w.equal("nothing came back", answer(err), "404 conversation_not_found")
+				w.equal("nothing was restored", answer(err), "404 conversation_not_found")
 			}
-			w.equal("what others call x", w.trySend("bob", direct("alice"), d), "ok")
+			w.equal("the client_id x of others", w.trySend("bob", direct("alice"), d), "ok")
 
 			w.pass(7 * day)
 			w.forget(0)
@@ -93,7 +94,7 @@ func TestRetryOfExistingMessage(t *testing.T) {
 	w.equal("in another conversation", w.trySend("alice", direct("carol"), d), "409 client_id_reused")
 }
 
-// Permissions come first: a user who may not send learns nothing about a client_id.
+// Permissions are checked first: a user who may not send learns nothing about a client_id.
 func TestRetryByABlockedUser(t *testing.T) {
 	w := forgetful(t)
 	d := text("secret")
@@ -142,14 +143,14 @@ func TestRepeatedImportOfATrimmedMessage(t *testing.T) {
 				remove(w, conversation)
 				want := "410 message_gone"
 				if group && how != "trimmed" {
-					want = "404 conversation_not_found" // a deleted group does not exist any more
+					want = "404 conversation_not_found" // a deleted group no longer exists
 				}
 				for range 2 {
 					for i, m := range lines {
 						w.equal(string(m.Body), w.tryImport(m), want)
 						if group {
 							m.Conversation = "@bob"
-							if i != 2 && i != 3 { // without ids, it is another message there
+							if i != 2 && i != 3 { // without ids, it is a different message there
 								w.equal(string(m.Body)+" elsewhere", w.tryImport(m), "410 message_gone")
 							}
 						}
@@ -158,9 +159,9 @@ func TestRepeatedImportOfATrimmedMessage(t *testing.T) {
 				}
 				if !group && how != "trimmed" {
 					_, err := w.Conversation(w.ctx, as("bob"), direct("alice"))
-					w.equal("nothing was made", answer(err), "404 conversation_not_found")
+					w.equal("nothing was created", answer(err), "404 conversation_not_found")
 					fresh := line("never seen", func(m *im.ImportMessage) { m.CreatedAt = m.CreatedAt.Add(time.Second) })
-					w.equal("what was not there", w.tryImport(fresh), "ok")
+					w.equal("a message that was not stored", w.tryImport(fresh), "ok")
 					w.equal("by time, into the new one", w.tryImport(lines[2]), "410 message_gone")
 				}
 				w.pass(7*day + time.Millisecond)
@@ -239,7 +240,7 @@ func TestForgetInBatches(t *testing.T) {
 	w.equal("in steps", writes.writes >= messages/100, true)
 }
 
-// forget runs the job and holds how much it forgets.
+// forget runs the job and checks the number of keys that it forgets.
 func (w *world) forget(want int) {
 	w.Helper()
 	n, err := w.Forget(w.ctx)

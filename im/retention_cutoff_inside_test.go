@@ -17,15 +17,15 @@ func TestCutoff(t *testing.T) {
 		c      Conversation
 		want   time.Time
 	}{
-		"kept for ever":                      {Policy{}, Conversation{}, time.Time{}},
-		"the policy's":                       {Policy{Retention: *days(7)}, Conversation{}, ago(7)},
-		"its own":                            {Policy{Retention: *days(7)}, Conversation{Retention: days(90)}, ago(90)},
-		"its own, for ever":                  {Policy{Retention: *days(7)}, Conversation{Retention: days(0)}, time.Time{}},
-		"no longer than the policy allows":   {Policy{RetentionMax: *days(30)}, Conversation{Retention: days(90)}, ago(30)},
-		"not for ever if the policy forbids": {Policy{RetentionMax: *days(30)}, Conversation{Retention: days(0)}, ago(30)},
-		"a trimming under way is ahead":      {Policy{Retention: *days(7)}, Conversation{TrimBefore: ago(3)}, ago(3)},
-		"a trimming under way is behind":     {Policy{Retention: *days(7)}, Conversation{TrimBefore: ago(9)}, ago(7)},
-		"past a shorter retention for good":  {Policy{}, Conversation{TrimBefore: ago(3)}, ago(3)},
+		"kept forever":                         {Policy{}, Conversation{}, time.Time{}},
+		"the policy's":                         {Policy{Retention: *days(7)}, Conversation{}, ago(7)},
+		"its own":                              {Policy{Retention: *days(7)}, Conversation{Retention: days(90)}, ago(90)},
+		"its own, forever":                     {Policy{Retention: *days(7)}, Conversation{Retention: days(0)}, time.Time{}},
+		"no longer than the policy allows":     {Policy{RetentionMax: *days(30)}, Conversation{Retention: days(90)}, ago(30)},
+		"not forever if the policy forbids it": {Policy{RetentionMax: *days(30)}, Conversation{Retention: days(0)}, ago(30)},
+		"a trimming in progress is ahead":      {Policy{Retention: *days(7)}, Conversation{TrimBefore: ago(3)}, ago(3)},
+		"a trimming in progress is behind":     {Policy{Retention: *days(7)}, Conversation{TrimBefore: ago(9)}, ago(7)},
+		"past a shorter retention for good":    {Policy{}, Conversation{TrimBefore: ago(3)}, ago(3)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := test.policy.cutoff(test.c, now); !got.Equal(test.want) {

@@ -106,18 +106,18 @@ func TestRetentionOfAConversation(t *testing.T) {
 	for name, tt := range map[string]struct {
 		policy im.Policy
 		own    *time.Duration
-		want   string // to set it
-		after  string // days after which it is unreadable, none for never
+		want   string // the answer to setting it
+		after  string // days after which a message is unreadable, none for never
 	}{
-		"the server keeps for ever":          {kept(0, 0), nil, "ok", "none"},
-		"the server's":                       {kept(7*day, 0), nil, "ok", "7d"},
-		"shorter":                            {kept(7*day, 0), &short, "ok", "1d"},
-		"longer":                             {kept(7*day, 0), &long, "ok", "30d"},
-		"for ever":                           {kept(7*day, 0), &forever, "ok", "none"},
-		"shorter than the maximum":           {kept(7*day, 40*day), &long, "ok", "30d"},
-		"longer than the maximum":            {kept(7*day, 20*day), &long, "422 retention_too_long", "7d"},
-		"for ever, where there is a maximum": {kept(7*day, 20*day), &forever, "422 retention_too_long", "7d"},
-		"a maximum alone":                    {kept(0, 20*day), nil, "ok", "20d"},
+		"the server keeps forever": {kept(0, 0), nil, "ok", "none"},
+		"the server's":             {kept(7*day, 0), nil, "ok", "7d"},
+		"shorter":                  {kept(7*day, 0), &short, "ok", "1d"},
+		"longer":                   {kept(7*day, 0), &long, "ok", "30d"},
+		"forever":                  {kept(7*day, 0), &forever, "ok", "none"},
+		"shorter than the maximum": {kept(7*day, 40*day), &long, "ok", "30d"},
+		"longer than the maximum":  {kept(7*day, 20*day), &long, "422 retention_too_long", "7d"},
+		"forever, with a maximum":  {kept(7*day, 20*day), &forever, "422 retention_too_long", "7d"},
+		"only a maximum":           {kept(0, 20*day), nil, "ok", "20d"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorldWith(t, tt.policy)
@@ -129,7 +129,7 @@ func TestRetentionOfAConversation(t *testing.T) {
 			for range 100 {
 				w.pass(day)
 				if _, err := w.Message(w.ctx, as("bob"), m.ID); err != nil {
-					t.Fatal(err) // at the cutoff it can be read still
+					t.Fatal(err) // at the cutoff it can still be read
 				}
 				w.pass(time.Millisecond)
 				_, err := w.Message(w.ctx, as("bob"), m.ID)
@@ -217,8 +217,7 @@ func TestDryRunShowsExactlyWhatIsTrimmed(t *testing.T) {
 	w.equal("trimming as a user", answer(w.TrimAs(w.ctx, as("alice"), time.Time{}, nil)), "403 admin_required")
 }
 
-// Messages that were past retention stay so when the retention becomes longer, and a dry
-// run lists them.
+// Messages past retention stay past it when the retention becomes longer, and a dry run lists them.
 func TestLongerRetentionBringsNothingBack(t *testing.T) {
 	root := im.Actor{User: "root", Admin: true}
 	w := newWorld(t)

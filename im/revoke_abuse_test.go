@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNotesAreKeptCanonical checks that white space, which the limit does not count, is not
-// stored either.
+// TestNotesAreKeptCanonical checks that white space, which does not count towards the limit, is not
+// stored, either.
 func TestNotesAreKeptCanonical(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "x")
@@ -47,11 +47,11 @@ func TestBlockedUsersSayNothingByRevoking(t *testing.T) {
 	_, err = w.UpdateConversation(w.ctx, as("alice"), direct("bob"), im.ConversationPatch{ExpireAfter: &never})
 	w.equal("settings that keep", answer(err), "403 blocked")
 	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{ExpireAfter: &never})
-	w.equal("settings by who blocks", answer(err), "ok")
+	w.equal("settings by the blocking user", answer(err), "ok")
 }
 
-// TestReadingManyThatBurnAtOnce checks that a receipt for more messages than fit into a
-// transaction burns every one, and is published once.
+// TestReadingManyThatBurnAtOnce checks that a receipt for more messages than fit into a transaction
+// burns each of them, and is published once.
 func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	w := newWorld(t)
 	const n = 1203
@@ -78,8 +78,8 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	w.equal("published", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
 }
 
-// TestDeliveriesSayNoMoreThanWasDelivered checks that delivering the third message to a
-// stream does not count the first two as delivered.
+// TestDeliveriesSayNoMoreThanWasDelivered checks that delivering the third message to a stream does
+// not mark the first two as delivered.
 func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
 	w := newWorld(t)
 	var ms []im.Message
@@ -111,7 +111,7 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 		ms = append(ms, w.say("alice", direct("bob"), fmt.Sprint(i)))
 	}
 	before := len(w.committed())
-	const first = 20 // what was sent before the stream began
+	const first = 20 // messages sent before the stream began
 	last := ms[len(ms)-1]
 	w.must(w.Deliver(w.ctx, []im.Delivery{
 		{User: "bob", Conversation: last.Conversation, Range: im.SeqRange{From: first + 1, To: last.Seq}},

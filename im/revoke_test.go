@@ -8,16 +8,15 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// windows are the policy of the tables here: 2 minutes for one's own message,
-// 10 for those of others.
+// windows is the policy of the tables here: 2 minutes for one's own messages, 10 for those of
+// others.
 func windows() im.Policy {
 	p := im.DefaultPolicy()
 	p.RevokeOthersWindow = 10 * time.Minute
 	return p
 }
 
-// become brings a message of the sender into each state. The message is a second old
-// afterwards.
+// become brings a message of the sender into a state. The message is a second old afterwards.
 var become = map[string]func(w *world, m im.Message){
 	"active": func(*world, im.Message) {},
 	"revoked": func(w *world, m im.Message) {
@@ -57,15 +56,15 @@ func draftFor(state string, kind im.Kind) im.Draft {
 	return d
 }
 
-// ages are how old a message is when it is revoked.
+// ages are the ages of a message when it is revoked.
 var ages = []struct {
 	name string
 	age  time.Duration
 }{
-	{"in both windows", 2 * time.Minute},                     // the last moment of one's own
-	{"in that for others", 10 * time.Minute},                 // the last moment of the other
-	{"in none", 10*time.Minute + time.Millisecond},           // just over
-	{"just out of one's own", 2*time.Minute + 1*time.Second}, // over one, not the other
+	{"in both windows", 2 * time.Minute},                     // the last moment of the window for one's own
+	{"in the window for others", 10 * time.Minute},           // the last moment of the window for others
+	{"in no window", 10*time.Minute + time.Millisecond},      // just over
+	{"just out of one's own", 2*time.Minute + 1*time.Second}, // after one window, within the other
 }
 
 // TestWhoMayRevoke is every actor × every state × in and out of the windows.
@@ -171,8 +170,8 @@ func TestWhoMayRevoke(t *testing.T) {
 	}
 }
 
-// TestRevokeWindowResolves checks that the conversation's window overrides that of its
-// kind, and that overrides the server's; 0 is no limit.
+// TestRevokeWindowResolves checks that the conversation's window overrides that of its kind, which
+// overrides the server's; 0 sets no limit.
 func TestRevokeWindowResolves(t *testing.T) {
 	minute, hour, none := time.Minute, time.Hour, time.Duration(0)
 	for _, test := range []struct {
@@ -291,7 +290,7 @@ func TestReadingStartsTheClock(t *testing.T) {
 				w.must(err)
 				ms = append(ms, sent.Message)
 			}
-			w.must1(w.Send(w.ctx, as("bob"), direct("alice"), burn(0))) // one's own does not burn by one's reading
+			w.must1(w.Send(w.ctx, as("bob"), direct("alice"), burn(0))) // reading one's own message does not burn it
 			w.pass(time.Second)
 			delivered := receipt(ms)
 			delivered.Kind = im.Delivered
@@ -369,7 +368,7 @@ func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
 		{0, nil, 0, 0},
 		{5 * time.Second, nil, 5 * time.Second, im.Expired},
 		{0, burn(1, time.Minute, 0), time.Minute, im.Burned},
-		{0, burn(1, time.Minute, 2*time.Minute), 2 * time.Minute, im.Burned}, // read: the unread time is over
+		{0, burn(1, time.Minute, 2*time.Minute), 2 * time.Minute, im.Burned}, // once it is read, the unread time no longer applies
 		{5 * time.Second, burn(1, time.Minute, 0), 5 * time.Second, im.Expired},
 		{2 * time.Minute, burn(1, time.Minute, 0), time.Minute, im.Burned},
 		{5 * time.Second, burn(1, time.Minute, 3*time.Second), 3 * time.Second, im.Burned},
@@ -411,7 +410,7 @@ func TestConversationSetsExpiry(t *testing.T) {
 	if after := w.say("alice", direct("bob"), "after"); !after.ExpiresAt.IsZero() {
 		t.Errorf("after the end of it: %v", after.ExpiresAt)
 	}
-	w.pass(time.Minute) // switching it off stops nothing that is due
+	w.pass(time.Minute) // switching it off stops no timer that is running
 	w.equal("states", w.states([]im.Message{byDefault, own.Message}), "[expired active]")
 	name := "x"
 	_, err = w.UpdateConversation(w.ctx, as("bob"), direct("alice"), im.ConversationPatch{Name: &name, ExpireAfter: &minute})

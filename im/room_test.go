@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// room makes a room with an owner, which the others join.
+// room creates a room with an owner, which the others join.
 func (w *world) room(owner im.UserID, others ...im.UserID) im.ID {
 	w.Helper()
 	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{Kind: im.Room, Name: "a room"})
@@ -52,8 +52,8 @@ func (w *world) try(user im.UserID, id im.ID) string {
 	return answer(err)
 }
 
-// TestRoomsAreOpen checks that a user who knows a room can join and leave it, and that no
-// other member receives an event of that.
+// TestRoomsAreOpen checks that a user who knows a room can join and leave it, and that no other
+// member receives an event about that.
 func TestRoomsAreOpen(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner")
@@ -72,7 +72,7 @@ func TestRoomsAreOpen(t *testing.T) {
 	w.equal("bob receives", w.summary(as("bob"), id), []string{"member.added bob", "message.created", "member.removed bob"})
 }
 
-// TestRoomsHaveNoReceiptsAndNoUnread checks that a room has neither.
+// TestRoomsHaveNoReceiptsAndNoUnread checks that a room has neither receipts nor unread counts.
 func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice")
@@ -106,7 +106,7 @@ func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	}
 }
 
-// TestSlowMode checks that members who may not mute others must wait.
+// TestSlowMode checks that members who may not mute others must wait between messages.
 func TestSlowMode(t *testing.T) {
 	w := newWorld(t)
 	id := w.room("owner", "alice", "bob")
@@ -117,7 +117,7 @@ func TestSlowMode(t *testing.T) {
 	_, err := w.Send(w.ctx, as("alice"), byID(id), text("again"))
 	w.equal("too soon", answer(err), "429 slow_mode")
 	if e, _ := im.AsError(err); e.RetryAfter != 6*time.Second {
-		t.Errorf("to be tried again after %v", e.RetryAfter)
+		t.Errorf("retry after %v", e.RetryAfter)
 	}
 	w.equal("another user", w.try("bob", id), "ok")
 	for range 2 {
@@ -130,8 +130,8 @@ func TestSlowMode(t *testing.T) {
 	w.equal("ended", w.try("alice", id), "ok")
 }
 
-// TestSlowModeWaitsAtMostItsInterval checks that a clock that goes back by hours makes nobody
-// wait for hours.
+// TestSlowModeWaitsAtMostItsInterval checks that nobody waits for hours because the clock was set
+// back by hours.
 func TestSlowModeWaitsAtMostItsInterval(t *testing.T) {
 	for name, create := range map[string]func(*world) im.ID{
 		"room":  func(w *world) im.ID { return w.room("owner", "alice") },
@@ -319,7 +319,7 @@ func TestSettingsByKind(t *testing.T) {
 	words, slow, window := "words", time.Second, new(time.Minute)
 	for name, test := range map[string]struct {
 		p    im.ConversationPatch
-		want string // of a group, a room, a thread, a channel, a space: + where it is accepted
+		want string // + for a group, a room, a thread, a channel and a space, if they accept it
 	}{
 		"name":          {im.ConversationPatch{Name: &words}, "+++++"},
 		"announcement":  {im.ConversationPatch{Announcement: &words}, "++-++"},

@@ -10,11 +10,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// server is an admin.
+// server is the actor of server sends, an admin.
 var server = im.Actor{User: "root", Device: "server", Admin: true}
 
-// sendAs sends a text and returns the results as "target: seq", with "again" for a message
-// that was there already, or a refusal.
+// sendAs sends a text and returns the results as "target: seq", with "again" for a message that
+// existed already, or a refusal.
 func (w *world) sendAs(as im.UserID, d im.Draft, to ...string) (results []string) {
 	w.Helper()
 	list, err := w.SendAs(w.ctx, server, as, to, d)
@@ -55,7 +55,7 @@ func TestSendAs(t *testing.T) {
 	if list := w.list("root"); len(list) != 0 {
 		t.Errorf("the admin is in %+v", list)
 	}
-	// Without a client_id, a repetition is another message.
+	// Without a client_id, a repetition is a new message.
 	w.equal("repeated", w.sendAs("alice", d, "@bob"), []string{"@bob: 2"})
 }
 
@@ -104,7 +104,7 @@ func mustID(t *testing.T, s string) im.ID {
 	return id
 }
 
-// What restrains users does not apply to an admin; the rules for the message itself do.
+// The restrictions of users do not apply to an admin; the rules for the message itself do.
 func TestSendAsIsNotRestrained(t *testing.T) {
 	w := newWorld(t)
 	asked(w, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
@@ -134,7 +134,7 @@ func TestSendAsIsNotRestrained(t *testing.T) {
 	quote := text("re")
 	quote.ReplyTo = w.firstIn("alice", group).String()
 	w.equal("reply", w.sendAs("bob", quote, group.String(), "@carol"), []string{group.String() + ": 5", "@carol: 422 reply_to_not_found message/reply_to"})
-	w.equal("reply of nobody", w.sendAs("support", quote, group.String()), []string{group.String() + ": 422 reply_to_not_found message/reply_to"})
+	w.equal("reply to a message of another conversation", w.sendAs("support", quote, group.String()), []string{group.String() + ": 422 reply_to_not_found message/reply_to"})
 	// Only its two users can send to a direct conversation.
 	dm := w.directOf("carol")
 	w.equal("another's direct conversation", w.sendAs("eve", text("hi"), dm.String()), []string{dm.String() + ": 404 conversation_not_found"})
@@ -162,7 +162,7 @@ func (w *world) firstIn(user im.UserID, id im.ID) im.ID {
 	return page.Messages[0].ID
 }
 
-// A message to a thread of somebody who cannot see it expires by the setting of the parent.
+// A message sent as somebody who cannot see the thread still expires by the setting of the parent.
 func TestSendAsExpires(t *testing.T) {
 	w := newWorld(t)
 	after := time.Minute
@@ -197,7 +197,7 @@ func TestSendAsIsIdempotentForEachTarget(t *testing.T) {
 		return nil
 	})
 	to := []string{"@bob", group.String(), other.String(), "@carol"}
-	w.equal("the disk is full on the way", w.sendAs("alice", d, to...), []string{
+	w.equal("the disk becomes full", w.sendAs("alice", d, to...), []string{
 		"@bob: 1", group.String() + ": 1", other.String() + ": 507 storage_full", "@carol: 507 storage_full",
 	})
 	dm := w.directOf("bob")
@@ -211,7 +211,7 @@ func TestSendAsIsIdempotentForEachTarget(t *testing.T) {
 	changed := text("other")
 	changed.ClientID = d.ClientID
 	w.equal("another message", w.sendAs("alice", changed, "@bob", "@dave"), []string{"@bob: 409 client_id_reused message/client_id", "@dave: 1"})
-	// The same client_id of another sender, or of the sender's own messages, is another one.
+	// The same client_id of another sender, or of the sender's own messages, is a different one.
 	w.equal("another sender", w.sendAs("bob", d, "@carol"), []string{"@carol: 1"})
 	sent, err := w.Send(w.ctx, as("alice"), direct("bob"), d)
 	if err != nil || sent.Again {
@@ -226,7 +226,7 @@ func TestSendAsIsIdempotentForEachTarget(t *testing.T) {
 	}
 }
 
-// A request with many targets holds up others no more than as many sends do.
+// A request with many targets delays others no more than the same number of sends.
 func TestSendAsTakesTurns(t *testing.T) {
 	w := newWorld(t)
 	var to []string
@@ -242,8 +242,8 @@ func TestSendAsTakesTurns(t *testing.T) {
 	w.equal("transactions", []int64{store.writes.Load(), store.bulk.Load()}, []int64{20, 20})
 }
 
-// A user cannot know the client_ids of server sends beforehand, and so cannot use one first:
-// each server derives others.
+// A user cannot know the client_ids of server sends beforehand, and so cannot use one first,
+// because each server derives different ones.
 func TestClientIDsOfServerSends(t *testing.T) {
 	d := text("hi")
 	d.ClientID = "maintenance-7"

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// space makes a space with an owner and members.
+// space creates a space with an owner and members.
 func (w *world) space(owner im.UserID, members ...im.UserID) im.ID {
 	w.Helper()
 	v, err := w.CreateSpace(w.ctx, as(owner), im.SpaceDraft{Name: "a space"})
@@ -28,7 +28,7 @@ func (w *world) channel(user im.UserID, space im.ID, private bool) im.ID {
 	return v.ID
 }
 
-// role makes a role of a space and gives it to users.
+// role creates a role of a space and gives it to users.
 func (w *world) role(space im.ID, owner im.UserID, allow, deny im.Permissions, users ...im.UserID) im.ID {
 	w.Helper()
 	name := "a role"
@@ -46,7 +46,7 @@ func (w *world) override(channel im.ID, by im.UserID, role im.ID, allow, deny im
 	w.must(err)
 }
 
-// may returns the permissions that a user gets shown.
+// may returns the permissions that a user is shown.
 func (w *world) may(user im.UserID, id im.ID) string {
 	w.Helper()
 	_, may, err := w.PermissionsIn(w.ctx, as(user), byID(id))
@@ -163,22 +163,22 @@ func TestRolesDoNotEscalate(t *testing.T) {
 	name := "x"
 	const denied = "403 permission_denied"
 	for what, got := range map[string]string{
-		"a member makes a role":                create("alice", im.RoleDraft{Name: &name}),
-		"gives what they do not have":          create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionInvite}),
-		"makes a role higher than theirs":      create("mod", im.RoleDraft{Name: &name, Position: 1}),
-		"changes their own role":               update("mod", mods, im.RoleDraft{Name: &name}),
-		"changes a higher role":                update("mod", high, im.RoleDraft{Name: &name}),
-		"moves a role higher than theirs":      update("mod", low, im.RoleDraft{Position: 1}),
-		"gives a role what they do not have":   update("mod", low, im.RoleDraft{Allow: im.PermissionInvite}),
-		"gives everyone what they do not have": update("mod", im.Everyone, im.RoleDraft{Allow: im.PermissionInvite}),
-		"takes a higher role":                  answer(w.GrantRole(w.ctx, as("mod"), id, high, "mod")),
-		"gives their own role":                 answer(w.GrantRole(w.ctx, as("mod"), id, mods, "alice")),
-		"gives a role with what they lack":     answer(w.GrantRole(w.ctx, as("mod"), id, strong, "mod")),
-		"takes their own role from an equal":   answer(w.RevokeRole(w.ctx, as("mod"), id, mods, "mod2")),
-		"gives a role to an equal":             answer(w.GrantRole(w.ctx, as("mod"), id, low, "mod2")),
-		"deletes a higher role":                answer(w.DeleteRole(w.ctx, as("mod"), id, high)),
-		"kicks an equal":                       answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "mod2")),
-		"kicks the owner":                      answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "owner")),
+		"a member makes a role":                         create("alice", im.RoleDraft{Name: &name}),
+		"gives a permission that they lack":             create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionInvite}),
+		"makes a role higher than theirs":               create("mod", im.RoleDraft{Name: &name, Position: 1}),
+		"changes their own role":                        update("mod", mods, im.RoleDraft{Name: &name}),
+		"changes a higher role":                         update("mod", high, im.RoleDraft{Name: &name}),
+		"moves a role higher than theirs":               update("mod", low, im.RoleDraft{Position: 1}),
+		"gives a role a permission that they lack":      update("mod", low, im.RoleDraft{Allow: im.PermissionInvite}),
+		"gives everyone a permission that they lack":    update("mod", im.Everyone, im.RoleDraft{Allow: im.PermissionInvite}),
+		"takes a higher role":                           answer(w.GrantRole(w.ctx, as("mod"), id, high, "mod")),
+		"gives their own role":                          answer(w.GrantRole(w.ctx, as("mod"), id, mods, "alice")),
+		"gives a role with a permission that they lack": answer(w.GrantRole(w.ctx, as("mod"), id, strong, "mod")),
+		"takes their own role from an equal":            answer(w.RevokeRole(w.ctx, as("mod"), id, mods, "mod2")),
+		"gives a role to an equal":                      answer(w.GrantRole(w.ctx, as("mod"), id, low, "mod2")),
+		"deletes a higher role":                         answer(w.DeleteRole(w.ctx, as("mod"), id, high)),
+		"kicks an equal":                                answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "mod2")),
+		"kicks the owner":                               answer(w.RemoveSpaceMember(w.ctx, as("mod"), id, "owner")),
 		"sets roles of which one is not theirs": func() string {
 			_, err := w.SetSpaceRoles(w.ctx, as("mod"), id, "alice", []im.ID{low, high})
 			return answer(err)
@@ -188,14 +188,14 @@ func TestRolesDoNotEscalate(t *testing.T) {
 			t.Errorf("%s: %s", what, got)
 		}
 	}
-	w.equal("a right for the owner alone", create("owner", im.RoleDraft{Name: &name, Allow: im.PermissionDelete}), "422 permission_not_grantable")
+	w.equal("a permission of the owner only", create("owner", im.RoleDraft{Name: &name, Allow: im.PermissionDelete}), "422 permission_not_grantable")
 	w.equal("an unknown role", update("owner", 77, im.RoleDraft{Name: &name}), "404 role_not_found")
 	w.equal("everyone's name", update("owner", im.Everyone, im.RoleDraft{Name: &name}), "422 everyone_role")
 	w.equal("giving everyone's", answer(w.GrantRole(w.ctx, as("owner"), id, im.Everyone, "alice")), "422 everyone_role")
 	w.equal("deleting everyone's", answer(w.DeleteRole(w.ctx, as("owner"), id, im.Everyone)), "422 everyone_role")
 
 	// Permissions that the actor has.
-	w.equal("a role of what they have", create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionKick}), "ok")
+	w.equal("a role with permissions that they have", create("mod", im.RoleDraft{Name: &name, Allow: im.PermissionKick}), "ok")
 	w.must(w.GrantRole(w.ctx, as("mod"), id, low, "alice"))
 	w.must(w.RemoveSpaceMember(w.ctx, as("mod"), id, "alice"))
 	roles, err := w.SpaceRoles(w.ctx, as("mod"), id)
@@ -203,7 +203,7 @@ func TestRolesDoNotEscalate(t *testing.T) {
 	w.equal("the order", fmt.Sprint(roles[0].ID == high, roles[1].ID == mods, roles[len(roles)-1].ID == im.Everyone), "true true true")
 }
 
-// TestRolesEndWithTheStay checks that a user who leaves a space and returns has none of their
+// TestRolesEndWithTheStay checks that a user who leaves a space and rejoins has none of their
 // former roles.
 func TestRolesEndWithTheStay(t *testing.T) {
 	w := newWorld(t)
@@ -244,7 +244,7 @@ func TestMentionAll(t *testing.T) {
 }
 
 // TestMuteInSpaces checks that a mute in a space applies to all of its channels, and one in a
-// channel to that alone.
+// channel only to that channel.
 func TestMuteInSpaces(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice", "mod", "bob")
@@ -339,5 +339,5 @@ func TestSingleLookups(t *testing.T) {
 	w.must(err)
 	w.equal("the thread", v.ID, th.ID)
 	_, err = w.ThreadUnder(w.ctx, as("bob"), said.ID)
-	w.equal("of what one does not see", answer(err), "404 message_not_found")
+	w.equal("of an invisible channel", answer(err), "404 message_not_found")
 }

@@ -9,8 +9,7 @@ import (
 )
 
 // TestThreadsShowNothingFromBeforeJoining checks that a user who joins a group with history
-// from joining on learns nothing older of its threads: no name, no count, no time of
-// activity.
+// from joining on learns nothing older about its threads: no name, no count, no time of activity.
 func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 	for _, history := range []im.History{im.HistoryJoined, im.HistoryAll} {
 		t.Run(history.String(), func(t *testing.T) {
@@ -41,7 +40,7 @@ func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 				w.must(err)
 				for _, listed := range page.Items {
 					if listed.ID == id {
-						w.equal("as it is listed", []any{listed.Name, listed.Messages, listed.ActiveAt, listed.Later}, []any{v.Name, v.Messages, v.ActiveAt, v.Later})
+						w.equal("in the list", []any{listed.Name, listed.Messages, listed.ActiveAt, listed.Later}, []any{v.Name, v.Messages, v.ActiveAt, v.Later})
 					}
 				}
 				return fmt.Sprintf("%q %s %s", v.Name, count, active)
@@ -51,20 +50,20 @@ func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 			if history == im.HistoryAll {
 				w.equal("a later member, with all history", seen("late", old), whole)
 				w.say("alice", byID(old), "said since")
-				w.equal("what events say it holds", w.receivedCounts("late"), []string{"2"})
+				w.equal("counts in events", w.receivedCounts("late"), []string{"2"})
 				return
 			}
 			w.equal("a later member", seen("late", old), `"" ? none`)
-			w.equal("what they read", len(w.said("late", byID(old))), 0)
+			w.equal("messages that they read", len(w.said("late", byID(old))), 0)
 			w.say("alice", byID(old), "said since")
-			w.equal("what was said since", seen("late", old), `"" ? 0s`)
-			w.equal("what they read then", w.said("late", byID(old)), []string{"said since"})
+			w.equal("messages since then", seen("late", old), `"" ? 0s`)
+			w.equal("messages that they read then", w.said("late", byID(old)), []string{"said since"})
 			name := "named since"
 			_, err = w.UpdateConversation(w.ctx, as("alice"), byID(old), im.ConversationPatch{Name: &name})
 			w.must(err)
 			w.equal("its new name", seen("late", old), `"named since" ? 0s`)
 			w.revoke("alice", w.say("alice", byID(old), "revoked").ID)
-			w.equal("what events say it holds", w.receivedCounts("late"), []string{"?", "?", "?", "?"})
+			w.equal("counts in events", w.receivedCounts("late"), []string{"?", "?", "?", "?"})
 			root = w.say("alice", byID(g), "another root")
 			v, err = w.CreateThread(w.ctx, as("alice"), root.ID, "a later thread")
 			w.must(err)

@@ -50,8 +50,7 @@ func TestRevokingInAThreadAfterLeaving(t *testing.T) {
 	}
 }
 
-// state returns the message count of the thread and how long after the start it was last
-// active.
+// state returns the message count of the thread and the time of its last activity since the start.
 func (s threadScene) state() string {
 	s.Helper()
 	v, err := s.Conversation(s.ctx, as("carol"), byID(s.thread))
@@ -83,7 +82,7 @@ func TestCreateThread(t *testing.T) {
 	s.equal("without a name", create("bob", m.ID, ""), "400 invalid_request")
 	s.equal("with a long name", create("bob", m.ID, long+"字"), "400 invalid_request")
 	s.equal("by a stranger", create("mallory", m.ID, "x"), "404 message_not_found")
-	s.equal("under nothing", create("bob", m.ID+1, "x"), "404 message_not_found")
+	s.equal("under an unknown message", create("bob", m.ID+1, "x"), "404 message_not_found")
 	s.equal("by a member", create("bob", m.ID, long), "ok")
 	d := s.say("bob", direct("alice"), "hi")
 	s.equal("in a direct conversation", create("bob", d.ID, "x"), "422 thread_unsupported")
@@ -123,7 +122,7 @@ func TestThreadAccess(t *testing.T) {
 	s.equal("members", len(page.Items), 3)
 }
 
-// TestThreadModeration checks what members of the parent may do to a thread.
+// TestThreadModeration checks what members of the parent may do with a thread.
 func TestThreadModeration(t *testing.T) {
 	rename := func(s threadScene, user im.UserID) error {
 		name := "other"
@@ -140,7 +139,7 @@ func TestThreadModeration(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		do   func(threadScene, im.UserID) error
-		want [4]string // of carol, alice who created it, an admin, the owner
+		want [4]string // for carol, alice who created it, an admin, the owner
 	}{
 		{"rename", rename, [4]string{denied, ok, ok, ok}},
 		{"remove a member", remove, [4]string{denied, denied, ok, ok}},
@@ -223,8 +222,8 @@ func TestLosingTheParentLosesTheThread(t *testing.T) {
 	s.equal("but is not in it", s.try("bob", s.thread), "403 permission_denied")
 }
 
-// TestThreadOutlivesItsRoot checks that a thread stays when the message that it is about is
-// erased or trimmed.
+// TestThreadOutlivesItsRoot checks that a thread stays when the message that it is under is erased
+// or trimmed.
 func TestThreadOutlivesItsRoot(t *testing.T) {
 	s := newThread(t)
 	s.say("bob", byID(s.thread), "one")
@@ -312,7 +311,7 @@ func TestThreadPages(t *testing.T) {
 	}
 }
 
-// TestMessagesInThreads checks that the rules of messages apply in a thread.
+// TestMessagesInThreads checks that the rules for messages apply in a thread.
 func TestMessagesInThreads(t *testing.T) {
 	s := newThread(t)
 	d := text("with receipt")
@@ -341,7 +340,7 @@ func TestMessagesInThreads(t *testing.T) {
 	s.set("owner", s.group, im.ConversationPatch{RevokeWindow: &wide})
 	m = s.say("alice", byID(s.thread), "again")
 	s.pass(30 * time.Minute)
-	s.revoke("alice", m.ID) // by the window of the group
+	s.revoke("alice", m.ID) // within the window of the group
 
 	short := 10 * time.Second
 	s.set("owner", s.group, im.ConversationPatch{ExpireAfter: &short})
@@ -349,7 +348,7 @@ func TestMessagesInThreads(t *testing.T) {
 	s.equal("expires as in the group", m.ExpiresAt.Sub(m.CreatedAt), short)
 	erased, err := s.Erased(s.ctx, as("carol"), im.ErasureQuery{Limit: 10})
 	s.must(err)
-	s.equal("carol learns of what was erased there", len(erased.Items), 1)
+	s.equal("erasures that carol learns of", len(erased.Items), 1)
 
 	s.equal("not in the list", len(s.list("alice")), 1)
 	total, err := s.Unread(s.ctx, as("bob"), nil)

@@ -48,7 +48,7 @@ func (m *maker) Thumbnail(ctx context.Context, file io.Reader, size int64) (im.M
 	return im.MadeThumbnail(t), err
 }
 
-// gallery is a world in which files are uploaded and thumbnails made.
+// gallery is a world with uploads and thumbnails.
 type gallery struct {
 	*world
 	maker *maker
@@ -62,7 +62,7 @@ func newGallery(t *testing.T) *gallery {
 	return g
 }
 
-// use makes a service use the files and the maker of the gallery.
+// use sets the files and the maker of the gallery for a service.
 func (g *gallery) use(s *im.Service) {
 	dir, err := blobs.OpenDir(g.dir)
 	g.must(err)
@@ -142,8 +142,7 @@ func TestThumbnail(t *testing.T) {
 	g.want("alice", damaged, none)
 	g.equal("a second run", len(g.make()), 0)
 
-	// Who can read a message that has the attachment can see its thumbnail, until it is
-	// erased.
+	// Users who can read a message with the attachment can see its thumbnail, until it is erased.
 	sent, err := g.Send(g.ctx, as("alice"), direct("bob"), im.Draft{Type: im.Image, Body: []byte(`{"attachment_id":"` + a.ID.String() + `"}`)})
 	g.must(err)
 	g.want("bob", a, "ok")
@@ -164,7 +163,7 @@ func TestThumbnailsSurviveARestart(t *testing.T) {
 	g.want("alice", a, "ok")
 }
 
-// A picture at which the maker dies is tried three times and no more, even across restarts.
+// A picture that kills the maker is tried only three times, even across restarts.
 func TestThumbnailIsNotTriedForEver(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))
@@ -202,7 +201,7 @@ func TestThumbnailWaitsForTheMaker(t *testing.T) {
 	g.want("alice", a, "ok")
 }
 
-// An attachment that is erased while its thumbnail is made leaves nothing of it.
+// An attachment that is erased while its thumbnail is being made leaves no thumbnail behind.
 func TestThumbnailOfWhatIsErasedMeanwhile(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))
@@ -221,7 +220,7 @@ func TestThumbnailOfWhatIsErasedMeanwhile(t *testing.T) {
 	g.equal("files of thumbnails", left, 0)
 }
 
-// A thumbnail whose file is lost, as after a restore, or damaged is made again.
+// A thumbnail whose file is damaged, or lost, as after a restore, is made again.
 func TestLostThumbnailIsMadeAgain(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 640, 480))
@@ -260,7 +259,7 @@ func TestUploadersTakeTurns(t *testing.T) {
 	g.equal("thumbnails", seen, 21)
 }
 
-// Sweeping does not take a thumbnail that is being written, or one that is stored.
+// Sweeping does not delete a thumbnail that is being written, or one that is stored.
 func TestSweepLeavesThumbnails(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))

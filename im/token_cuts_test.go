@@ -26,7 +26,7 @@ func TestTokenCuts(t *testing.T) {
 	w.equal("kept", w.keptCuts(), []im.TokenCut{later})
 }
 
-// keptCuts are all stored cut-offs.
+// keptCuts returns all stored cut-offs.
 func (w *world) keptCuts() (cuts []im.TokenCut) {
 	w.Helper()
 	_, err := w.TokenCuts(w.ctx, func(cut im.TokenCut) { cuts = append(cuts, cut) })
@@ -34,8 +34,8 @@ func (w *world) keptCuts() (cuts []im.TokenCut) {
 	return cuts
 }
 
-// Cut-offs are read in pages of bounded size, and forgotten in bounded steps, once every
-// token that they could affect has ended.
+// Cut-offs are read in pages of bounded size, and forgotten in bounded steps, once every token that
+// they could affect has expired.
 func TestManyTokenCuts(t *testing.T) {
 	const cuts = 2500
 	policy := im.DefaultPolicy()

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// mentioning is a text that mentions users.
+// mentioning returns a text that mentions users.
 func mentioning(users ...im.UserID) im.Draft {
 	d := text("hey")
 	d.Mentions = users
@@ -53,7 +53,7 @@ func (w *world) revoke(user im.UserID, id im.ID) {
 	w.must(err)
 }
 
-// Each step changes what bob has not read in a group to which alice sends.
+// Each step changes bob's unread count in a group to which alice sends.
 func TestUnreadAfterEachKindOfAct(t *testing.T) {
 	type scenario struct {
 		*world
@@ -139,7 +139,7 @@ func TestUnreadOfDueMessages(t *testing.T) {
 	w.equal("erased", w.unread("bob", byID(id)), "1/0")
 }
 
-// For a user who joins a group with its whole history, nothing of it is unread.
+// For a user who joins a group that shows its whole history, nothing in it is unread.
 func TestNothingFromBeforeJoiningIsUnread(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "alice")
@@ -172,8 +172,8 @@ func TestUnreadIsExactUpToItsLimit(t *testing.T) {
 	w.equal("in all", fmt.Sprint(all.Total, all.More, all.Mentions), "1000 false 1000")
 }
 
-// Whatever an actor does to their own counts is published to their other devices once, with
-// the new count.
+// Every change of an actor's own counts is published once to their other devices, with the new
+// count.
 func TestUnreadChangedGoesToTheActor(t *testing.T) {
 	for name, tt := range map[string]struct {
 		act       func(*world, im.ID, im.Message) error
@@ -203,7 +203,7 @@ func TestUnreadChangedGoesToTheActor(t *testing.T) {
 			id := w.group(im.HistoryJoined, "alice", "bob")
 			w.send("alice", byID(id), mentioning("bob"))
 			m := w.say("alice", byID(id), "plain")
-			if name == "read" { // up to the first alone
+			if name == "read" { // only up to the first
 				m.ID = firstOf(w, id).ID
 			}
 			for range 2 { // the second time changes nothing

@@ -32,7 +32,7 @@ func TestUserAndDeviceIDs(t *testing.T) {
 		{"é", true, false},
 		{"e\u0301", false, false}, // decomposed
 		{"王", true, false},
-		{"\uf900", false, false}, // a compatibility ideograph, which normal form C writes as another
+		{"\uf900", false, false}, // a compatibility ideograph, which normal form C replaces by another
 		{"가", true, false},
 		{"\u1100\u1161", false, false}, // its parts
 		{"ن\u064e", true, false},       // a mark after its letter

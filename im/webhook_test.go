@@ -10,14 +10,14 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestWebhookAttempts checks what comes of attempts with each outcome, repeated at the times
-// that the rule says.
+// TestWebhookAttempts checks the results of attempts with each outcome, repeated at the times that
+// the rule sets.
 func TestWebhookAttempts(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, tt := range map[string]struct {
 		attempt  im.Attempt
-		attempts int // until the event is done or the webhook off
+		attempts int // until the event is delivered or skipped, or the webhook is off
 		state    im.DeliveryState
 		fault    im.DeliveryFault
 		off      im.WebhookReason
@@ -68,7 +68,7 @@ func TestWebhookAttempts(t *testing.T) {
 	}
 }
 
-// The next attempt is not delayed by a clock that is put back.
+// A clock that is set back does not delay the next attempt.
 func TestWebhookWait(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -86,8 +86,8 @@ func TestWebhookWait(t *testing.T) {
 	}
 }
 
-// A webhook whose events are all refused is turned off as well, and one delivery begins the
-// three days anew.
+// A webhook whose events are all refused is turned off, too, and one delivery restarts the three
+// days.
 func TestWebhookPatience(t *testing.T) {
 	t.Parallel()
 	w := im.Webhook{State: im.WebhookActive}
@@ -226,7 +226,7 @@ func TestWebhookDrafts(t *testing.T) {
 	}
 	w.equal("one is left", secrets(), []string{third})
 
-	// Pausing and resuming keeps the position; an admin's move voids progress from before.
+	// Pausing and resuming keeps the position; an admin's move voids earlier progress.
 	pause, resume := im.WebhookDraft{Active: new(false)}, im.WebhookDraft{Active: new(true)}
 	paused, err := w.UpdateWebhook(ctx, root, first.ID, pause)
 	if err != nil || paused.State != im.WebhookPaused {
@@ -257,8 +257,8 @@ func TestWebhookDrafts(t *testing.T) {
 	}
 }
 
-// An admin can ask for a delivery that was to be retried when the webhook stopped wanting the
-// event. One that is still to come is only attempted at once.
+// An admin can request a delivery that was retrying when the webhook stopped wanting the event.
+// Requesting one that will be made anyway only makes the attempt immediate.
 func TestRedeliverOfARetriedEvent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -281,7 +281,7 @@ func TestRedeliverOfARetriedEvent(t *testing.T) {
 	v, err = w.Redeliver(w.ctx, root, v.ID, d.Position)
 	w.must(err)
 	if queued() != 0 || v.Moves != refused.Moves+1 || v.NextAttempt.After(w.clock()) {
-		t.Errorf("still to come: %d are queued, the webhook is %+v", queued(), v.Webhook)
+		t.Errorf("delivered anyway: %d are queued, the webhook is %+v", queued(), v.Webhook)
 	}
 	events := []im.EventType{im.MessageRevoked}
 	v, err = w.UpdateWebhook(w.ctx, root, v.ID, im.WebhookDraft{Events: &events})
@@ -291,6 +291,6 @@ func TestRedeliverOfARetriedEvent(t *testing.T) {
 	}
 	w.must1(w.Redeliver(w.ctx, root, v.ID, d.Position))
 	if queued() != 1 {
-		t.Errorf("not wanted any more: %d are queued, want 1", queued())
+		t.Errorf("no longer wanted: %d are queued, want 1", queued())
 	}
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/imapi/imapi/storage"
 )
 
-// epoch is when every world begins.
+// epoch is the time at which every world begins.
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
 
-// world is the use cases on a store of their own, with helpers.
+// world is the use cases on a store of their own, with helpers for tests.
 type world struct {
 	testing.TB
 	*im.Service
@@ -111,8 +111,8 @@ func (w *world) equal(what string, got, want any) {
 	}
 }
 
-// plain returns a value without what does not matter for a comparison with a constant: which
-// type of integer or of string it is, and that it is an error.
+// plain converts a value for a comparison with a constant: integers, strings and errors lose their
+// types.
 func plain(v any) any {
 	switch v := v.(type) {
 	case nil:
@@ -136,27 +136,27 @@ func plain(v any) any {
 	}
 }
 
-// as is a user without a device.
+// as returns a user without a device.
 func as(user im.UserID) im.Actor { return im.Actor{User: user} }
 
-// on is a user on a device.
+// on returns a user on a device.
 func on(user im.UserID, device string) im.Actor { return im.Actor{User: user, Device: device} }
 
 func byID(id im.ID) im.ConversationRef         { return im.ConversationRef{ID: id} }
 func direct(peer im.UserID) im.ConversationRef { return im.ConversationRef{Peer: peer} }
 
-// text is a text message.
+// text returns a text message.
 func text(format string, args ...any) im.Draft {
 	return im.Draft{Type: im.Text, Body: fmt.Appendf(nil, `{"text":%q}`, fmt.Sprintf(format, args...))}
 }
 
-// statuses are how clients know the kinds of refusal.
+// statuses are the HTTP statuses of the kinds of refusal.
 var statuses = map[im.ErrorKind]int{
 	im.Invalid: 400, im.Forbidden: 403, im.NotFound: 404, im.Conflict: 409, im.Gone: 410,
 	im.TooLarge: 413, im.Rule: 422, im.TooMany: 429, im.Unavailable: 503, im.Full: 507,
 }
 
-// answer is an error as a table writes it: "ok", or status and code.
+// answer returns an error in the form of a table: "ok", or status and code.
 func answer(err error) string {
 	if err == nil {
 		return "ok"
@@ -168,7 +168,7 @@ func answer(err error) string {
 	return fmt.Sprintf("%d %s", statuses[e.Kind], e.Code)
 }
 
-// field is an answer with the field that is at fault.
+// field returns an answer with the field at fault.
 func field(err error) string {
 	out := answer(err)
 	if e, ok := im.AsError(err); ok && e.Field != "" {
@@ -177,7 +177,7 @@ func field(err error) string {
 	return out
 }
 
-// group makes a group of an owner and members.
+// group creates a group with an owner and members.
 func (w *world) group(history im.History, owner im.UserID, members ...im.UserID) im.ID {
 	w.Helper()
 	v, err := w.CreateGroup(w.ctx, as(owner), im.GroupDraft{
@@ -187,13 +187,13 @@ func (w *world) group(history im.History, owner im.UserID, members ...im.UserID)
 	return v.ID
 }
 
-// say sends an ordinary text.
+// say sends a text.
 func (w *world) say(user im.UserID, ref im.ConversationRef, words string) im.Message {
 	w.Helper()
 	sent, err := w.Send(w.ctx, as(user), ref, text("%s", words))
 	w.must(err)
 	if sent.Again {
-		w.Fatalf("%q was there already", words)
+		w.Fatalf("%q was sent already", words)
 	}
 	return sent.Message
 }
@@ -205,7 +205,7 @@ func (w *world) add(id im.ID, by im.UserID, role im.Role, users ...im.UserID) {
 	w.must(err)
 }
 
-// back makes a user who left rejoin by an invitation.
+// back makes a user who left rejoin through an invitation.
 func (w *world) back(id im.ID, by, user im.UserID) {
 	w.Helper()
 	_, err := w.Invite(w.ctx, as(by), byID(id), []im.UserID{user})
@@ -219,7 +219,7 @@ func (w *world) remove(id im.ID, by, user im.UserID) {
 	w.must(w.RemoveMember(w.ctx, as(by), byID(id), user))
 }
 
-// said returns what a user may read of a conversation, oldest first.
+// said returns the messages of a conversation that a user may read, oldest first.
 func (w *world) said(user im.UserID, ref im.ConversationRef) []string {
 	w.Helper()
 	page, err := w.Messages(w.ctx, as(user), ref, im.HistoryFilter{Ascending: true, Limit: 1000})
@@ -234,7 +234,7 @@ func (w *world) said(user im.UserID, ref im.ConversationRef) []string {
 	return out
 }
 
-// list is a user's conversations.
+// list returns a user's conversations.
 func (w *world) list(user im.UserID) []im.ConversationView {
 	w.Helper()
 	page, err := w.Conversations(w.ctx, as(user), im.ConversationFilter{Limit: 100})

@@ -9,13 +9,13 @@ import (
 	"unicode/utf8"
 )
 
-// faulty finds out by way of encoding/json whether a text has a fault.
+// faulty determines with encoding/json whether a text has a fault.
 func faulty(text []byte) bool {
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return true
 	}
 	type level struct {
-		names  map[string]bool // nil in a list
+		names  map[string]bool // nil in an array
 		isName bool
 	}
 	var open []level
@@ -50,7 +50,7 @@ func faulty(text []byte) bool {
 	}
 }
 
-// values counts the values of a text by way of encoding/json.
+// values counts the values of a text with encoding/json.
 func values(text []byte) int {
 	var v any
 	_ = json.Unmarshal(text, &v)
@@ -97,11 +97,11 @@ func checkScan(t *testing.T, text []byte) {
 		t.Errorf("%q holds %d values, %q, want %d", text, got.Values, got.Fault, n)
 	}
 	if got := Scan(text, n-1); got.Values <= n-1 {
-		t.Errorf("%q is said to hold at most %d values", text, n-1)
+		t.Errorf("%q: Scan counts at most %d values", text, n-1)
 	}
 }
 
-// TestScan compares Scan with encoding/json, and with what that does not see.
+// TestScan compares Scan with encoding/json, and checks the faults that encoding/json accepts.
 func TestScan(t *testing.T) {
 	for _, text := range texts {
 		checkScan(t, []byte(text))
@@ -115,7 +115,7 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(checkScan)
 }
 
-// TestFaultNames names what is wrong, the encoding first.
+// TestFaultNames checks the names of faults; the encoding takes precedence.
 func TestFaultNames(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                           "is empty",
@@ -130,7 +130,7 @@ func TestFaultNames(t *testing.T) {
 		}
 	}
 	if got := Scan([]byte(`{"a":1,"a":2}`), 2); got.Fault != "" || got.Values != 3 {
-		t.Errorf("a text of too many values has the fault %q and %d values: its names are not to be compared", got.Fault, got.Values)
+		t.Errorf("a text of too many values has the fault %q and %d values, although its names must not be compared", got.Fault, got.Values)
 	}
 }
 

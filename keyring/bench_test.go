@@ -6,8 +6,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkRing measures the cost of keys in a send, in a page of 50 messages and in an
-// erasure.
+// BenchmarkRing measures the cost of keys for a send, for a page of 50 messages and for an erasure.
 func BenchmarkRing(b *testing.B) {
 	begin := func(b *testing.B) *Ring {
 		path := b.TempDir() + "/keys"

@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestCopy checks that a copy opens as a key file, has the keys made and shredded before
-// it, and that the copy it replaces is overwritten.
+// TestCopy checks that a copy opens as a key file, that it has the keys made and shredded before
+// it, and that the copy that it replaces is overwritten.
 func TestCopy(t *testing.T) {
 	path := newFile(t)
 	r := mustOpen(t, path)
@@ -54,7 +54,7 @@ func TestCopy(t *testing.T) {
 		t.Error("the copy that was replaced was not overwritten")
 	}
 	if names := namesIn(t, filepath.Dir(to)); len(names) != 1 {
-		t.Errorf("the directory has %v, want the copy alone", names)
+		t.Errorf("the directory has %v, want only the copy", names)
 	}
 	c := mustOpen(t, to)
 	defer mustClose(t, c)
@@ -102,7 +102,7 @@ func TestCopyIsRefused(t *testing.T) {
 	}
 }
 
-// TestCopyAfterCrashes checks that leftovers of a call interrupted at any step are
+// TestCopyAfterCrashes checks that the leftovers of a call that was interrupted at any step are
 // destroyed, and that the last complete copy is kept.
 func TestCopyAfterCrashes(t *testing.T) {
 	r := mustOpen(t, newFile(t))
@@ -116,13 +116,13 @@ func TestCopyAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	whole := readAll(t, to)
-	// Interrupted while writing.
+	// The call is interrupted while it writes.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := r.Copy(ctx, to, nil); !errors.Is(err, context.Canceled) {
 		t.Fatalf("copy: %v, want context.Canceled", err)
 	}
-	// A crash while writing, and one between the link and the rename.
+	// It crashes while it writes, and between the link and the rename.
 	if err := os.WriteFile(to+".new-123", whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestCopyAfterCrashes(t *testing.T) {
 	if !zeros(readAll(t, left)) {
 		t.Error("the leftover was not overwritten")
 	}
-	// A crash after the rename: the next call destroys the old copy.
+	// After a crash after the rename, the next call destroys the old copy.
 	if err := os.WriteFile(to+oldSuffix, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestCopyAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if names := namesIn(t, dir); len(names) != 1 {
-		t.Errorf("the directory has %v, want the copy alone", names)
+		t.Errorf("the directory has %v, want only the copy", names)
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 
 var errPower = errors.New("the power was cut")
 
-// sector is what a disk writes atomically.
+// sector is the number of bytes that a disk writes atomically.
 const sector = 512
 
-// disk is a file on a disk that can lose power, and whose writes and syncs can fail. Writes
-// that were not synced are then lost, whole or in part.
+// disk is a file on a disk that can lose power, and whose writes and syncs can fail. Unsynced
+// writes are then lost, completely or in part.
 type disk struct {
 	mu      sync.Mutex
 	random  *rand.Rand
@@ -144,7 +144,7 @@ func (d *disk) Size() (int64, error) {
 
 func (d *disk) Close() error { return nil }
 
-// afterPowerCut returns the disk as it is after power comes back.
+// afterPowerCut returns the disk as it is when power returns.
 func (d *disk) afterPowerCut() *disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -241,7 +241,7 @@ func TestFileShrinks(t *testing.T) {
 	}
 }
 
-// diskUsage returns how many bytes of the disk a file takes.
+// diskUsage returns the number of bytes that a file takes on the disk.
 func diskUsage(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)

@@ -25,8 +25,8 @@ func newDisk(seed uint64) *disk {
 // known is what the model knows about a slot.
 type known struct {
 	key im.Key
-	// may holds the codes that the slot may be shredded with. There are several after a
-	// shredding that failed. 0 means not shredded.
+	// may holds the codes that the slot may be shredded with. There are several after a failed
+	// shredding. 0 means not shredded.
 	may []im.ShredCode
 }
 
@@ -95,7 +95,7 @@ func modelRun(t *testing.T, seed uint64) {
 				t.Errorf("%s: slot %d is %x, %v, %v; want %x or one of %v", when, s, key, code, err, k.key, k.may)
 				return
 			}
-			if sound { // otherwise reads may return what is not on the disk
+			if sound { // otherwise reads may return data that is not on the disk
 				k.may = []im.ShredCode{code}
 			}
 		}
@@ -253,7 +253,7 @@ func TestShreddingsShareASync(t *testing.T) {
 		}
 		slots = append(slots, s)
 	}
-	// By the time this returns the next extent is made as well.
+	// By the time this returns, the next extent has been made as well.
 	if err := r.Shred([]im.Shredding{{Slot: slots[0], Code: im.ShredRemoved}}); err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestOlderCopy checks that keys made after a copy are missing in it, and that no slot the
+// TestOlderCopy checks that keys made after a copy are missing in it, and that no slot that the
 // data refer to is given out again.
 func TestOlderCopy(t *testing.T) {
 	d := newDisk(9)

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
-// full returns metrics of which every series has a value.
+// full returns metrics with a value in every series.
 func full() *Metrics {
 	m := New("dev")
 	m.Request("sendMessage", 201, time.Millisecond)
@@ -27,8 +27,8 @@ func full() *Metrics {
 	return m
 }
 
-// TestNames checks names, units and help texts against the conventions of
-// Prometheus, those of metrics that are only known at run time included.
+// TestNames checks names, units and help texts against the conventions of Prometheus, including
+// those of metrics that are known only at run time.
 func TestNames(t *testing.T) {
 	families, err := full().registry.Gather()
 	if err != nil {

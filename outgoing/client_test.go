@@ -21,7 +21,7 @@ import (
 	"github.com/imapi/imapi/outgoing"
 )
 
-// receiver is a server of a test on 127.0.0.1.
+// receiver is a test server on 127.0.0.1.
 func receiver(t *testing.T, h http.HandlerFunc) (address, port string) {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -37,7 +37,7 @@ func client(t *testing.T, o outgoing.Options) *outgoing.Client {
 	return c
 }
 
-// reason returns why a request failed, "" if it did not.
+// reason returns the reason why a request failed, "" if it did not.
 func reason(t *testing.T, err error) outgoing.Reason {
 	t.Helper()
 	if err == nil {
@@ -187,7 +187,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 // TestNoProxy: the environment names a proxy for every host except this machine. The client
 // does not use it.
 func TestNoProxy(t *testing.T) {
-	proxy, _ := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") })
+	proxy, _ := receiver(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy was used") })
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"} {
 		t.Setenv(name, proxy)
 	}
@@ -232,8 +232,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// speaking returns the URL of a server that reads one request of each connection and then
-// leaves the connection to fn.
+// speaking returns the URL of a server that reads one request from each connection and then passes
+// the connection to fn.
 func speaking(t *testing.T, fn func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -349,8 +349,8 @@ func TestErrorsQuoteNothing(t *testing.T) {
 	}
 }
 
-// TestStaleConnection: a server may close a kept connection at the moment at which the next
-// request is sent on it. The request is sent again, on a new one.
+// TestStaleConnection: a server may close a kept-alive connection just when the next request is
+// sent on it. The request is sent again, on a new connection.
 func TestStaleConnection(t *testing.T) {
 	first := make(chan struct{}, 1)
 	first <- struct{}{}

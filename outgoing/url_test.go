@@ -23,10 +23,10 @@ func TestURLs(t *testing.T) {
 		{"HTTPS://APP.EXAMPLE/", true, true},
 		{"https://8.8.8.8/", true, true},
 		{"https://[2600::1]:443/", true, true},
-		{"https://intranet/", true, true}, // its address decides
+		{"https://intranet/", true, true}, // depends on its address
 		{"https://user_name.app.example/", true, true},
 
-		{"http://app.example/", false, true}, // its address decides
+		{"http://app.example/", false, true}, // depends on its address
 		{"http://127.0.0.1:8080/", false, true},
 		{"http://[::1]/", false, true},
 		{"http://localhost:3000/", false, true},
@@ -94,9 +94,8 @@ func TestURLs(t *testing.T) {
 	}
 }
 
-// FuzzURL: an accepted URL has an allowed scheme, a host that is a name or an allowed address,
-// and nothing that another reader of URLs could take for another host. A refusal does not quote
-// the URL.
+// FuzzURL: an accepted URL has an allowed scheme, a host that is a name or an allowed address, and
+// nothing that another URL parser could read as a different host. A refusal does not quote the URL.
 func FuzzURL(f *testing.F) {
 	for _, seed := range []string{
 		"https://app.example:8443/hooks?key=1", "http://127.0.0.1/", "https://[::ffff:a00:1]/", "https://a@b/",

@@ -23,7 +23,7 @@ import (
 
 var testSecret = "whsec_" + strings.Repeat("MfKQ", 8)
 
-// asking returns a client of a hook that answers by h.
+// asking returns a client of a hook that answers with h.
 func asking(t *testing.T, o presend.Options, h http.HandlerFunc) *presend.Client {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -186,12 +186,12 @@ func TestSlowAndDeadHooks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err = dead.Ask(ctx, text(t, "alice")); !errors.Is(err, context.Canceled) {
-		t.Errorf("a sender who has gone: %v", err)
+		t.Errorf("a sender who has disconnected: %v", err)
 	}
 }
 
 // TestFailingHookIsPaused: after failures of several users the hook is not asked for a while.
-// One user alone cannot cause that, and the first answer ends it.
+// A single user cannot cause that, and the first answer ends it.
 func TestFailingHookIsPaused(t *testing.T) {
 	var mu sync.Mutex
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -248,7 +248,7 @@ func TestFailingHookIsPaused(t *testing.T) {
 	}
 }
 
-// TestLogQuotesNothing: the log has none of the message, the answer, the URL's path and the
+// TestLogQuotesNothing: the log contains neither the message, the answer, the URL's path nor the
 // secret, and a dead hook does not fill it.
 func TestLogQuotesNothing(t *testing.T) {
 	const marker = "zq-marker-79"

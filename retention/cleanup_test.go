@@ -46,7 +46,7 @@ func (c *cleaner) Trim(_ context.Context, asOf time.Time, report func(im.Retenti
 
 var round = []string{"purge", "trim"}
 
-// running runs a job in a bubble until the test's function returns.
+// running runs a job in a bubble until a function of the test returns.
 func running(t *testing.T, c *cleaner, removed func(int64), fn func(*retention.Cleanup)) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -75,7 +75,7 @@ func TestCleanupRunsAtOnceAndAtEveryTickAlsoAfterAFailure(t *testing.T) {
 			c := &cleaner{fails: failure}
 			running(t, c, nil, func(*retention.Cleanup) {
 				c.want(t, "at once", 1)
-				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not ours
+				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not real time
 				synctest.Wait()
 				c.want(t, "after two ticks", 3)
 			})
@@ -125,8 +125,8 @@ func TestCleanupReportsTrimmedMessages(t *testing.T) {
 	}
 }
 
-// A clock that is set forward brings the next run forward, within 15 s; one that is set
-// back does not delay it.
+// If the clock is set forward, the next run is due within 15 s at the latest when that clock says
+// so; setting it back does not delay the run.
 func TestCleanupFollowsTheWallClock(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jump time.Duration // just after 30 minutes

@@ -30,7 +30,7 @@ func TestRegularlyRunsAtOnceAndAtIntervals(t *testing.T) {
 					retention.Regularly(ctx, slog.New(slog.NewTextHandler(&out, nil)), time.Minute, job)
 					close(done)
 				}()
-				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not ours
+				time.Sleep(2*time.Minute + time.Second) // the bubble's clock, not real time
 				cancel()
 				<-done
 				if len(calls) != 3 {

@@ -23,10 +23,10 @@ type due struct {
 	start time.Time
 	now   func() time.Time
 	times []time.Time
-	// late is how long the longest-waiting message was overdue.
+	// late is the longest time that a message was overdue.
 	late   time.Duration
 	calls  []time.Duration // times of the calls, since the start
-	fails  int             // how many of the next calls fail
+	fails  int             // the number of next calls that fail
 	during func()          // called within the next call, before it returns
 }
 
@@ -148,7 +148,7 @@ func TestTimers(t *testing.T) {
 			then:   func(d *due, timers *retention.Timers) { later(d, timers, 30*time.Second) },
 			want:   []time.Duration{0, 10 * time.Second, 30 * time.Second},
 		},
-		// They come due in quick succession and are erased in two runs.
+		// The messages come due in quick succession and are erased in two runs.
 		"many in quick succession": {
 			then: func(d *due, timers *retention.Timers) {
 				for i := range 1000 {
@@ -165,9 +165,8 @@ func TestTimers(t *testing.T) {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Time{}) },
 			want: []time.Duration{0},
 		},
-		// An erased message is not due any more: the run at its reported time finds
-		// nothing.
-		"erased meanwhile": {
+		// An erased message is no longer due: the run at its reported time finds nothing.
+		"erased in the meantime": {
 			then: func(_ *due, timers *retention.Timers) { timers.Due(time.Now().Add(5 * time.Second)) },
 			want: []time.Duration{0, 5 * time.Second},
 		},
@@ -192,8 +191,8 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// What is committed after a run has read the store and before it returns is not lost,
-// whether or not there was another message to wait for.
+// A message that is committed after a run has read the store, but before the run returns, is not
+// lost, whether or not there is another one to wait for.
 func TestTimersLoseNothingToARun(t *testing.T) {
 	for _, other := range []time.Duration{0, 10 * time.Second, time.Minute} {
 		t.Run(fmt.Sprint(other), func(t *testing.T) {
@@ -225,7 +224,7 @@ func TestTimersBackOff(t *testing.T) {
 		synctest.Wait()
 		d.expect(t, want...)
 		if len(d.times) > 0 {
-			t.Error("what was due is left")
+			t.Error("due messages are left")
 		}
 		// After a success, the backoff starts again at its first value.
 		d.mu.Lock()
@@ -277,8 +276,8 @@ func TestTimersEndQuietly(t *testing.T) {
 	}
 }
 
-// A clock that is set during a sleep makes the timers late by at most 15 s, and causes no
-// run without a due message.
+// Setting the clock during a sleep makes the timers late by at most 15 s, and causes no run without
+// a due message.
 func TestTimersFollowTheWallClock(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jump time.Duration // after 50 s

@@ -84,7 +84,7 @@ func FuzzIndex(f *testing.F) {
 	})
 }
 
-// continues reports whether a term ends with a word of which the index has only the usual
+// continues reports whether a term ends with a word for which the index has only the usual
 // continuations.
 func continues(terms Terms) bool {
 	for _, one := range terms {

@@ -90,9 +90,9 @@ func TestParseIsBounded(t *testing.T) {
 	}
 }
 
-// TestTokensStay checks that tokens do not change, because indexed texts would not be found
-// any more. If a newer Unicode version makes it fail, raise the format of the index
-// (searchindex), which rebuilds it, and update this sum.
+// TestTokensStay checks that tokens do not change, because searches would no longer find indexed
+// texts. If a newer Unicode version makes it fail, raise the format of the index (searchindex),
+// which rebuilds it, and update this sum.
 func TestTokensStay(t *testing.T) {
 	const want = "a20442540f4761ff5d7636a520131e52de8b05ad28765e5200975456c08e39e6"
 	sum := sha256.New()

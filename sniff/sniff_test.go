@@ -41,7 +41,7 @@ func TestType(t *testing.T) {
 	for _, test := range []struct{ name, file, want string }{
 		{"jpeg", "\xff\xd8\xff\xe0\x00\x10JFIF\x00", "image/jpeg"},
 		{"jpeg of a camera", "\xff\xd8\xff\xe1\x00\x10Exif\x00", "image/jpeg"},
-		{"jpeg marker alone", "\xff\xd8\xff", "application/octet-stream"},
+		{"only a jpeg marker", "\xff\xd8\xff", "application/octet-stream"},
 		{"png", pngHead, "image/png"},
 		{"gif without colors", gifHead + ",", "image/gif"},
 		{"gif with colors", "GIF87a\x01\x00\x01\x00\x80\x00\x00rgbRGB!", "image/gif"},
@@ -76,7 +76,7 @@ func TestType(t *testing.T) {
 		{"amr", "#!AMR\n\x3c", "audio/amr"},
 		{"amr, wide band", "#!AMR-WB\n\x04", "audio/amr"},
 		{"webm", webmHead, "video/webm"},
-		{"webm with audio alone", webmHead + segment + "\xec\x82xx" + "\x16\x54\xae\x6b\x85\xae\x83\x83\x81\x02", "audio/webm"},
+		{"webm with only audio", webmHead + segment + "\xec\x82xx" + "\x16\x54\xae\x6b\x85\xae\x83\x83\x81\x02", "audio/webm"},
 		{"webm with video and audio", webmHead + segment + "\x16\x54\xae\x6b\x8a\xae\x83\x83\x81\x01\xae\x83\x83\x81\x02", "video/webm"},
 		{"webm whose tracks are cut off", webmHead + segment + "\x16\x54\xae\x6b\x8a\xae", "video/webm"},
 		{"matroska", "\x1a\x45\xdf\xa3\x8b\x42\x82\x88matroska", "video/x-matroska"},
@@ -111,14 +111,14 @@ func TestType(t *testing.T) {
 	}
 }
 
-// A file in two formats has the type of its first bytes, never a type that runs.
+// A file in two formats has the type of its first bytes, and never a type that browsers run.
 func TestTypeOfPolyglots(t *testing.T) {
 	zeros := strings.Repeat("\x00", 600)
 	for _, test := range []struct{ name, file, want string }{
 		{"gif and script", gifHead + "!\xfe\x0c*/=alert(1)/*\x00;", "image/gif"},
 		{"script that begins like a gif", "GIF89a/*a*/=alert(1)//" + strings.Repeat(" ", 800), "text/plain"},
 		{"script that begins like a gif without a frame", "GIF89a=1;alert(1);" + zeros, "application/octet-stream"},
-		{"html behind the signature of png", "\x89PNG\r\n\x1a\n<html><script>alert(1)</script></html>", "application/octet-stream"},
+		{"html after the signature of png", "\x89PNG\r\n\x1a\n<html><script>alert(1)</script></html>", "application/octet-stream"},
 		{"html in a comment of a png", pngHead + "\x00\x00\x00\x10tEXt<script>alert(1)</script>", "image/png"},
 		{"jpeg and script", "\xff\xd8\xff\xe0/*JFIF*/=alert(1)", "image/jpeg"},
 		{"pdf and zip", "%PDF-1.4\n" + zeros + "PK\x03\x04", "application/pdf"},
@@ -170,7 +170,7 @@ func TestSniffer(t *testing.T) {
 		{"audio, index at the beginning", ftyp("iso5") + box("moov", track("soun")) + mdat, "audio/mp4"},
 		{"video", ftyp("isom") + mdat + box("moov", track("soun")+track("vide")), "video/mp4"},
 		{"video before audio", ftyp("isom") + mdat + box("moov", track("vide")+track("soun")), "video/mp4"},
-		{"audio behind a large box", ftyp("isom") + large + box("moov", track("soun")), "audio/mp4"},
+		{"audio after a large box", ftyp("isom") + large + box("moov", track("soun")), "audio/mp4"},
 		{"no tracks", ftyp("isom") + mdat, "video/mp4"},
 		{"data up to the end of the file", ftyp("isom") + "\x00\x00\x00\x00mdat" + box("moov", track("soun")), "video/mp4"},
 		{"a handler up to the end of the file", ftyp("isom") + "\x00\x00\x00\x00hdlr\x00\x00\x00\x00\x00\x00\x00\x00sounrest", "audio/mp4"},

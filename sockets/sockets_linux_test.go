@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// patience is how long a test waits for what is about to happen.
+// patience is the time that a test waits for something that should happen soon.
 const patience = time.Minute
 
 // taken returns a connection that was taken from a server, after the header of a response, and
@@ -76,7 +76,7 @@ func bothKinds(t *testing.T, test func(t *testing.T, secure bool)) {
 	}
 }
 
-// fill writes until the connection is full, and returns what it has taken.
+// fill writes until the connection is full, and returns the bytes that it has accepted.
 func fill(t *testing.T, c *Conn) []byte {
 	t.Helper()
 	var all []byte
@@ -93,8 +93,8 @@ func fill(t *testing.T, c *Conn) []byte {
 	}
 }
 
-// A full connection takes nothing more and does not make the writer wait. Once its client reads
-// again it takes the rest, and everything has arrived in order.
+// A full connection accepts nothing more and does not block the writer. Once its client reads again
+// it accepts the rest, and everything arrives in order.
 func TestFullConnection(t *testing.T) {
 	bothKinds(t, func(t *testing.T, secure bool) {
 		c, client := taken(t, secure)
@@ -104,7 +104,7 @@ func TestFullConnection(t *testing.T) {
 		}
 		got := make(chan []byte)
 		go func() {
-			all, _ := io.ReadAll(client) // without the end of TLS it is an error
+			all, _ := io.ReadAll(client) // fails because TLS was not closed properly
 			got <- all
 		}()
 		rest := bytes.Repeat([]byte("rest"), 100_000)
@@ -130,7 +130,7 @@ func TestFullConnection(t *testing.T) {
 	})
 }
 
-// Await ends at its deadline, and for good when it is interrupted.
+// Await returns at its deadline, and at once after it was interrupted.
 func TestAwaitEnds(t *testing.T) {
 	bothKinds(t, func(t *testing.T, secure bool) {
 		c, client := taken(t, secure)
@@ -146,7 +146,7 @@ func TestAwaitEnds(t *testing.T) {
 			t.Errorf("after the deadline of an earlier call: %v", err)
 		}
 		if err := <-read; err != nil || !bytes.Equal(all, want) {
-			t.Errorf("%v after the deadline, or other bytes", err)
+			t.Errorf("%v after the deadline, or the wrong bytes", err)
 		}
 		fill(t, c)
 		ended := make(chan error, 1)
@@ -173,22 +173,22 @@ func TestNoticesAClosedClient(t *testing.T) {
 				t.Fatal(err)
 			}
 			if when == "after" {
-				time.Sleep(5 * time.Millisecond) // idle connections are not gone
+				time.Sleep(5 * time.Millisecond) // gone must not be called for idle connections
 				if gone.Load() != 0 {
-					t.Error("an open connection is gone")
+					t.Error("gone was called for an open connection")
 				}
 				_ = client.Close()
 			}
-			await.Until(t, "the client is gone", func() bool { return gone.Load() == 1 })
-			if err := c.Close(); err != nil && !secure { // TLS cannot say goodbye
+			await.Until(t, "gone is called", func() bool { return gone.Load() == 1 })
+			if err := c.Close(); err != nil && !secure { // TLS cannot send its close_notify
 				t.Error(err)
 			}
 		}
 	})
 }
 
-// A connection that was closed is not watched any more, and its descriptor may be that of
-// another one.
+// A closed connection is no longer watched, because its descriptor may already belong to another
+// one.
 func TestWatchEndsWithItsConnection(t *testing.T) {
 	before := watchedNow(t)
 	for range 20 {
@@ -204,9 +204,9 @@ func TestWatchEndsWithItsConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = otherClient.Close()
-		await.Until(t, "the other client is gone", otherGone.Load)
+		await.Until(t, "gone is called for the other client", otherGone.Load)
 		if gone.Load() {
-			t.Error("a closed connection is gone")
+			t.Error("gone was called for a closed connection")
 		}
 		_, _ = other.Close(), client.Close()
 	}
@@ -215,7 +215,7 @@ func TestWatchEndsWithItsConnection(t *testing.T) {
 	}
 }
 
-// watchedNow returns how many connections are watched.
+// watchedNow returns the number of watched connections.
 func watchedNow(t *testing.T) int {
 	t.Helper()
 	w, err := theWatcher()

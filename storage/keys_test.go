@@ -108,8 +108,8 @@ func TestKeysThatAreRefused(t *testing.T) {
 	})
 }
 
-// TestKeysByLink checks that a symbolic link to keys on another device is followed, not
-// replaced, by backups, by the first start and by a restore.
+// TestKeysByLink checks that backups, the first start and a restore follow a symbolic link to keys
+// on another device and do not replace it.
 func TestKeysByLink(t *testing.T) {
 	s := newSite(t)
 	m := s.send("one")

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestOlderDatabaseWithoutRestore copies an old database back by hand.
+// TestOlderDatabaseWithoutRestore copies an old database back without the restore command.
 func TestOlderDatabaseWithoutRestore(t *testing.T) {
 	s := newSite(t)
 	e := s.sendBefore()
@@ -60,8 +60,8 @@ func TestPlainCrash(t *testing.T) {
 	crashed := filepath.Join(t.TempDir(), "data")
 	_, err := s.Revoke(t.Context(), alice, e.revoked.ID, im.RevokeNote{})
 	s.must(err)
-	// The database from before the note of the doomed key is deleted, and the keys from after
-	// it was shredded.
+	// Combine the database from before the note of the doomed key was deleted with the keys from
+	// after it was shredded.
 	copyDir(t, s.data, crashed)
 	s.waitShredded()
 	writeFile(t, filepath.Join(crashed, "keys"), readFile(t, filepath.Join(s.data, "keys")))
@@ -83,7 +83,7 @@ func TestOlderKeys(t *testing.T) {
 	s.backup()
 	older := filepath.Join(s.backups, "keys")
 	s.eraseAfter(e)
-	// More messages than the extent in the copy has keys for, so some keys are lost.
+	// Send more messages than the extent in the copy has keys for, so that some keys are lost.
 	var later []im.Message
 	for i := range 2000 {
 		later = append(later, s.send(fmt.Sprint("later ", i)))
@@ -240,13 +240,13 @@ func TestBothOlder(t *testing.T) {
 	s.restore(file, kept)
 	s.checkState(e.revoked, im.Revoked)
 	s.checkState(e.stays, im.Active)
-	s.checkState(e.burned, im.Active) // the later burn is unknown to both
+	s.checkState(e.burned, im.Active) // neither file knows of the later burn
 	if len(s.store.Instance().PastLogs) != 1 {
 		t.Error("no new log was begun")
 	}
 }
 
-// eraseRest burns the message that is to be burned.
+// eraseRest burns the message that will be burned after the backup.
 func (s *site) eraseRest(e sentMessages) {
 	s.Helper()
 	_, err := s.Burn(context.Background(), bob, e.burned.ID)

@@ -167,7 +167,7 @@ func TestCrashInRestore(t *testing.T) {
 }
 
 // TestRestoreAfterCrash checks that a restore shreds the keys that a crash has left unshredded.
-// They are noted only in the database that it replaces.
+// They are recorded only in the database that it replaces.
 func TestRestoreAfterCrash(t *testing.T) {
 	s := newSite(t)
 	e := s.sendBefore()

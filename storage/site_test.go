@@ -18,13 +18,13 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// site is a data directory, a directory of backups, and a service on the former.
+// site is a data directory with a service on it, and a directory of backups.
 type site struct {
 	testing.TB
 	data, backups string
 	options       Options
 	policy        im.Policy
-	advanced      atomic.Int64 // how far the clock was advanced
+	advanced      atomic.Int64 // the time by which the clock was advanced
 
 	store im.Store
 	*im.Service
@@ -49,7 +49,7 @@ func newSite(t testing.TB) *site {
 
 var alice, bob = im.Actor{User: "alice"}, im.Actor{User: "bob"}
 
-// clock is called by goroutines of the store, too.
+// clock is also called by goroutines of the store.
 func (s *site) clock() time.Time {
 	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(s.advanced.Load()))
 }
@@ -124,7 +124,7 @@ func (s *site) backup() string {
 	return b.Path
 }
 
-// restore puts a backup in place and opens it.
+// restore restores a backup and opens it.
 func (s *site) restore(file, keysFrom string) {
 	s.Helper()
 	s.close()
@@ -158,8 +158,8 @@ func (s *site) checkState(m im.Message, want im.State) {
 	}
 }
 
-// sentMessages are sent before a backup. After it, all but stays are erased, each in the way
-// its field says.
+// sentMessages are sent before a backup. After it, all except stays are erased, each in the way
+// that its field names.
 type sentMessages struct {
 	stays, revoked, burned, expired, trimmed im.Message
 	direct                                   im.Message

@@ -17,12 +17,12 @@ func TestUntil(t *testing.T) {
 			return time.Since(began) >= time.Second
 		})
 		if took := time.Since(began); took > time.Second+maxPause || asked > 30 {
-			t.Errorf("asked %d times in %v", asked, took)
+			t.Errorf("done was called %d times in %v", asked, took)
 		}
 	})
 }
 
-// failing records how a test fails.
+// failing records the failure of a test.
 type failing struct {
 	testing.TB
 	says string
@@ -39,7 +39,7 @@ func TestUntilFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &failing{TB: t}
 		began := time.Now()
-		wait := Until // vet takes f for the test itself
+		wait := Until // otherwise vet takes f for the test itself
 		go wait(f, "pigs fly", func() bool { return false })
 		synctest.Wait()
 		time.Sleep(Limit + time.Second)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// failing is a test that fails when it is told to.
+// failing is a test that fails on demand.
 type failing struct {
 	testing.TB
 	failed  bool

@@ -42,7 +42,7 @@ var notEncoded = map[string]bool{
 	"Late": true, "Message": true,
 }
 
-// TestEventRoundTrip encodes each field alone and all of them together. It fails for a new
+// TestEventRoundTrip encodes each field by itself and all of them together. It fails for a new
 // field of im.Event that is neither set here nor listed in notEncoded.
 func TestEventRoundTrip(t *testing.T) {
 	full := im.Event{

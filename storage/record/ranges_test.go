@@ -248,7 +248,7 @@ func TestRangesFail(t *testing.T) {
 
 var errRows = errors.New("for a test")
 
-// failing is a table whose nth call fails, n being at.
+// failing is a table that fails at a given call.
 type failing struct {
 	*table
 	at, calls int

@@ -96,7 +96,7 @@ func TestCountUnreadModel(t *testing.T) {
 	}
 }
 
-// TestCountUnreadInOrder checks that a user who has read in order costs one read of ranges,
+// TestCountUnreadInOrder checks that for a user who has read in order, one read of ranges suffices,
 // however long the history is.
 func TestCountUnreadInOrder(t *testing.T) {
 	u := &unreadTable{counts: map[int64]bool{999_999: true, 1_000_000: true}, read: []seqs.Range{{From: 1, To: 999_998}}}

@@ -51,7 +51,7 @@ func BenchmarkIndex(b *testing.B) {
 		measure(b, n, func() {
 			for _, part := range list {
 				l.commit(part)
-				for l.State().Waiting > maxItems/2 { // no faster than an import
+				for l.State().Waiting > maxItems/2 { // not faster than an import
 					time.Sleep(time.Millisecond)
 				}
 			}
@@ -92,7 +92,7 @@ func BenchmarkIndex(b *testing.B) {
 	})
 }
 
-// processorTime returns the processor time this process has used.
+// processorTime returns the processor time that this process has used.
 func processorTime(tb testing.TB) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
@@ -101,7 +101,7 @@ func processorTime(tb testing.TB) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// written returns how many bytes this process has written to files.
+// written returns the number of bytes that this process has written to files.
 func written(tb testing.TB) (n int64) {
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {

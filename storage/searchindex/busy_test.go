@@ -13,9 +13,8 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// TestLogIsEmptiedBesideSearches checks that entries of erased messages leave the
-// write-ahead log even if searches overlap without a gap, and that the searches succeed
-// meanwhile.
+// TestLogIsEmptiedBesideSearches checks that entries of erased messages leave the write-ahead log
+// even if searches overlap without a gap, and that these searches succeed.
 func TestLogIsEmptiedBesideSearches(t *testing.T) {
 	l := newFixture(t, Options{FlushAt: 100})
 	random := generator{rand.New(rand.NewPCG(9, 76))}

@@ -85,7 +85,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// kill leaves the files as a crash does: as they are at some moment.
+// kill leaves the files behind as a crash does, as they are at some moment.
 func kill(t *testing.T, l *fixture) {
 	t.Helper()
 	copies := map[string][]byte{}
@@ -108,8 +108,8 @@ func kill(t *testing.T, l *fixture) {
 	}
 }
 
-// TestFailures lets any statement fail, once or for a while. No message may become
-// unfindable, and in the end the file must match the database.
+// TestFailures makes any statement fail, once or for a while. Searches must still find every
+// message, and in the end the file must match the database.
 func TestFailures(t *testing.T) {
 	for _, failure := range []error{syscall.EIO, syscall.ENOSPC, errDamaged} {
 		var fails atomic.Bool
@@ -146,9 +146,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestErasedEntriesAreDeleted checks that no file has an entry of an erased message left,
-// whether few, many or all messages of a segment are erased, and that the other entries are
-// kept.
+// TestErasedEntriesAreDeleted checks that no file keeps an entry of an erased message, whether few,
+// many or all messages of a segment are erased, and that the other entries are kept.
 func TestErasedEntriesAreDeleted(t *testing.T) {
 	for name, part := range map[string]int{"few": 50, "many": 3, "nearly all": 100} {
 		t.Run(name, func(t *testing.T) {
@@ -241,7 +240,7 @@ func (l *fixture) entriesInFiles() map[int64]bool {
 	return found
 }
 
-// TestFileRevealsNothingWithoutKey checks that without the key, nobody can find out from the file
+// TestFileRevealsNothingWithoutKey checks that without the key, nobody can learn from the file
 // whether it has a word, or which database it belongs to.
 func TestFileRevealsNothingWithoutKey(t *testing.T) {
 	l := newFixture(t, Options{FlushAt: 1})
@@ -262,7 +261,7 @@ func TestFileRevealsNothingWithoutKey(t *testing.T) {
 	}
 	for _, e := range entries(0) {
 		if !bytes.Contains(data, e) {
-			t.Error("the file does not have the entry that the key makes")
+			t.Error("the file does not have the entry that is made with the key")
 		}
 	}
 	for _, e := range append(entries(1), []byte("secret"), []byte("these"), make([]byte, search.KeySize/2, search.KeySize)[:0:0]) {
@@ -333,7 +332,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestPairs checks that encoded pairs decode to the same pairs.
+// TestPairs checks that decoding encoded pairs returns the same pairs.
 func TestPairs(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 74))
 	for range 100 {

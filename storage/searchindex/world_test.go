@@ -36,14 +36,14 @@ type fixture struct {
 
 	mu       sync.Mutex
 	messages map[int64]message
-	// sorted are the keys of messages, nil if they have changed.
+	// sorted has the sorted keys of messages; nil if these have changed.
 	sorted []int64
 }
 
 func newFixture(tb testing.TB, o Options) *fixture {
 	tb.Helper()
 	l := &fixture{TB: tb, path: filepath.Join(tb.TempDir(), "search.db"), messages: map[int64]message{}}
-	if err := createFile(l.path); err != nil { // for tests that open it themselves
+	if err := createFile(l.path); err != nil { // for tests that open the file themselves
 		tb.Fatal(err)
 	}
 	o.Source, o.Logger, o.Key, o.Data = l, quiet, make([]byte, search.KeySize), []byte("these")

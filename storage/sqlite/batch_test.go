@@ -68,12 +68,12 @@ type batchFixture struct {
 
 func newBatchFixture(t *testing.T) *batchFixture {
 	faults := &injector{}
-	// With a real clock, a batch would be split on a busy machine.
+	// With a real clock, batches would be split on a busy machine.
 	now := time.Now()
 	b := &batchFixture{T: t, faults: faults, store: openNew(t, Options{
 		Synchronous: "normal", fault: faults.hook, Now: func() time.Time { return now },
 	})}
-	// Close shreds keys of rolled back content and must not fail.
+	// Close shreds keys of rolled-back content and must not fail.
 	t.Cleanup(func() { faults.arm(0, "", nil) })
 	b.store.OnCommit(func(c im.Commit) {
 		b.mu.Lock()
@@ -83,9 +83,8 @@ func newBatchFixture(t *testing.T) *batchFixture {
 	return b
 }
 
-// listenerCommits returns the commits that the listener was called with. Ready makes sure
-// of that: listeners are called before the next transaction begins. Ready itself may fail
-// here.
+// listenerCommits returns all commits so far, as passed to the listener. It calls Ready, whose
+// transaction begins only after the listeners were called. Ready itself may fail here.
 func (b *batchFixture) listenerCommits() []im.Commit {
 	_ = b.store.Ready(context.Background())
 	b.mu.Lock()
@@ -93,7 +92,7 @@ func (b *batchFixture) listenerCommits() []im.Commit {
 	return slices.Clone(b.commits)
 }
 
-// behaviour is what a job's function does.
+// behaviour is how a job's function handles errors.
 type behaviour int
 
 const (
