@@ -8,9 +8,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestTrimmedAfterRestore checks that messages trimmed, deleted with their conversation or
-// purged after a backup do not come back when it is restored, nor by a retry, an insertion or
-// an import: their keys are shredded.
+// TestTrimmedAfterRestore checks that messages that were trimmed, deleted with their conversation
+// or purged after a backup do not return when it is restored, nor by a retry, an insertion or an
+// import, because their keys are shredded.
 func TestTrimmedAfterRestore(t *testing.T) {
 	s := newSite(t)
 	root := im.Actor{User: "root", Admin: true}

@@ -92,8 +92,7 @@ func TestEasemobConversationsMustBePairs(t *testing.T) {
 	}
 }
 
-// FuzzEasemob checks that any line gives an error, a reason to skip it, or lines of
-// valid JSON.
+// FuzzEasemob checks that any line yields an error, a reason to skip it, or lines of valid JSON.
 func FuzzEasemob(f *testing.F) {
 	e := easemobWith(f, "1402541206787 06d8n3uv40a7c")
 	f.Add([]byte(easemobHead + `{"bodies":[{"msg":"hi","type":"txt"}],"ext":{"a":[1]}}}`))

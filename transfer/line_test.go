@@ -146,7 +146,7 @@ func TestConversationSurvivesExportAndImport(t *testing.T) {
 	}
 }
 
-// A refusal names the member at fault. The tables of package handlers have the others.
+// A refusal names the member at fault. The tables in package handlers have further refusals.
 func TestParseLineRefusals(t *testing.T) {
 	for name, c := range map[string]struct{ line, code, field string }{
 		"empty":                    {"", "malformed_json", ""},
@@ -169,15 +169,15 @@ func TestParseLineRefusals(t *testing.T) {
 	}
 }
 
-// sameJSON compares JSON without its white space.
+// sameJSON compares JSON, ignoring white space.
 var sameJSON = cmp.Transformer("compact", func(v json.RawMessage) string {
 	var b bytes.Buffer
 	_ = json.Compact(&b, v)
 	return b.String()
 })
 
-// FuzzParseLine checks that every line is parsed or refused, and that what it says does
-// not depend on white space.
+// FuzzParseLine checks that every line is parsed or refused, and that the result does not depend on
+// white space.
 func FuzzParseLine(f *testing.F) {
 	const head = `{"conversation_id":"@bob","sender":"alice","type":"text","body":{"text":"hi"},"created_at":"2025-01-02T03:04:05Z"`
 	for _, line := range []string{
@@ -205,7 +205,7 @@ func FuzzParseLine(f *testing.F) {
 			t.Fatalf("%q is refused without white space: %v", line, err)
 		}
 		if diff := cmp.Diff(got, again, sameJSON); diff != "" {
-			t.Errorf("%q says something else without white space:\n%s", line, diff)
+			t.Errorf("%q is parsed differently without white space:\n%s", line, diff)
 		}
 	})
 }

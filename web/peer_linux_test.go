@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// TestOwnerOf reads the kernel's tables: the test's own connection in them, and one of
-// another user.
+// TestOwnerOf finds the test's own connection, and one of another user, in the kernel's tables.
 func TestOwnerOf(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
@@ -38,7 +37,7 @@ func TestOwnerOf(t *testing.T) {
 	if err := os.WriteFile(table, []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 { // the table is that of a little-endian machine
+	if binary.NativeEndian.Uint16([]byte{1, 0}) == 1 { // the table is from a little-endian machine
 		uid, found := ownerOf(table, netip.MustParseAddrPort("127.0.0.1:54321"), netip.MustParseAddrPort("127.0.0.1:8080"))
 		if uid != 33 || !found {
 			t.Errorf("the owner is %d, found is %v; want 33", uid, found)

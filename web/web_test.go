@@ -96,7 +96,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestWhoIsSignedIn tries to get a token in every way that others may try.
+// TestWhoIsSignedIn tries to get a token in every way that an outsider may try.
 func TestWhoIsSignedIn(t *testing.T) {
 	s := httptest.NewServer(web.Handler(demo()))
 	defer s.Close()
@@ -127,11 +127,11 @@ func TestWhoIsSignedIn(t *testing.T) {
 		"a page of another site":              {own, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
 		"a form, which is sent without CORS":  {own, map[string]string{"Content-Type": "text/plain"}, 415},
 		"a body without a type":               {own, map[string]string{"Content-Type": ""}, 415},
-		"a proxy that says for whom":          {own, map[string]string{"X-Forwarded-For": "192.0.2.1"}, 403},
-		"a proxy that says so as RFC 7239":    {own, map[string]string{"Forwarded": "for=192.0.2.1"}, 403},
-		"a proxy that says only what it is":   {own, map[string]string{"Via": "1.1 proxy"}, 403},
-		"a proxy that says the public host":   {own, map[string]string{"X-Forwarded-Host": "chat.example"}, 403},
-		"a proxy that says the real address":  {own, map[string]string{"X-Real-IP": "192.0.2.1"}, 403},
+		"a proxy with X-Forwarded-For":        {own, map[string]string{"X-Forwarded-For": "192.0.2.1"}, 403},
+		"a proxy with Forwarded":              {own, map[string]string{"Forwarded": "for=192.0.2.1"}, 403},
+		"a proxy with Via":                    {own, map[string]string{"Via": "1.1 proxy"}, 403},
+		"a proxy with X-Forwarded-Host":       {own, map[string]string{"X-Forwarded-Host": "chat.example"}, 403},
+		"a proxy with X-Real-IP":              {own, map[string]string{"X-Real-IP": "192.0.2.1"}, 403},
 		"a proxy that passes the public name": {"chat.example", nil, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,13 +159,13 @@ func TestWhoIsSignedIn(t *testing.T) {
 			}
 			_, page := ask(t, req)
 			if on := strings.Contains(page, `data-sign-in="on"`); on != (c.want == 200) {
-				t.Errorf("the page thinks that it will be signed in: %v", on)
+				t.Errorf("the page expects to be signed in: %v", on)
 			}
 		})
 	}
 }
 
-// TestOnlyTheDemosPeople signs in each of them, and nobody else.
+// TestOnlyTheDemosPeople signs in each of the demo's people, and nobody else.
 func TestOnlyTheDemosPeople(t *testing.T) {
 	s := httptest.NewServer(web.Handler(demo()))
 	defer s.Close()
@@ -193,12 +193,12 @@ func TestOnlyTheDemosPeople(t *testing.T) {
 	}
 }
 
-// TestWithoutSignIn checks that a server that does not sign people in offers no way to.
+// TestWithoutSignIn checks that a server that does not sign people in has no sign-in requests.
 func TestWithoutSignIn(t *testing.T) {
 	s := httptest.NewServer(web.Handler(nil))
 	defer s.Close()
 	if _, page := ask(t, request(t, http.MethodGet, s.URL+"/", "")); !strings.Contains(page, `data-sign-in="off"`) {
-		t.Error("the page thinks that it will be signed in")
+		t.Error("the page expects to be signed in")
 	}
 	for _, path := range []string{"/demo/sign-in", "/demo/proof", "/demo/", "/demo/../web.go"} {
 		if res, _ := ask(t, request(t, http.MethodPost, s.URL+path, `{"user":"Ada"}`)); res.StatusCode != http.StatusNotFound && res.StatusCode != http.StatusMethodNotAllowed {
@@ -207,8 +207,8 @@ func TestWithoutSignIn(t *testing.T) {
 	}
 }
 
-// TestSearchFiles finds a text in all of its forms, also where two pieces of a file meet, and
-// nothing else.
+// TestSearchFiles finds a text in all of its forms, even across two pieces of a file, and nothing
+// else.
 func TestSearchFiles(t *testing.T) {
 	const text = `a "secret" <of> 上海 𝄞`
 	dir := t.TempDir()

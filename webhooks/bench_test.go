@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkDeliver measures deliveries of messages of a direct conversation to a receiver on
-// the same machine, one after the other.
+// BenchmarkDeliver measures sequential deliveries of messages of a direct conversation to a
+// receiver on the same machine.
 func BenchmarkDeliver(b *testing.B) {
 	w := newWorld(b, true)
 	r := newReceiver(b, nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// A replaced secret signs for a day, together with the new one.
+// For a day, requests are signed with the replaced secret and the new one.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -75,7 +75,7 @@ func TestRotation(t *testing.T) {
 	check("later", false, true, second.Secret)
 }
 
-// Filters by type and kind leave out the rest, and the position moves past it.
+// Filters by type and kind leave out other events, and the position moves past them.
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -106,8 +106,9 @@ func TestFilters(t *testing.T) {
 	await.Until(w, "it has caught up", func() bool { v := w.stateOf(hook.ID); return v.Position == v.Head })
 }
 
-// A webhook whose filter changes while it is refused an event leaves that one out, the next one
-// has all of its attempts, and an admin can have the first one delivered again.
+// If the filter of a webhook changes while an event is being retried, so that it no longer wants
+// it, the event is left out, the next one has all of its attempts, and an admin can request a
+// delivery of the first one.
 func TestFilterChangedDuringRetries(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)

@@ -27,7 +27,7 @@ import (
 	"github.com/imapi/imapi/webhooks"
 )
 
-// patience is a deadline for what happens soon, on a busy machine.
+// patience is a deadline, for a busy machine, for what should happen soon.
 const patience = 5 * time.Minute
 
 var root = im.Actor{User: "root", Admin: true}
@@ -42,7 +42,7 @@ type world struct {
 	mu       sync.Mutex
 	now      time.Time
 	active   int
-	loads    int            // how often the deliverer has taken over changes
+	loads    int            // the number of times that the deliverer has adopted changes
 	attempts map[string]int // by result
 }
 
@@ -54,7 +54,7 @@ func (w *world) WebhookStates(active, _, _ int) {
 	w.loads++
 }
 
-// loaded waits until the deliverer has taken over what change has changed.
+// loaded waits until the deliverer has adopted the effects of change.
 func (w *world) loaded(change func()) {
 	w.Helper()
 	count := func() int {
@@ -74,14 +74,14 @@ func (w *world) WebhookAttempted(result string) {
 	w.attempts[result]++
 }
 
-// counted returns how many attempts had each result.
+// counted returns the number of attempts with each result.
 func (w *world) counted() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return maps.Clone(w.attempts)
 }
 
-// pause pauses the only webhook, and waits until it is.
+// pause pauses the only webhook, and waits until it is paused.
 func (w *world) pause(id im.ID) {
 	w.Helper()
 	w.set(id, false)
@@ -94,7 +94,7 @@ func (w *world) pause(id im.ID) {
 
 func newWorld(t testing.TB, private bool) *world {
 	t.Helper()
-	// A request that ends by its time on a busy machine would be repeated.
+	// With a short timeout, requests would time out on a busy machine and be repeated.
 	return newWorldWith(t, outgoing.Options{AllowPrivate: private, Timeout: patience})
 }
 
@@ -140,7 +140,7 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
-// after is a wait that is over at once: the clock jumps instead.
+// after does not wait: it advances the clock instead.
 func (w *world) after(d time.Duration) <-chan time.Time {
 	w.pass(d)
 	c := make(chan time.Time, 1)
@@ -201,7 +201,7 @@ func (w *world) set(id im.ID, active bool) {
 	}
 }
 
-// payload is what the tests read of a request.
+// payload is the part of a request that the tests read.
 type payload struct {
 	id   string
 	Type string
@@ -215,7 +215,7 @@ type payload struct {
 	}
 }
 
-// receiver is an endpoint that keeps what it gets.
+// receiver is an endpoint that records its requests.
 type receiver struct {
 	url         string
 	connections atomic.Int64
@@ -231,7 +231,7 @@ func newReceiver(t testing.TB, status func(payload) int) *receiver {
 		body, err := io.ReadAll(in.Body)
 		p := payload{id: in.Header.Get(standardwebhooks.HeaderWebhookID)}
 		if err != nil || json.Unmarshal(body, &p) != nil {
-			return // it was cut off
+			return // the request was cut off
 		}
 		r.mu.Lock()
 		answer := http.StatusNoContent

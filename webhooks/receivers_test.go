@@ -18,7 +18,7 @@ import (
 	"github.com/imapi/imapi/outgoing"
 )
 
-// A receiver that never answers costs the other webhooks nothing.
+// A receiver that never answers does not delay other webhooks.
 func TestDeadReceiver(t *testing.T) {
 	t.Parallel()
 	w := newWorldWith(t, outgoing.Options{AllowPrivate: true, Timeout: 5 * time.Second})
@@ -41,7 +41,7 @@ func TestDeadReceiver(t *testing.T) {
 	})
 }
 
-// A receiver that answers nonsense has not got the event.
+// An event whose receiver answers nonsense counts as not delivered.
 func TestNonsense(t *testing.T) {
 	t.Parallel()
 	endless := func(line string) func(net.Conn) {
@@ -105,8 +105,8 @@ func TestNonsense(t *testing.T) {
 	}
 }
 
-// A private address is refused when it is connected to, whatever the webhook's URL was when
-// it was stored.
+// A private address is refused when the connection is made, even if the URL was allowed when the
+// webhook was stored.
 func TestPrivateAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, false)

@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// A webhook that fails for three days is off, the others learn of it, and it continues where
-// it was once it is resumed.
+// A webhook that fails for three days is turned off, the others get an event about it, and it
+// continues at its position once it is resumed.
 func TestOffAfterThreeDays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -47,8 +47,8 @@ func TestOffAfterThreeDays(t *testing.T) {
 	}
 }
 
-// An event that is refused is skipped after five attempts, the others come in order, and a
-// redelivery brings it later, with the content of then.
+// An event that is refused is skipped after five attempts, the others are delivered in order, and a
+// redelivery sends it later, with the content at that time.
 func TestSkipped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -88,8 +88,8 @@ func TestSkipped(t *testing.T) {
 	}
 }
 
-// A message that is deleted while it is retried is left out, and the next event has all of its
-// attempts.
+// A message that is deleted while its event is retried is left out, and the next event has all of
+// its attempts.
 func TestDeletedWhileRetried(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -130,8 +130,8 @@ func TestGone(t *testing.T) {
 	}
 }
 
-// What was erased while a webhook was paused comes as a tombstone, and what the log has
-// trimmed as a gap.
+// A paused webhook later gets erased messages as tombstones, and a gap event for events that the
+// log has trimmed.
 func TestPausedForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)

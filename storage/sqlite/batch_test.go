@@ -136,8 +136,8 @@ func (b *batchFixture) job(m behaviour) *job {
 	return j
 }
 
-// write creates a conversation with a new user, with messages that stay, burn and are
-// erased, with events and more. With ignoresErrors it continues after errors.
+// write creates a conversation with a new user, messages that stay, burn and are erased, events and
+// more. With ignoresErrors it continues after errors.
 func (j *job) write(tx im.Tx) error {
 	user := im.UserID(fmt.Sprintf("user of %d", j.id))
 	var first error
@@ -205,7 +205,7 @@ func (j *job) eraseSome(tx im.Tx, user im.UserID, try func(error) bool) {
 	if !try(err) {
 		return
 	}
-	// Separate ranges, then one that covers both, so that rows are changed and deleted.
+	// Put separate ranges, and then one that covers both, so that rows are changed and deleted.
 	for _, r := range []im.SeqRange{{From: 1, To: 1}, {From: 3, To: 3}, {From: 1, To: 3}} {
 		if _, err := tx.PutReceipt(im.Read, j.id, "a reader", r, fromMillis(3)); !try(err) {
 			return
@@ -213,10 +213,11 @@ func (j *job) eraseSome(tx im.Tx, user im.UserID, try func(error) bool) {
 	}
 }
 
-// extraMessage returns the id of the message that burns, 0, or of the erased one, 1.
+// extraMessage returns the id of the message that burns, for n = 0, or of the erased one, for n =
+// 1.
 func (j *job) extraMessage(i int) im.ID { return j.id + im.ID(i+2)<<40 }
 
-// kept reports whether everything that a job writes is stored. It fails if only a part is.
+// kept reports whether everything that a job writes is stored. It fails the test if only a part is.
 func (b *batchFixture) kept(j *job) bool {
 	b.Helper()
 	var got []bool

@@ -56,8 +56,8 @@ func logSize(t testing.TB, s *Store) int64 {
 	return info.Size()
 }
 
-// TestWriterNeverMovesLog checks that the writer's connection never runs a checkpoint, and
-// that no other one does below the limits.
+// TestWriterNeverMovesLog checks that the writer's connection never runs a checkpoint, and that no
+// other connection does below the limits.
 func TestWriterNeverMovesLog(t *testing.T) {
 	var queries sync.Map
 	s := openNew(t, Options{Synchronous: "normal", log: logLimits{step: 1 << 40, restart: 1 << 40, max: 1 << 40}, logFault: func(_ *session, query string) error {
@@ -105,7 +105,7 @@ func TestLogBounded(t *testing.T) {
 			var wg sync.WaitGroup
 			for range readers {
 				wg.Go(func() {
-					for ctx.Err() == nil { // each read ends by its limit while others overlap it
+					for ctx.Err() == nil { // each read ends at its limit while others overlap it
 						_ = s.View(ctx, func(r im.Reader) error {
 							if _, err := r.Blocks("alice", im.Page{Limit: 1}); err != nil {
 								return err
@@ -140,8 +140,8 @@ func TestLogBounded(t *testing.T) {
 	}
 }
 
-// TestLogHeld checks that a read transaction of another process that does not end is
-// logged, blocks no sender, and that the log is checkpointed once it has ended.
+// TestLogHeld checks that a read transaction that another process keeps open is logged and blocks
+// no sender, and that the log is checkpointed once it ends.
 func TestLogHeld(t *testing.T) {
 	var warned atomic.Bool
 	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
@@ -198,7 +198,7 @@ func TestLogFault(t *testing.T) {
 	})
 }
 
-// stateOf returns the state of the log, read by its own connection.
+// stateOf returns the state of the log, read over a separate connection.
 func stateOf(s *Store) (logState, error) {
 	session, err := openSession(s.path, s.options, moving)
 	if err != nil {
@@ -209,7 +209,7 @@ func stateOf(s *Store) (logState, error) {
 	return state, errors.Join(err, session.close())
 }
 
-// TestLogAfterCrash checks that writes which a crash left only in the log are not lost.
+// TestLogAfterCrash checks that writes that are only in the log at a crash are not lost.
 func TestLogAfterCrash(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal", log: smallLog})
 	fill(t, s, 3*smallLog.restart)

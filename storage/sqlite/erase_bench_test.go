@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// BenchmarkErase measures erasures by 32 concurrent callers, and the delay between a commit
-// and the shredding of the key: of the longest in each batch, the median and the 99th
-// percentile.
+// BenchmarkErase measures erasures by 32 concurrent callers, and the median and the 99th percentile
+// of the delay between a commit and the shredding of its key, for the longest delay of each batch.
 func BenchmarkErase(b *testing.B) {
 	var mu sync.Mutex
 	var delays []time.Duration

@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestDueUnreadable checks that unreadable content prevents neither its message nor later
-// due ones from being erased, and that the log does not quote it.
+// TestDueUnreadable checks that unreadable content prevents neither its message nor later ones from
+// being erased when they are due, and that the log does not quote it.
 func TestDueUnreadable(t *testing.T) {
 	var log bytes.Buffer
 	s := openNew(t, Options{Synchronous: "normal", Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -102,8 +102,8 @@ func TestErasuresAfterClockSetBack(t *testing.T) {
 	}
 }
 
-// TestUnreadIsFewStatements checks that counting takes few statements even if every second
-// message was read and the others were erased.
+// TestUnreadIsFewStatements checks that counting takes few statements even if every other message
+// was read and the rest were erased.
 func TestUnreadIsFewStatements(t *testing.T) {
 	const n = 10_000
 	var statements atomic.Int64

@@ -88,10 +88,10 @@ func killAfter(t *testing.T, test, env string, count int) (printed []string) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for lines.Scan() { // lines printed before the kill
+	for lines.Scan() { // lines that were printed before the kill
 		printed = append(printed, lines.Text())
 	}
-	_ = cmd.Wait() // returns the kill as an error
+	_ = cmd.Wait() // the error is the kill
 	if len(printed) < count {
 		t.Fatalf("the process ended after %d lines", len(printed))
 	}

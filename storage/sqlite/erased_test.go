@@ -18,8 +18,8 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// runLoad runs readers and a sender, whose ids start at first, until the returned function
-// is called. That returns the sent messages.
+// runLoad runs readers and a sender, whose ids start at first, until the returned function is
+// called, which returns the sent messages.
 func runLoad(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() []*secret) {
 	end := make(chan struct{})
 	var group sync.WaitGroup
@@ -89,8 +89,8 @@ func runLoad(tb testing.TB, s *Store, list []*secret, first im.ID) (stop func() 
 }
 
 // TestErasedCannotBeUnsealed erases messages of all sizes in different orders while readers
-// read and a sender sends. No file may ever contain content, and the keys of erased
-// messages, and only those, must be shredded.
+// read and a sender sends. No file may ever contain content, and exactly the keys of erased
+// messages must be shredded.
 func TestErasedCannotBeUnsealed(t *testing.T) {
 	each := testsize.Pick(700, 150)
 	random := rand.New(rand.NewPCG(21, 22))

@@ -16,10 +16,10 @@ import (
 	"github.com/imapi/imapi/storage/sqlite/disktest"
 )
 
-// TestFailingDisk lets writes and syncs of the database, its log and the key file fail,
-// sometimes or for a while, because the disk is full or broken. Requests must succeed or be
-// refused for that reason. Whatever was acknowledged must hold, before and after a restart,
-// and keys of erased content must be shredded once the disk works.
+// TestFailingDisk makes writes and syncs of the database, its log and the key file fail, sometimes
+// or for a while, because the disk is full or broken. Requests must succeed or be refused for that
+// reason. Everything acknowledged must persist, before and after a restart, and the keys of erased
+// content must be shredded once the disk works.
 func TestFailingDisk(t *testing.T) {
 	dir := t.TempDir()
 	step := steps.Begin(t)
@@ -99,7 +99,7 @@ func TestFailingDisk(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	step("what was acknowledged is there after a restart")
+	step("everything acknowledged is stored after a restart")
 	replay := disk.Replay()
 	replay.To(replay.Len())
 	counts := map[string]int{}

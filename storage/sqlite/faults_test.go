@@ -26,7 +26,7 @@ var driverErrors = []sqlite3.Error{
 	{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrWrite},
 }
 
-// afterError says in the name of a case whether SQLite rolls back.
+// afterError returns the part of a case's name that says whether SQLite rolls back.
 var afterError = map[bool]string{false: ", transaction stays open", true: ", rolled back"}
 
 // rolledBack returns the error after rolling back the transaction, as SQLite may do.
@@ -39,8 +39,8 @@ func rolledBack(s *session, err error) error {
 	return err
 }
 
-// TestFaultAtEveryStatement makes each statement of a batch fail in every way. In a short
-// run the ways share the statements: each tests every sixth.
+// TestFaultAtEveryStatement makes each statement of a batch fail in every way. In a short run the
+// ways share the statements: each way tests every sixth.
 func TestFaultAtEveryStatement(t *testing.T) {
 	for i, driverError := range driverErrors {
 		for j, rollback := range []bool{false, true} {
@@ -301,9 +301,9 @@ func TestReallyNoCommit(t *testing.T) {
 }
 
 // TestCutOffOfUnknownOutcome checks that a cut-off is published if its COMMIT is durable
-// but reports an error. It has no event that could make up for it.
+// but reports an error. It has no event, so a gap in the log would not reveal it.
 func TestCutOffOfUnknownOutcome(t *testing.T) {
-	var fails atomic.Bool // also read by readers
+	var fails atomic.Bool // readers use it, too
 	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Logger: slog.New(slog.DiscardHandler), fault: func(s *session, query string) error {
 		if query != "COMMIT" || !fails.CompareAndSwap(true, false) {
 			return nil
@@ -354,7 +354,7 @@ func TestCutOffOfUnknownOutcome(t *testing.T) {
 
 // TestReadsAtStart checks that the read limit does not apply to reads during the start.
 func TestReadsAtStart(t *testing.T) {
-	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{ReadLimit: 1}) // Open reads, too
+	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{ReadLimit: 1}) // Open also reads
 	read := func(r im.Reader) error {
 		_, err := r.LogBounds()
 		return err

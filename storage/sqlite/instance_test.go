@@ -28,7 +28,7 @@ func TestLastID(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expect(0) // some ids of conversations are random, so they do not count
+	expect(0) // ids of conversations do not count, because some are random
 	s = openAt(t, path, Options{})
 	err := s.Write(t.Context(), func(tx im.Tx) error {
 		_, err := tx.InsertMessage(im.Message{ID: firstID + 7, Conversation: testConversation, Sender: "alice", Type: im.Text, State: im.Active})

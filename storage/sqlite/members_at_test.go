@@ -21,9 +21,9 @@ func rowsOf(t *testing.T, s *Store, table string) (n int) {
 	return n
 }
 
-// TestTrimmingTheLogDeletesEndedIntervals checks that versions and intervals which ended
-// before the start of the log are deleted, in bounded steps, and that present ones stay
-// until their conversation is deleted.
+// TestTrimmingTheLogDeletesEndedIntervals checks that versions and intervals that ended before the
+// start of the log are deleted, in bounded steps, and that present ones stay until their
+// conversation is deleted.
 func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
 	step := steps.Begin(t)
@@ -89,7 +89,7 @@ func TestTrimmingTheLogDeletesEndedIntervals(t *testing.T) {
 	}
 	step("trim the log")
 	checkRows("at first", changes)
-	trim(2) // the event of the first change, and of the end of its stays
+	trim(2) // the events of the first change and of the end of its stays
 	for _, table := range tables[2:] {
 		if n := rowsOf(t, s, table); n != changes-1 {
 			t.Errorf("%d rows of %s remain", n, table)

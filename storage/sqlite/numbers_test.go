@@ -26,7 +26,7 @@ var (
 	compared = regexp.MustCompile(`(?i)\b(\w+)\s*(?:<>|!=|<=|>=|=|<|>|\bIN\s*\()\s*(-?\d+)\b`)
 	// declared matches the default of a column.
 	declared = regexp.MustCompile(`(?im)^\s*(\w+)\s+(?:INTEGER|ANY)\b.*\bDEFAULT\s+(-?\d+)`)
-	// replaced matches the replacement of a NULL, bounded a limit on rows.
+	// replaced matches the replacement of a NULL, and bounded a limit on rows.
 	replaced = regexp.MustCompile(`(?i)\bcoalesce\([\w.]+,\s*(-?\d+)\)`)
 	bounded  = regexp.MustCompile(`(?i)\bLIMIT\s+(-?\d+)\b`)
 	large    = regexp.MustCompile(`\b\d{5,}\b`)
@@ -136,7 +136,7 @@ func statementParts(t *testing.T) map[string]string {
 	return parts
 }
 
-// TestLiterals checks literals itself.
+// TestLiterals checks the function literals.
 func TestLiterals(t *testing.T) {
 	for sql, want := range map[string][]string{
 		"m.state = 1 AND m.quiet = 0 AND timed = 1":    {"state = 1"},

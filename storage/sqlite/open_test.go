@@ -62,7 +62,7 @@ func createFile(path string) error {
 	return file.Close()
 }
 
-// otherNames are ways to reach a database file from another path.
+// otherNames are ways to reach a database file by another path.
 var otherNames = map[string]func(path string) (string, error){
 	"symlinked directory": func(path string) (string, error) {
 		link := filepath.Join(filepath.Dir(filepath.Dir(path)), "link")
@@ -79,7 +79,7 @@ var otherNames = map[string]func(path string) (string, error){
 	"hard link": func(path string) (string, error) {
 		return linkElsewhere(path, func(to string) error { return os.Link(path, to) })
 	},
-	"hard link beside it": func(path string) (string, error) {
+	"hard link in the same directory": func(path string) (string, error) {
 		to := filepath.Join(filepath.Dir(path), "second.db")
 		return to, os.Link(path, to)
 	},
@@ -280,8 +280,9 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestSchemaChangesWithItsID checks that the tables of a database are known by its application
-// id: a program that has other tables must refuse it. Comments and white space may change.
+// TestSchemaChangesWithItsID checks that the application id changes with the tables of the
+// database, because a program with other tables must refuse it. Comments and white space may
+// change.
 func TestSchemaChangesWithItsID(t *testing.T) {
 	const id, want = 0x696d7033, "e56fc528daab239f088a0594eaf28b11bd48dbd952aa843e9f35fa4ab2d7ddfd"
 	steps, err := loadMigrations(migrations)
@@ -293,7 +294,7 @@ func TestSchemaChangesWithItsID(t *testing.T) {
 	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(words, " "))))
 	if applicationID != id || digest != want {
 		t.Errorf("the initial schema has the digest %s and the id %#x: before the first release, change the id with the schema, "+
-			"add the previous one to formerIDs, and put both here", digest, applicationID)
+			"add the previous one to formerIDs, and update both here", digest, applicationID)
 	}
 }
 
@@ -407,8 +408,8 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
-// TestViewEnds checks that a read that takes too long, or whose caller has gone away, is
-// ended with its transaction, and that the connection can be used again.
+// TestViewEnds checks that a read that takes too long, or whose caller has disconnected, is ended
+// with its transaction, and that the connection can be used again.
 func TestViewEnds(t *testing.T) {
 	s := openNew(t, Options{Readers: 1, ReadLimit: 20 * time.Millisecond})
 	const forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -422,7 +423,7 @@ func TestViewEnds(t *testing.T) {
 		t.Errorf("endless read: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	patient := openNew(t, Options{Readers: 1, ReadLimit: time.Hour}) // or the limit might come first
+	patient := openNew(t, Options{Readers: 1, ReadLimit: time.Hour}) // so that the limit does not end the read first
 	err = patient.View(ctx, func(r im.Reader) error {
 		cancel()
 		return endless(r)
@@ -437,7 +438,7 @@ func TestViewEnds(t *testing.T) {
 			return err
 		}
 		<-session.ctx.Done()
-		for session.inTransaction() { // another goroutine rolls back
+		for session.inTransaction() { // another goroutine rolls it back
 			runtime.Gosched()
 		}
 		_, err := r.LogBounds()
@@ -478,7 +479,7 @@ func TestAcknowledgedAfterCrash(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // returns the kill as an error
+	_ = cmd.Wait() // the error is the kill
 	if info, err := os.Stat(path + "-wal"); err != nil || info.Size() == 0 {
 		t.Fatalf("the crash left no log: %v", err)
 	}

@@ -25,8 +25,8 @@ func (r *recorder) hook(_ *session, query string) error {
 	return nil
 }
 
-// mayScan are the steps of query plans that may scan something as a whole: small or bounded
-// things, and what was requested as a whole.
+// mayScan are the steps of query plans that may scan a whole table or index: small or bounded ones,
+// and those requested as a whole.
 var mayScan = []string{
 	"SCAN j VIRTUAL TABLE", // the given list
 	"SCAN users USING COVERING INDEX users_cut",
@@ -35,13 +35,13 @@ var mayScan = []string{
 	"SCAN setting", // one step per retention setting
 	"SCAN c USING INDEX conversations_trimming", // the first trims in progress
 	"SCAN counted", // to report progress
-	"SCAN doomed",  // what a crash has left
+	"SCAN doomed",  // rows that a crash has left behind
 	"SCAN reader",  // one seek per user with receipts
 	"SCAN half",    // the steps of a binary search
 	"SCAN gap",     // the gaps, in bounded parts
 	"SCAN p",       // the rows of a page
 	"SCAN d",       // all members, for an export
-	"SCAN w",       // the webhooks, of which there are few
+	"SCAN w",       // all webhooks, of which there are few
 	"SCAN x",       // the events of a window
 }
 
@@ -59,7 +59,7 @@ func TestPlans(t *testing.T) {
 	r := &recorder{seen: map[string]bool{}}
 	t.Run("suite", func(t *testing.T) {
 		storagetest.Run(t, func(t *testing.T) im.Store {
-			// Few events stay unindexed, so that both ways of finding them are used.
+			// Keep few events unindexed, so that both ways of finding events are used.
 			return openNew(t, Options{Synchronous: "normal", fault: r.hook, unindexed: 4})
 		})
 	})

@@ -61,8 +61,7 @@ func onDisk(disk *disktest.Disk, dir string, options Options) Options {
 	return options
 }
 
-// loadClient sends and erases messages in its own conversations, and marks what was
-// acknowledged.
+// loadClient sends and erases messages in its own conversations, and marks every acknowledgement.
 type loadClient struct {
 	*testing.T
 	*im.Service
@@ -72,7 +71,7 @@ type loadClient struct {
 	group      im.ConversationRef
 	directs    []sent // in the direct conversation
 	n          int
-	// refused counts requests refused because the disk fails.
+	// refused counts requests that were refused because the disk fails.
 	refused map[im.ErrorKind]int
 }
 
@@ -117,7 +116,7 @@ func (w *loadClient) send(in im.ConversationRef, burn *im.Burn) (sent, bool) {
 	return w.mark(m.Message.ID, text), true
 }
 
-// mark marks an acknowledged message.
+// mark marks the acknowledgement of a message.
 func (w *loadClient) mark(id im.ID, text string) sent {
 	m := sent{id: id, text: text}
 	err := w.store.View(context.Background(), func(r im.Reader) error {
@@ -170,7 +169,7 @@ func (w *loadClient) round() {
 	w.trimOld()
 }
 
-// trimOld inserts a message past the retention that its group then gets.
+// trimOld inserts a message into a group and then sets a retention that the message is past.
 func (w *loadClient) trimOld() {
 	group, ok := w.newGroup()
 	if !ok {
@@ -229,7 +228,7 @@ func TestPowerCuts(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	step("cut the power, and open what is left")
+	step("cut the power, and open the rest")
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	replay := disk.Replay()
 	counts := map[string]int{}
@@ -299,7 +298,7 @@ func checkAfterCut(t *testing.T, dir string, marks []any, counts map[string]int)
 			t.Error(err)
 		}
 	}()
-	keys, err := os.ReadFile(filepath.Join(dir, "keys")) // before anything is served
+	keys, err := os.ReadFile(filepath.Join(dir, "keys")) // read before anything is served
 	if err != nil {
 		t.Fatal(err)
 	}

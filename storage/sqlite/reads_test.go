@@ -13,7 +13,7 @@ import (
 type readsWorld struct {
 	service    *im.Service
 	group      im.ID
-	statements atomic.Int64 // that readers have run
+	statements atomic.Int64 // statements that readers have run
 }
 
 func newReadsWorld(tb testing.TB, messages int) *readsWorld {
@@ -42,7 +42,7 @@ func newReadsWorld(tb testing.TB, messages int) *readsWorld {
 	return w
 }
 
-// window reads the last events of bob.
+// window reads the last events for bob.
 func (w *readsWorld) window(tb testing.TB, events int) {
 	tb.Helper()
 	head := w.head(tb)
@@ -61,7 +61,7 @@ func (w *readsWorld) head(tb testing.TB) im.Position {
 	return bounds.Head
 }
 
-// count returns how many statements fn runs, and how often it allocates.
+// count returns the numbers of statements and allocations of fn.
 func (w *readsWorld) count(fn func()) (statements int64, allocations float64) {
 	fn()
 	before := w.statements.Load()
@@ -69,7 +69,7 @@ func (w *readsWorld) count(fn func()) (statements int64, allocations float64) {
 	return w.statements.Load() - before, testing.AllocsPerRun(10, fn)
 }
 
-// TestWindowCosts checks that a window of the log takes the same statements however many
+// TestWindowCosts checks that a window of the log takes the same number of statements however many
 // events it has, and few allocations for each.
 func TestWindowCosts(t *testing.T) {
 	w := newReadsWorld(t, 120)
@@ -99,8 +99,8 @@ func (w *readsWorld) page(tb testing.TB, messages int) {
 	}
 }
 
-// TestPageCosts checks that a page of history takes the same statements however many messages
-// it has, and few allocations for each.
+// TestPageCosts checks that a page of history takes the same number of statements however many
+// messages it has, and few allocations for each.
 func TestPageCosts(t *testing.T) {
 	w := newReadsWorld(t, 120)
 	few, fixed := w.count(func() { w.page(t, 10) })
@@ -119,8 +119,8 @@ func (w *readsWorld) search(tb testing.TB, hits int) {
 	}
 }
 
-// TestSearchCosts checks that a page of hits takes the same statements however many hits it
-// has, and that no more messages are read than it takes.
+// TestSearchCosts checks that a page of hits takes the same number of statements however many hits
+// it has, and that no more messages are read than needed.
 func TestSearchCosts(t *testing.T) {
 	w := newReadsWorld(t, 120)
 	few, fixed := w.count(func() { w.search(t, 10) })

@@ -80,7 +80,7 @@ func TestReceiptsAreRanges(t *testing.T) {
 	}
 	for user, want := range map[im.UserID]int{
 		"one by one": keptTimes + 1, "at the same time": 1, "backwards": keptTimes + 1, "answers": keptTimes + 1,
-		"some": n/3 + keptTimes/2 + 1, // a gap after every second message
+		"some": n/3 + keptTimes/2 + 1, // a gap after every other message
 	} {
 		if got := storedReceipts(t, s, user); len(got) > want {
 			t.Errorf("%s: %d rows, %v ...", user, len(got), got[:9])

@@ -14,8 +14,8 @@ import (
 	"github.com/imapi/imapi/internal/steps"
 )
 
-// TestReconcilingIsInterrupted lets the start after a restore fail at each statement. The
-// next start must reach the same result as an uninterrupted one, with exactly one new log.
+// TestReconcilingIsInterrupted makes the start after a restore fail at each statement. The next
+// start must reach the same result as an uninterrupted one, with exactly one new log.
 func TestReconcilingIsInterrupted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	s := openAt(t, path, Options{Synchronous: "normal"})
@@ -47,7 +47,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Two more are deleted without a tombstone, as by retention.
+	// Two more are deleted without a tombstone, as retention does.
 	err = s.Write(ctx, func(tx im.Tx) error {
 		_, err := tx.Remove(g.ID, []im.ID{sent[2].ID, sent[3].ID}, sent[3].CreatedAt)
 		return err
@@ -101,7 +101,7 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 				states[x.ID] = max(x.Erased, im.Active)
 			}
 			if x.Kind == im.SealedName {
-				t.Errorf("after %d statements there is a name", n)
+				t.Errorf("after %d statements a name can be read", n)
 			}
 		}
 		for i, want := range []im.State{im.Revoked, im.Revoked, 0, 0, im.Active, im.Active} {

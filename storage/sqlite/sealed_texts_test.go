@@ -36,11 +36,11 @@ var sealedColumns = []struct{ table, slot, sealed string }{
 }
 
 // TestSealedColumns checks that each column that could hold content is sealed, has a slot,
-// and is listed in docs/erasure.md. Other text columns are listed here with what they hold.
+// and is listed in docs/erasure.md. Other text columns are listed here with what they contain.
 func TestSealedColumns(t *testing.T) {
 	s := openNew(t, Options{})
 	const (
-		userID = "the id of a user" // as named by the application's tokens
+		userID = "the id of a user" // from the application's tokens
 		ids    = "numbers and ids"
 		client = "an id chosen by a client"
 	)
@@ -86,7 +86,7 @@ func TestSealedColumns(t *testing.T) {
 		case typ == "BLOB" && sealed[name]:
 			delete(sealed, name)
 		case plain[name] == "":
-			t.Errorf("%s of type %s is neither sealed nor known to hold no content", name, typ)
+			t.Errorf("%s of type %s is neither sealed nor known to be free of content", name, typ)
 		}
 	}
 	if len(sealed) > 0 {
@@ -237,7 +237,7 @@ func (h *textFixture) newText(count int) string {
 	return text[:count/len(marker)*len(marker)]
 }
 
-// setTexts gives a conversation new texts.
+// setTexts sets new texts for a conversation in the fixture.
 func (h *textFixture) setTexts(c *im.Conversation) {
 	c.Name, c.Announcement, c.Avatar = h.newText(im.MaxName), h.newText(im.MaxAnnouncement), h.newText(im.MaxAvatar)
 	h.texts[fmt.Sprintf("conversations.name of %v", c.ID)] = c.Name
@@ -245,7 +245,7 @@ func (h *textFixture) setTexts(c *im.Conversation) {
 	h.texts[fmt.Sprintf("conversations.avatar of %v", c.ID)] = c.Avatar
 }
 
-// update gives an existing conversation new texts.
+// update sets new texts for an existing conversation.
 func (h *textFixture) update(id im.ID) {
 	h.Helper()
 	h.write(func(tx im.Tx) error {
@@ -294,8 +294,8 @@ func (h *textFixture) delete(ids ...im.ID) {
 	}
 }
 
-// check compares the stored texts with those of the fixture, and checks that values stored
-// before and replaced since cannot be unsealed.
+// check compares the stored texts with those of the fixture, and checks that replaced values cannot
+// be unsealed.
 func (h *textFixture) check(what string, before map[string]sealedRow) map[string]sealedRow {
 	h.Helper()
 	h.traces.checkAbsent(h, h.dir)
@@ -332,8 +332,8 @@ func TestTextsAreSealed(t *testing.T) {
 	if len(first) != 6*3+2 {
 		t.Fatalf("the fixture has %d texts, want 20", len(first))
 	}
-	step("a change of something else seals nothing again")
-	// A change of something else seals nothing again.
+	step("a change of another field seals nothing again")
+	// A change of another field seals nothing again.
 	h.write(func(tx im.Tx) error {
 		c, err := tx.Conversation(fixtureGroup)
 		if err != nil {
@@ -395,8 +395,8 @@ func TestTextsAreSealed(t *testing.T) {
 	h.traces.checkAbsent(t, h.dir)
 }
 
-// TestReadOfAnOldName checks that a read with an old snapshot is repeated, and returns the
-// new text, if the key of the old text was shredded meanwhile.
+// TestReadOfAnOldName checks that a read with an old snapshot is repeated, and returns the new
+// text, if the key of the old text was shredded in the meantime.
 func TestReadOfAnOldName(t *testing.T) {
 	h := newTextFixture(t, t.TempDir())
 	for _, list := range []bool{false, true} {
@@ -405,7 +405,7 @@ func TestReadOfAnOldName(t *testing.T) {
 		var names map[im.ID]string
 		err := h.View(t.Context(), func(r im.Reader) (err error) {
 			runs++
-			if _, err := r.Conversation(fixtureGroup); err != nil { // begin the snapshot
+			if _, err := r.Conversation(fixtureGroup); err != nil { // begins the snapshot
 				return err
 			}
 			if runs == 1 {

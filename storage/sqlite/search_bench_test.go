@@ -10,9 +10,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// corpus is a set of messages, a tenth of it in one conversation and the rest in 999
-// others. Corpora of each size have the same number of messages with the rare word, and the
-// same fraction with the common one and the two characters.
+// corpus is a set of messages, a tenth of them in one conversation and the rest in 999 others.
+// Corpora of all sizes have the same number of messages with the rare word, and the same fraction
+// with the common word and the two characters.
 type corpus struct {
 	*searchFixture
 	texts *textGenerator
@@ -140,8 +140,8 @@ func BenchmarkReindex(b *testing.B) {
 	})
 }
 
-// processorTime returns the processor time of this process, which other processes affect
-// less than the clock.
+// processorTime returns the processor time of this process, which other processes affect less than
+// the elapsed time.
 func processorTime(tb testing.TB) time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

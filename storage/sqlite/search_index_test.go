@@ -36,9 +36,8 @@ func numbered(from, to im.ID) (list []im.Message, found []im.ID) {
 	return list, newest(found)
 }
 
-// TestIndex checks that messages are found as soon as they are stored, whether or not they
-// are in the index's file, also after reopening, and that erased messages are not found and
-// leave the file.
+// TestIndex checks that messages are found as soon as they are stored, whether or not they are in
+// the index's file, and after reopening, and that erased messages are not found and leave the file.
 func TestIndex(t *testing.T) {
 	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 700})
 	list, found := numbered(1, 2000)
@@ -87,8 +86,8 @@ func TestIndexOutOfOrder(t *testing.T) {
 	}
 }
 
-// TestIndexOfOtherData checks that all messages are found, and the file is rebuilt,
-// whatever is in its place when the store is opened.
+// TestIndexOfOtherData checks that all messages are found, and the index is rebuilt, whatever file
+// exists under its name when the store is opened.
 func TestIndexOfOtherData(t *testing.T) {
 	for name, put := range map[string]func(t *testing.T, path string){
 		"nothing": func(t *testing.T, path string) { must(t, os.Remove(path)) },
@@ -219,7 +218,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// replaceFile copies a file over another one.
+// replaceFile replaces a file by a copy of another one.
 func replaceFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)

@@ -35,7 +35,7 @@ func TestSearch(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		q    im.SearchQuery
-		want []im.ID // in days
+		want []im.ID // listed by day
 	}{
 		{"a word", im.SearchQuery{Words: "bund"}, []im.ID{8, 7, 5, 3, 2}},
 		{"a longer word", im.SearchQuery{Words: "bundle"}, []im.ID{2}},
@@ -133,8 +133,8 @@ func searchFindsAll(t *testing.T, flushAt int) {
 	}
 }
 
-// TestSearchElsewhere checks that pages are not empty if most matches are in other
-// conversations than the many that are searched.
+// TestSearchElsewhere checks that pages are not empty if many conversations are searched, but most
+// matches are in others.
 func TestSearchElsewhere(t *testing.T) {
 	s := newSearchFixture(t, 200, Options{Synchronous: "normal"})
 	var list []im.Message
@@ -180,7 +180,7 @@ func TestSearchIsBounded(t *testing.T) {
 	for part := range slices.Chunk(list, 1000) {
 		s.send(part...)
 	}
-	for _, words := range []string{"word-all", "x"} { // the index cannot narrow these down
+	for _, words := range []string{"word-all", "x"} { // words for which the index is of no use
 		var page im.SearchPage
 		err := s.View(t.Context(), func(r im.Reader) (err error) {
 			page, err = r.Search(im.SearchQuery{Words: words, Conversations: []im.ID{1}, Limit: 10})
@@ -195,8 +195,8 @@ func TestSearchIsBounded(t *testing.T) {
 	}
 }
 
-// TestSearchUnreadable checks that a message that cannot be read does not prevent others
-// from being found, and can be erased from the index.
+// TestSearchUnreadable checks that an unreadable message does not prevent others from being found,
+// and can be deleted from the index.
 func TestSearchUnreadable(t *testing.T) {
 	s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 1})
 	list := []im.Message{text(1, 1, "one word"), text(1, 2, "another word"), text(1, 3, "last word")}

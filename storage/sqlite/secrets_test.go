@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testConversation is the conversation of these tests, firstID the id of its first message.
+// testConversation is the conversation of these tests, and firstID the id of its first message.
 const (
 	testConversation im.ID = 7
 	firstID          im.ID = 1000
@@ -28,8 +28,7 @@ type secret struct {
 	erased atomic.Bool
 }
 
-// secrets returns messages of mixed sizes: tiny ones, those of up to a page, and those of
-// many pages.
+// secrets returns messages of mixed sizes: tiny ones, some of up to a page, and some of many pages.
 func secrets(random *rand.Rand, n int) []*secret {
 	list := make([]*secret, n)
 	for i := range list {
@@ -123,8 +122,7 @@ func eraseAll(tb testing.TB, s *Store, list []*secret) {
 	group.Wait()
 }
 
-// checkSecrets checks that each message is either as it was sent or a tombstone without
-// content.
+// checkSecrets checks that each message is either unchanged or a tombstone without content.
 func checkSecrets(tb testing.TB, s *Store, list []*secret) {
 	tb.Helper()
 	for part := range slices.Chunk(list, 50) {

@@ -11,9 +11,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// BenchmarkSendWrites sends from 64 callers to as many conversations and reports what a
-// message writes: bytes and system calls (log, database, keys and search index),
-// statements, and the growth of the database.
+// BenchmarkSendWrites sends from 64 callers to 64 conversations and reports the cost of a message:
+// bytes written and system calls (for log, database, keys and search index), statements, and the
+// growth of the database.
 func BenchmarkSendWrites(b *testing.B) {
 	for _, kind := range []string{"direct", "group"} {
 		b.Run(kind, func(b *testing.B) {
@@ -80,7 +80,7 @@ func BenchmarkSendWrites(b *testing.B) {
 	}
 }
 
-// written returns how many bytes the process has written, and in how many calls.
+// written returns the numbers of bytes that the process has written and of its write calls.
 func written(b *testing.B) (bytes, calls int64) {
 	b.Helper()
 	text, err := os.ReadFile("/proc/self/io")

@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// failingKeys are keys whose shredding and making can be made to fail.
+// failingKeys are keys that can fail to be shredded or made.
 type failingKeys struct {
 	im.Keys
 	shredFails, nextFails atomic.Pointer[error]
@@ -42,7 +42,7 @@ func (k *failingKeys) Next() (im.Slot, im.Key, error) {
 	return k.Keys.Next()
 }
 
-// withFailingKeys opens a store with such keys.
+// withFailingKeys opens a store with failingKeys.
 func withFailingKeys(t *testing.T, path string, options Options) (*Store, *failingKeys) {
 	t.Helper()
 	keys := &failingKeys{}
@@ -83,7 +83,7 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 	checkSecrets(t, s, list)
 	await.Until(t, "shredding is tried again", func() bool { return keys.tries.Load() >= before+2 })
 	if n, since := s.Unshredded(); n != 5 || since.IsZero() || failures.Load() == 0 {
-		t.Errorf("%d keys wait since %v, %d failures were reported", n, since, failures.Load())
+		t.Errorf("%d keys have waited since %v, %d failures were reported", n, since, failures.Load())
 	}
 	keys.shredFails.Store(nil)
 	waitShredded(t, s)
@@ -114,9 +114,9 @@ func TestShreddingIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestShreddingDoesNotWaitForNotes checks that a message is shredded while the notes of many
-// keys that were shredded before it are still being deleted. That takes a transaction and a
-// pause for every few hundred of them, and the promise for a message is 5 s.
+// TestShreddingDoesNotWaitForNotes checks that the key of a message is shredded while the notes of
+// many earlier keys are still being deleted. Deleting takes a transaction and a pause for every few
+// hundred notes, and the promise for a message is 5 s.
 func TestShreddingDoesNotWaitForNotes(t *testing.T) {
 	s, keys := withFailingKeys(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
 	defer func() { _ = s.Close() }()
@@ -242,8 +242,8 @@ func TestErasureInDoubt(t *testing.T) {
 	checkSecrets(t, s, list)
 }
 
-// TestReadOfErasedMeanwhile checks that a read with an old snapshot is repeated, and
-// returns the tombstone, if the key of a message was shredded meanwhile.
+// TestReadOfErasedMeanwhile checks that a read with an old snapshot is repeated, and returns the
+// tombstone, if the key of a message was shredded in the meantime.
 func TestReadOfErasedMeanwhile(t *testing.T) {
 	s := openNew(t, Options{Synchronous: "normal"})
 	createConversation(t, s)
@@ -253,7 +253,7 @@ func TestReadOfErasedMeanwhile(t *testing.T) {
 	var got im.Message
 	err := s.View(t.Context(), func(r im.Reader) (err error) {
 		runs++
-		if _, err := r.Message(list[1].id); err != nil { // begin the snapshot
+		if _, err := r.Message(list[1].id); err != nil { // begins the snapshot
 			return err
 		}
 		if runs == 1 {

@@ -43,7 +43,7 @@ func openNew(tb testing.TB, options Options) *Store {
 	return openAt(tb, filepath.Join(tb.TempDir(), "imapi.db"), options)
 }
 
-// TestStore runs the suite on a store as a server opens it.
+// TestStore runs the suite on a store with the options of a server.
 func TestStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("TestPlans runs the suite")

@@ -16,7 +16,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// markerPrefix is the prefix of all markers, by which they are searched.
+// markerPrefix is the prefix of all markers, which the search looks for.
 const markerPrefix = "imapimarking"
 
 // newMarker returns a text that occurs nowhere else.
@@ -29,7 +29,7 @@ func newMarker(random *rand.Rand) string {
 }
 
 // marked returns content of about size bytes. It repeats its marker to the end, so that any
-// remaining part of it is found.
+// remaining part can be found.
 func marked(marker string, size int) *im.Content {
 	unit := marker + strings.Repeat(".", 90) + " "
 	text := strings.Repeat(unit, 1+size/len(unit))
@@ -45,13 +45,13 @@ func marked(marker string, size int) *im.Content {
 	return c
 }
 
-// form is an encoding in which a text may be in a file.
+// form is an encoding of a text in a file.
 type form struct {
 	name   string
 	encode func(text string) []byte
 	// lead is the encoded prefix of all markers.
 	lead  []byte
-	erase map[string]string // the encoded markers to search
+	erase map[string]string // the encoded markers to search for
 }
 
 // traces searches files for markers.
@@ -76,7 +76,7 @@ func newTraces() *traces {
 		forms = append(forms, &form{name: fmt.Sprint("base64 at ", shift), encode: func(text string) []byte {
 			whole := append(make([]byte, shift), text...)
 			b := base64.StdEncoding.EncodeToString(whole[:len(whole)/3*3])
-			return []byte(b[[]int{0, 2, 3}[shift]:]) // the bytes before depend on what precedes
+			return []byte(b[[]int{0, 2, 3}[shift]:]) // the bytes before depend on the preceding text
 		}})
 	}
 	for _, f := range forms {
@@ -92,7 +92,7 @@ func newTraces() *traces {
 	return &traces{forms}
 }
 
-// add adds a marker to search.
+// add adds a marker to search for.
 func (t *traces) add(marker string) {
 	for _, f := range t.forms {
 		f.erase[string(f.encode(marker))] = marker
@@ -129,8 +129,8 @@ func (t *traces) find(tb testing.TB, dir string) (found []string) {
 	return found
 }
 
-// lower returns a copy in lower case, of any bytes. It is left alone by the race
-// detector, with which a search would take as long as erasing may.
+// lower returns a copy in lower case, of any bytes. It is excluded from the race detector, under
+// which a search would take as long as an erasure may.
 //
 //go:norace
 func lower(data []byte) []byte {
@@ -196,7 +196,7 @@ func TestTracesAreFound(t *testing.T) {
 				t.Errorf("%s: found another marker, %v", name, found)
 			}
 			traces.add(marker)
-			found := traces.find(t, dir) // one in UTF-16 may be found as both
+			found := traces.find(t, dir) // a marker in UTF-16 may be found in both byte orders
 			if len(found) == 0 || len(found) > 2 {
 				t.Errorf("%s after %q: found %v", name, before, found)
 			}

@@ -12,12 +12,13 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// trimmed is how many messages BenchmarkTrim stores. It trims all but the youngest fifth.
+// trimmed is the number of messages that BenchmarkTrim stores. It trims all except the youngest
+// fifth.
 const trimmed = 5_000
 
-// BenchmarkTrim measures how senders are affected while retention trims 4,000 of 5,000
-// messages: the 99th percentile of durable sends by four senders, before and during the
-// trim. It also measures the speed of trimming, with pauses, and without pauses or senders.
+// BenchmarkTrim measures the effect on senders while retention trims 4,000 of 5,000 messages: the
+// 99th percentile of durable sends by four senders, before and during the trim. It also measures
+// the speed of trimming, with pauses, and without pauses and senders.
 func BenchmarkTrim(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()

@@ -14,9 +14,9 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// TestFaultWhileTrimming makes every 17th statement of trims and purges fail in every way. In
-// a short run the ways share these statements: each tests every sixth.
-// The stored rows must be consistent afterwards, and the next call must complete the work.
+// TestFaultWhileTrimming makes every 17th statement of trims and purges fail in every way. In a
+// short run the ways share these statements: each way tests every sixth. The stored rows must be
+// consistent afterwards, and the next call must complete the work.
 func TestFaultWhileTrimming(t *testing.T) {
 	for i, driverError := range driverErrors {
 		for j, rollback := range []bool{false, true} {
@@ -48,7 +48,7 @@ func breakTrimming(t *testing.T, driverError sqlite3.Error, rollback bool, first
 		// Keep the shredder from writing, so that the fault hits a call of the test.
 		keys.shredFails.Store(&failure)
 		tries := keys.tries.Load()
-		w.erase(w.activeWhere(func(*trackedMessage) bool { return true })[:1]) // so that there is a key to shred
+		w.erase(w.activeWhere(func(*trackedMessage) bool { return true })[:1]) // provides a key to shred
 		for _, m := range w.activeWhere(func(m *trackedMessage) bool { return m.in == id }) {
 			m.note = newMarker(w.random)
 			w.erase([]*trackedMessage{m})
@@ -56,7 +56,7 @@ func breakTrimming(t *testing.T, driverError sqlite3.Error, rollback bool, first
 				break
 			}
 		}
-		w.send(each) // so that the deleted messages are not the last
+		w.send(each) // after the deleted messages, so that these are not the last
 		await.Until(t, "the shredder has stopped", func() bool {
 			waiting, _ := s.Unshredded() // 0 if no message of the group was erased
 			return waiting == 0 || keys.tries.Load() > tries
@@ -96,7 +96,7 @@ func breakTrimming(t *testing.T, driverError sqlite3.Error, rollback bool, first
 	w.traces.checkAbsent(t, dir)
 }
 
-// tryTrim trims until it is done or fails.
+// tryTrim trims until nothing is left to trim or a step fails.
 func (w *trimWorld) tryTrim(id im.ID, before int64) error {
 	for {
 		var step im.Trimmed
@@ -120,7 +120,7 @@ func (w *trimWorld) tryDelete(id im.ID) error {
 	})
 }
 
-// tryPurge purges until it is done or fails.
+// tryPurge purges until nothing is left or a step fails.
 func (w *trimWorld) tryPurge(id im.ID) error {
 	for done := false; !done; {
 		err := w.Write(context.Background(), func(t im.Tx) (err error) {
@@ -143,7 +143,7 @@ func (w *trimWorld) matches(id im.ID, condition string) bool {
 	return w.count(fmt.Sprintf("SELECT count(*) FROM conversations WHERE id = %d AND %s", id, condition)) == 1
 }
 
-// checkConsistent checks that the stored rows are consistent, whatever was done.
+// checkConsistent checks that the stored rows are consistent, whatever happened.
 func (w *trimWorld) checkConsistent() {
 	w.Helper()
 	for what, query := range map[string]string{

@@ -25,7 +25,7 @@ type trackedMessage struct {
 	at   int64 // time of creation, in milliseconds
 	is   int
 	slot im.Slot
-	// note is the marker of its note.
+	// note is the marker in its note.
 	note string
 }
 
@@ -149,7 +149,7 @@ func (w *trimWorld) activeWhere(is func(*trackedMessage) bool) (list []*trackedM
 	return list
 }
 
-// erase erases messages and leaves notes with some.
+// erase erases messages, some with notes.
 func (w *trimWorld) erase(list []*trackedMessage) {
 	w.Helper()
 	for part := range slices.Chunk(list, 20) {
@@ -209,7 +209,7 @@ func (w *trimWorld) purge(id im.ID) {
 	w.markDeleted(func(m *trackedMessage) bool { return m.in == id })
 }
 
-// These count inconsistent rows.
+// These statements count inconsistent rows.
 const (
 	countMissealed = `SELECT count(*) FROM messages WHERE (sealed IS NULL) <> (state <> 1) OR slot IS NULL
 		OR (note IS NULL) <> (note_slot IS NULL)`
@@ -218,7 +218,7 @@ const (
 		OR oldest_at IS NOT (SELECT min(created_at) FROM messages WHERE conversation_id = c.id)`
 )
 
-// check compares all messages and their keys with what they must be.
+// check compares all messages and their keys with their expected states.
 func (w *trimWorld) check() {
 	w.Helper()
 	for part := range slices.Chunk(w.messages, 200) {

@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ask asks for admission of a user and returns where the answer arrives.
+// ask requests admission of a user and returns a channel for the answer.
 func (l *queueFixture) ask(ctx context.Context, user string) <-chan error {
 	answer := make(chan error, 1)
 	go func() { answer <- l.admit(ctx, im.Caller{User: im.UserID(user)}) }()
@@ -19,14 +19,14 @@ func (l *queueFixture) ask(ctx context.Context, user string) <-chan error {
 	return answer
 }
 
-// crowd queues a call for each of as many users as make the queue crowded.
+// crowd queues calls of different users until the queue is crowded.
 func (l *queueFixture) crowd() {
 	for i := range crowded {
 		l.must(l.put(fmt.Sprint("user ", i), time.Millisecond/10, false))
 	}
 }
 
-// answered returns an answer that must be there.
+// answered returns an answer, which must have arrived.
 func (l *queueFixture) answered(what string, answer <-chan error) error {
 	l.Helper()
 	select {
@@ -47,7 +47,7 @@ func (l *queueFixture) waits(what string, answer <-chan error) {
 	}
 }
 
-// While the queue is crowded, whoever has a call in it waits at the door, and others do not.
+// While the queue is crowded, users with a call in it wait at the door, and others do not.
 func TestDoorKeepsTheCrowdOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -55,27 +55,27 @@ func TestDoorKeepsTheCrowdOut(t *testing.T) {
 		l.must(l.put("hog", 9*time.Millisecond, false))
 		l.crowd()
 		again := l.ask(t.Context(), "user 0")
-		l.waits("who has a call in the queue", again)
+		l.waits("a user with a call in the queue", again)
 		l.must(l.answered("a stranger", l.ask(t.Context(), "stranger")))
 
-		// Each transaction makes room for as many as it has run.
+		// Each transaction makes room for as many calls as it has run.
 		later := l.ask(t.Context(), "user 1")
 		l.transaction(nil)
 		synctest.Wait()
 		l.must(l.answered("the first at the door", again))
 		l.must(l.answered("the second at the door", later))
 
-		// So do those who have had more than others.
+		// Users who have used more time than others wait, too.
 		for l.waiting < crowded {
 			l.must(l.put(fmt.Sprint("more ", l.waiting), time.Millisecond/10, false))
 		}
 		had := l.ask(t.Context(), "hog")
-		l.waits("who has had more than others", had)
+		l.waits("a user who has used more time", had)
 		for l.waiting > 0 {
 			l.transaction(nil)
 		}
 		synctest.Wait()
-		l.must(l.answered("who has had more than others", had))
+		l.must(l.answered("a user who has used more time", had))
 		if l.door.line.Len() != 0 || len(l.door.guests) != 0 {
 			t.Errorf("%d requests and %d callers stay at the door", l.door.line.Len(), len(l.door.guests))
 		}
@@ -99,16 +99,16 @@ func TestDoorRefuses(t *testing.T) {
 		cause := errors.New("the client is gone")
 		hangUp(cause)
 		synctest.Wait()
-		if err := l.answered("who hangs up", gone); !errors.Is(err, cause) {
-			t.Errorf("who hangs up gets %v", err)
+		if err := l.answered("a user who disconnects", gone); !errors.Is(err, cause) {
+			t.Errorf("a user who disconnects gets %v", err)
 		}
 		time.Sleep(doorWait - time.Millisecond)
 		l.waits("a patient one", own[0])
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		for _, answer := range own {
-			if err := l.answered("one who waited too long", answer); !errors.Is(err, errOverloaded) {
-				t.Errorf("one who waited too long gets %v", err)
+			if err := l.answered("a user who waited too long", answer); !errors.Is(err, errOverloaded) {
+				t.Errorf("a user who waited too long gets %v", err)
 			}
 		}
 		if refusal, _ := im.AsError(errOverloaded); refusal.Code != "overloaded" || refusal.RetryAfter <= 0 {
@@ -132,22 +132,22 @@ func TestDoorRefuses(t *testing.T) {
 	})
 }
 
-// Nobody is left at the door of a queue that closes.
+// Nobody is left waiting at the door of a queue that closes.
 func TestDoorOpensWhenTheQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
 		l.crowd()
 		waiting := l.ask(t.Context(), "user 0")
-		l.waits("who has a call in the queue", waiting)
+		l.waits("a user with a call in the queue", waiting)
 		l.close()
 		synctest.Wait()
-		l.must(l.answered("who waited", waiting))
-		l.must(l.answered("who comes later", l.ask(t.Context(), "user 0")))
+		l.must(l.answered("a user who waited", waiting))
+		l.must(l.answered("a user who comes later", l.ask(t.Context(), "user 0")))
 	})
 }
 
-// A call that has waited for too long is withdrawn and never runs, and one that runs is
-// waited for. Jobs wait as long as it takes.
+// A call that has waited for too long is withdrawn and never runs, but a call that is running is
+// awaited. Calls of jobs wait without a limit.
 func TestCallsAreWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &writer{queue: newQueue(time.Now)}

@@ -109,7 +109,7 @@ func TestCallsOfOthersDelayLittle(t *testing.T) {
 				}
 			}
 			if !tt.bulk {
-				for range 2 * tt.users { // the queue then knows how long each user's calls take
+				for range 2 * tt.users { // teaches the queue how long each user's calls take
 					l.transaction(nil)
 				}
 			}
@@ -162,8 +162,8 @@ func TestBulkIsNotStarved(t *testing.T) {
 	}
 }
 
-// TestOneCallerHasABound checks that too many calls of a caller are refused, and no one
-// else's.
+// TestOneCallerHasABound checks that too many calls of a caller are refused, and no calls of
+// others.
 func TestOneCallerHasABound(t *testing.T) {
 	l := newQueueFixture(t)
 	for range maxOwn {
@@ -176,7 +176,7 @@ func TestOneCallerHasABound(t *testing.T) {
 	l.must(l.put("bob", 0, false))
 	l.transaction(nil)
 	l.must(l.put("alice", 0, false))
-	for range maxOwn + 1 { // calls without a caller
+	for range maxOwn + 1 { // calls without a caller have no bound of their own
 		if _, err := l.add(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}

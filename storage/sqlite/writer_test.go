@@ -43,7 +43,7 @@ func putBlock(user int) func(im.Tx) error {
 func TestGroupCommit(t *testing.T) {
 	var mu sync.Mutex
 	var batches []int
-	// With a real clock, a batch would end by time on a busy machine.
+	// With a real clock, batches would end early on a busy machine.
 	var now atomic.Int64
 	clock := func() time.Time { return time.Unix(0, now.Add(1)) }
 	s := openNew(t, Options{Now: clock, Observe: func(b BatchStats) {
@@ -75,7 +75,7 @@ func TestGroupCommit(t *testing.T) {
 	if err := s.Write(t.Context(), putBlock(-1)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Close(); err != nil { // ends calls of Observe, too
+	if err := s.Close(); err != nil { // also ends calls of Observe
 		t.Fatal(err)
 	}
 	if want := 1 + maxQueue/maxBatch + 1; len(batches) != want || batches[1] != maxBatch {
@@ -211,7 +211,8 @@ func TestQuickCallsShareTheNextTransaction(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Three transactions, because the first slow call is known as slow only after it has run.
+	// There are three transactions, because the first slow call is known to be slow only after it
+	// has run.
 	if len(batches) < 3 || batches[0]+batches[1]+batches[2] < 20 {
 		t.Errorf("transactions of %v calls", batches[:3])
 	}

@@ -1,5 +1,5 @@
-// Package streams reads the event stream with libraries of other projects. It is a module of its
-// own, so that the server does not depend on them.
+// Package streams reads the event stream with other projects' libraries. It is a module of its own,
+// so that the server does not depend on them.
 package streams
 
 import (
@@ -79,7 +79,7 @@ func (s *server) say(token, text string) {
 	}
 }
 
-// until polls a condition that goroutines of libraries make true.
+// until polls a condition until goroutines of a library have made it true.
 func (s *server) until(what string, condition func() bool) {
 	s.t.Helper()
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -119,7 +119,7 @@ type handler struct {
 	mu     sync.Mutex
 	events []string
 	texts  []string
-	faults []string // messages that are no events
+	faults []string // messages that are not events
 	empty  int      // empty messages
 }
 
@@ -224,8 +224,8 @@ func TestHeartbeatsReachNoHandler(t *testing.T) {
 	want := []string{"ready", "conversation.created", "message.created", "message.created", "ready", "message.created"}
 	for name, h := range handlers {
 		h.mu.Lock()
-		// When a connection ends, r3labs/sse makes an event of whatever came after the last
-		// one, even of a comment. It may connect more than once while the server stops.
+		// When a connection ends, r3labs/sse dispatches whatever followed the last event as an
+		// event, even a comment. It may connect more than once while the server stops.
 		if name != "r3labs/sse" && h.empty > 0 {
 			t.Errorf("%s: %d messages without anything", name, h.empty)
 		}

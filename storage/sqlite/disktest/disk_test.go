@@ -21,8 +21,8 @@ func open(t *testing.T, dir string) *sql.DB {
 	return db
 }
 
-// TestPowerCuts checks that SQLite loses no committed transaction at any power cut. It also
-// checks that without syncs it does, so that the simulated disk is known to lose writes.
+// TestPowerCuts checks that SQLite loses no committed transaction at any power cut. It also checks
+// that without syncs it does, which shows that the simulated disk loses writes.
 func TestPowerCuts(t *testing.T) {
 	for _, synchronous := range []string{"FULL", "OFF"} {
 		dir := t.TempDir()

@@ -38,7 +38,7 @@ func pack(tb testing.TB, db *sql.DB, query string, columns int, args ...any) []b
 	return blob
 }
 
-// TestPackedRows checks that each value comes back as it is, in the order of the statement.
+// TestPackedRows checks that each value is returned unchanged, in the order of the statement.
 func TestPackedRows(t *testing.T) {
 	db := open(t)
 	long := strings.Repeat("long ", 300_000)
@@ -53,7 +53,7 @@ func TestPackedRows(t *testing.T) {
 	for i := range want {
 		rows = append(rows, fmt.Sprintf("SELECT %d AS at, ?%d", i, i+1))
 	}
-	// In the opposite order, so that the statement has to sort them.
+	// Insert them in the opposite order, so that the statement has to sort them.
 	blob := pack(t, db, strings.Join(rows, " UNION ALL ")+" ORDER BY at DESC", 2, want...)
 	read := packed.NewRows(blob)
 	for i := range slices.Backward(want) {
@@ -93,8 +93,8 @@ func TestPackedNothing(t *testing.T) {
 	}
 }
 
-// TestPackedFails checks that an error while rows are packed is that of the statement, and
-// that the connection works afterwards.
+// TestPackedFails checks that an error while rows are packed is returned as the statement's error,
+// and that the connection works afterwards.
 func TestPackedFails(t *testing.T) {
 	db := open(t)
 	db.SetMaxOpenConns(1)
