@@ -220,7 +220,7 @@ func (d *Dir) List(ctx context.Context, fn func(Entry) error) error {
 			}
 			info, err := f.Info()
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // deleted or finished meanwhile
+				return nil // deleted or finished in the meantime
 			}
 			if err != nil {
 				return err

@@ -43,7 +43,7 @@ const (
 	chunkSize  = 64 << 10
 	sealedSize = chunkSize + tagSize
 
-	// maxChunks is how many chunks a counter of 4 bytes can number.
+	// maxChunks is the maximum number of chunks that a counter of 4 bytes can number.
 	maxChunks = 1 << 32
 )
 
@@ -53,8 +53,8 @@ const (
 	nonceHeader = 2
 )
 
-// ErrDamaged says that a blob is not what was written: it was changed, truncated or extended,
-// or the file or the key is that of another blob.
+// ErrDamaged means that a blob is not what was written: it was changed, truncated or extended, or
+// the file or the key is that of another blob.
 var ErrDamaged = errors.New("blobs: the file is damaged, or it belongs to another attachment")
 
 // seal seals and opens the chunks of one blob.

@@ -89,7 +89,7 @@ func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours b
 	file = im.BlobFile{ID: id, Changed: e.Changed, Unfinished: e.Unfinished}
 	header, err := f.headerOf(ctx, e)
 	switch o, is := readOwner(header); {
-	case errors.Is(err, ErrNotFound): // deleted or finished meanwhile
+	case errors.Is(err, ErrNotFound): // deleted or finished in the meantime
 		return file, false, nil
 	case errors.Is(err, ErrDamaged): // truncated; an unfinished file may be empty
 		return file, e.Unfinished, nil

@@ -39,7 +39,7 @@ type Options struct {
 	// HTTPClient sends the requests; a new one if nil. Its Timeout does not apply to
 	// streams.
 	HTTPClient *http.Client
-	// SendTimeout is how long [Client.Send] waits for each response; 10 s if zero.
+	// SendTimeout is the time that [Client.Send] waits for each response; 10 s if zero.
 	SendTimeout time.Duration
 }
 

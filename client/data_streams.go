@@ -201,8 +201,8 @@ func (p *Pusher) write(frame any) error {
 	return errPushEnded
 }
 
-// Close ends the request and returns how many frames were pushed, and the id of the last one.
-// A refusal by the server is a [*Problem], which says how many were pushed before it.
+// Close ends the request and returns the number of frames that were pushed, and the id of the last
+// one. A refusal by the server is a [*Problem], which says how many were pushed before it.
 func (p *Pusher) Close() (PushedFrames, error) {
 	p.once.Do(func() {
 		_ = p.body.Close()

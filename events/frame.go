@@ -14,8 +14,8 @@ import (
 const (
 	// Ready opens every stream, and comes again after a long time without events.
 	Ready im.EventType = "ready"
-	// Reset says that the client has missed events which the log no longer has. The
-	// client must read the state again.
+	// Reset means that the client has missed events that the log no longer has. The client must
+	// read the state again.
 	Reset im.EventType = "reset"
 )
 

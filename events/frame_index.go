@@ -22,8 +22,8 @@ func newFrameIndex() frameIndex {
 	}
 }
 
-// conversation returns the conversation by which the index has a frame, 0 if its event is
-// not about a message.
+// conversation returns the conversation under which the index lists a frame, 0 if its event is not
+// about a message.
 func (f *Frame) conversation() im.ID {
 	if f.event.MessageID == 0 && f.about == 0 {
 		return 0

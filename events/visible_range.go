@@ -21,7 +21,7 @@ type visibleRange struct {
 var distantFuture = time.Unix(1<<40, 0)
 
 // visibleRangeOf returns the messages visible to a user who was a member when an event happened. c
-// and m may be newer than the event: the user may have left since, or come back. That makes no
+// and m may be newer than the event: the user may have left since, or rejoined. That makes no
 // difference for a message of that event, because the stay during which it happened includes it,
 // and a later stay begins after it.
 func visibleRangeOf(c *im.Conversation, m *im.AudienceMember) visibleRange {

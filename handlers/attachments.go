@@ -118,7 +118,7 @@ func (b *uploadBody) extend() {
 	_ = b.rc.SetReadDeadline(b.began.Add(uploadGrace + time.Duration(b.got)*time.Second/uploadRate))
 }
 
-// end sets the deadlines for the answer. A read deadline that passed meanwhile would cancel
+// end sets the deadlines for the answer. A read deadline that passes during the answer would cancel
 // the request.
 func (b *uploadBody) end(write time.Duration) {
 	_ = b.rc.SetReadDeadline(time.Time{})

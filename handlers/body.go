@@ -35,8 +35,8 @@ const moreTypesExtension = "x-more-media-types"
 const (
 	bodyExtension   = "x-max-body-bytes"
 	bodyOfExtension = "x-max-body-bytes-per-message-byte"
-	// streamedExtension says that the operation reads its body itself, whatever
-	// its media type is.
+	// streamedExtension is set for an operation that reads its body itself, whatever the media
+	// type.
 	streamedExtension = "x-body-streamed"
 )
 

@@ -12,7 +12,7 @@ import (
 // errOverloaded refuses a request while there is no memory for its body.
 var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bodies are being read")
 
-// decodeWait is how long a request waits for memory to decode its body.
+// decodeWait is the time that a request waits for memory to decode its body.
 const decodeWait = time.Second
 
 // budget is a number of bytes that requests share. The requests of one user can have only a
@@ -68,7 +68,7 @@ func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest
 	if i := slices.Index(b.waiting, w); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	} else {
-		b.give(w.user, -w.bytes) // it got them meanwhile
+		b.give(w.user, -w.bytes) // it got them in the meantime
 	}
 	b.next()
 	return err

@@ -36,7 +36,7 @@ type fit struct {
 
 	// Of an object.
 	members            map[string]fitMember
-	required           int  // how many members are required
+	required           int  // the number of required members
 	open               bool // whether it may have other members
 	minProps, maxProps int  // maxProps is -1 for none
 

@@ -212,8 +212,8 @@ func (b *batchSize) adapt(weight int, took time.Duration) {
 	}
 }
 
-// prefix returns how many of the first lines have at most weight rows together, and 1 if
-// the first line alone has more.
+// prefix returns the number of first lines that together have at most weight rows, or 1 if the
+// first line by itself has more.
 func prefix(lines []importedLine, weight int) int {
 	for n, l := range lines {
 		if weight -= l.prepared.Weight(); weight < 0 {

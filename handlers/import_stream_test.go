@@ -194,7 +194,7 @@ func TestImportEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// unending is a text of n bytes, all the same.
+// unending is a text of n equal bytes.
 type unending struct {
 	unit string
 	at   int

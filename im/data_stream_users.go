@@ -58,8 +58,7 @@ func streamUser(e Entry, me Access) StreamUser {
 	return u
 }
 
-// AccessChange says that users may have lost access to a conversation, or the right to send
-// to it.
+// AccessChange is a possible loss of access to a conversation, or of the right to send to it.
 type AccessChange struct {
 	// Conversation is the conversation, or the space or parent of the conversations, that the
 	// change affects.

@@ -54,9 +54,9 @@ func (s *Service) erase(tx Tx, m Message, e Erasure, event Event) (Message, erro
 // dueBatch bounds the messages that one transaction of EraseDue erases.
 const dueBatch = 200
 
-// EraseDue erases the messages that are due. It returns how many it erased and when the next
-// one is due, zero if none is. It works in steps, without pauses, because due messages must be
-// erased in time. Any error is from the store.
+// EraseDue erases the messages that are due. It returns the number of messages that it erased, and
+// when the next one is due, zero if none is. It works in steps, without pauses, because due
+// messages must be erased in time. Any error is from the store.
 func (s *Service) EraseDue(ctx context.Context) (n int, next time.Time, err error) {
 	ctx = asJob(ctx, "timers")
 	for {

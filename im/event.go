@@ -174,8 +174,8 @@ type Event struct {
 	RoleID ID
 	// MutedUntil is when the member's mute ends.
 	MutedUntil time.Time
-	// Webhook is the webhook concerned. Reason says why it is off or has lost events. After is
-	// the last event before a gap.
+	// Webhook is the webhook concerned. Reason is the reason why it is off or has lost events.
+	// After is the last event before a gap.
 	Webhook ID
 	Reason  WebhookReason
 	After   Position

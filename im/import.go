@@ -74,7 +74,7 @@ type Prepared struct {
 // Refused returns a line that is refused because it could not be parsed.
 func Refused(err error) Prepared { return Prepared{err: err} }
 
-// Weight estimates how many rows the line takes.
+// Weight estimates the number of rows that the line takes.
 func (p Prepared) Weight() int { return 1 + len(p.members) }
 
 // ImportResult is the result of a line.

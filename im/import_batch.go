@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// importing is a transaction that stores lines of an import. It caches what it has read: most
-// lines of a batch are of a few conversations, and nothing else writes meanwhile.
+// importing is a transaction that stores lines of an import. It caches what it has read: most lines
+// of a batch belong to a few conversations, and nothing else writes during the transaction.
 type importing struct {
 	s   *Service
 	tx  Tx

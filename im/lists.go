@@ -111,7 +111,7 @@ func (s *Service) setDenied(tx Tx, actor Actor, c Conversation, me Access, user 
 	return false, s.putListedNow(tx, c.ID, DenyList, user, on)
 }
 
-// putListed puts a user on a list, or takes them off it, from an event on.
+// putListed puts a user on a list, or removes them from it, from an event on.
 func (s *Service) putListed(tx MemberWriter, id ID, list List, user UserID, at Position, on bool) error {
 	if on {
 		return tx.PutListed(id, list, user, s.time(), at)

@@ -238,8 +238,8 @@ func slowDown(tx Tx, c Conversation, me Access, now time.Time) error {
 	return tx.PutSpoke(spoken, me.user, now)
 }
 
-// checkSlowMode is slowDown without storing the time. It returns the conversation for which
-// the time is to be stored, 0 if there is no slow mode.
+// checkSlowMode is slowDown without storing the time. It returns the conversation for which the
+// caller must store the time, 0 if there is no slow mode.
 func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, error) {
 	if me.slowMode == 0 {
 		return 0, nil

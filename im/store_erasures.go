@@ -57,7 +57,7 @@ type SealedReader interface {
 // SealedWriter repairs a restored store with content whose keys are shredded.
 type SealedWriter interface {
 	// Remove deletes messages of a conversation as [RetentionWriter.Trim] does, wherever
-	// they are in it, and returns how many of them were active and visible to every member.
+	// they are in it, and returns the number of those that were active and visible to every member.
 	// Their events, receipts and hides are left to a trimming, which it begins. It returns
 	// ErrNotFound if there is no such conversation.
 	Remove(conversation ID, ids []ID, at time.Time) (active int, err error)

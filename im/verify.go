@@ -88,7 +88,7 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 	return nil
 }
 
-// file reads the file of an attachment or thumbnail; false if that was erased meanwhile.
+// file reads the file of an attachment or thumbnail; false if that was erased in the meantime.
 func (v *verifier) file(ctx context.Context, s Sealed) (found Finding, there bool, err error) {
 	load := func() (b Blob, size int64, there bool, err error) {
 		err = v.store.View(ctx, func(r Reader) (err error) {

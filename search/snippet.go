@@ -89,8 +89,8 @@ func forward(text string, at, n int) int {
 	return at
 }
 
-// cutBefore moves a cut forward, at most to limit: behind a space that is near, or else to
-// a boundary between characters.
+// cutBefore moves a cut forward, at most to limit: to just after a nearby space, or else to a
+// boundary between characters.
 func cutBefore(text string, at, limit int) int {
 	if at == 0 {
 		return 0
@@ -106,7 +106,7 @@ func cutBefore(text string, at, limit int) int {
 	return at
 }
 
-// cutAfter moves a cut back, before a space that is near, or else to a boundary between
+// cutAfter moves a cut back, to just before a nearby space, or else to a boundary between
 // characters. A character that is longer than the snippet stays whole up to a bound: a long pile of
 // combining marks is cut anyway.
 func cutAfter(text string, at, start int) int {

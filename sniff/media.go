@@ -119,7 +119,7 @@ const (
 	ebmlTrackType  = 0x83
 )
 
-// ebmlType tells WebM from Matroska by the header. A WebM whose tracks are listed in the
+// ebmlType distinguishes WebM from Matroska by the header. A WebM whose tracks are listed in the
 // head, as recorders write it, and which has audio and no video, is audio.
 func ebmlType(b []byte) string {
 	id, header, rest := ebmlElement(b)

@@ -9,8 +9,8 @@ import (
 )
 
 // TestTrimmedAfterRestore checks that messages that were trimmed, deleted with their conversation
-// or purged after a backup do not return when it is restored, nor by a retry, an insertion or an
-// import, because their keys are shredded.
+// or purged after a backup do not reappear through its restore, a retry, an insertion or an import,
+// because their keys are shredded.
 func TestTrimmedAfterRestore(t *testing.T) {
 	s := newSite(t)
 	root := im.Actor{User: "root", Admin: true}

@@ -157,7 +157,7 @@ func (e *endpoint) adopt() bool {
 	return true
 }
 
-// step takes the next step: a redelivery, an attempt, a read of the log, or a wait. The error is
+// step performs the next step: a redelivery, an attempt, a read of the log, or a wait. The error is
 // from the store.
 func (e *endpoint) step() error {
 	if e.isSaveDue() || e.w.State == im.WebhookOff {

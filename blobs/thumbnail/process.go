@@ -24,7 +24,7 @@ var (
 )
 
 const (
-	// idleTime is how long a process without work is kept.
+	// idleTime is the time for which an idle process is kept.
 	idleTime = 30 * time.Second
 	// answerTime is the time that a process may take for a picture. The process itself gives up
 	// after cpuTime, but may have to wait for the processor.

@@ -46,7 +46,7 @@ func (t *track) take(seq int64) verdict {
 	return late
 }
 
-// lost returns how many messages up to a seq were not received.
+// lost returns the number of messages up to a seq that were not received.
 func (t *track) lost(through int64) int64 {
 	return int64(len(t.missing)) + max(through-t.last, 0)
 }
@@ -72,7 +72,7 @@ func newReceived(conversations []*conversation) *received {
 	return r
 }
 
-// take notes a message of a conversation. It reports false for a conversation of another run.
+// take records a message of a conversation. It reports false for a conversation of another run.
 func (r *received) take(conversation []byte, seq int64) (verdict, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,7 +83,7 @@ func (r *received) take(conversation []byte, seq int64) (verdict, bool) {
 	return t.take(seq), true
 }
 
-// lost returns how many of the messages that were answered did not arrive.
+// lost returns the number of answered messages that did not arrive.
 func (r *received) lost(conversations []*conversation) (n int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

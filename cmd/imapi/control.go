@@ -99,7 +99,7 @@ type admin struct {
 	began bool
 }
 
-// serverWait is how long a command waits for a server that is starting or stopping.
+// serverWait is the time that a command waits for a server that is starting or stopping.
 const serverWait = 5 * time.Second
 
 // adminFlags are the flags of commands that need a server.

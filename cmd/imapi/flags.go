@@ -87,7 +87,7 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 // invalidValue is how package flag reports a value that does not fit its flag.
 var invalidValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value (".*") for (?:flag )?-([\w-]+): (.*)$`)
 
-// mistake words an error of package flag like those of commands, and says what is expected.
+// mistake rewords an error of package flag in the style of the commands, with the expected value.
 func (f flags) mistake(err error) error {
 	text := err.Error()
 	if name, found := strings.CutPrefix(text, "flag provided but not defined: -"); found {

@@ -51,7 +51,7 @@ func (n *node) observeThumbnail(state im.ThumbnailState, took time.Duration) {
 // maxCountedThumbnails bounds the count that a scrape of the metrics costs.
 const maxCountedThumbnails = 10_000
 
-// waitingThumbnails returns how many thumbnails are waiting, for the metrics.
+// waitingThumbnails returns the number of waiting thumbnails, for the metrics.
 func (n *node) waitingThumbnails() float64 {
 	waiting, err := n.service.WaitingThumbnails(context.Background(), maxCountedThumbnails)
 	if err != nil {

@@ -35,8 +35,8 @@ const (
 			CROSS JOIN attachment_refs r INDEXED BY attachment_refs_of ON r.attachment_id = j.value)`
 	insertDeadBlob = "INSERT OR IGNORE INTO dead_blobs (id, slot) VALUES (?, ?)"
 
-	// selectMessagesWith leaves out conversations of which the user is not a member, directly
-	// or by the parent or the space.
+	// selectMessagesWith leaves out conversations of which the user is not a member, directly or
+	// through the parent or the space.
 	selectMessagesWith = "SELECT " + messageColumns + withoutContent + ` FROM attachment_refs r INDEXED BY attachment_refs_of
 		CROSS JOIN messages m ON m.id = r.message_id CROSS JOIN conversations c ON c.id = m.conversation_id
 		WHERE r.attachment_id = ?1 AND r.message_id < ?3 AND m.state = {active} AND (
