@@ -16,7 +16,7 @@ const unfinishedDir = "unfinished"
 
 // Dir is a [Store] in a directory. A blob is a file in one of 1,024 subdirectories, so that
 // none becomes large. A subdirectory is named after the last two letters of the blob's name,
-// which are random in an id. Files and directories are readable by this user alone.
+// which are random in an id. Only this user can read files and directories.
 type Dir struct {
 	path string
 
@@ -199,8 +199,7 @@ func remove(path string) error {
 // listBatch is the number of names of a directory that are read at a time.
 const listBatch = 512
 
-// List goes through the subdirectories. Files with other names are not blobs and are left
-// alone.
+// List goes through the subdirectories. It skips files with other names, which are not blobs.
 func (d *Dir) List(ctx context.Context, fn func(Entry) error) error {
 	subs, err := os.ReadDir(d.path)
 	if err != nil {

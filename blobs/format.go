@@ -123,7 +123,7 @@ type owner struct {
 	id    im.ID
 }
 
-// readOwner reads a header. It reports false for any other format.
+// readOwner reads a header. It returns false for any other format.
 func readOwner(header []byte) (o owner, ok bool) {
 	if len(header) != headerSize || string(header[:8]) != magic || binary.BigEndian.Uint32(header[8:]) != version {
 		return o, false

@@ -79,7 +79,7 @@ func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	})
 }
 
-// describe reads the header of a blob. It reports false if the blob belongs to another store, has
+// describe reads the header of a blob. It returns false if the blob belongs to another store, has
 // no readable header, or is gone.
 func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours bool, err error) {
 	id, ok := im.ParseID(e.Name)

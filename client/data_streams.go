@@ -44,8 +44,8 @@ type StreamEnd struct {
 // that o.Cursor names by its id. It reconnects by itself, and yields each frame once and in
 // order, a gap where frames were lost, and the end as the last item.
 //
-// The iteration ends with an error as that of [Client.Events] does. If the data stream ended
-// more than a minute ago, the error is a [*Problem] with the code stream_not_found.
+// The iteration ends with an error in the same cases as that of [Client.Events]. If the data stream
+// ended more than a minute ago, the error is a [*Problem] with the code stream_not_found.
 func (c *Client) Frames(ctx context.Context, stream string, o EventsOptions) iter.Seq2[StreamItem, error] {
 	return func(yield func(StreamItem, error) bool) {
 		s := newStream(c, "v1/streams/"+url.PathEscape(stream)+"/events", o)

@@ -70,7 +70,7 @@ type Stats struct {
 	Ended                        map[im.StreamEndReason]int64
 }
 
-// Stats returns the figures of the hub: what there is now, and counts since it began.
+// Stats returns the figures of the hub: the current state, and counts since it was created.
 func (h *Hub) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -214,7 +214,8 @@ func (s *stream) viewFor(actor im.Actor) View {
 
 // List returns the running data streams of a conversation that the actor may see, or those that the
 // actor owns if ref is nil, in the order in which they were started. It returns up to limit of
-// them, starting after the number after, and the number to continue after, 0 if there are no more.
+// them, those with numbers greater than after, and the number to continue after, 0 if there are no
+// more.
 func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef, after int64, limit int) (list []View, next int64, err error) {
 	var (
 		place im.Conversation

@@ -23,7 +23,7 @@
 //	page.go           [Page]: the log for clients that poll
 //	receipts.go       reporting delivered messages back to the store
 //
-// Locks are taken in the order Hub.mu, Subscription.mu, frameIndex.mu or writer.mu. Those of receipts and
-// retractions are taken alone. No lock is held while the log is read, an event encoded, a
-// client written to or a receipt stored.
+// Locks are taken in the order Hub.mu, Subscription.mu, frameIndex.mu or writer.mu. The locks of
+// receipts and retractions are never held together with another one. No lock is held while the log
+// is read, an event encoded, a client written to or a receipt stored.
 package events

@@ -36,7 +36,7 @@ type Encode func(dst []byte, e *im.Event, cursor string) []byte
 // get it. Its encoding is replaced when its message is erased while streams still have to
 // write it.
 type Frame struct {
-	// event has no Message: wire alone holds content, so that replacing wire is enough.
+	// event has no Message: only wire holds content, so that replacing wire is enough.
 	event  im.Event
 	about  im.ID     // the message that was encoded, 0 for none
 	sender im.UserID // its sender

@@ -102,7 +102,7 @@ func (p *pooled) run(fn func() error) {
 	p.err = fn()
 }
 
-// panicked logs a panic and returns it as an error, which ends this stream alone.
+// panicked logs a panic and returns it as an error, which ends only this stream.
 func (p *pooled) panicked(v any) error {
 	p.hub.opts.Logger.Error("panic while a stream is written", faults.Panic(v)...)
 	return faults.Recovered(v)

@@ -117,8 +117,8 @@ func (r *receipts) take() []im.Delivery {
 	return all
 }
 
-// run stores receipts, receiptInterval after the first of them. It ends with close, after
-// storing the last ones.
+// run stores receipts, receiptInterval after the first of them. It returns after close is called
+// and the last ones are stored.
 func (r *receipts) run(ctx context.Context) {
 	defer close(r.done)
 	failures := 0

@@ -115,8 +115,8 @@ type share struct {
 	takenBy map[im.UserID]int
 }
 
-// take takes bytes, or reports false. It does not wait: two requests that each hold some
-// bytes and wait for more would wait for each other.
+// take takes bytes, or returns false. It does not wait: two requests that each hold some bytes and
+// wait for more would wait for each other.
 func (s *share) take(user im.UserID, bytes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -155,8 +155,8 @@ func TestExportLeavesOutWhatIsPastRetention(t *testing.T) {
 	}
 }
 
-// TestExportOfOneConversation checks that one conversation can be exported alone, and that
-// an unknown one is refused.
+// TestExportOfOneConversation checks that one conversation can be exported by itself, and that an
+// unknown one is refused.
 func TestExportOfOneConversation(t *testing.T) {
 	w := newWorld(t)
 	one, deleted := w.group("alice", "bob"), w.group("alice", "bob")

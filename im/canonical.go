@@ -75,7 +75,7 @@ func (c *canonical) next() byte {
 	return 0
 }
 
-// value writes the next value. It reports false if the syntax is wrong.
+// value writes the next value. It returns false if the syntax is wrong.
 func (c *canonical) value(depth int) bool {
 	if depth > maxNesting {
 		return false
@@ -257,7 +257,7 @@ func (c *canonical) compare(a, b span) int {
 	return bytes.Compare(c.names[a.name:a.nameEnd], c.names[b.name:b.nameEnd])
 }
 
-// text appends the text of a JSON string. It reports false if the syntax is wrong.
+// text appends the text of a JSON string. It returns false if the syntax is wrong.
 func (c *canonical) text(into []byte) ([]byte, bool) {
 	for c.at++; c.at < len(c.in); {
 		plain := c.at
@@ -278,7 +278,7 @@ func (c *canonical) text(into []byte) ([]byte, bool) {
 }
 
 // char appends the next character of a string, as encoding/json reads it: U+FFFD for bytes
-// that are not UTF-8. It reports false if the syntax is wrong.
+// that are not UTF-8. It returns false if the syntax is wrong.
 func (c *canonical) char(into []byte) ([]byte, bool) {
 	if c.at >= len(c.in) {
 		return into, false
@@ -330,7 +330,7 @@ func (c *canonical) escape(into []byte) ([]byte, bool) {
 	return utf8.AppendRune(into, r), true
 }
 
-// hex reads \u and four digits. If there are none, it reads nothing and reports false.
+// hex reads \u and four digits. If there are none, it reads nothing and returns false.
 func (c *canonical) hex() (rune, bool) {
 	if len(c.in)-c.at < len(`\u0000`) || c.in[c.at] != '\\' || c.in[c.at+1] != 'u' {
 		return 0, false

@@ -182,7 +182,7 @@ type ConversationRef struct {
 	Peer UserID
 }
 
-// ParseConversationRef reads an id or "@user". It reports false for any other text.
+// ParseConversationRef reads an id or "@user". It returns false for any other text.
 func ParseConversationRef(s string) (ConversationRef, bool) {
 	if len(s) > 0 && s[0] == '@' {
 		peer := UserID(s[1:])

@@ -38,7 +38,7 @@ var streamIDText = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPa
 // String returns the id as clients know it: 26 characters.
 func (id DataStreamID) String() string { return streamIDText.EncodeToString(id[:]) }
 
-// ParseDataStreamID reads an id. It reports false for any text that String does not return.
+// ParseDataStreamID reads an id. It returns false for any text that String does not return.
 func ParseDataStreamID(s string) (id DataStreamID, ok bool) {
 	if len(s) != streamIDText.EncodedLen(len(id)) {
 		return id, false

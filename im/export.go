@@ -22,7 +22,7 @@ type ExportLine struct {
 const exportPage = 500
 
 // Export calls write with each conversation, by id, followed by its messages, by seq. If
-// only is not 0, it exports that conversation alone. It leaves out messages past retention, and
+// only is not 0, it exports only that conversation. It leaves out messages past retention, and
 // exports messages that are due as tombstones. Each call of write gets the result of one read, and
 // no read is open during the call. It refuses an actor who is not an admin and an unknown
 // conversation, and returns an error of write unchanged.
@@ -52,8 +52,8 @@ func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([
 	}
 }
 
-// exportConversation exports one conversation. It reports false if there is none with this
-// id or it was deleted.
+// exportConversation exports one conversation. It returns false if there is none with this id or it
+// was deleted.
 func (s *Service) exportConversation(ctx context.Context, id ID, write func([]ExportLine) error) (bool, error) {
 	head, err := s.exportHead(ctx, id)
 	if err != nil || head.Conversation == nil {

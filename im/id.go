@@ -54,7 +54,7 @@ func (id ID) Append(into []byte) []byte {
 	return append(into, b[:]...)
 }
 
-// ParseID parses the result of [ID.String]. It reports false for any other text; each id has
+// ParseID parses the result of [ID.String]. It returns false for any other text; each id has
 // exactly one text.
 func ParseID(s string) (ID, bool) {
 	if len(s) != idLength || s[0] > 'f' {

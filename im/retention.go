@@ -16,7 +16,7 @@ const day = 24 * time.Hour
 
 // ParseRetention parses a retention: the name of a plan (free is 3 days, basic 7, advanced
 // 90, enterprise 180, none means forever), a number of days such as 30 or 30d, or a duration such
-// as 36h. It reports false for any other text, and for one over [MaxRetention].
+// as 36h. It returns false for any other text, and for one over [MaxRetention].
 func ParseRetention(text string) (time.Duration, bool) {
 	if keep, ok := plans[text]; ok {
 		return keep, true

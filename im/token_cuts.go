@@ -24,8 +24,8 @@ func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (Toke
 const cutPage = 1000
 
 // TokenCuts calls fn with every stored cut-off. It returns the time of the latest one that was
-// forgotten, zero if there is none. Whose tokens that was is no longer known. Any error is from the
-// store.
+// forgotten, zero if there is none. It is no longer known whose tokens that one cut off. Any error
+// is from the store.
 //
 // Each page is a snapshot of its own. The time is read last, so that a cut-off that is
 // forgotten between two pages is in one of the results.

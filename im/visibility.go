@@ -11,9 +11,9 @@ import (
 // access lets them see, without those that they have hidden, that are past retention or
 // that only another user can see.
 
-// Visible returns which messages of a conversation the user may read now going by their membership:
-// all, or those of their stays, as the conversation's History says. It is empty for a user who is
-// not a member and may not preview.
+// Visible returns which messages of a conversation the user may read now, as far as that depends on
+// their membership: all, or those of their stays, as the conversation's History says. It is empty
+// for a user who is not a member and may not preview.
 func (a Access) Visible(c Conversation) seqs.Set {
 	if !a.IsMember() && !a.canPreview {
 		return nil

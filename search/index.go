@@ -191,7 +191,7 @@ func (q Query) In(entries []Entry) bool {
 }
 
 // entries returns the groups of entries of texts with the term. Two adjacent characters are
-// one entry, because each of them alone is in too many texts.
+// one entry, because each by itself is in too many texts.
 func (t term) entries() (groups [][]string) {
 	for i, one := range t {
 		before := i > 0 && t[i-1].single

@@ -2,9 +2,9 @@
 // uploaded.
 //
 // [Measure] reads the header of a picture, [Make] makes a thumbnail: a JPEG, or a PNG if it
-// is transparent somewhere. A thumbnail consists of pixels alone. Metadata, such as where a photo
-// was taken, is left out; the orientation is applied. Color profiles are left out, too. The same
-// file gives the same thumbnail. Of an animation only the first frame is decoded.
+// is transparent somewhere. A thumbnail contains nothing but pixels. Metadata, such as where a
+// photo was taken, is left out; the orientation is applied. Color profiles are left out, too. The
+// same file gives the same thumbnail. Of an animation only the first frame is decoded.
 //
 // The cost of a picture is computed from its header, before it is decoded: see [MaxPixels],
 // [MaxMemory] and [MaxScans]. The decoders read through a reader that checks the context and yields

@@ -11,10 +11,10 @@ import (
 // strip.
 const stripRows = 8
 
-// shrink scales a picture of the given size down to fit into a box. What is visible of it is
-// src, with its top left corner at a point of the picture; the rest is transparent. Each pixel of
-// the result is the average of the area that it covers, computed in integers so that the result is
-// the same on every machine.
+// shrink scales a picture of the given size down to fit into a box. Its visible part is src, with
+// its top left corner at a point of the picture; the rest is transparent. Each pixel of the result
+// is the average of the area that it covers, computed in integers so that the result is the same on
+// every machine.
 func shrink(ctx context.Context, src image.Image, at, size image.Point, box int) (*image.RGBA, error) {
 	w, h := size.X, size.Y
 	dw, dh := fit(w, h, box)

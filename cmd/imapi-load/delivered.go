@@ -72,7 +72,7 @@ func newReceived(conversations []*conversation) *received {
 	return r
 }
 
-// take records a message of a conversation. It reports false for a conversation of another run.
+// take records a message of a conversation. It returns false for a conversation of another run.
 func (r *received) take(conversation []byte, seq int64) (verdict, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,7 +8,7 @@
 //	config.go     flags
 //	scenario.go   scenarios, mixes of operations
 //	world.go      users and conversations, made through the API
-//	run.go        a load under way, outcomes of operations
+//	run.go        a running load, outcomes of operations
 //	schedule.go   when operations are due
 //	operations.go what an operation is
 //	conn.go       connections for requests

@@ -177,7 +177,7 @@ const mostAtOnce = 2000
 // converse creates a conversation.
 func (w *world) converse(ctx context.Context, c config, i int) (*conversation, error) {
 	made := &conversation{}
-	// Each conversation begins at a later user, so that all users are in about equally many.
+	// Each conversation begins at a later user, so that all users are in about the same number.
 	begin := i * len(w.users) / c.conversations
 	for j := range min(c.members, len(w.users)) {
 		made.members = append(made.members, w.users[(begin+j)%len(w.users)])

@@ -61,7 +61,7 @@ func checkURL(server string) error {
 func (c *connection) credential(f flags) (client.TokenSource, error) {
 	as, token := c.as, strings.TrimSpace(c.token)
 	if as != "" && token != "" {
-		// A flag wins over the environment, also over the variable of the other flag.
+		// A flag takes precedence over the environment, including the variable of the other flag.
 		switch {
 		case f.given["as"] && !f.given["token"]:
 			token = ""

@@ -30,8 +30,8 @@ type control struct {
 	// URL is its address, and Key the credential of commands.
 	URL string `json:"url"`
 	Key string `json:"key"`
-	// Serves is the URL at which clients on the same machine reach the server, and Version
-	// that of its program.
+	// Serves is the URL at which clients on the same machine reach the server, and Version the
+	// version of its program.
 	Serves  string `json:"serves,omitempty"`
 	Version string `json:"version,omitempty"`
 
@@ -65,7 +65,7 @@ func (c *control) publish(data string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(data, controlName+".*") // readable by this user alone
+	f, err := os.CreateTemp(data, controlName+".*") // only this user can read it
 	if err != nil {
 		return err
 	}

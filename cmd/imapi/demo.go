@@ -47,7 +47,7 @@ func (n *node) signIn(secret []byte) *web.SignIn {
 }
 
 // inDevelopment reports whether the demo may sign people in: the server signs its own tokens,
-// is reached from this machine alone, and is not configured for browsers or proxies elsewhere.
+// can be reached only from this machine, and is not configured for browsers or proxies elsewhere.
 func (n *node) inDevelopment() bool {
 	addr, err := netip.ParseAddrPort(n.listener.Addr().String())
 	return err == nil && addr.Addr().Unmap().IsLoopback() &&

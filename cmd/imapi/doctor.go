@@ -33,7 +33,7 @@ type doctorFlags struct {
 	asJSON            bool
 }
 
-// doctorUser is the user as whom the server on the same machine is called. It has no
+// doctorUser is the user in whose name the doctor calls a server on the same machine. It has no
 // conversations, so it sees nothing.
 const doctorUser = "imapi-doctor"
 
@@ -256,8 +256,8 @@ func checkClock(r *report, server, asked time.Time, took time.Duration) {
 	}
 }
 
-// checkTimeService reports whether a time service sets the clock of this machine. That the
-// kernel knows of none is no warning, because a hypervisor may set the clock.
+// checkTimeService reports whether a time service sets the clock of this machine. It does not warn
+// if the kernel knows of none, because a hypervisor may set the clock.
 func checkTimeService(r *report, synchronized func() (bool, error)) {
 	const check = "time service"
 	switch yes, err := synchronized(); {

@@ -4,5 +4,5 @@ package main
 
 import "errors"
 
-// clockSynchronized is for Linux alone.
+// clockSynchronized is implemented only for Linux.
 func clockSynchronized() (bool, error) { return false, errors.ErrUnsupported }
