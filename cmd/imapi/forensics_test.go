@@ -122,12 +122,20 @@ func (st *stage) send(conversation, text, more string) string {
 		text, more, st.alice, st.n))
 }
 
-// sendKnown sends a message and waits until its secret is known.
-func (st *stage) sendKnown(way, conversation string) (id, text string) {
+// sendSecret sends a message with a secret that is to be erased in a way.
+func (st *stage) sendSecret(way, conversation string) (id, text string) {
 	text = st.secret(way)
-	id = st.send(conversation, text, "")
-	st.waitKnown(text)
-	return id, text
+	return st.send(conversation, text, ""), text
+}
+
+// erase waits until secrets were found, makes a call that erases them, and records that.
+func (st *stage) erase(user, method, path, body string, texts ...string) {
+	st.waitKnown(texts...)
+	began := time.Now()
+	st.call(user, method, path, body)
+	for _, text := range texts {
+		st.erased(text, began)
+	}
 }
 
 // insert inserts a message that is two days old.
@@ -177,77 +185,49 @@ func (st *stage) timedBy(send func(conversation, text, more string) string, way,
 func (st *stage) rename(way, path, body string) {
 	text := st.secret(way)
 	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, text))
-	st.waitKnown(text)
-	began := time.Now()
-	st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, "another"))
-	st.erased(text, began)
+	st.erase(st.alice, http.MethodPatch, path, fmt.Sprintf(body, "another"), text)
 }
 
 // erasings are the ways in which content is erased. Those that a crash may interrupt can
 // be repeated.
 var erasings = map[string]func(st *stage, way string){
 	"revoked": func(st *stage, way string) {
-		id, text := st.sendKnown(way, st.group)
-		began := time.Now()
-		st.call(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "")
-		st.erased(text, began)
+		id, text := st.sendSecret(way, st.group)
+		st.erase(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "", text)
 	},
 	"revoked with others": func(st *stage, way string) {
-		one, first := st.sendKnown(way, st.group)
-		two, second := st.sendKnown(way, st.direct())
-		began := time.Now()
-		st.call(st.root, http.MethodPost, "/v1/messages/revoke", fmt.Sprintf(`{"ids":[%q,%q]}`, one, two))
-		st.erased(first, began)
-		st.erased(second, began)
+		one, first := st.sendSecret(way, st.group)
+		two, second := st.sendSecret(way, st.direct())
+		st.erase(st.root, http.MethodPost, "/v1/messages/revoke", fmt.Sprintf(`{"ids":[%q,%q]}`, one, two), first, second)
 	},
 	"deleted by a moderator": func(st *stage, way string) {
 		text := st.secret(way)
 		st.n++
 		id := st.post(st.bob, "/v1/conversations/"+st.group+"/messages", fmt.Sprintf(
 			`{"client_id":"%s-%d","type":"text","body":{"text":%q}}`, st.bob, st.n, text))
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.alice, http.MethodDelete, "/v1/messages/"+id, "")
-		st.erased(text, began)
+		st.erase(st.alice, http.MethodDelete, "/v1/messages/"+id, "", text)
 	},
 	"burned by request": func(st *stage, way string) {
 		text := st.secret(way)
 		id := st.send(st.direct(), text, `,"burn":{"after_seconds":60}`)
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "")
-		st.erased(text, began)
+		st.erase(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "", text)
 	},
 	"renamed": func(st *stage, way string) {
-		change := func(name, announcement, avatar string) {
-			st.call(st.alice, http.MethodPatch, "/v1/conversations/"+st.group, fmt.Sprintf(
-				`{"name":%q,"settings":{"announcement":%q,"avatar":%q}}`, name, announcement, avatar))
-		}
-		texts := []string{st.secret(way), st.secret(way + ", announcement"), st.secret(way + ", avatar")}
-		change(texts[0], texts[1], texts[2])
-		st.waitKnown(texts...)
-		began := time.Now()
-		change("g", "", "none")
-		for _, text := range texts {
-			st.erased(text, began)
-		}
+		path, body := "/v1/conversations/"+st.group, `{"name":%q,"settings":{"announcement":%q,"avatar":%q}}`
+		name, announcement, avatar := st.secret(way), st.secret(way+", announcement"), st.secret(way+", avatar")
+		st.call(st.alice, http.MethodPatch, path, fmt.Sprintf(body, name, announcement, avatar))
+		st.erase(st.alice, http.MethodPatch, path, fmt.Sprintf(body, "g", "", "none"), name, announcement, avatar)
 	},
 	"conversation of two deleted": func(st *stage, way string) {
-		_, text := st.sendKnown(way, st.direct())
-		began := time.Now()
-		st.call(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "")
-		st.erased(text, began)
+		_, text := st.sendSecret(way, st.direct())
+		st.erase(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "", text)
 	},
 	"group deleted": func(st *stage, way string) {
 		group := st.newGroup()
 		name := st.secret(way + ", its name")
 		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, fmt.Sprintf(`{"name":%q}`, name))
-		_, text := st.sendKnown(way, group)
-		st.waitKnown(name)
-		began := time.Now()
-		st.call(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
-		st.erased(text, began)
-		st.erased(name, began)
+		_, text := st.sendSecret(way, group)
+		st.erase(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "", text, name)
 	},
 }
 
@@ -260,26 +240,17 @@ var slowErasings = map[string]func(st *stage, way string){
 	"burned by reading": func(st *stage, way string) {
 		text := st.secret(way)
 		id := st.send(st.direct(), text, `,"burn":{"after_seconds":0}`)
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.bob, http.MethodPost, "/v1/conversations/@"+st.alice+"/receipts", fmt.Sprintf(`{"kind":"read","up_to":%q}`, id))
-		st.erased(text, began)
+		st.erase(st.bob, http.MethodPost, "/v1/conversations/@"+st.alice+"/receipts", fmt.Sprintf(`{"kind":"read","up_to":%q}`, id), text)
 	},
 	"a picture revoked": func(st *stage, way string) {
 		text := st.secret(way)
 		id := st.sendPicture(st.group, text, "")
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "")
-		st.erased(text, began)
+		st.erase(st.alice, http.MethodPost, "/v1/messages/"+id+"/revoke", "", text)
 	},
 	"a picture burned": func(st *stage, way string) {
 		text := st.secret(way)
 		id := st.sendPicture(st.direct(), text, `,"burn":{"after_seconds":60}`)
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "")
-		st.erased(text, began)
+		st.erase(st.bob, http.MethodPost, "/v1/messages/"+id+"/burn", "", text)
 	},
 	"a picture expired": func(st *stage, way string) {
 		st.timedBy(st.sendPicture, way, st.group, `,"expire_after_seconds":%d`)
@@ -287,28 +258,19 @@ var slowErasings = map[string]func(st *stage, way string){
 	"a picture in a group deleted": func(st *stage, way string) {
 		group, text := st.newGroup(), st.secret(way)
 		st.sendPicture(group, text, "")
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "")
-		st.erased(text, began)
+		st.erase(st.alice, http.MethodDelete, "/v1/conversations/"+group+"?scope=everyone", "", text)
 	},
 	"a picture in a conversation of two deleted": func(st *stage, way string) {
 		text := st.secret(way)
 		st.sendPicture(st.direct(), text, "")
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "")
-		st.erased(text, began)
+		st.erase(st.bob, http.MethodDelete, "/v1/conversations/@"+st.alice+"?scope=everyone", "", text)
 	},
 	"a picture past retention": func(st *stage, way string) {
 		group, text := st.newGroup(), st.secret(way)
 		st.post(st.root, "/v1/admin/import/message", fmt.Sprintf(
 			`{"conversation_id":%q,"sender":%q,"type":"image","body":{"attachment_id":%q},"created_at":%q}`,
 			group, st.alice, st.uploadPicture(text), time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339Nano)))
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`)
-		st.erased(text, began)
+		st.erase(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`, text)
 	},
 	"the final message of a data stream": func(st *stage, way string) {
 		// No file may ever have its frames: the spy finds everything with the text of the run.
@@ -319,10 +281,7 @@ var slowErasings = map[string]func(st *stage, way string){
 		text := st.secret(way)
 		ended, _ := st.call(st.alice, http.MethodPost, stream+"/end", fmt.Sprintf(
 			`{"message":{"type":"text","body":{"text":"words and %s"}}}`, text))["ended"].(map[string]any)
-		st.waitKnown(text)
-		began := time.Now()
-		st.call(st.alice, http.MethodPost, fmt.Sprintf("/v1/messages/%v/revoke", ended["message_id"]), "")
-		st.erased(text, began)
+		st.erase(st.alice, http.MethodPost, fmt.Sprintf("/v1/messages/%v/revoke", ended["message_id"]), "", text)
 	},
 	"burned unread": func(st *stage, way string) {
 		st.timed(way, st.direct(), `,"burn":{"after_seconds":9,"unread_ttl_seconds":%d}`)
@@ -333,16 +292,9 @@ var slowErasings = map[string]func(st *stage, way string){
 		text, revoked, postscript := st.secret(way), st.secret(way+", revoked before"), st.secret(way+", a postscript")
 		st.insert(group, text)
 		id := st.insert(group, revoked)
-		st.waitKnown(text, revoked)
-		began := time.Now()
-		st.call(st.root, http.MethodPost, "/v1/messages/"+id+"/revoke",
-			fmt.Sprintf(`{"postscript":"sorry %[1]s","extension":{"%[1]s":"%[1]s"}}`, postscript))
-		st.erased(revoked, began)
-		st.waitKnown(postscript)
-		began = time.Now()
-		st.call(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`)
-		st.erased(text, began)
-		st.erased(postscript, began)
+		st.erase(st.root, http.MethodPost, "/v1/messages/"+id+"/revoke",
+			fmt.Sprintf(`{"postscript":"sorry %[1]s","extension":{"%[1]s":"%[1]s"}}`, postscript), revoked)
+		st.erase(st.alice, http.MethodPatch, "/v1/conversations/"+group, `{"settings":{"retention_days":1}}`, text, postscript)
 	},
 	"renamed in a space": func(st *stage, _ string) {
 		space := "/v1/spaces/" + st.post(st.alice, "/v1/spaces", `{"name":"s"}`)
@@ -365,22 +317,12 @@ var slowErasings = map[string]func(st *stage, way string){
 		space := "/v1/spaces/" + st.post(st.alice, "/v1/spaces", name("it"))
 		st.call(st.alice, http.MethodPost, space+"/members", fmt.Sprintf(`{"members":[%q,%q]}`, st.bob, st.carol))
 		role := space + "/roles/" + st.post(st.alice, space+"/roles", name("a role", `,"permissions":{}`))
-		st.waitKnown(names...)
-		began := time.Now()
-		st.call(st.alice, http.MethodPatch, role, name("a renamed role", `,"permissions":{}`))
-		st.erased(names[1], began)
+		st.erase(st.alice, http.MethodPatch, role, name("a renamed role", `,"permissions":{}`), names[1])
 		channel := st.post(st.alice, space+"/channels", name("a channel"))
-		id, text := st.sendKnown(way, channel)
+		id, text := st.sendSecret(way, channel)
 		thread := st.post(st.alice, "/v1/messages/"+id+"/thread", name("a thread"))
-		_, below := st.sendKnown(way+", in a thread", thread)
-		st.waitKnown(names...)
-		began = time.Now()
-		st.call(st.alice, http.MethodDelete, space, "")
-		for i, text := range append(names, text, below) {
-			if i != 1 {
-				st.erased(text, began)
-			}
-		}
+		_, below := st.sendSecret(way+", in a thread", thread)
+		st.erase(st.alice, http.MethodDelete, space, "", append(slices.Delete(names, 1, 2), text, below)...)
 	},
 }
 
