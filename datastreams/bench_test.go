@@ -3,7 +3,6 @@ package datastreams
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/loopback"
 )
 
 // group is the log of a hub for events: one group, whose members never change.
@@ -53,24 +53,12 @@ func (a *arrivals) await(frames int64, fn func()) {
 	<-a.met
 }
 
-// pair returns a loopback connection whose other end counts the frames that arrive: each
-// has two line breaks at its end.
-func (a *arrivals) pair(b *testing.B) net.Conn {
+// sink returns one end of a connection whose other end counts the frames that arrive: each has
+// two line breaks at its end.
+func (a *arrivals) sink(b *testing.B) loopback.Sink {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	reading, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		b.Fatal(err)
-	}
-	writing, err := l.Accept()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _, _ = reading.Close(), writing.Close() })
+	reading, writing := loopback.Pair(b)
+	b.Cleanup(func() { _ = writing.Close() })
 	go func() {
 		buf := make([]byte, 64<<10)
 		var last byte
@@ -93,20 +81,8 @@ func (a *arrivals) pair(b *testing.B) net.Conn {
 			}
 		}
 	}()
-	return writing
+	return loopback.Sink{Conn: writing}
 }
-
-type connSink struct{ conn net.Conn }
-
-func (s connSink) Write(p []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return err
-	}
-	_, err := s.conn.Write(p)
-	return err
-}
-
-func (s connSink) Flush() error { return nil }
 
 // BenchmarkFanOut delivers frames to 100 readers over loopback sockets: one at a time, and up to 64
 // ahead, so that they are joined. "events" delivers events of the same size from the event hub;
@@ -140,7 +116,7 @@ func BenchmarkFanOut(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					conn := connSink{got.pair(b)}
+					conn := got.sink(b)
 					serving.Go(func() { _ = s.Serve(context.Background(), conn) })
 				}
 			})
@@ -166,7 +142,7 @@ func BenchmarkFanOut(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				conn := connSink{got.pair(b)}
+				conn := got.sink(b)
 				serving.Go(func() { _, _ = r.Serve(context.Background(), conn) })
 			}
 			b.Cleanup(func() { h.Close(); serving.Wait() })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/loopback"
 	"github.com/imapi/imapi/sockets"
 )
 
@@ -31,26 +32,14 @@ func (o *counter) EventDelivered(time.Duration) {
 	}
 }
 
-// loopback returns n connections. Their other ends are read as fast as possible.
-func loopback(b *testing.B, n int) []net.Conn {
+// drained returns n connections. Their other ends are read as fast as possible.
+func drained(b *testing.B, n int) []*net.TCPConn {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	conns := make([]net.Conn, n)
+	conns := make([]*net.TCPConn, n)
 	for i := range conns {
-		reading, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			b.Fatal(err)
-		}
-		writing, err := l.Accept()
-		if err != nil {
-			b.Fatal(err)
-		}
+		reading, writing := loopback.Pair(b)
 		conns[i] = writing
-		b.Cleanup(func() { _, _ = reading.Close(), writing.Close() })
+		b.Cleanup(func() { _ = writing.Close() })
 		go func() {
 			buf := make([]byte, 4<<10)
 			for {
@@ -63,19 +52,6 @@ func loopback(b *testing.B, n int) []net.Conn {
 	return conns
 }
 
-// connSink writes to a connection with a deadline for each write, as a response does.
-type connSink struct{ conn net.Conn }
-
-func (s connSink) Write(p []byte) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return err
-	}
-	_, err := s.conn.Write(p)
-	return err
-}
-
-func (s connSink) Flush() error { return nil }
-
 // BenchmarkFanOut delivers one event after another to 1,000 streams over loopback sockets.
 // Each is written to all streams before the next is published, so that no two are joined in
 // one write. "bare" only writes the same bytes to the same sockets in a loop: the lower
@@ -86,7 +62,7 @@ func BenchmarkFanOut(b *testing.B) {
 		b.ReportMetric(float64(b.N)*streams/b.Elapsed().Seconds(), "frames/s")
 	}
 	b.Run("bare", func(b *testing.B) {
-		conns := loopback(b, streams)
+		conns := drained(b, streams)
 		bare := &Hub{opts: Options{LogID: testLog, Encode: testEncode}}
 		f := bare.newFrame(benchEvent(1))
 		for b.Loop() {
@@ -117,16 +93,16 @@ func BenchmarkFanOut(b *testing.B) {
 
 // benchWays are ways to serve a stream over a connection: by the writers of the hub, as over
 // HTTP/1.1, and by a goroutine of its own, as over HTTP/2.
-var benchWays = map[string]func(*testing.B, *Subscription, net.Conn, func(error)){
-	"writers": func(b *testing.B, s *Subscription, c net.Conn, done func(error)) {
-		conn, err := sockets.New(c.(*net.TCPConn))
+var benchWays = map[string]func(*testing.B, *Subscription, *net.TCPConn, func(error)){
+	"writers": func(b *testing.B, s *Subscription, c *net.TCPConn, done func(error)) {
+		conn, err := sockets.New(c)
 		if err != nil {
 			b.Fatal(err)
 		}
 		go s.ServeConn(conn, 10*time.Second, done)
 	},
-	"goroutines": func(_ *testing.B, s *Subscription, c net.Conn, done func(error)) {
-		go func() { done(s.Serve(context.Background(), connSink{c})) }()
+	"goroutines": func(_ *testing.B, s *Subscription, c *net.TCPConn, done func(error)) {
+		go func() { done(s.Serve(context.Background(), loopback.Sink{Conn: c})) }()
 	},
 }
 
@@ -161,7 +137,7 @@ func benchEvent(position im.Position) im.Event {
 
 // benchHub returns a hub with n streams over sockets, all of different members of one
 // conversation, and a function that waits for their end.
-func benchHub(b *testing.B, n int, o Observer, serve func(*testing.B, *Subscription, net.Conn, func(error))) (*Hub, *model, func()) {
+func benchHub(b *testing.B, n int, o Observer, serve func(*testing.B, *Subscription, *net.TCPConn, func(error))) (*Hub, *model, func()) {
 	b.Helper()
 	m := newModel()
 	h := newTestHub(b, m, Options{Observer: o})
@@ -175,7 +151,7 @@ func benchHub(b *testing.B, n int, o Observer, serve func(*testing.B, *Subscript
 	}
 	var serving sync.WaitGroup
 	serving.Add(n)
-	for i, c := range loopback(b, n) {
+	for i, c := range drained(b, n) {
 		sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: users[i]}})
 		if err != nil {
 			b.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/loopback"
 	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/sockets"
 )
@@ -32,21 +33,8 @@ type reader struct {
 // overSocket opens a stream of a user, written by a writer of the hub to a socket.
 func overSocket(t testing.TB, h *Hub, user im.UserID, timeout time.Duration) *reader {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := sockets.New(server.(*net.TCPConn))
+	client, server := loopback.Pair(t)
+	conn, err := sockets.New(server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +42,7 @@ func overSocket(t testing.TB, h *Hub, user im.UserID, timeout time.Duration) *re
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reader{Conn: client, server: server.(*net.TCPConn), ended: make(chan error, 1)}
+	r := &reader{Conn: client, server: server, ended: make(chan error, 1)}
 	sub.ServeConn(conn, timeout, func(err error) { r.ended <- err })
 	return r
 }
