@@ -64,6 +64,27 @@ func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
 	w.equal("of a message without receipt", answer(err), "422 receipt_not_asked")
 }
 
+// TestReadUpToIsOneTransaction reads many messages with one receipt, some of which burn then.
+func TestReadUpToIsOneTransaction(t *testing.T) {
+	const count, burning = 300, 10
+	w := newWorld(t)
+	var last im.Message
+	for i := range count {
+		d := text("message %d", i)
+		if i%(count/burning) == 0 {
+			d.Burn = &im.Burn{After: 10 * time.Minute, UnreadTTL: time.Hour}
+		}
+		last = w.send("alice", direct("bob"), d)
+	}
+	s := &counting{Store: w.store}
+	service := im.NewService(s, im.DefaultPolicy(), w.clock)
+	result, err := service.PutReceipt(w.ctx, as("bob"), direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: last.ID.String()})
+	w.must(err)
+	if n := s.writes.Load(); n != 1 || len(result.Burning) != burning || result.Unread.Messages != 0 {
+		t.Errorf("%d transactions, %d messages burn, %d are unread", n, len(result.Burning), result.Unread.Messages)
+	}
+}
+
 func TestReceiptsAreRefused(t *testing.T) {
 	p := im.DefaultPolicy()
 	p.MaxReceiptMembers = 2
