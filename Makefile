@@ -74,10 +74,11 @@ packaging: ## Test the archives, the container, the unit, the alerts, nginx and 
 generate: ## Generate code from api/openapi.yaml
 	cat api/overlay.yaml api/overlay_server.yaml | $(TOOL) oapi-codegen -config api/config.yaml api/openapi.yaml
 	$(TOOL) oapi-codegen -config client/config.yaml api/openapi.yaml
+	$(GO) run api/contract_gen.go
 
 verify: generate ## Check that generated code and go.mod are current
 	$(GO) mod tidy -diff
-	git diff --exit-code -- api/api.gen.go client/client.gen.go
+	git diff --exit-code -- api/api.gen.go api/contract.json client/client.gen.go
 	@test -z "$$(git ls-files -o --exclude-standard -- api client)" || { git ls-files -o --exclude-standard -- api client; exit 1; }
 
 CONTRACT := cd test/contract && mkdir -p generated/oapi generated/ogen &&

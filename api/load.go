@@ -1,14 +1,26 @@
 package api
 
 import (
+	_ "embed"
 	"fmt"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// Load returns the parsed OpenAPI document for validation.
-func Load() (*openapi3.T, error) {
-	spec, err := openapi3.NewLoader().LoadFromData(Document)
+// contract is the OpenAPI document as JSON and without what only people read. Each server parses
+// it when it starts, which takes several times as long for the whole document.
+//
+//go:embed contract.json
+var contract []byte
+
+// Load returns the OpenAPI document for validation, without descriptions and examples.
+func Load() (*openapi3.T, error) { return load(contract) }
+
+// LoadWhole returns the OpenAPI document with descriptions and examples, for those who check it.
+func LoadWhole() (*openapi3.T, error) { return load(Document) }
+
+func load(text []byte) (*openapi3.T, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(text)
 	if err != nil {
 		return nil, fmt.Errorf("openapi document: %w", err)
 	}

@@ -396,7 +396,7 @@ func TestTimesNameTheLostPlus(t *testing.T) {
 	w := newWorld(t)
 	const lost = "2026-01-01T00:00:00+08:00"
 	n := 0
-	spec, _ := contract()
+	spec := contract()
 	for _, path := range spec.Paths.Map() {
 		for _, op := range path.Operations() {
 			for _, p := range op.Parameters {

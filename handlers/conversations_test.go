@@ -389,7 +389,7 @@ func TestEventsOfConversations(t *testing.T) {
 			if !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got  %v\nwant %v", got, c.want)
 			}
-			spec, _ := contract()
+			spec := contract()
 			if err := spec.Components.Schemas["Event"].Value.VisitJSON(got); err != nil {
 				t.Errorf("it does not fit the document: %v", err)
 			}

@@ -56,7 +56,7 @@ func (r *reader) dataFrame() (frame, map[string]any) {
 		if err := json.Unmarshal([]byte(f.data), &v); err != nil {
 			r.t.Fatalf("data %q: %v", f.data, err)
 		}
-		spec, _ := contract()
+		spec := contract()
 		if err := spec.Components.Schemas[schema].Value.VisitJSON(v); err != nil {
 			r.t.Errorf("%s %s is not as the document has it: %v", f.event, f.data, err)
 		}

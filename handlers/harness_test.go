@@ -364,7 +364,7 @@ func (r *reader) event() (frame, map[string]any) {
 		if err := json.Unmarshal([]byte(f.data), &v); err != nil {
 			r.t.Fatalf("data %q: %v", f.data, err)
 		}
-		spec, _ := contract()
+		spec := contract()
 		if err := spec.Components.Schemas["Event"].Value.VisitJSON(v, openapi3.VisitAsResponse(), openapi3.MultiErrors()); err != nil {
 			r.t.Errorf("the frame %s is not as the document has it: %v", f.data, err)
 		}

@@ -72,7 +72,7 @@ type operation struct {
 
 // operations returns the operations of the document by their ids.
 func operations() map[string]operation {
-	spec, _ := contract()
+	spec := contract()
 	out := make(map[string]operation)
 	for path, item := range spec.Paths.Map() {
 		for method, o := range item.Operations() {

@@ -69,7 +69,7 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 	})
 	message := w.say("alice", "@bob", "x")
 	paths := []string{"/", "/nowhere"}
-	spec, _ := contract()
+	spec := contract()
 	for path, item := range spec.Paths.Map() {
 		if item.Get == nil {
 			continue
