@@ -104,7 +104,7 @@ func TestParser(t *testing.T) {
 
 func TestParserIsBounded(t *testing.T) {
 	endless := func(line string) io.Reader {
-		return io.MultiReader(strings.NewReader("id: 1\n"), &repeating{line: line})
+		return io.MultiReader(strings.NewReader("id: 1\n"), &repeating{line: strings.Repeat(line, 1000)})
 	}
 	for name, in := range map[string]io.Reader{
 		"a line without an end":  endless("x"),
@@ -118,7 +118,7 @@ func TestParserIsBounded(t *testing.T) {
 		})
 	}
 	t.Run("many blocks", func(t *testing.T) {
-		in := io.LimitReader(&repeating{line: ": comment\n\nevent: x\n\n"}, 3*maxBlock)
+		in := io.LimitReader(&repeating{line: strings.Repeat(": comment\n\nevent: x\n\n", 1000)}, 3*maxBlock)
 		if got := parse(in); !errors.Is(got.err, io.EOF) || got.blocks != nil {
 			t.Errorf("got %v", got.err)
 		}
@@ -131,12 +131,13 @@ type repeating struct {
 	at   int
 }
 
-func (r *repeating) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = r.line[r.at]
-		r.at = (r.at + 1) % len(r.line)
+func (r *repeating) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		m := copy(p[n:], r.line[r.at:])
+		r.at = (r.at + m) % len(r.line)
+		n += m
 	}
-	return len(p), nil
+	return n, nil
 }
 
 func TestParserDoesNotWaitAfterACarriageReturn(t *testing.T) {

@@ -27,9 +27,9 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 			g := &bodyMaker{rand.New(rand.NewPCG(1, uint64(len(operation))))}
 			accepted, valid, refused := 0, 0, 0
 			hot := slices.Contains([]string{"sendMessage", "sendReceipts", "revokeMessage"}, operation)
-			bodies := testsize.Pick(300, 100)
+			bodies := testsize.Pick(300, 60)
 			if hot {
-				bodies = testsize.Pick(5000, 1500)
+				bodies = testsize.Pick(5000, 600)
 			}
 			for range bodies {
 				v := g.value(rule.schema, 0)

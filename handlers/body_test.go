@@ -15,6 +15,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // heavyBody is a body that causes much work with few bytes.
@@ -153,20 +154,21 @@ func TestImportLinesTakeLittleMemory(t *testing.T) {
 		}
 		return slices.Min(runs)
 	}
+	// A short run has lines of a quarter of the limit.
+	line, many, members := testsize.Pick(1<<20-1, 1<<18), testsize.Pick(60_000, 15_000), testsize.Pick(9000, 2250)
 	const (
-		line  = 1<<20 - 1
 		begin = `{"conversation_id":"x","sender":"a","created_at":"2026-01-01T00:00:00Z","type":"custom","body":{"name":"x","data":`
 		group = `{"conversation":{"id":"x","kind":"group","members":[`
 	)
 	least := run("{}")
 	for name, text := range map[string]string{
 		"empty objects":   filled(line, begin+"[{}", ",{}", "]}}"),
-		"many names":      numbered(60_000, begin+"{", `"%d":0`, "}}}"),
+		"many names":      numbered(many, begin+"{", `"%d":0`, "}}}"),
 		"mentions":        filled(line, `{"mentions":["a"`, `,"a"`, "]}"),
 		"members":         filled(line, group+`{"user":"a"}`, `,{"user":"a"}`, "]}}"),
-		"many members":    numbered(9000, group, `{"user":"u%d","stays":[{"from_seq":1}]}`, `],"x":1}}`),
+		"many members":    numbered(members, group, `{"user":"u%d","stays":[{"from_seq":1}]}`, `],"x":1}}`),
 		"stays":           filled(line, group+`{"user":"a","stays":[{"from_seq":1}`, `,{"from_seq":1}`, `],"x":1}]}}`),
-		"unknown fields":  numbered(60_000, "{", `"x%d":{}`, "}"),
+		"unknown fields":  numbered(many, "{", `"x%d":{}`, "}"),
 		"nested":          filled(line, begin+"[0", ","+strings.Repeat("[", 55)+strings.Repeat("]", 55), "]}}"),
 		"an escaped name": filled(line, `{"sender":"`, `\u0061`, `"}`),
 	} {

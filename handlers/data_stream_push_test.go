@@ -164,6 +164,7 @@ func TestMalformedFrames(t *testing.T) {
 // timeouts is answered, over HTTP/1.1 and HTTP/2, when its client ends it and when it is
 // refused.
 func TestLongPushIsAnswered(t *testing.T) {
+	t.Parallel()
 	const deadline = 2 * time.Second // long enough for a busy machine to begin both requests
 	for name, protocol := range map[string]func(*http.Protocols){
 		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },

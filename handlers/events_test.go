@@ -140,7 +140,8 @@ func TestClosingTheHubEndsStreamsCleanly(t *testing.T) {
 // TestIdleStreamOutlivesItsWriteDeadline checks that a write deadline applies only to a write, and
 // not to the silence after it, in which HTTP/2 would reset the stream.
 func TestIdleStreamOutlivesItsWriteDeadline(t *testing.T) {
-	const deadline = time.Second // long enough for a busy machine to write something
+	t.Parallel()
+	const deadline = 2 * time.Second // long enough for a busy machine to write something
 	for name, protocol := range map[string]func(*http.Protocols){
 		"HTTP/1":             func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/1 of net/http": func(p *http.Protocols) { p.SetHTTP1(true) },

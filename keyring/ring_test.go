@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 var testStore = im.StoreID{1, 2, 3}
@@ -63,7 +64,7 @@ func stateOf(r *Ring, s im.Slot) (im.Key, im.ShredCode, error) {
 // was given out must be readable until it is shredded, must have its shred code once Shred
 // has returned, and is never given out again.
 func TestRingAgainstModel(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range testsize.Pick[uint64](60, 25) {
 		modelRun(t, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imapi/imapi/internal/await"
 )
@@ -27,6 +28,27 @@ func newFileScene(t *testing.T, args ...string) fileScene {
 		sc.tokens[user] = mintFor(t, secret, user)
 	}
 	return fileScene{sc}
+}
+
+// waitFor waits until the server has deleted all files but these. A server looks for files to
+// delete when it starts and then once a minute, so this one starts again, and not only once: the
+// keys of the files may be shredded after it has looked.
+func (sc fileScene) waitFor(what string, files map[string]sealedFile) {
+	sc.t.Helper()
+	looked := time.Now()
+	await.Until(sc.t, what, func() bool {
+		if slices.Equal(names(sc.blobs()), names(files)) {
+			return true
+		}
+		if time.Since(looked) > 2*time.Second {
+			if err := sc.server.stop(); err != nil {
+				sc.t.Fatal(err)
+			}
+			sc.server.start()
+			looked = time.Now()
+		}
+		return false
+	})
 }
 
 // picture is an attachment of alice that bob can read.
@@ -170,7 +192,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 		kept[name] = b
 	}
 	sc.call(http.MethodPost, "alice", "/v1/messages/"+erased.message+"/revoke", "")
-	await.Until(t, "the files of the erased picture are deleted", func() bool { return len(sc.blobs()) == len(ofLive) })
+	sc.waitFor("the files of the erased picture are deleted", ofLive)
 	sc.keysThere("after the erasure", ofErased, false)
 	sc.there("erased", erased, false)
 
@@ -235,7 +257,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 		sc.keysThere(way+": live", ofLive, true)
 		sc.keysThere(way+": erased", ofErased, false)
 		sc.keysThere(way+": newer", ofNewer, true)
-		await.Until(t, "files without rows are swept", func() bool { return slices.Equal(names(sc.blobs()), names(ofLive)) })
+		sc.waitFor("files without rows are swept", ofLive)
 		sc.mustVerify(way)
 	}
 	restore(second, nil)
@@ -407,7 +429,7 @@ func TestAttachmentsWithOlderKeys(t *testing.T) {
 			t.Errorf("sending a file whose key is lost: %v", err)
 		}
 	}
-	await.Until(t, "the files without keys are deleted", func() bool { return slices.Equal(names(sc.blobs()), names(ofOlder)) })
+	sc.waitFor("the files without keys are deleted", ofOlder)
 	sc.mustVerify("after the loss")
 	sc.there("new", sc.send(), true)
 }

@@ -44,6 +44,7 @@ func memoryPeak(t *testing.T, pid int) int64 {
 // Retry-After, which their clients respect. In the end all files are stored as they were sent, and
 // the memory of the server has not grown with their number or size.
 func TestUploadsAtOnce(t *testing.T) {
+	t.Parallel()
 	const (
 		ofUser = 8           // connections
 		began  = 60_000      // bytes that each client has sent before the first one sends more

@@ -107,6 +107,7 @@ func (sc *scene) sendPicture(conversation string, m *marker) string {
 // TestTheCrawlerFindsPictures checks that the crawler finds a picture and its thumbnail while they
 // are not erased.
 func TestTheCrawlerFindsPictures(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t)
 	m := newMarker()
 	sc.sendPicture(sc.direct, &m)
@@ -127,6 +128,7 @@ func TestTheCrawlerFindsPictures(t *testing.T) {
 // TestFilesAreNeverRendered uploads files that browsers could run, under names that lead out of the
 // directory, and checks the headers with which the server returns them.
 func TestFilesAreNeverRendered(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t)
 	var picture bytes.Buffer
 	if err := jpeg.Encode(&picture, noise(), nil); err != nil {
@@ -187,6 +189,7 @@ func TestFilesAreNeverRendered(t *testing.T) {
 
 // A server that is killed while it makes thumbnails makes them after its start.
 func TestThumbnailsAfterACrash(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t)
 	var file bytes.Buffer
 	if err := png.Encode(&file, image.NewGray(image.Rect(0, 0, 3000, 3000))); err != nil {

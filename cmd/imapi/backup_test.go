@@ -261,6 +261,7 @@ func TestReindex(t *testing.T) {
 // TestJobsAreForCommandsAlone checks that jobs that write files cannot be requested over
 // the network, not even by an admin, and that misuse is reported.
 func TestJobsAreForCommandsAlone(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	dir := filepath.Join(t.TempDir(), "backups")
 	for _, url := range []string{"/control/backup", "/v1/control/backup", "/v1/admin/backup"} {
@@ -294,6 +295,7 @@ func TestJobsAreForCommandsAlone(t *testing.T) {
 
 // TestBackupIsInterrupted: an interrupted backup leaves nothing behind.
 func TestBackupIsInterrupted(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	alice := s.client("alice", "")
 	group := s.group(alice)

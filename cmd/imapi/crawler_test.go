@@ -346,6 +346,7 @@ func (c *crawler) inNoFile(markers ...marker) {
 // TestTheCrawlerFinds checks that the crawler would find a leak: it finds a message that is not
 // erased wherever that can be read.
 func TestTheCrawlerFinds(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t)
 	step := steps.Begin(t)
 	step("a direct message")

@@ -51,6 +51,7 @@ func signIn(t *testing.T, s *server, user string) (token string) {
 // TestDemoProves signs two people in, revokes a message, and lets the demo prove that it is gone.
 // The search finds the names of both, so it would find the message.
 func TestDemoProves(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	ada := signIn(t, s, "Ada")
 	if status, got := visit(t, s, http.MethodGet, "/v1/admin/erasures", ada, ""); status != http.StatusForbidden {
@@ -98,6 +99,7 @@ func TestDemoProves(t *testing.T) {
 
 // TestDemoOff checks that --demo=false serves nothing of the demo.
 func TestDemoOff(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, "--demo=false")
 	for _, path := range []string{"/", "/demo/app.js", "/demo/sign-in", "/demo/proof"} {
 		if status, got := visit(t, s, http.MethodGet, path, "", ""); status != http.StatusNotFound {

@@ -237,6 +237,7 @@ func follow(ctx context.Context, t *testing.T, c *client.Client) <-chan client.E
 // TestThousandStreams opens a stream for each of 1,000 members of a group and sends one
 // message, which all receive.
 func TestThousandStreams(t *testing.T) {
+	t.Parallel()
 	const n = 1000
 	s := startServer(t)
 	step := steps.Begin(t)

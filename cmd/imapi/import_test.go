@@ -170,6 +170,7 @@ func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 
 // TestControlTakesItsKeyAlone checks which credentials the control listener accepts, and for what.
 func TestControlTakesItsKeyAlone(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	b, err := os.ReadFile(filepath.Join(s.data, "control.json"))
 	if err != nil {
@@ -295,6 +296,7 @@ func (s *server) count(admin string) int {
 
 // TestImportCommandMisuse checks what the command refuses before it starts.
 func TestImportCommandMisuse(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	for _, c := range []struct {
 		status int

@@ -147,6 +147,7 @@ var ways = map[string]func(sc *scene, m marker){
 // without a token, in the whole log as pages and as a stream, in the server's output and in its
 // files.
 func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
 	// A short run skips these, because other ways do the same in every conversation, or with the
 	// same code.
 	long := []string{"revoked", "revoked with others", "burned by request", "burned by the clock", "past retention", "expired"}
@@ -168,6 +169,7 @@ func TestNothingLeaks(t *testing.T) {
 
 // TestNothingLeaksAfterACrash kills the server right after the answer.
 func TestNothingLeaksAfterACrash(t *testing.T) {
+	t.Parallel()
 	all := []string{
 		"revoked", "deleted with their parent", "burned by request", "burned by reading", "revoked and deleted in every conversation",
 	}

@@ -28,6 +28,7 @@ const (
 // TestAllResumeAtOnce checks that clients that resume at the same time, while others send,
 // receive everything once and in order.
 func TestAllResumeAtOnce(t *testing.T) {
+	t.Parallel()
 	n := startNode(t, "--synchronous", "normal")
 	defer n.stop()
 	n.resumeAll(testsize.Pick(1000, 150), 100)

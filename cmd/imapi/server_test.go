@@ -20,6 +20,7 @@ import (
 
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // The end-to-end tests here run the real binary and use it over HTTP, with the client that users
@@ -35,9 +36,9 @@ var built struct {
 	dir string
 }
 
-// buildOnce returns a function that builds imapi with a flag at the first call, and returns the
-// path. Without the race detector it is the same build as that of `make build`.
-func buildOnce(flag string) func() (string, error) {
+// buildOnce returns a function that builds imapi with flags at the first call, and returns the
+// path.
+func buildOnce(flags ...string) func() (string, error) {
 	return sync.OnceValues(func() (string, error) {
 		built.Lock()
 		defer built.Unlock()
@@ -47,8 +48,8 @@ func buildOnce(flag string) func() (string, error) {
 				return "", err
 			}
 		}
-		path := filepath.Join(built.dir, "imapi"+flag)
-		build := exec.Command("go", "build", "-trimpath", flag, "-o", path, ".")
+		path := filepath.Join(built.dir, "imapi"+strings.Join(flags, ""))
+		build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, ".")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build: %w: %s", err, out)
 		}
@@ -57,7 +58,10 @@ func buildOnce(flag string) func() (string, error) {
 }
 
 var (
-	plainBinary = buildOnce("-race=false")
+	// plainBinary is the build of `make build`.
+	plainBinary = buildOnce("-trimpath", "-race=false")
+	// racedBinary has no other flags than the tests, so that their packages are not compiled
+	// again.
 	racedBinary = buildOnce("-race")
 )
 
@@ -167,10 +171,14 @@ func (s *server) start() {
 	s.waitReady()
 }
 
-// startProcess runs the process.
+// startProcess runs the process. In a short run it does not wait for the disk: what a process
+// has written survives its kill, and no test here cuts the power.
 func (s *server) startProcess() {
 	s.t.Helper()
-	args := append([]string{"serve", "--listen", s.addr, "--data", s.data, "--log-level", "debug", "--read-limit", "1m", "--rate", "0"}, s.args...)
+	args := append([]string{
+		"serve", "--listen", s.addr, "--data", s.data, "--log-level", "debug", "--read-limit", "1m", "--rate", "0",
+		"--synchronous", testsize.Pick("full", "normal"),
+	}, s.args...)
 	s.process = exec.Command(s.bin, args...)
 	s.process.Stdout, s.process.Stderr = s.out, s.log
 	if err := s.process.Start(); err != nil {
@@ -236,7 +244,7 @@ func (s *server) token(user string, args ...string) string {
 // client returns a client of a user on a device.
 func (s *server) client(user, device string) *client.Client {
 	s.t.Helper()
-	return s.clientWith(s.token(user), device)
+	return s.clientWith(mintFor(s.t, readSecret(s.t, s.data), user), device)
 }
 
 func (s *server) clientWith(token, device string) *client.Client {

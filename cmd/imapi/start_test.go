@@ -30,6 +30,7 @@ func dataDir(t *testing.T) string {
 
 // TestUnsupportedBuildsSayWhy checks that the compiler reports only what is missing.
 func TestUnsupportedBuildsSayWhy(t *testing.T) {
+	t.Parallel()
 	for setting, says := range map[string]string{
 		"CGO_ENABLED=0": "SQLite needs a C compiler, such as gcc, and CGO_ENABLED=1",
 		"GOOS=windows":  "the server does not run on Windows: use WSL 2 or a container",
@@ -61,6 +62,7 @@ func TestOriginsThatBrowsersSend(t *testing.T) {
 // TestRefusedStartCreatesNothing checks that mistakes on the command line, and ports in use,
 // are found before there is a data directory or a greeting.
 func TestRefusedStartCreatesNothing(t *testing.T) {
+	t.Parallel()
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +162,7 @@ func TestCommandsWithoutADatabase(t *testing.T) {
 // TestGreetingSaysWhereItListens checks that 0.0.0.0 is used and shown as given, and that
 // the address of the demo is one that a browser can open.
 func TestGreetingSaysWhereItListens(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -186,6 +189,7 @@ func TestGreetingSaysWhereItListens(t *testing.T) {
 // TestOneServerForADatabase checks that a second server does not start on the same
 // database, whatever name it is given.
 func TestOneServerForADatabase(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	db, dir := filepath.Join(s.data, "imapi.db"), t.TempDir()
 	link := func(create func(from, to string) error, from, name string) string {

@@ -20,6 +20,7 @@ import (
 // without TLS: the response, that events arrive, that disconnected clients are noticed although
 // nothing is written, and that a shutdown ends the streams properly.
 func TestStreamsOverHTTP1(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	roots := writeCertificate(t, dir)
 	for name, c := range map[string]struct {
@@ -123,6 +124,7 @@ func TestStreamsOverHTTP1(t *testing.T) {
 
 // TestStreamOverHTTP10 checks that a client or proxy that does not support chunks gets none.
 func TestStreamOverHTTP10(t *testing.T) {
+	t.Parallel()
 	n := startNode(t)
 	defer n.stop()
 	c := dial(t, n.addr)

@@ -10,6 +10,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/seqs"
 )
 
@@ -185,7 +186,7 @@ func checkRows(t *testing.T, d *table, model map[int64]*given, now int64, kind R
 // TestRangesModel adds many ranges in ascending and in random order.
 func TestRangesModel(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range 60 {
+	for round := range testsize.Pick(60, 20) {
 		data := make([]byte, 3*(1+random.IntN(500)))
 		for i := range data {
 			data[i] = byte(random.Uint32())

@@ -3,7 +3,6 @@ package storagetest
 import (
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/imapi/imapi/im"
 )
@@ -31,12 +30,7 @@ func testSealed(w *world) {
 	}
 	w.erase(all[2].ID, im.Erasure{State: im.Revoked, At: w.now, By: "alice", Postscript: "sorry"})
 	w.erase(all[5].ID, im.Erasure{State: im.Expired, At: w.now})
-	for range 12_000 {
-		if n, _ := w.store.Unshredded(); n == 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	w.shredded()
 	var n int64
 	var shell im.Message
 	w.view(func(r im.Reader) (err error) {
