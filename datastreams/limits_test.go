@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,5 +127,21 @@ func TestLimitsTellStrangersNothing(t *testing.T) {
 	}
 	if st := h.Stats(); st.Readers != 2 || st.Publishers != 1 {
 		t.Errorf("%d readers and %d publishers are counted, want 2 and 1", st.Readers, st.Publishers)
+	}
+}
+
+// TestErasuresAreLookedAtTogether: the hub looks through all data streams for what commits have ended.
+// It does not do so for each of thousands of erasures a second.
+func TestErasuresAreLookedAtTogether(t *testing.T) {
+	var looks atomic.Int64 // each asks for the time once
+	h := newTestHub(t, Options{Now: func() time.Time { looks.Add(1); return time.Now() }})
+	erased := im.Commit{Events: []im.Event{{Type: im.MessageRevoked, MessageID: 42}}}
+	began := time.Now()
+	for time.Since(began) < 6*watchPause {
+		h.Committed(erased)
+		time.Sleep(watchPause / 50)
+	}
+	if n, most := looks.Load(), int64(time.Since(began)/watchPause)+2; n == 0 || n > most {
+		t.Errorf("%d looks in %v, want 1 to %d", n, time.Since(began), most)
 	}
 }

@@ -14,9 +14,11 @@ import (
 // over.
 const watchInterval = 250 * time.Millisecond
 
-// checkPause is the minimum time between two checks of lost rights, and checkRetry that after a
-// failure of the store.
+// watchPause is the minimum time between two such looks: an erasure causes one, and a user can erase
+// thousands of messages a second. checkPause is the minimum time between two checks of lost rights,
+// and checkRetry that after a failure of the store.
 const (
+	watchPause = 50 * time.Millisecond
 	checkPause = 50 * time.Millisecond
 	checkRetry = 500 * time.Millisecond
 	// checkTimeout bounds a check: later ones wait for it.
@@ -131,6 +133,11 @@ func (h *Hub) watch() {
 		h.changes.over = over{}
 		h.changes.mu.Unlock()
 		h.look(h.opts.Now(), is)
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-time.After(watchPause):
+		}
 	}
 }
 
