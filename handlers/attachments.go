@@ -31,6 +31,11 @@ const (
 	uploadGrace = 30 * time.Second
 	uploadRate  = 16 << 10
 
+	// The rest of an upload that is refused is read for up to refusedTime, and up to
+	// refusedBytes of it.
+	refusedTime  = 5 * time.Second
+	refusedBytes = 16 << 20
+
 	// partHead is the maximum number of bytes before the file in a form, and formBytes that of all
 	// bytes of the form besides the file.
 	partHead  = 16 << 10
@@ -79,6 +84,44 @@ func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params 
 		}
 		d.server.fail(w, r, err)
 	}
+}
+
+// readRefused reads the rest of an upload that was refused after the answer is sent. Many clients
+// send all of a file before they read the answer. A connection that is closed meanwhile may lose
+// it, and all that they learn is that the connection broke.
+func readRefused(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.Path != uploadPath || r.ProtoMajor != 1 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &noted{ReadCloser: r.Body}
+		r.Body = body
+		next.ServeHTTP(w, r)
+		if body.ended || !body.began && r.Header.Get("Expect") != "" {
+			return // or the client waits for the answer before it sends
+		}
+		rc := http.NewResponseController(w)
+		// Without it, net/http would read a part of the body before it sends the answer.
+		_ = rc.EnableFullDuplex()
+		_ = rc.Flush()
+		_ = rc.SetReadDeadline(time.Now().Add(refusedTime))
+		_, _ = io.CopyN(io.Discard, body, refusedBytes)
+	})
+}
+
+// noted is a body that knows how far it was read.
+type noted struct {
+	io.ReadCloser
+	began, ended bool
+}
+
+// Read reads the body.
+func (n *noted) Read(p []byte) (int, error) {
+	n.began = true
+	read, err := n.ReadCloser.Read(p)
+	n.ended = n.ended || errors.Is(err, io.EOF)
+	return read, err
 }
 
 // nameIn returns the name of a file in a Content-Disposition header, nil if it has none.

@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -174,6 +175,49 @@ func TestUploadCutOff(t *testing.T) {
 		_ = c.Close()
 	}
 	w.left(0)
+}
+
+// TestRefusedUploadsAreAnswered: a client that sends all of its file before it reads gets the answer,
+// whatever refuses the file, and not a broken connection.
+func TestRefusedUploadsAreAnswered(t *testing.T) {
+	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.AttachmentQuota = 1 << 20 })
+	token := tokenOf(t, "alice")
+	const size = 12 << 20
+	for name, test := range map[string]struct {
+		head   string
+		size   int
+		status string
+	}{
+		"no token":           {"", size, "401"},
+		"no such token":      {"Authorization: Bearer x\r\n", size, "401"},
+		"too large":          {"Authorization: Bearer " + token + "\r\n", size, "413"},
+		"over the quota":     {"Authorization: Bearer " + token + "\r\n", 9 << 20, "422"},
+		"no form":            {"Authorization: Bearer " + token + "\r\nContent-Type: multipart/form-data\r\n", size, "400"},
+		"a bad X-Device-Id":  {"Authorization: Bearer " + token + "\r\nX-Device-Id: " + strings.Repeat("x", 1000) + "\r\n", size, "400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			_, err = fmt.Fprintf(c, "POST /v1/attachments HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%s\r\n", test.size, test.head)
+			if err == nil {
+				_, err = c.Write(bytes.Repeat([]byte("x"), test.size))
+			}
+			if err != nil {
+				t.Fatalf("sending the file: %v", err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			if b, err := io.ReadAll(res.Body); err != nil || res.Status[:3] != test.status {
+				t.Errorf("status %s, %v: %s", res.Status, err, b)
+			}
+		})
+	}
 }
 
 func TestAttachmentQuota(t *testing.T) {

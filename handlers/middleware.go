@@ -148,6 +148,7 @@ const (
 	apiPrefix   = "/v1/"
 	eventsPath  = "/v1/events"
 	importPath  = "/v1/admin/import"
+	uploadPath  = "/v1/attachments"
 	ticketParam = "ticket"
 )
 

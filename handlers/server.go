@@ -159,7 +159,7 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(originalPath, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), s.authenticated(doc, mux))
+	r.Use(originalPath, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), readRefused, s.authenticated(doc, mux))
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "no such path"))
 	})
