@@ -10,7 +10,7 @@ const pageSize = 4 << 10
 // may hold content, so it is cleared before another upload or download uses it.
 type buffer [pageSize + sealedSize]byte
 
-// buffers holds the buffers that are not in use. An upload uses up to three, a download one.
+// buffers holds the buffers of uploads that are not in use. An upload uses up to three.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 func takeBuffer() *buffer {
@@ -24,4 +24,25 @@ func giveBuffer(b *buffer) {
 		clear(b[:])
 		buffers.Put(b)
 	}
+}
+
+// runChunks is how many chunks a download reads before it writes them to its client. While it
+// writes, another goroutine reads: with fewer chunks, waking it costs more than it saves.
+const runChunks = 2
+
+// runBuffer has room for a run of chunks and the tag of the last one.
+type runBuffer [runChunks*chunkSize + tagSize]byte
+
+// runBuffers holds the buffers of downloads that are not in use. A download uses up to two.
+var runBuffers = sync.Pool{New: func() any { return new(runBuffer) }}
+
+func takeRunBuffer() *runBuffer {
+	b, _ := runBuffers.Get().(*runBuffer)
+	return b
+}
+
+// giveRunBuffer clears a buffer and returns it to the pool.
+func giveRunBuffer(b *runBuffer) {
+	clear(b[:])
+	runBuffers.Put(b)
 }

@@ -12,14 +12,15 @@ import (
 // Open opens a blob of size bytes. It checks only that the blob exists; the bytes are checked
 // as they are read.
 func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (im.BlobReader, error) {
-	r := &reader{ctx: ctx, files: f, name: b.ID.String(), seal: newSeal(f.id, b), size: size, have: -1}
+	r := &reader{ctx: ctx, files: f, name: b.ID.String(), seal: newSeal(f.id, b), size: size}
 	if err := r.seekChunk(0); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// reader opens chunks as they are read. It keeps one chunk in memory.
+// reader opens runs of chunks as they are read. It keeps one run in memory, and loads the next one
+// in the meantime if the caller will read it.
 type reader struct {
 	ctx   context.Context //nolint:containedctx // that of the request
 	files *Files
@@ -28,13 +29,25 @@ type reader struct {
 	size  int64
 
 	at     int64 // offset of the next byte
-	in     io.ReadCloser
-	ahead  int64 // number of the chunk at which in is
-	buf    *buffer
-	have   int64 // number of the chunk that is in plain, -1 if none is
-	plain  []byte
+	have   run   // has that byte, or bytes before it, or is empty
+	spare  []*runBuffer
 	closed bool
+	// loading gets the run that another goroutine loads, which uses in and ahead meanwhile. It
+	// is nil if there is none.
+	loading chan run
+	in      io.ReadCloser
+	ahead   int64 // number of the chunk at which in is
 }
+
+// run is a part of a blob in memory: consecutive chunks, opened.
+type run struct {
+	buf   *runBuffer
+	from  int64 // offset of the first byte
+	plain []byte
+}
+
+// has reports whether a byte is in the run.
+func (r run) has(at int64) bool { return at >= r.from && at < r.from+int64(len(r.plain)) }
 
 // seekChunk makes chunk n the next to be read.
 func (r *reader) seekChunk(n int64) error {
@@ -65,7 +78,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 && !r.closed && r.at < r.size {
 		return 0, nil
 	}
-	part, err := r.Next(len(p))
+	// No more than the rest of a chunk: who reads little does not need what follows in advance.
+	part, err := r.Next(min(int64(len(p)), chunkSize-r.at%chunkSize))
 	n := copy(p, part)
 	if err == nil && r.at == r.size {
 		r.forget()
@@ -73,63 +87,130 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Next returns up to limit bytes of one chunk, as [im.BlobReader] says.
-func (r *reader) Next(limit int) ([]byte, error) {
+// Next returns the next bytes, as [im.BlobReader] says. It begins to load what follows them, up
+// to limit.
+func (r *reader) Next(limit int64) ([]byte, error) {
 	switch {
 	case r.closed:
 		return nil, fs.ErrClosed
 	case r.at >= r.size:
 		return nil, io.EOF
 	}
-	chunk := r.at / chunkSize
-	if r.have != chunk {
-		if err := r.load(chunk); err != nil {
+	limit = min(limit, r.size-r.at)
+	if !r.have.has(r.at) {
+		if err := r.advance(limit); err != nil {
 			return nil, err
 		}
 	}
-	part := r.plain[r.at%chunkSize:]
-	part = part[:min(len(part), limit)]
+	part := r.have.plain[r.at-r.have.from:]
+	part = part[:min(int64(len(part)), limit)]
 	r.at += int64(len(part))
+	if limit -= int64(len(part)); limit > 0 && r.loading == nil {
+		r.loadAhead(limit)
+	}
 	return part, nil
 }
 
-// load opens a chunk.
-func (r *reader) load(n int64) error {
+// advance makes have the run with the next byte.
+func (r *reader) advance(limit int64) error {
+	r.free(r.have)
+	r.have = r.wait()
+	if r.have.has(r.at) {
+		return nil
+	}
+	// Nothing was loaded, or it failed, or Seek was called since.
+	r.free(r.have)
+	var err error
+	r.have, err = r.load(r.at, limit, r.take())
+	return err
+}
+
+// loadAhead begins to load what follows.
+func (r *reader) loadAhead(limit int64) {
+	at, buf, loading := r.at, r.take(), make(chan run, 1)
+	r.loading = loading
+	go func() {
+		ahead, _ := r.load(at, limit, buf) // advance tries again and returns the error
+		loading <- ahead
+	}()
+}
+
+// wait returns the run that is being loaded, an empty one if there is none.
+func (r *reader) wait() (ahead run) {
+	if r.loading != nil {
+		ahead = <-r.loading
+		r.loading = nil
+	}
+	return ahead
+}
+
+// load reads and opens chunks that have up to limit bytes from an offset on, as many as a buffer
+// has room for. It returns an error if it is that of the first one.
+func (r *reader) load(at, limit int64, buf *runBuffer) (run, error) {
+	first := at / chunkSize
+	end := min((at+limit-1)/chunkSize+1, first+runChunks, chunks(r.size))
+	loaded := run{buf: buf, from: first * chunkSize}
+	for n := first; n < end; n++ {
+		// It begins where the tag of the chunk before is, so that what is opened is contiguous.
+		chunk, err := r.loadChunk(n, buf[len(loaded.plain):])
+		if err != nil && n == first {
+			return loaded, err
+		}
+		if err != nil {
+			break
+		}
+		loaded.plain = buf[:len(loaded.plain)+len(chunk)]
+	}
+	return loaded, nil
+}
+
+// loadChunk reads chunk n and opens it at the beginning of buf.
+func (r *reader) loadChunk(n int64, buf []byte) ([]byte, error) {
 	if err := r.seekChunk(n); err != nil {
-		return err
+		return nil, err
 	}
-	if r.buf == nil {
-		r.buf = takeBuffer()
-	}
-	r.have = -1
 	last := n == chunks(r.size)-1
 	length := int64(sealedSize)
 	if last {
 		length = r.size - n*chunkSize + tagSize
 	}
-	if _, err := io.ReadFull(r.in, r.buf[:length]); err != nil {
+	if _, err := io.ReadFull(r.in, buf[:length]); err != nil {
 		_ = r.in.Close()
 		r.in = nil
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return ErrDamaged
+			return nil, ErrDamaged
 		}
-		return refusal(err)
+		return nil, refusal(err)
 	}
 	r.ahead++
-	plain, err := r.seal.open(r.buf[:length], n, last)
-	if err != nil {
-		return err
-	}
-	r.plain, r.have = plain, n
-	return nil
+	return r.seal.open(buf[:length], n, last)
 }
 
-// forget returns the buffer to the pool.
-func (r *reader) forget() {
-	if r.buf != nil {
-		giveBuffer(r.buf)
-		r.buf, r.plain, r.have = nil, nil, -1
+// take returns a buffer, and free has it used again.
+func (r *reader) take() *runBuffer {
+	if n := len(r.spare); n > 0 {
+		buf := r.spare[n-1]
+		r.spare = r.spare[:n-1]
+		return buf
 	}
+	return takeRunBuffer()
+}
+
+func (r *reader) free(used run) {
+	if used.buf != nil {
+		r.spare = append(r.spare, used.buf)
+	}
+}
+
+// forget gives the buffers away.
+func (r *reader) forget() {
+	r.free(r.wait())
+	r.free(r.have)
+	r.have = run{}
+	for _, buf := range r.spare {
+		giveRunBuffer(buf)
+	}
+	r.spare = nil
 }
 
 // Seek sets the offset of the next Read.

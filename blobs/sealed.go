@@ -34,7 +34,7 @@ func (f *Files) Check(ctx context.Context, b im.Blob, size int64) error {
 	_, err = io.Copy(io.Discard, r)
 	if err == nil && size == 0 { // nothing was read, but there is a chunk
 		in := r.(*reader) //nolint:forcetypeassert // Open returns nothing else
-		err = in.load(0)
+		in.have, err = in.load(0, 1, in.take())
 	}
 	return errors.Join(err, r.Close())
 }

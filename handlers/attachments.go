@@ -354,23 +354,32 @@ func firstPart(d *im.Download, from, length int64) ([]byte, error) {
 	if _, err := d.Seek(from, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return d.Next(int(min(length, transferBytes)))
+	return d.Next(length)
 }
 
 // copyFile writes a range of a file to a client, of length bytes that begin with part. Each write
-// has a deadline of its own.
+// has a deadline of its own. It returns at once when the user loses the attachment.
 func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, part []byte, length int64) error {
 	rc := http.NewResponseController(w)
+	d.OnLost(func() { _ = rc.SetWriteDeadline(time.Now()) })
 	for {
-		_ = rc.SetWriteDeadline(time.Now().Add(s.writeTimeout))
-		if _, err := w.Write(part); err != nil {
-			return err
+		// A client that is slow may take long for a part, but not for each transferBytes of it.
+		for rest := part; len(rest) > 0; {
+			piece := rest[:min(len(rest), transferBytes)]
+			_ = rc.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+			if err := d.Err(); err != nil {
+				return err // OnLost may have set the deadline that was just replaced
+			}
+			if _, err := w.Write(piece); err != nil {
+				return err
+			}
+			rest = rest[len(piece):]
 		}
 		if length -= int64(len(part)); length == 0 {
 			return nil
 		}
 		var err error
-		if part, err = d.Next(int(min(length, transferBytes))); err != nil {
+		if part, err = d.Next(length); err != nil {
 			return err
 		}
 	}

@@ -47,8 +47,9 @@ type BlobWriter interface {
 type BlobReader interface {
 	io.ReadSeekCloser
 	// Next returns the next bytes, at least one and at most limit, or io.EOF. They are valid
-	// until the next call of the reader. It saves the copy that Read makes.
-	Next(limit int) ([]byte, error)
+	// until the next call of the reader. It saves the copy that Read makes, and may prepare
+	// what the caller will ask for next: limit is how much it still wants.
+	Next(limit int64) ([]byte, error)
 }
 
 // BlobFile is a blob in a list.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -27,17 +28,21 @@ func (s *Service) findAttachment(ctx context.Context, user UserID, id, seen ID) 
 // attachment.
 const recheckAfter = 500 * time.Millisecond
 
-// Download is an attachment that is being read. Its Next fails within a second after the
-// attachment was erased or its user lost access to it.
+// Download is an attachment that is being read. It ends within a second after the attachment was
+// erased or its user lost access to it: Next fails, and the function given to OnLost is called.
 type Download struct {
 	Attachment
 	ctx     context.Context //nolint:containedctx // that of the request
 	service *Service
 	user    UserID
-	seen    ID // the message in which the user sees it, 0 for an orphan
 	file    BlobReader
-	checked time.Time
-	err     error
+	check   *time.Timer
+
+	mu     sync.Mutex
+	seen   ID // the message in which the user sees it, 0 for an orphan
+	lost   func()
+	err    error
+	closed bool
 }
 
 // Download opens an attachment. It refuses one that the actor may not read, and one whose file is
@@ -60,11 +65,42 @@ func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, 
 	if err != nil {
 		return nil, fmt.Errorf("attachment %v: %w", id, err)
 	}
-	d := &Download{Attachment: a, ctx: ctx, service: s, user: actor.User, seen: seen, checked: time.Now()}
+	d := &Download{Attachment: a, ctx: ctx, service: s, user: actor.User, seen: seen, lost: func() {}}
 	if d.file, err = s.attachments.blobs.Open(ctx, Blob{ID: id, Slot: a.Slot, Key: key}, a.Size); err != nil {
-		return nil, d.failure(err)
+		return nil, d.failure(err, seen)
 	}
+	d.mu.Lock() // until check is set, which recheck uses
+	defer d.mu.Unlock()
+	d.check = time.AfterFunc(recheckAfter, d.recheck)
 	return d, nil
+}
+
+// recheck ends the download if its user may no longer read the attachment.
+func (d *Download) recheck() {
+	d.mu.Lock()
+	seen := d.seen
+	d.mu.Unlock()
+	_, seen, err := d.service.findAttachment(d.ctx, d.user, d.ID, seen)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+	case err != nil:
+		d.err = err
+		d.lost()
+	default:
+		d.seen = seen
+		d.check.Reset(recheckAfter)
+	}
+}
+
+// OnLost sets a function that is called if the download ends because its user lost the
+// attachment: the caller may be waiting for a client that does not read. It is called in another
+// goroutine, after Err returns the error, and not after Close has returned.
+func (d *Download) OnLost(lost func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lost = lost
 }
 
 // errAttachmentLost refuses an attachment whose file is missing or damaged for good, as after the
@@ -77,39 +113,51 @@ func errAttachmentLost(id ID, cause error) error {
 
 // failure returns the error of a download whose file cannot be read. If the attachment was erased
 // in the meantime, it is not lost but unknown.
-func (d *Download) failure(err error) error {
+func (d *Download) failure(err error, seen ID) error {
 	if _, ok := AsError(err); ok || d.ctx.Err() != nil {
 		return err
 	}
-	if _, _, again := d.service.findAttachment(d.ctx, d.user, d.ID, d.seen); again != nil {
+	if _, _, again := d.service.findAttachment(d.ctx, d.user, d.ID, seen); again != nil {
 		return again
 	}
 	return errAttachmentLost(d.ID, err)
 }
 
 // Next returns the next bytes of the file, at least one and at most limit, or [io.EOF]. They
-// are valid until the next call.
-func (d *Download) Next(limit int) ([]byte, error) {
-	if d.err == nil && time.Since(d.checked) >= recheckAfter {
-		_, d.seen, d.err = d.service.findAttachment(d.ctx, d.user, d.ID, d.seen)
-		d.checked = time.Now()
-	}
-	if d.err != nil {
-		return nil, d.err
+// are valid until the next call. The limit is how much the caller still wants.
+func (d *Download) Next(limit int64) ([]byte, error) {
+	if err := d.Err(); err != nil {
+		return nil, err
 	}
 	part, err := d.file.Next(limit)
-	if err != nil && !errors.Is(err, io.EOF) {
-		d.err = d.failure(err)
-		return nil, d.err
+	if err == nil || errors.Is(err, io.EOF) {
+		return part, err
 	}
-	return part, err
+	d.mu.Lock()
+	seen := d.seen
+	d.mu.Unlock()
+	err = d.failure(err, seen)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err = err
+	return nil, err
 }
 
-// Err returns the error that ended reading, nil if there was none.
-func (d *Download) Err() error { return d.err }
+// Err returns the error that ended the download, nil if there was none.
+func (d *Download) Err() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
 
 // Seek sets the offset of the next bytes.
 func (d *Download) Seek(offset int64, whence int) (int64, error) { return d.file.Seek(offset, whence) }
 
 // Close closes the file.
-func (d *Download) Close() error { return d.file.Close() }
+func (d *Download) Close() error {
+	d.check.Stop()
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	return d.file.Close()
+}
