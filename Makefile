@@ -54,7 +54,7 @@ crashes: ## Kill the server 100 times while it erases, and cut the power 300 tim
 
 GROWTH ?= 1000000
 growth: ## Measure operations among up to GROWTH messages, and draw docs/growth.svg
-	$(GO) test -count 1 -timeout 0 -v -run 'Growth$$' ./cmd/imapi -growth $(GROWTH) -growth-chart $(CURDIR)/docs/growth.svg
+	$(GO) test -count 1 -timeout 0 -v -run 'Growth$$' ./cmd/imapi -growth $(GROWTH) $(if $(GROWTH_DIR),-growth-dir $(GROWTH_DIR)) -growth-chart $(CURDIR)/docs/growth.svg
 
 SOAK ?= 60s
 soak: ## Put a mixed load on a server for SOAK (30m is a real one), and look for what grows

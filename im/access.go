@@ -103,7 +103,7 @@ func (s *Service) mutedUntil(stored ...time.Time) time.Time {
 // was deleted, or that they cannot see, allows them nothing.
 func (s *Service) access(r Reader, c Conversation, user UserID) (Access, error) {
 	var m Membership
-	if c.DeletedAt.IsZero() && c.Kind != Channel && c.Kind != Space {
+	if c.hasMembers() {
 		var err error
 		if m, _, err = maybe(r.Membership(c.ID, user)); err != nil {
 			return Access{}, err
@@ -155,6 +155,62 @@ func (a Access) slowed(c Conversation) Access {
 		a.slowMode = c.SlowMode
 	}
 	return a
+}
+
+// enterEach returns those of a list of conversations that exist, each with the access of a
+// user. For direct conversations, groups and rooms it takes few statements together.
+func (s *Service) enterEach(r Reader, user UserID, ids []ID) ([]entered, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	conversations, err := r.ConversationsByID(ids)
+	if err != nil {
+		return nil, err
+	}
+	return s.accessToEach(r, user, conversations)
+}
+
+// accessToEach returns conversations with the access of a user, as access does.
+func (s *Service) accessToEach(r Reader, user UserID, conversations []Conversation) ([]entered, error) {
+	memberships, err := membershipsIn(r, user, conversations)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]entered, len(conversations))
+	for i, c := range conversations {
+		me, err := s.accessOf(r, c, user, memberships[c.ID])
+		if err != nil {
+			return nil, err
+		}
+		list[i] = entered{Conversation: c, me: me}
+	}
+	return list, nil
+}
+
+// membershipsIn loads the memberships of a user in those conversations where access depends
+// on one.
+func membershipsIn(r Reader, user UserID, conversations []Conversation) (map[ID]Membership, error) {
+	ids := make([]ID, 0, len(conversations))
+	for _, c := range conversations {
+		if c.hasMembers() {
+			ids = append(ids, c.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	list, err := r.Memberships(user, ids)
+	memberships := make(map[ID]Membership, len(list))
+	for _, m := range list {
+		memberships[m.Conversation] = m
+	}
+	return memberships, err
+}
+
+// hasMembers reports whether memberships of the conversation itself count, so that access
+// depends on them.
+func (c Conversation) hasMembers() bool {
+	return c.DeletedAt.IsZero() && c.Kind != Channel && c.Kind != Space
 }
 
 // accessToThread returns the access to a thread. A user who cannot see its parent cannot
@@ -296,11 +352,26 @@ type accessCache struct {
 
 type cachedAccess struct {
 	Conversation
-	access *Access // nil until it is computed
+	membership *Membership // nil unless load has loaded it
+	access     *Access     // nil until it is computed
 }
 
 func (s *Service) newAccessCache(r Reader, user UserID) accessCache {
 	return accessCache{service: s, reader: r, user: user, known: make(map[ID]*cachedAccess)}
+}
+
+// load loads conversations, and the user's memberships in them, in few statements.
+func (k accessCache) load(ids []ID) error {
+	conversations, err := k.reader.ConversationsByID(ids)
+	if err != nil {
+		return err
+	}
+	memberships, err := membershipsIn(k.reader, k.user, conversations)
+	for _, c := range conversations {
+		m := memberships[c.ID]
+		k.known[c.ID] = &cachedAccess{Conversation: c, membership: &m}
+	}
+	return err
 }
 
 // conversation returns a conversation. It returns ErrNotFound if there is none.
@@ -324,7 +395,12 @@ func (k accessCache) access(id ID) (Conversation, Access, error) {
 	}
 	known := k.known[id]
 	if known.access == nil {
-		a, err := k.service.access(k.reader, c, k.user)
+		var a Access
+		if known.membership != nil {
+			a, err = k.service.accessOf(k.reader, c, k.user, *known.membership)
+		} else {
+			a, err = k.service.access(k.reader, c, k.user)
+		}
 		if err != nil {
 			return c, Access{}, err
 		}

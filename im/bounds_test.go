@@ -45,6 +45,20 @@ func (r *countedReader) Conversation(id im.ID) (im.Conversation, error) {
 	return r.Reader.Conversation(id)
 }
 
+func (r *countedReader) ConversationsByID(ids []im.ID) ([]im.Conversation, error) {
+	for range ids {
+		r.count("Conversation")
+	}
+	return r.Reader.ConversationsByID(ids)
+}
+
+func (r *countedReader) Memberships(user im.UserID, ids []im.ID) ([]im.Membership, error) {
+	for range ids {
+		r.count("Membership")
+	}
+	return r.Reader.Memberships(user, ids)
+}
+
 func (r *countedReader) Entry(q im.EntryQuery) (im.Entry, error) {
 	r.count("Conversation")
 	r.count("Membership")
@@ -84,9 +98,11 @@ func (r *countedReader) EveryMembership(id im.ID, after im.UserID, limit int) ([
 	return list, err
 }
 
-func (r *countedReader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
-	r.count("Unread")
-	return r.Reader.Unread(q)
+func (r *countedReader) Unread(queries ...im.UnreadQuery) ([]im.UnreadCount, error) {
+	for range queries {
+		r.count("Unread")
+	}
+	return r.Reader.Unread(queries...)
 }
 
 // count returns the use cases on a store that counts.

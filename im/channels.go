@@ -103,6 +103,7 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 		if err != nil {
 			return page, err
 		}
+		var visible []entered
 		for _, c := range list {
 			me, err := s.access(r, c, actor.User)
 			if err != nil {
@@ -111,15 +112,18 @@ func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, li
 			if !me.Can(PermissionView) {
 				continue
 			}
-			if n := len(page.Items); n == limit {
-				page.Next = &ConversationKey{ID: page.Items[n-1].ID}
+			if n := len(visible); n == limit {
+				page.Next = &ConversationKey{ID: visible[n-1].ID}
 				break
 			}
-			v, err := s.conversationView(r, c, me)
+			visible = append(visible, entered{Conversation: c, me: me})
+		}
+		for len(page.Items) < len(visible) {
+			views, err := s.conversationViews(r, visible[len(page.Items):])
 			if err != nil {
 				return page, err
 			}
-			page.Items = append(page.Items, v)
+			page.Items = append(page.Items, views...)
 		}
 		return page, nil
 	})

@@ -167,39 +167,34 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 // another page. If fresh is false the list is from an earlier read, and its conversations may have
 // changed or been deleted.
 func (s *Service) listedViews(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
-	size := 0
+	keys := make(map[ID]ConversationKey, len(list))
+	var ids []ID
+	var conversations []Conversation
 	for i, l := range list {
-		if i == limit || size >= EnoughContent {
+		if i == limit {
 			key := list[i-1].Key()
 			page.Next = &key
 			break
 		}
-		c := l.Conversation
-		if !fresh {
-			var found bool
-			var err error
-			if c, found, err = maybe(r.Conversation(l.ID)); err != nil {
-				return err
-			}
-			if !found || !c.DeletedAt.IsZero() {
-				continue
-			}
-		}
-		me, err := s.access(r, c, actor.User)
-		if err != nil {
-			return err
-		}
-		if !me.Can(PermissionView) {
-			continue
-		}
-		v, err := s.conversationView(r, c, me)
-		if err != nil {
-			return err
-		}
-		if v.LastMessage != nil {
-			size += v.LastMessage.size()
-		}
-		page.Items = append(page.Items, v)
+		keys[l.ID], ids, conversations = l.Key(), append(ids, l.ID), append(conversations, l.Conversation)
+	}
+	var visible []entered
+	var err error
+	if fresh {
+		visible, err = s.accessToEach(r, actor.User, conversations)
+	} else {
+		visible, err = s.enterEach(r, actor.User, ids)
+	}
+	if err != nil {
+		return err
+	}
+	visible = slices.DeleteFunc(visible, func(e entered) bool { return !e.me.Can(PermissionView) })
+	if page.Items, err = s.conversationViews(r, visible); err != nil {
+		return err
+	}
+	if n := len(page.Items); n < len(visible) {
+		key := keys[page.Items[n-1].ID]
+		page.Next = &key
 	}
 	return nil
 }
@@ -215,6 +210,34 @@ func (s *Service) currentView(r Reader, actor Actor, id ID) (ConversationView, e
 
 // conversationView returns a user's view of a conversation.
 func (s *Service) conversationView(r Reader, c Conversation, me Access) (ConversationView, error) {
+	views, err := s.conversationViews(r, []entered{{Conversation: c, me: me}})
+	if err != nil {
+		return ConversationView{}, err
+	}
+	return views[0], nil
+}
+
+// conversationViews returns a user's views of conversations. It ends early, but not before the
+// first, when their last messages have [EnoughContent].
+func (s *Service) conversationViews(r Reader, list []entered) ([]ConversationView, error) {
+	newest, err := s.newestOfEach(r, list)
+	if err != nil {
+		return nil, err
+	}
+	unread, err := s.unreadOfEach(r, list[:len(newest)])
+	if err != nil {
+		return nil, err
+	}
+	views := make([]ConversationView, len(newest))
+	for i, e := range list[:len(newest)] {
+		views[i] = baseView(e.Conversation, e.me)
+		views[i].Unread, views[i].LastMessage = unread[i], newest[i]
+	}
+	return views, nil
+}
+
+// baseView returns the parts of a view that are known without the messages.
+func baseView(c Conversation, me Access) ConversationView {
 	v := ConversationView{Conversation: c, Me: me, Hidden: me.mark.hides(c)}
 	if c.Kind == Channel && len(me.ancestors) > 0 {
 		v.MemberCount = me.ancestors[0].MemberCount
@@ -228,42 +251,56 @@ func (s *Service) conversationView(r Reader, c Conversation, me Access) (Convers
 			v.ActiveAt = time.Time{}
 		}
 	}
-	var err error
-	if v.Unread, err = s.unread(r, c, me); err != nil {
-		return v, err
-	}
-	v.LastMessage, err = s.newest(r, c, me)
-	return v, err
+	return v
 }
 
 // maxLooks is the maximum number of pages of history that are searched for the newest message that
 // a user may read. A user who has hidden thousands of messages one by one may get none.
 const maxLooks = 4
 
-// newest returns the newest message that a user may read, nil if there is none. Messages
-// are in the order of their seqs; if some were imported or inserted, in the order of
-// CreatedAt.
-func (s *Service) newest(r Reader, c Conversation, me Access) (*Message, error) {
-	q, err := s.visible(r, c, me)
-	if err != nil {
-		return nil, err
-	}
-	q.Limit, q.Timed = 1, c.Counted != c.LastSeq // if the two are equal, none was imported or inserted
-	for range maxLooks {
-		if len(q.Ranges) == 0 {
-			return nil, nil
-		}
-		page, err := s.history(r, q)
+// newestOfEach returns the newest message that a user may read in each conversation, nil if
+// there is none. Messages are in the order of their seqs; if some were imported or inserted,
+// in the order of CreatedAt. It ends early, but not before the first, after [EnoughContent].
+func (s *Service) newestOfEach(r Reader, list []entered) ([]*Message, error) {
+	newest := make([]*Message, len(list))
+	var queries []HistoryQuery
+	var places []int // in list
+	for i, e := range list {
+		q, err := s.visible(r, e.Conversation, e.me)
 		if err != nil {
 			return nil, err
 		}
-		if len(page.Messages) > 0 {
-			return &page.Messages[0], nil
+		if len(q.Ranges) == 0 {
+			continue
 		}
-		if page.Next == nil {
-			return nil, nil
-		}
-		q.Past = page.Next
+		q.Limit, q.Timed = 1, e.Counted != e.LastSeq // if the two are equal, none was imported or inserted
+		queries, places = append(queries, q), append(places, i)
 	}
-	return nil, nil
+	if len(queries) == 0 {
+		return newest, nil
+	}
+	pages, err := r.Newest(queries)
+	if err != nil {
+		return nil, err
+	}
+	if len(pages) < len(queries) {
+		newest = newest[:places[len(pages)]]
+	}
+	now := s.time()
+	for i, page := range pages {
+		for range maxLooks - 1 {
+			if len(page.Messages) > 0 || page.Next == nil {
+				break
+			}
+			queries[i].Past = page.Next
+			if page, err = r.Messages(queries[i]); err != nil {
+				return nil, err
+			}
+		}
+		if len(page.Messages) > 0 {
+			m := page.Messages[0].AsOf(now)
+			newest[places[i]] = &m
+		}
+	}
+	return newest, nil
 }

@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"slices"
 )
 
 // LogBounds returns the ends of the event log, and the logs that it continues.
@@ -48,8 +49,11 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		if err != nil {
 			return w, err
 		}
-		received := w.Events[:0]
 		known := s.newAccessCache(r, actor.User)
+		if err := known.load(conversationsOf(w.Events)); err != nil {
+			return w, err
+		}
+		received := w.Events[:0]
 		size := 0
 		for _, e := range w.Events {
 			if size >= EnoughContent {
@@ -75,6 +79,18 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		w.Events = received
 		return w, nil
 	})
+}
+
+// conversationsOf returns the conversations that events are about, each once.
+func conversationsOf(events []Event) []ID {
+	ids := make([]ID, 0, len(events))
+	for _, e := range events {
+		if e.Conversation != 0 {
+			ids = append(ids, e.Conversation)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // receives reports whether the user of the cache receives an event of the log, and adds

@@ -64,6 +64,15 @@ func (r *snapshotCache) Conversation(id ID) (Conversation, error) {
 	return c, err
 }
 
+// ConversationsByID implements [ConversationReader].
+func (r *snapshotCache) ConversationsByID(ids []ID) ([]Conversation, error) {
+	list, err := r.Reader.ConversationsByID(ids)
+	for _, c := range list {
+		r.conversations[c.ID] = c
+	}
+	return list, err
+}
+
 // RolesAt implements [SpaceReader].
 func (r *snapshotCache) RolesAt(space ID, at Position) (SpaceRoles, error) {
 	return recall(r.roles, space, at, r.Reader.RolesAt, r.RolesSpan)

@@ -7,6 +7,9 @@ import "time"
 type ConversationReader interface {
 	// Conversation returns a conversation by its id, even a deleted one, or ErrNotFound.
 	Conversation(id ID) (Conversation, error)
+	// ConversationsByID returns those of a list of conversations that exist, deleted ones too,
+	// in the order of the list and in few statements.
+	ConversationsByID(ids []ID) ([]Conversation, error)
 	// DirectConversation returns the direct conversation of two users, or ErrNotFound if
 	// they have none or it was deleted.
 	DirectConversation(peers [2]UserID) (Conversation, error)

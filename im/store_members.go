@@ -14,6 +14,9 @@ type MemberReader interface {
 	// mute, and the newest [MaxIntervals] of their intervals. It returns ErrNotFound if
 	// they never were a member.
 	Membership(conversation ID, user UserID) (Membership, error)
+	// Memberships returns a user's memberships as Membership does, in those of a list of
+	// conversations in which they have or had one, in any order and in few statements.
+	Memberships(user UserID, conversations []ID) ([]Membership, error)
 	// Members returns a page of the current members, in a stable order, with their mutes
 	// and without their intervals. page.After is a user.
 	Members(conversation ID, page Page) ([]Membership, error)

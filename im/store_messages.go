@@ -18,6 +18,11 @@ type MessageReader interface {
 	MessageAt(conversation ID, sender UserID, at time.Time, sent []byte) (Message, error)
 	// Messages returns a page of a conversation's history.
 	Messages(q HistoryQuery) (HistoryPage, error)
+	// Newest returns, for each query, the page that Messages returns with a limit of one, in few
+	// statements. All queries have the same Reader, neither Past nor filters, and are not
+	// ascending. It ends early after [EnoughContent], but returns one page at least. A page
+	// with a message has no Next.
+	Newest(queries []HistoryQuery) ([]HistoryPage, error)
 	// LastMessage returns the greatest id of a message, 0 if there is none.
 	LastMessage() (ID, error)
 	// LastSent returns when the user last sent a message to the conversation that was not

@@ -16,8 +16,9 @@ type ReceiptReader interface {
 	// Tracked returns up to limit active messages of a range that others than the user sent with
 	// receipt, by seq and without their content.
 	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
-	// Unread counts the messages that a user has not read.
-	Unread(q UnreadQuery) (UnreadCount, error)
+	// Unread counts the messages that a user has not read, for each query. All queries are of
+	// the same user and time, and take few statements together.
+	Unread(queries ...UnreadQuery) ([]UnreadCount, error)
 }
 
 // ReceiptWriter stores receipts.

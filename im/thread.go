@@ -112,29 +112,26 @@ func (s *Service) MyThreads(ctx context.Context, actor Actor, before ID, limit i
 // read with one more item than the limit; the page may be shorter.
 func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit int) (ConversationPage, error) {
 	var page ConversationPage
-	size := 0
-	for i, c := range list {
-		if i == limit || size >= EnoughContent {
-			page.Next = &ConversationKey{ID: list[i-1].ID}
-			break
-		}
+	if len(list) > limit {
+		list = list[:limit]
+		page.Next = &ConversationKey{ID: list[limit-1].ID}
+	}
+	var visible []entered
+	for _, c := range list {
 		me, err := s.access(r, c, actor.User)
 		if err != nil {
 			return page, err
 		}
-		if !me.Can(PermissionView) {
-			continue
+		if me.Can(PermissionView) {
+			visible = append(visible, entered{Conversation: c, me: me})
 		}
-		v, err := s.conversationView(r, c, me)
-		if err != nil {
-			return page, err
-		}
-		if v.LastMessage != nil {
-			size += v.LastMessage.size()
-		}
-		page.Items = append(page.Items, v)
 	}
-	return page, nil
+	var err error
+	page.Items, err = s.conversationViews(r, visible)
+	if n := len(page.Items); err == nil && n < len(visible) {
+		page.Next = &ConversationKey{ID: page.Items[n-1].ID}
+	}
+	return page, err
 }
 
 // threadsAtOnce is the maximum number of threads that one transaction removes a user from, who may

@@ -73,6 +73,12 @@ func (u *Unread) add(of UnreadOf) {
 	u.More = u.More || of.More
 }
 
+// entered is a conversation with a user's access to it.
+type entered struct {
+	Conversation
+	me Access
+}
+
 // unread counts the messages that a member has not read. Only messages since their latest
 // joining count, even if they can read older ones. A room has no unread messages.
 func (s *Service) unread(r Reader, c Conversation, me Access) (UnreadCount, error) {
@@ -81,27 +87,60 @@ func (s *Service) unread(r Reader, c Conversation, me Access) (UnreadCount, erro
 
 // unreadIn counts as unread does, but only the messages in ranges.
 func (s *Service) unreadIn(r Reader, c Conversation, me Access, of seqs.Set) (UnreadCount, error) {
+	ranges, err := s.mayBeUnread(r, c, me, of)
+	if err != nil || len(ranges) == 0 {
+		return UnreadCount{}, err
+	}
+	counts, err := r.Unread(UnreadQuery{Conversation: c.ID, User: me.user, Ranges: ranges, Now: s.time()})
+	if err != nil {
+		return UnreadCount{}, err
+	}
+	return counts[0], nil
+}
+
+// unreadOfEach returns what unread does, for each conversation of a user.
+func (s *Service) unreadOfEach(r Reader, list []entered) ([]UnreadCount, error) {
+	counts := make([]UnreadCount, len(list))
+	var queries []UnreadQuery
+	var places []int // in list
+	now := s.time()
+	for i, e := range list {
+		ranges, err := s.mayBeUnread(r, e.Conversation, e.me, seqs.Set{{From: 1, To: e.LastSeq}})
+		if err != nil {
+			return nil, err
+		}
+		if len(ranges) > 0 {
+			queries = append(queries, UnreadQuery{Conversation: e.ID, User: e.me.user, Ranges: ranges, Now: now})
+			places = append(places, i)
+		}
+	}
+	found, err := r.Unread(queries...)
+	for i, n := range found {
+		counts[places[i]] = n
+	}
+	return counts, err
+}
+
+// mayBeUnread returns which of a set of messages count as unread unless the user has read
+// them.
+func (s *Service) mayBeUnread(r Reader, c Conversation, me Access, of seqs.Set) (seqs.Set, error) {
 	if !me.IsMember() || c.Counted == 0 || c.Kind == Room {
-		return UnreadCount{}, nil
+		return nil, nil
 	}
 	floor, err := s.floor(r, c, me)
 	if err != nil {
-		return UnreadCount{}, err
+		return nil, err
 	}
 	if c.Kind == Channel {
 		// Nobody joins a channel itself, so messages count from when the user joined the space.
 		joined, err := r.SeqSince(c.ID, me.joinedAt)
 		if err != nil {
-			return UnreadCount{}, err
+			return nil, err
 		}
 		floor = max(floor, joined)
 	}
 	stay := me.stays[len(me.stays)-1]
-	ranges := of.Between(max(floor, stay.FromSeq, me.mark.ClearedSeq+1)-1, c.LastSeq+1)
-	if len(ranges) == 0 {
-		return UnreadCount{}, nil
-	}
-	return r.Unread(UnreadQuery{Conversation: c.ID, User: me.user, Ranges: ranges, Now: s.time()})
+	return of.Between(max(floor, stay.FromSeq, me.mark.ClearedSeq+1)-1, c.LastSeq+1), nil
 }
 
 // Unread returns the actor's unread count in one conversation or, without a ref, the first
@@ -134,13 +173,9 @@ const unreadLooked = 5000
 func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread, error) {
 	var out Unread
 	active := make(map[ID]time.Time)
-	next, err := s.eachConversation(ctx, actor, past, unreadLooked, func(r Reader, c Conversation, me Access) error {
-		n, err := s.unread(r, c, me)
-		if n.Messages > 0 {
-			out.add(UnreadOf{Conversation: c.ID, UnreadCount: n, Muted: me.mark.Muted})
-			active[c.ID] = listedAt(c, me)
-		}
-		return err
+	next, err := s.eachUnread(ctx, actor, past, unreadLooked, func(e entered, n UnreadCount) {
+		out.add(UnreadOf{Conversation: e.ID, UnreadCount: n, Muted: e.me.mark.Muted})
+		active[e.ID] = listedAt(e.Conversation, e.me)
 	})
 	slices.SortFunc(out.Items, func(a, b UnreadOf) int {
 		return cmp.Or(active[b.Conversation].Compare(active[a.Conversation]), cmp.Compare(b.Conversation, a.Conversation))
@@ -152,15 +187,16 @@ func (s *Service) UnreadPast(ctx context.Context, actor Actor, past ID) (Unread,
 // conversationsAtOnce bounds the conversations that one read examines, which keeps it short.
 const conversationsAtOnce = 200
 
-// eachConversation examines up to limit direct conversations and groups of the actor with
-// ids less than past; 0 starts at the beginning. It calls fn for each that is not hidden
-// and has messages that count, in several short reads. It returns the past of the next
-// call, 0 at the end.
-func (s *Service) eachConversation(
-	ctx context.Context, actor Actor, past ID, limit int, fn func(Reader, Conversation, Access) error,
+// eachUnread examines up to limit direct conversations and groups of the actor with ids less
+// than past; 0 starts at the beginning. It calls fn for each that is not hidden and has unread
+// messages, in several short reads. It returns the past of the next call, 0 at the end.
+func (s *Service) eachUnread(
+	ctx context.Context, actor Actor, past ID, limit int, fn func(entered, UnreadCount),
 ) (next ID, err error) {
 	for looked := 0; looked < limit; {
 		most := min(conversationsAtOnce, limit-looked)
+		var list []entered
+		var counts []UnreadCount
 		err := s.read(ctx, func(r Reader) error {
 			ids, err := r.ConversationsOf(actor.User, past, most+1)
 			if err != nil {
@@ -171,29 +207,23 @@ func (s *Service) eachConversation(
 				ids = ids[:most]
 				next = ids[most-1]
 			}
-			for _, id := range ids {
-				c, found, err := maybe(r.Conversation(id))
-				if err != nil {
-					return err
-				}
-				if !found || c.Counted == 0 {
-					continue
-				}
-				me, err := s.access(r, c, actor.User)
-				if err != nil {
-					return err
-				}
-				if me.mark.hides(c) {
-					continue
-				}
-				if err := fn(r, c, me); err != nil {
-					return err
-				}
+			if list, err = s.enterEach(r, actor.User, ids); err != nil {
+				return err
 			}
-			return nil
+			list = slices.DeleteFunc(list, func(e entered) bool { return e.Counted == 0 || e.me.mark.hides(e.Conversation) })
+			counts, err = s.unreadOfEach(r, list)
+			return err
 		})
-		if err != nil || next == 0 {
+		if err != nil {
 			return 0, err
+		}
+		for i, n := range counts {
+			if n.Messages > 0 {
+				fn(list[i], n)
+			}
+		}
+		if next == 0 {
+			break
 		}
 		looked, past = looked+most, next
 	}
@@ -232,13 +262,7 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Access) err
 // meantime may stay unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
-	_, err := s.eachConversation(ctx, actor, 0, math.MaxInt, func(r Reader, c Conversation, me Access) error {
-		n, err := s.unread(r, c, me)
-		if n.Messages > 0 {
-			all = append(all, c.ID)
-		}
-		return err
-	})
+	_, err := s.eachUnread(ctx, actor, 0, math.MaxInt, func(e entered, _ UnreadCount) { all = append(all, e.ID) })
 	if err != nil {
 		return err
 	}

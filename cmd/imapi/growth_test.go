@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"math"
@@ -12,16 +13,20 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 var (
 	// growTo is the largest number of messages of TestGrowth; make growth sets it.
 	growTo = flag.Int("growth", 0, "the largest number of messages of TestGrowth, which is skipped without it")
+	// growDir is where TestGrowth keeps the data it has made, for another run.
+	growDir = flag.String("growth-dir", "", "a directory in which TestGrowth keeps its messages for another run")
 	// growChart is the file that TestGrowth writes its chart to.
 	growChart = flag.String("growth-chart", "", "the file of the chart of TestGrowth")
 )
@@ -31,6 +36,8 @@ const (
 	growWarm   = 5
 	growEach   = 5 // of each operation in a round
 	growSpread = 1000
+	growBatch  = 10_000 // messages stored in one transaction
+	growUnread = 20     // messages of each group that alice has not read
 	mostGrowth = 2.0
 )
 
@@ -145,23 +152,84 @@ func growText(random *rand.Rand) []byte {
 }
 
 // growMessages returns a node with messages in a thousand groups of alice and bob; every
-// tenth message is in the first group. It logs the time that the node takes to start with them, and
-// their size.
+// tenth message is in the first group. Carol is in ten of the groups, and so receives about one
+// message in a hundred. Dave is in a thousand other groups, which have a message each. Alice has
+// read all but the newest messages of her groups. It logs the time that the node takes to start
+// with them, and their size.
 func growMessages(t *testing.T, size int) *grown {
 	t.Helper()
-	ctx, random := t.Context(), rand.New(rand.NewPCG(1, uint64(size)))
-	n := startNode(t, "--synchronous", "normal")
-	groups := make([]im.ID, growSpread)
+	ctx := t.Context()
+	dir := t.TempDir()
+	if *growDir != "" {
+		dir = filepath.Join(*growDir, fmt.Sprint("messages-", size))
+	}
+	flags := []string{"--listen", "127.0.0.1:0", "--data", dir, "--rate", "0", "--synchronous", "normal"}
+	filled := filepath.Join(dir, "filled")
+	if _, err := os.Stat(filled); err != nil {
+		bytes := growFill(t, size, flags)
+		if err := os.WriteFile(filled, strconv.AppendInt(nil, bytes/int64(size), 10), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bytes := got[[]byte](t)(os.ReadFile(filled))
+	c := got[config](t)(parseConfig(flags, io.Discard))
+	began := time.Now()
+	n, err := newNode(ctx, c, slog.New(slog.DiscardHandler))
+	if err == nil {
+		err = n.store.Ready(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d messages: %s bytes each, start in %v", size, bytes, time.Since(began).Round(time.Millisecond))
+	t.Cleanup(n.close)
+	var groups []im.ID // the one with the most messages first
+	err = n.store.View(ctx, func(r im.Reader) error {
+		ids, err := r.ConversationsOf("alice", 0, growSpread)
+		if err != nil {
+			return err
+		}
+		list, err := r.ConversationsByID(ids)
+		slices.SortFunc(list, func(a, b im.Conversation) int { return cmp.Compare(b.LastSeq, a.LastSeq) })
+		groups = nil
+		for _, c := range list {
+			groups = append(groups, c.ID)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, uint64(size)))
+	return &grown{size: size, took: make(map[string][]time.Duration), operations: growOperations(t, n.service, random, groups, size)}
+}
+
+// growFill makes the data of growMessages, and returns how many bytes the messages take.
+func growFill(t *testing.T, size int, flags []string) int64 {
+	t.Helper()
+	ctx, random := t.Context(), rand.New(rand.NewPCG(3, uint64(size)))
+	n := startNode(t, flags...)
+	groups, quiet := make([]im.ID, growSpread), make([]im.ID, growSpread)
 	for i := range groups {
-		groups[i] = n.group([]im.UserID{"alice", "bob"})
+		members := []im.UserID{"bob", "alice"}
+		if i%(growSpread/10) == 1 {
+			members = append(members, "carol")
+		}
+		groups[i] = n.group(members)
+	}
+	for i := range quiet {
+		quiet[i] = n.group([]im.UserID{"bob", "dave"})
 	}
 	empty := sizeBelow(t, n.config.data)
-	for done := 0; done < size; done += fillBatch {
+	for done := 0; done < size; done += growBatch {
 		err := n.store.Write(ctx, func(tx im.Tx) error {
-			for i := range fillBatch {
-				group := groups[0]
-				if i%10 != 0 {
-					group = groups[random.IntN(len(groups))]
+			for i := done; i < done+growBatch; i++ {
+				group := groups[random.IntN(len(groups))]
+				switch every := size / growSpread; {
+				case i%every == 5:
+					group = quiet[i/every%growSpread]
+				case i%10 == 0:
+					group = groups[0]
 				}
 				content, err := im.Draft{Type: im.Text, Body: growText(random)}.Content(im.MinMessageBytes)
 				if err != nil {
@@ -169,10 +237,7 @@ func growMessages(t *testing.T, size int) *grown {
 				}
 				now := time.Now().UTC().Truncate(time.Millisecond)
 				m := im.Message{ID: n.ids.Next(now), Conversation: group, Sender: "bob", Type: im.Text, State: im.Active, CreatedAt: now, Content: content}
-				if m.Seq, err = tx.InsertMessage(m); err != nil {
-					return err
-				}
-				if _, err := tx.Append(im.Event{Type: im.MessageCreated, At: now, Conversation: group, MessageID: m.ID, Seq: m.Seq, Actor: "bob"}); err != nil {
+				if _, _, err := tx.Send(m, im.Event{Type: im.MessageCreated, At: now, Conversation: group, Actor: "bob"}); err != nil {
 					return err
 				}
 			}
@@ -181,23 +246,31 @@ func growMessages(t *testing.T, size int) *grown {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// No faster than the search index, as an import.
+		await.Until(t, "the search index has written most messages", func() bool { return n.store.SearchState().Waiting < 3*growBatch })
 	}
-	n.stop()
-	bytes := sizeBelow(t, n.config.data) - empty
-	began := time.Now()
-	again, err := newNode(ctx, n.config, slog.New(slog.DiscardHandler))
-	if err == nil {
-		err = again.store.Ready(ctx)
-	}
+	err := n.store.Write(ctx, func(tx im.Tx) error {
+		for _, group := range groups {
+			c, err := tx.Conversation(group)
+			if err != nil {
+				return err
+			}
+			if c.LastSeq > growUnread {
+				if _, err := tx.PutReceipt(im.Read, group, "alice", im.SeqRange{From: 1, To: c.LastSeq - growUnread}, time.Now()); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d messages: %d bytes each, start in %v", size, bytes/int64(size), time.Since(began).Round(time.Millisecond))
-	t.Cleanup(again.close)
-	return &grown{size: size, took: make(map[string][]time.Duration), operations: growOperations(t, again.service, random, groups, size)}
+	n.stop()
+	return sizeBelow(t, n.config.data) - empty
 }
 
-// growOperations are the operations of alice and bob.
+// growOperations are the operations of alice, bob, carol and dave.
 func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.ID, size int) map[string]func() {
 	t.Helper()
 	ctx, alice, bob := context.Background(), im.Actor{User: "alice"}, im.Actor{User: "bob"}
@@ -235,7 +308,26 @@ func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.
 		},
 		"replay of 256 events": func() {
 			after := im.Position(random.Int64N(int64(head.Head) * 9 / 10))
-			got[im.EventWindow](t)(s.Events(ctx, alice, after, head.Head, 256))
+			if w := got[im.EventWindow](t)(s.Events(ctx, alice, after, head.Head, 256)); len(w.Events) != 256 {
+				t.Fatalf("%d events", len(w.Events))
+			}
+		},
+		"replay of 50, 1 % of the log": func() {
+			after := im.Position(random.Int64N(int64(head.Head) / 4))
+			if w := got[im.EventWindow](t)(s.Events(ctx, im.Actor{User: "carol"}, after, head.Head, 50)); len(w.Events) != 50 {
+				t.Fatalf("%d events", len(w.Events))
+			}
+		},
+		"replay of 50, in 1,000 quiet groups": func() {
+			after := im.Position(random.Int64N(int64(head.Head) * 9 / 10))
+			if w := got[im.EventWindow](t)(s.Events(ctx, im.Actor{User: "dave"}, after, head.Head, 50)); len(w.Events) != 50 {
+				t.Fatalf("%d events", len(w.Events))
+			}
+		},
+		"unread of all 1,000 groups": func() {
+			if u := got[im.Unread](t)(s.Unread(ctx, alice, nil)); len(u.Items) < growSpread*9/10 {
+				t.Fatalf("%d conversations have unread messages", len(u.Items))
+			}
 		},
 		"join": func() {
 			joined++
@@ -312,7 +404,7 @@ const (
 	chartLeast, chartMost   = 10.0, 100_000.0 // microseconds
 )
 
-var chartColors = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#000000", "#999999"}
+var chartColors = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8a6d00", "#000000", "#999999", "#7f3c8d", "#3969ac", "#a5aa99"}
 
 // growthChart draws the median time of each operation by size, as SVG.
 func growthChart(messages, members []*grown) string {

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"strconv"
 	"time"
 
 	"github.com/imapi/imapi/im"
@@ -19,7 +20,8 @@ const conversationUsers = ` LEFT JOIN users l ON l.id = c.peer_low LEFT JOIN use
 const (
 	selectConversation = "SELECT " + conversationColumns + " FROM conversations c" + conversationUsers +
 		"WHERE c.id = ?"
-	selectDirect = "SELECT " + conversationColumns + " FROM conversations c" + conversationUsers +
+	selectConversationsByID = "SELECT " + conversationColumns + " FROM json_each(?) j CROSS JOIN conversations c ON c.id = j.value" + conversationUsers
+	selectDirect            = "SELECT " + conversationColumns + " FROM conversations c" + conversationUsers +
 		"WHERE c.peer_low = ? AND c.peer_high = ? AND c.deleted_at IS NULL"
 	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
@@ -94,6 +96,29 @@ func (t *tx) info(id im.ID) (convInfo, error) {
 // Conversation returns a conversation by its id.
 func (r *reader) Conversation(id im.ID) (im.Conversation, error) {
 	return r.conversation(selectConversation, int64(id))
+}
+
+// ConversationsByID returns the conversations of a list that exist, in its order.
+func (r *reader) ConversationsByID(ids []im.ID) (list []im.Conversation, err error) {
+	list = make([]im.Conversation, 0, len(ids))
+	err = r.session.list(selectConversationsByID, []any{idsJSON(ids)}, func(rows packedRow) (bool, error) {
+		c, err := r.scanConversation(rows)
+		list = append(list, c)
+		return true, err
+	})
+	return list, err
+}
+
+// idsJSON encodes ids for SQL.
+func idsJSON(ids []im.ID) string {
+	b := []byte{'['}
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(id), 10)
+	}
+	return string(append(b, ']'))
 }
 
 // DirectConversation returns the direct conversation of two users.

@@ -36,7 +36,8 @@
 //	messages.go          reading messages
 //	insert.go            storing messages
 //	history.go           pages of a conversation's history
-//	messages_by_time.go  messages whose order by seq is not their order by time
+//	newest.go            the newest message of many conversations
+//	messages_by_time.go  messages that are not in the order of time by seq
 //	seq_since.go         the first seq since a time
 //	hidden.go            what a user has hidden, and what is gone for them
 //	receipts.go          ranges of received, read and hidden messages

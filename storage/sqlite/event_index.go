@@ -14,7 +14,7 @@ const maxUnindexed = 2048
 const (
 	selectIndexedThrough = "SELECT value FROM meta WHERE key = 'indexed_through'"
 	putIndexedThrough    = "UPDATE meta SET value = ? WHERE key = 'indexed_through'"
-	indexEvents          = "UPDATE events SET indexed = 1 WHERE pos > ? AND pos <= ? AND indexed = 0"
+	indexEvents          = "UPDATE events SET indexed = 1 WHERE pos > ? AND pos <= ? AND indexed = 0 AND to_user IS NULL"
 )
 
 // indexedThrough returns the position up to which all events are indexed.

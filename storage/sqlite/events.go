@@ -12,74 +12,75 @@ import (
 const eventColumns = `e.pos, e.type, e.at, e.conversation_id, e.to_user, e.message_id, e.seq,
 	e.actor, e.actor_device, e.user_id, e.role, e.data`
 
-// memberEvents finds the events of the conversations that ?1 was a member of: for each stay
-// that overlaps the positions (?2, ?3], in a conversation with events since ?2, through the
-// index of the conversation's events.
-const memberEvents = ` FROM intervals i INDEXED BY intervals_of_user
-	CROSS JOIN conversations c ON c.id = i.conversation_id AND c.last_event > ?2
-	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
-		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
-
-const memberStays = ` WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
-
-// unindexedEvents finds such events among those after ?5 that are not indexed, by scanning
-// them.
+// A window of the log is read in one of two ways. selectScanned looks at each event of a range
+// and keeps those of ?1: that suits a user who receives many of them. selectMerged merges the
+// events of the user's conversations through their index, one seek for each conversation and
+// for each event: that suits a user who receives few events of a long log. Neither sorts more
+// than a window. The events that are not in the index yet are found by scanning only.
 const (
-	unindexedEvents = ` FROM events e CROSS JOIN intervals i ON i.conversation_id = e.conversation_id AND i.user_id = ?1
-		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
-	unindexed = ` WHERE e.pos > max(?2, ?5) AND e.pos <= ?3 AND e.indexed = 0 `
+	selectScanned = selectWindow + " FROM events e NOT INDEXED" + windowMessages + scannedRange + "e.to_user IS NULL AND " + present + scannedEnd
+	// The same for a user who was in a space, who also receives events of its channels. The
+	// caller checks which channels the user could see. It is a separate statement because
+	// another condition makes every query slower, even if it finds nothing.
+	selectScannedInSpaces = selectWindow + " FROM events e NOT INDEXED" + windowMessages + scannedRange +
+		"e.to_user IS NULL AND (" + present + " OR " + presentInSpace + ")" + scannedEnd
+
+	scannedRange = " WHERE e.pos > ?2 AND e.pos <= ?3 AND (e.to_user = ?1 OR "
+	scannedEnd   = ") ORDER BY e.pos LIMIT ?4"
+
+	// present says whether ?1 was a member when an event happened: the last of their stays
+	// that began by then had not ended before.
+	present = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id = e.conversation_id AND i.user_id = ?1
+		AND i.from_event <= e.pos ORDER BY i.from_event DESC LIMIT 1) >= e.pos`
+	presentInSpace = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id =
+			(SELECT c.space_id FROM conversations c WHERE c.id = e.conversation_id AND c.kind = {channel})
+		AND i.user_id = ?1 AND i.from_event <= e.pos ORDER BY i.from_event DESC LIMIT 1) >= e.pos`
 )
 
-// channelEvents finds the events of the channels of spaces that ?1 was a member of, in the
-// same way. It includes channels that have been deleted in the meantime. The caller checks which
-// channels the user could see.
-const channelEvents = ` FROM intervals i INDEXED BY intervals_in_spaces
-	CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
-	CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = {channel}
-		AND coalesce(c.deleted_event, {open}) > ?2 AND c.last_event > ?2
-	CROSS JOIN events e INDEXED BY events_of_conversation ON e.conversation_id = c.id
-		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) `
-
-const channelStays = ` WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 AND e.to_user IS NULL AND e.indexed = 1 `
-
-// unindexedInChannels is like unindexedEvents, for channels of spaces.
-const unindexedInChannels = ` FROM events e CROSS JOIN conversations c ON c.id = e.conversation_id AND c.kind = {channel}
-	CROSS JOIN intervals i ON i.conversation_id = c.space_id AND i.user_id = ?1
-		AND e.pos >= i.from_event AND e.pos <= +i.to_event `
-
-// addressedEvents finds the events that are only for ?1.
+// The merge: its queue has the next event of each source, which is a stay of ?1 in a
+// conversation, or 0 for the events addressed to them. It takes the first event of the queue
+// and puts the next one of the same source there, until there are ?4. A source that has no
+// more events is put at the end.
 const (
-	addressedEvents = ` FROM events e INDEXED BY events_of_user `
-	addressed       = ` WHERE e.to_user = ?1 AND e.pos > ?2 AND e.pos <= ?3 `
+	selectMerged         = "WITH RECURSIVE x (pos, source, through) AS (" + staySources + "UNION ALL " + mergedRest
+	selectMergedInSpaces = "WITH RECURSIVE x (pos, source, through) AS (" + channelSources + "UNION ALL " + staySources + "UNION ALL " + mergedRest
+
+	// staySources are the stays that overlap the positions (?2, ?3], in conversations with
+	// events since ?2.
+	staySources = "SELECT " + firstOfStay + `FROM intervals i INDEXED BY intervals_of_user
+		CROSS JOIN conversations c ON c.id = i.conversation_id AND c.last_event > ?2
+		WHERE i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 `
+	// channelSources are the channels of the spaces in which ?1 stayed, those that were
+	// deleted since included.
+	channelSources = "SELECT " + firstOfStay + `FROM intervals i INDEXED BY intervals_in_spaces
+		CROSS JOIN conversations s ON s.id = i.conversation_id AND s.last_event > ?2
+		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = s.id AND c.kind = {channel}
+			AND coalesce(c.deleted_event, {open}) > ?2 AND c.last_event > ?2
+		WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 AND i.from_event <= ?3 `
+	firstOfStay = `coalesce((SELECT e.pos FROM events e INDEXED BY events_of_conversation WHERE e.conversation_id = c.id AND e.indexed = 1
+		AND e.pos >= max(i.from_event, ?2 + 1) AND e.pos <= min(i.to_event, ?3) ORDER BY e.pos LIMIT 1), {open}), c.id, min(i.to_event, ?3) `
+	mergedRest = `SELECT coalesce((SELECT e.pos FROM events e INDEXED BY events_of_user
+			WHERE e.to_user = ?1 AND e.pos > ?2 AND e.pos <= ?3 ORDER BY e.pos LIMIT 1), {open}), 0, ?3
+		UNION ALL SELECT coalesce(CASE x.source WHEN 0 THEN (SELECT e.pos FROM events e INDEXED BY events_of_user
+				WHERE e.to_user = ?1 AND e.pos > x.pos AND e.pos <= x.through ORDER BY e.pos LIMIT 1)
+			ELSE (SELECT e.pos FROM events e INDEXED BY events_of_conversation WHERE e.conversation_id = x.source AND e.indexed = 1
+				AND e.pos > x.pos AND e.pos <= x.through ORDER BY e.pos LIMIT 1) END, {open}), x.source, x.through
+		FROM x WHERE x.pos <= ?3 ORDER BY 1 LIMIT ?4) ` + selectWindow + " FROM x CROSS JOIN events e ON e.pos = x.pos" + windowMessages + " WHERE x.pos <= ?3"
+
+	// countSources counts the sources of a merge, up to ?3.
+	countSources         = "SELECT count(*) FROM (" + staysSince + "LIMIT ?3)"
+	countSourcesInSpaces = "SELECT count(*) FROM (" + staysSince + `UNION ALL SELECT 1 FROM intervals i INDEXED BY intervals_in_spaces
+		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = {channel}
+		WHERE i.in_space = 1 AND i.user_id = ?1 AND i.to_event > ?2 LIMIT ?3)`
+	staysSince = "SELECT 1 FROM intervals i INDEXED BY intervals_of_user WHERE i.user_id = ?1 AND i.to_event > ?2 "
 )
 
 const (
-	selectEvents = selectWindow + memberEvents + memberStays +
-		"UNION ALL SELECT e.pos" + unindexedEvents + unindexed +
-		"UNION ALL SELECT e.pos" + addressedEvents + addressed + windowEnd
-	// countEvents counts up to ?4.
-	countEvents = "SELECT count(*) FROM (SELECT 1" + memberEvents + memberStays +
-		"UNION ALL SELECT 1" + unindexedEvents + unindexed +
-		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
-
-	// The same statement for a user who was in a space. It is separate because another branch makes
-	// every query an eighth slower, even if it finds nothing.
-	selectEventsInSpaces = selectWindow + channelEvents + channelStays +
-		"UNION ALL SELECT e.pos" + unindexedInChannels + unindexed +
-		"UNION ALL SELECT e.pos" + memberEvents + memberStays +
-		"UNION ALL SELECT e.pos" + unindexedEvents + unindexed +
-		"UNION ALL SELECT e.pos" + addressedEvents + addressed + windowEnd
-	countEventsInSpaces = "SELECT count(*) FROM (SELECT 1" + channelEvents + channelStays +
-		"UNION ALL SELECT 1" + unindexedInChannels + unindexed +
-		"UNION ALL SELECT 1" + memberEvents + memberStays +
-		"UNION ALL SELECT 1" + addressedEvents + addressed + "LIMIT ?4)"
-
-	// Only the positions are sorted. Each event comes with its message, and whether the user
-	// has hidden that by its id. Content is read only for creation events: erased messages have
-	// none, and other events are not delivered with the message.
-	selectWindow = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent + " FROM (SELECT e.pos"
-	windowEnd    = `ORDER BY 1 LIMIT ?4) AS x CROSS JOIN events e ON e.pos = x.pos
-		LEFT JOIN messages m ON m.id = e.message_id`
+	// Each event of a window comes with its message, and whether the user has hidden that by
+	// its id. Content is only read for the event of its creation: of erased messages there is
+	// none, and others are not delivered with the message.
+	selectWindow   = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent
+	windowMessages = " LEFT JOIN messages m ON m.id = e.message_id"
 	createdContent = "CASE WHEN e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) <= {inlined} THEN m.sealed END, " +
 		"coalesce(e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) > {inlined}, 0)"
 	// hiddenByUser looks for hidden messages only if the user has any.
@@ -111,24 +112,30 @@ func (r *reader) LogBounds() (im.LogBounds, error) {
 }
 
 const (
-	// windowGrowth is the factor by which the range grows when few events were found in it.
-	windowGrowth = 4
-	// maxSorted is the maximum number of events to sort, as a multiple of the limit.
-	maxSorted = 4
+	// probe is how many events are scanned first, to see how many of them the user receives,
+	// and stretch how many at once after that, unless the window is full before.
+	probe   = 64
+	stretch = 1024
+	// sparse is how many events the user does not receive for each that they do, from which
+	// on merging costs less than scanning.
+	sparse = 4
+	// mostExamined is how many events one read scans, and how many sources a merge has. Either
+	// takes some milliseconds.
+	mostExamined = 10_000
 )
 
 // Events returns the events in a range of positions that a user receives, with their
 // messages.
 //
-// Events of many conversations must be sorted, and the size of the range bounds their number. The
-// range begins small, which is enough for a user who is up to date, and grows while few events are
-// found. So a user who receives one event in a thousand still gets full pages with few queries.
+// What it costs is bounded by the limit if the user receives many of the events, otherwise by
+// the limit and the number of their conversations: not by the length of the range, however
+// few events in it are theirs. A user in very many conversations may get a short window.
 func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.EventWindow, error) {
 	w := im.EventWindow{Through: after}
 	if after >= upTo || limit <= 0 {
 		return w, nil
 	}
-	of := windowOf{user: user}
+	of := windowOf{user: user, scanned: selectScanned, merged: selectMerged, sources: countSources}
 	var err error
 	if of.key, err = r.userKey(user); err != nil {
 		return w, err
@@ -141,51 +148,56 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 	if _, err := r.session.row(selectLogState, []any{of.key, int64(after)}, &of.indexed, &inSpaces); err != nil {
 		return w, err
 	}
-	count, query := countEvents, selectEvents
 	if inSpaces {
-		count, query = countEventsInSpaces, selectEventsInSpaces
+		of.scanned, of.merged, of.sources = selectScannedInSpaces, selectMergedInSpaces, countSourcesInSpaces
 	}
-	span := im.Position(limit)
-	for w.Through < upTo {
-		end := upTo
-		if span < upTo-w.Through {
-			end = w.Through + span
-		}
-		if end-w.Through > im.Position(maxSorted*limit) {
-			many, err := r.manyEvents(count, of, w.Through, end, maxSorted*limit)
-			if err != nil {
-				return w, err
-			}
-			if many {
-				span /= windowGrowth
-				continue
-			}
-		}
-		before := len(w.Events)
-		if full, err := r.addEvents(&w, query, of, end, limit); err != nil || full {
+	var span im.Position = probe
+	if upTo-after <= im.Position(limit) {
+		span = stretch
+	}
+	for w.Through < upTo && w.Through-after < im.Position(r.examined) {
+		from, found := w.Through, len(w.Events)
+		if full, err := r.addEvents(&w, of.scanned, of, min(from+span, upTo), limit); err != nil || full {
 			return w, err
 		}
-		if (len(w.Events)-before)*windowGrowth <= limit {
-			span *= windowGrowth
+		indexed := min(of.indexed, upTo)
+		if span = stretch; w.Through >= indexed || (len(w.Events)-found)*sparse >= int(w.Through-from) {
+			continue
 		}
+		few, err := r.fewSources(of, w.Through, indexed)
+		if err != nil {
+			return w, err
+		}
+		if !few {
+			span = im.Position(r.examined)
+			continue
+		}
+		if full, err := r.addEvents(&w, of.merged, of, indexed, limit); err != nil || full {
+			return w, err
+		}
+		// What is left is not indexed, so there is little of it.
+		_, err = r.addEvents(&w, of.scanned, of, upTo, limit)
+		return w, err
 	}
 	return w, nil
 }
 
-// manyEvents reports whether a range has at least limit events.
-func (r *reader) manyEvents(query string, of windowOf, after, upTo im.Position, limit int) (bool, error) {
+// fewSources reports whether merging the events of a range takes fewer seeks than scanning it
+// takes rows, and not too many.
+func (r *reader) fewSources(of windowOf, after, upTo im.Position) (bool, error) {
+	most := min(r.examined, int(upTo-after)/2)
 	var n int
-	_, err := r.session.row(query, []any{of.key, int64(after), int64(upTo), limit, int64(of.indexed)}, &n)
-	return n >= limit, err
+	_, err := r.session.row(of.sources, []any{of.key, int64(after), most}, &n)
+	return n < most, err
 }
 
-// addEvents adds the events up to a position and reports whether the page is full. Large
+// addEvents adds the events up to a position and reports whether the window is full. Large
 // messages make it full early.
 func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im.Position, limit int) (full bool, err error) {
 	size := 0
 	messages := make([]im.Message, 0, limit-len(w.Events))
 	w.Events = slices.Grow(w.Events, limit-len(w.Events))
-	args := []any{of.key, int64(w.Through), int64(upTo), limit - len(w.Events), int64(of.indexed)}
+	args := []any{of.key, int64(w.Through), int64(upTo), limit - len(w.Events)}
 	err = r.session.list(query, args, func(row packedRow) (bool, error) {
 		if full = size >= im.EnoughContent; full {
 			return false, nil
@@ -207,11 +219,12 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 	return full, nil
 }
 
-// windowOf has the arguments of the statements of a window other than its positions.
+// windowOf is whose window is read, and by which statements.
 type windowOf struct {
-	user    im.UserID
-	key     int64
-	indexed im.Position // the position up to which events are indexed
+	user                     im.UserID
+	key                      int64
+	indexed                  im.Position // the position up to which events are indexed
+	scanned, merged, sources string
 }
 
 // scanWindowEvent reads an event of a window. It appends its message to messages.
@@ -293,7 +306,7 @@ const (
 // Append adds an event to the log.
 func (t *tx) Append(e im.Event) (im.Position, error) {
 	e.Position = t.last + 1
-	if err := t.insertEvent(e, true); err != nil {
+	if err := t.insertEvent(e, e.To == ""); err != nil {
 		return 0, err
 	}
 	if e.To == "" && e.Conversation != 0 {
@@ -304,10 +317,11 @@ func (t *tx) Append(e im.Event) (im.Position, error) {
 			return 0, err
 		}
 	}
-	return e.Position, nil
+	return e.Position, t.indexOldest()
 }
 
-// insertEvent adds an event to the log at its position, which must be the next one.
+// insertEvent adds an event to the log at its position, which must be the next one. indexed
+// says whether it is added to the index of its conversation's events.
 func (t *tx) insertEvent(e im.Event, indexed bool) error {
 	var users [3]any
 	for i, name := range []im.UserID{e.To, e.Actor, e.User} {

@@ -9,12 +9,15 @@ import (
 )
 
 const (
-	selectMembership = stayColumns + ", n.until, " + markColumns + `
-		FROM intervals i CROSS JOIN users u ON u.id = i.user_id
+	// selectMemberships finds the newest stays of the user ?1 in each of the conversations ?2,
+	// the oldest of them first.
+	selectMemberships = "SELECT i.conversation_id, m.role, m.joined_at, i.from_event, i.to_event, i.from_seq, i.to_seq, i.by_self, n.until, " + markColumns + `
+		FROM json_each(?2) j CROSS JOIN intervals i ON i.conversation_id = j.value AND i.user_id = ?1
+			AND i.from_event >= (SELECT min(from_event) FROM (SELECT o.from_event FROM intervals o
+				WHERE o.conversation_id = j.value AND o.user_id = ?1 ORDER BY o.from_event DESC LIMIT {max_intervals}))
 		LEFT JOIN members m ON m.conversation_id = i.conversation_id AND m.user_id = i.user_id
 		LEFT JOIN marks k ON k.conversation_id = i.conversation_id AND k.user_id = i.user_id
-		LEFT JOIN mutes n ON n.conversation_id = i.conversation_id AND n.user_id = i.user_id
-		WHERE i.conversation_id = ? AND i.user_id = ? ORDER BY i.from_event DESC LIMIT {max_intervals}`
+		LEFT JOIN mutes n ON n.conversation_id = i.conversation_id AND n.user_id = i.user_id`
 	selectMembers = `SELECT u.name, m.role, m.joined_at, n.until, m.user_id
 		FROM members m CROSS JOIN users u ON u.id = m.user_id
 		LEFT JOIN mutes n ON n.conversation_id = m.conversation_id AND n.user_id = m.user_id
@@ -36,30 +39,49 @@ const (
 
 // Membership returns the membership of a user, present or former, with their mark.
 func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, error) {
+	list, err := r.Memberships(user, []im.ID{conversation})
+	if err == nil && len(list) == 0 {
+		err = im.ErrNotFound
+	}
+	if err != nil {
+		return im.Membership{}, err
+	}
+	return list[0], nil
+}
+
+// Memberships returns the memberships of a user in those of a list of conversations in which
+// they have or had one.
+func (r *reader) Memberships(user im.UserID, conversations []im.ID) ([]im.Membership, error) {
 	key, err := r.userKey(user)
-	if err != nil {
-		return im.Membership{}, err
+	if err != nil || key == 0 {
+		return nil, err
 	}
-	if key == 0 {
-		return im.Membership{}, im.ErrNotFound
-	}
-	var list []im.Membership
-	var mark storedMark
-	var until sql.NullInt64
-	err = r.session.list(selectMembership, []any{int64(conversation), key}, func(rows packedRow) (more bool, err error) {
-		list, err = scanStay(rows, conversation, list, append([]any{&until}, mark.dest()...)...)
-		return true, err
+	list := make([]im.Membership, 0, len(conversations))
+	err = r.session.list(selectMemberships, []any{key, idsJSON(conversations)}, func(rows packedRow) (bool, error) {
+		var id im.ID
+		var i im.Interval
+		var role, joined, toSeq, until sql.NullInt64
+		var mark storedMark
+		err := rows.Scan(append([]any{&id, &role, &joined, &i.FromEvent, &i.ToEvent, &i.FromSeq, &toSeq, &i.Left, &until}, mark.dest()...)...)
+		if err != nil {
+			return false, err
+		}
+		if n := len(list); n == 0 || list[n-1].Conversation != id {
+			m := im.Membership{Conversation: id, User: user, Mark: mark.mark(), MutedUntil: optionalTime(until)}
+			if role.Valid {
+				m.Role, m.JoinedAt = im.Role(role.Int64), fromMillis(joined.Int64)
+			}
+			list = append(list, m)
+		}
+		if i.ToEvent == im.Latest {
+			i.ToEvent = 0
+		}
+		i.ToSeq = toSeq.Int64
+		m := &list[len(list)-1]
+		m.Intervals = append(m.Intervals, i)
+		return true, nil
 	})
-	if err != nil {
-		return im.Membership{}, err
-	}
-	if len(list) == 0 {
-		return im.Membership{}, im.ErrNotFound
-	}
-	m := list[0]
-	slices.Reverse(m.Intervals)
-	m.Mark, m.MutedUntil = mark.mark(), optionalTime(until)
-	return m, nil
+	return list, err
 }
 
 // EveryMembership returns the memberships of all present and former members, by user.

@@ -21,14 +21,16 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks a file as a database of imapi: "imp3" in ASCII. Until the first release
-// the initial schema itself may change. A change of it also needs another id, so that a file with
-// the tables of a previous schema is refused at start. If it were opened, every request would fail.
-const applicationID = 0x696d7033
+// applicationID marks a file as a database of imapi: "imp4" in ASCII. Until the first release
+// the initial schema itself may change. Whoever changes it then gives it another id, so that
+// a file with the tables of a previous schema is refused at start. If it were opened, every
+// request would fail.
+const applicationID = 0x696d7034
 
 // formerIDs are the ids of previous schemas: "imap" without sealed content, "impi" with
-// hides stored as receipts, and "imp2" without attachments and webhooks.
-var formerIDs = []int{0x696d6170, 0x696d7069, 0x696d7032}
+// hides stored as receipts, "imp2" without attachments and webhooks, and "imp3" with events for
+// one user marked as indexed.
+var formerIDs = []int{0x696d6170, 0x696d7069, 0x696d7032, 0x696d7033}
 
 // migration is one step of the schema. There are only forward steps, and a released step
 // never changes.

@@ -284,7 +284,7 @@ func TestOpenRefuses(t *testing.T) {
 // database, because a program with other tables must refuse it. Comments and white space may
 // change.
 func TestSchemaChangesWithItsID(t *testing.T) {
-	const id, want = 0x696d7033, "e56fc528daab239f088a0594eaf28b11bd48dbd952aa843e9f35fa4ab2d7ddfd"
+	const id, want = 0x696d7034, "f9759871ef79a62441162bfd4375ed178c511a3eada09e2f61d909f63ed596bd"
 	steps, err := loadMigrations(migrations)
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 // readsWorld is a group of alice and bob in which alice has sent messages of about 100 bytes.
 type readsWorld struct {
+	store      *Store
 	service    *im.Service
 	group      im.ID
 	statements atomic.Int64 // statements that readers have run
@@ -25,6 +26,7 @@ func newReadsWorld(tb testing.TB, messages int) *readsWorld {
 		}
 		return nil
 	}})
+	w.store = store
 	w.service = im.NewService(store, im.Policy{MaxMessageBytes: 1 << 16, MaxMembers: 10}, nil)
 	alice := im.Actor{User: "alice", Device: "phone"}
 	c, err := w.service.CreateGroup(tb.Context(), alice, im.GroupDraft{Name: "a group", Members: []im.UserID{"bob"}})
@@ -77,6 +79,138 @@ func TestWindowCosts(t *testing.T) {
 	many, all := w.count(func() { w.window(t, 110) })
 	if perEvent := (all - fixed) / 100; few != many || many > 7 || perEvent > 12 {
 		t.Errorf("%d statements for 10 events and %d for 110, %.1f allocations an event", few, many, perEvent)
+	}
+}
+
+// newManyWorld returns a world in which bob and carol are in many groups, each with a message of
+// bob, and in which 9,000 events follow that carol does not receive.
+func newManyWorld(tb testing.TB, groups int) *readsWorld {
+	tb.Helper()
+	w := newReadsWorld(tb, 1)
+	bob := im.Actor{User: "bob"}
+	for range groups {
+		c, err := w.service.CreateGroup(tb.Context(), bob, im.GroupDraft{Name: "another", Members: []im.UserID{"carol"}})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		ref := im.ConversationRef{ID: c.Conversation.ID}
+		if _, err := w.service.Send(tb.Context(), bob, ref, im.Draft{Type: im.Text, Body: []byte(`{"text":"hi"}`)}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	err := w.store.Write(tb.Context(), func(tx im.Tx) error {
+		for range 9000 {
+			if _, err := tx.Append(im.Event{Type: im.ConversationUpdated, Conversation: w.group, Actor: "bob"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
+
+// TestManyConversationsCost checks that a page of the list, unread counts and a window of the log
+// take few statements however many conversations they are about, and so does a window of a long
+// log of which few events are the user's.
+func TestManyConversationsCost(t *testing.T) {
+	w := newManyWorld(t, 110)
+	carol := im.Actor{User: "carol"}
+	head := w.head(t)
+	for what, read := range map[string]func(n int){
+		"list": func(n int) {
+			page, err := w.service.Conversations(t.Context(), carol, im.ConversationFilter{Limit: n})
+			if err != nil || len(page.Items) != n || page.Items[0].LastMessage == nil || page.Items[0].Unread.Messages != 1 {
+				t.Fatalf("%d conversations, %v; want %d", len(page.Items), err, n)
+			}
+		},
+		"window": func(n int) {
+			window, err := w.service.Events(t.Context(), carol, 0, head, n)
+			if err != nil || len(window.Events) != n {
+				t.Fatalf("%d events, %v; want %d", len(window.Events), err, n)
+			}
+		},
+	} {
+		few, _ := w.count(func() { read(10) })
+		many, _ := w.count(func() { read(100) })
+		if many > few+2 || many > 10 {
+			t.Errorf("%s: %d statements for 10, %d for 100", what, few, many)
+		}
+	}
+	unread, _ := w.count(func() {
+		if all, err := w.service.Unread(t.Context(), carol, nil); err != nil || all.Total != 110 {
+			t.Fatalf("%d are unread, %v", all.Total, err)
+		}
+	})
+	if unread > 6 {
+		t.Errorf("unread counts of 110 conversations take %d statements", unread)
+	}
+	rest, _ := w.count(func() {
+		window, err := w.service.Events(t.Context(), carol, 240, head, 256)
+		if err != nil || len(window.Events) > 100 || window.Through != head {
+			t.Fatalf("%d events through %d of %d, %v", len(window.Events), window.Through, head, err)
+		}
+	})
+	if rest > 8 {
+		t.Errorf("a window of 9,000 events of which few are the user's takes %d statements", rest)
+	}
+}
+
+// TestWindowsOfVeryManyConversations checks that a user in more conversations than are merged
+// receives all of their events, in windows that end early.
+func TestWindowsOfVeryManyConversations(t *testing.T) {
+	const examined = 100
+	store := openNew(t, Options{Synchronous: "normal", examined: examined})
+	at := fromMillis(1)
+	conversation := func(tx im.Tx, id im.ID, user im.UserID) error {
+		c := im.Conversation{ID: id, Kind: im.Group, History: im.HistoryAll, FirstSeq: 1, CreatedAt: at, UpdatedAt: at, EditedAt: at}
+		if err := tx.CreateConversation(c); err != nil {
+			return err
+		}
+		return tx.AddMember(im.Membership{Conversation: id, User: user, Role: im.Member, JoinedAt: at}, 1)
+	}
+	const foreign, events = 1, 10
+	err := store.Write(t.Context(), func(tx im.Tx) error {
+		if err := conversation(tx, foreign, "bob"); err != nil {
+			return err
+		}
+		for i := range im.ID(examined + 1) {
+			if err := conversation(tx, 1000+i, "carol"); err != nil {
+				return err
+			}
+		}
+		for i := range 40 * examined {
+			e := im.Event{Type: im.ConversationUpdated, At: at, Conversation: foreign}
+			if i%(4*examined) == 0 {
+				e.Conversation = im.ID(1000 + i%(examined+1))
+			}
+			if _, err := tx.Append(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, windows := 0, 0
+	for after, head := im.Position(0), store.Head(); after < head; windows++ {
+		err := store.View(t.Context(), func(r im.Reader) error {
+			window, err := r.Events("carol", after, head, 5)
+			if window.Through <= after || window.Through > after+2*stretch {
+				t.Fatalf("a window through %d after %d", window.Through, after)
+			}
+			received, after = received+len(window.Events), window.Through
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if received != events || windows > 40 {
+		t.Errorf("received %d events in %d windows", received, windows)
 	}
 }
 

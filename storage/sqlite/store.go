@@ -59,8 +59,10 @@ type Options struct {
 
 	// unindexed replaces maxUnindexed; only tests set it.
 	unindexed im.Position
-	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is called
-	// before each checkpoint; only tests set them.
+	// examined replaces mostExamined; only tests set it.
+	examined int
+	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is
+	// called before each checkpoint, in tests.
 	log      logLimits
 	logFault func(s *session, query string) error
 	// fault is called before each statement of the writer and the readers; only tests set it.
@@ -108,6 +110,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.unindexed == 0 {
 		o.unindexed = maxUnindexed
+	}
+	if o.examined == 0 {
+		o.examined = mostExamined
 	}
 	if o.log == (logLimits{}) {
 		o.log = logLimits{step: logStep, restart: logRestart, max: logMax}
@@ -352,7 +357,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 			session = nil
 		}
 	}()
-	r := &reader{session: session, users: s.users, sealer: s.sealer, searcher: s.index}
+	r := &reader{session: session, users: s.users, sealer: s.sealer, searcher: s.index, examined: s.options.examined}
 	if err := fn(r); err != nil {
 		return r.outdated, err
 	}

@@ -23,7 +23,7 @@ const (
 	deleteTrimProgress = "DELETE FROM trim_progress WHERE conversation_id = ?"
 
 	selectEventsFrom = `SELECT pos, at, type FROM events INDEXED BY events_of_conversation
-		WHERE conversation_id = ? AND to_user IS NULL AND indexed = 1 AND pos > ? ORDER BY pos LIMIT ?`
+		WHERE conversation_id = ? AND indexed = 1 AND pos > ? ORDER BY pos LIMIT ?`
 	selectAddressedFrom = `SELECT pos, at, type FROM events INDEXED BY events_addressed
 		WHERE conversation_id = ? AND to_user IS NOT NULL AND pos > ? ORDER BY pos LIMIT ?`
 	deleteEvents = "DELETE FROM events WHERE pos IN (SELECT j.value FROM json_each(?1) AS j)"

@@ -20,6 +20,7 @@ type reader struct {
 	counted  counted
 	searcher *searchindex.Index
 	sealer   *sealer
+	examined int // how much a window of the log examines, see mostExamined
 	// row holds the columns of the message that is being read, event those of the event; nil
 	// before the first.
 	row   *messageRow
@@ -67,7 +68,7 @@ var _ im.Tx = (*tx)(nil)
 func newTx(s *session, store *Store) *tx {
 	return &tx{reader: reader{
 		session: s, users: store.users, interned: map[im.UserID]int64{}, infos: map[im.ID]convInfo{},
-		searcher: store.index, sealer: store.sealer,
+		searcher: store.index, sealer: store.sealer, examined: store.options.examined,
 	}}
 }
 

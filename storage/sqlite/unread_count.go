@@ -1,126 +1,166 @@
 package sqlite
 
 import (
-	"fmt"
-	"strings"
+	"cmp"
+	"slices"
+	"strconv"
 
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/seqs"
 	"github.com/imapi/imapi/storage/record"
 )
 
+// The statements of unread counts are about parts of many conversations: ?2 lists them, each
+// with the place of its query, the conversation and the first and last seq. ?1 is the user.
 const (
-	// selectSettled finds what the user ?2 has read or hidden from ?3 to ?4, the newest ?5
-	// ranges of each.
-	selectSettled = "SELECT * FROM (" + settledOf + "AND kind = {read_range}" + settledIn + "AND kind = {read_range}" + settledEnd +
-		") UNION ALL SELECT * FROM (" + settledOf + "AND kind = {hidden_range}" + settledIn + "AND kind = {hidden_range}" + settledEnd + ")"
+	// selectSettled finds what the user has read or hidden in the parts, the newest ?3 ranges
+	// of each kind in each. Hidden ranges are looked for only if the user has any.
+	selectSettled = partList + settledOf + "{read_range}" + settledIn + "{read_range}" + settledFrom + "{read_range}" + settledEnd +
+		" UNION ALL " + settledOf + "{hidden_range}" + settledIn + "{hidden_range}" + settledFrom + "{hidden_range}" + settledEnd + " AND (" + selectHides + ")"
 
-	settledOf = "SELECT kind, from_seq, to_seq FROM seq_ranges WHERE conversation_id = ?1 AND user_id = ?2 "
-	settledIn = ` AND from_seq <= ?4 AND from_seq >= coalesce((SELECT max(from_seq) FROM seq_ranges
-		WHERE conversation_id = ?1 AND user_id = ?2 AND from_seq <= ?3 `
-	settledEnd = "), ?3) ORDER BY from_seq DESC LIMIT ?5"
+	partList  = partsFrom + "?2) j) "
+	partsFrom = `WITH part (at, conversation_id, low, high) AS MATERIALIZED (
+		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]')
+		FROM json_each(`
+	settledOf = `SELECT p.at, s.kind, s.from_seq, s.to_seq FROM part p CROSS JOIN seq_ranges s
+		ON s.conversation_id = p.conversation_id AND s.user_id = ?1 AND s.from_seq <= p.high AND s.kind = `
+	settledIn = ` AND s.from_seq >= max(coalesce((SELECT max(b.from_seq) FROM seq_ranges b
+		WHERE b.conversation_id = p.conversation_id AND b.user_id = ?1 AND b.from_seq <= p.low AND b.kind = `
+	settledFrom = `), p.low), coalesce((SELECT min(from_seq) FROM (SELECT l.from_seq FROM seq_ranges l
+		WHERE l.conversation_id = p.conversation_id AND l.user_id = ?1 AND l.from_seq <= p.high AND l.kind = `
+	settledEnd = ` ORDER BY l.from_seq DESC LIMIT ?3)), 0))`
 
-	// countGaps counts unread messages of the user ?2 in the gaps ?3 at the time ?4. The
-	// number of countable messages is a difference of ordinals. It subtracts the user's
-	// own, counted within the index, and those of others that are erased or due. If the
-	// messages before a gap were trimmed, the ordinal of the first remaining one gives
-	// their number.
-	countGaps = gapList + `SELECT coalesce(sum(
-			coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
-				WHERE conversation_id = ?1 AND seq <= high ORDER BY seq DESC LIMIT 1)
-			- coalesce((SELECT ord FROM messages INDEXED BY messages_by_seq
-					WHERE conversation_id = ?1 AND seq < low ORDER BY seq DESC LIMIT 1),
-				(SELECT ord - (quiet = 0) FROM messages INDEXED BY messages_by_seq
-					WHERE conversation_id = ?1 AND seq >= low ORDER BY seq LIMIT 1)), 0)
-			- (SELECT count(*) FROM messages INDEXED BY messages_by_seq
-				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND sender_id = ?2 AND quiet = 0)
-			- (SELECT count(*) FROM messages INDEXED BY messages_erased
-				WHERE conversation_id = ?1 AND seq BETWEEN low AND high AND state <> {active} AND sender_id <> ?2 AND quiet = 0)
-			- (SELECT count(*) FROM messages INDEXED BY messages_due_in
-				WHERE conversation_id = ?1 AND due_at IS NOT NULL AND due_at <= ?4
-				AND seq BETWEEN low AND high AND sender_id <> ?2 AND quiet = 0)), 0), ` + mentionsInGaps + " FROM gap"
+	// countGaps counts unread messages in the parts at the time ?3. The number of countable
+	// messages is a difference of ordinals. It subtracts the user's own, counted within the
+	// index, and those of others that are erased or due. If the messages before a part were
+	// trimmed, the ordinal of the first remaining one gives their number.
+	countGaps = partList + `SELECT at,
+			coalesce((SELECT ord FROM messages m INDEXED BY messages_by_seq
+				WHERE m.conversation_id = part.conversation_id AND seq <= high ORDER BY seq DESC LIMIT 1)
+			- coalesce((SELECT ord FROM messages m INDEXED BY messages_by_seq
+					WHERE m.conversation_id = part.conversation_id AND seq < low ORDER BY seq DESC LIMIT 1),
+				(SELECT ord - (quiet = 0) FROM messages m INDEXED BY messages_by_seq
+					WHERE m.conversation_id = part.conversation_id AND seq >= low ORDER BY seq LIMIT 1)), 0)
+			- (SELECT count(*) FROM messages m INDEXED BY messages_by_seq
+				WHERE m.conversation_id = part.conversation_id AND seq BETWEEN low AND high AND sender_id = ?1 AND quiet = 0)
+			- (SELECT count(*) FROM messages m INDEXED BY messages_erased
+				WHERE m.conversation_id = part.conversation_id AND seq BETWEEN low AND high AND state <> {active} AND sender_id <> ?1 AND quiet = 0)
+			- (SELECT count(*) FROM messages m INDEXED BY messages_due_in
+				WHERE m.conversation_id = part.conversation_id AND due_at IS NOT NULL AND due_at <= ?3
+				AND seq BETWEEN low AND high AND sender_id <> ?1 AND quiet = 0), ` + mentionsInPart + " FROM part"
 	// countMentions counts only mentions of the user.
-	countMentions = gapList + "SELECT " + mentionsInGaps + " FROM gap"
+	countMentions = partList + "SELECT at, 0, " + mentionsInPart + " FROM part"
 
-	gapList = `WITH gap (low, high) AS MATERIALIZED (
-		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?3) j) `
-	// mentionsInGaps counts up to ?5 mentions in each gap: messages that mention the user,
-	// and messages of others that mention everyone. A message that does both is counted
-	// once.
-	mentionsInGaps = `coalesce(sum((SELECT count(*) FROM (SELECT 1 FROM mentions_all a
-			WHERE a.conversation_id = ?1 AND a.seq BETWEEN low AND high AND a.sender_id <> ?2
-			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = ?1 AND n.seq = a.seq AND n.user_id = ?2)
+	// mentionsInPart counts up to ?4 mentions in a part: messages that mention the user, and
+	// messages of others that mention everyone. A message that does both is counted once.
+	mentionsInPart = `(SELECT count(*) FROM (SELECT 1 FROM mentions_all a
+			WHERE a.conversation_id = part.conversation_id AND a.seq BETWEEN low AND high AND a.sender_id <> ?1
+			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = part.conversation_id AND n.seq = a.seq AND n.user_id = ?1)
 			AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_seq
-				WHERE m.conversation_id = ?1 AND m.seq = a.seq AND m.due_at <= ?4) LIMIT ?5))
+				WHERE m.conversation_id = part.conversation_id AND m.seq = a.seq AND m.due_at <= ?3) LIMIT ?4))
 		+ (SELECT count(*) FROM (SELECT 1 FROM mentions n INDEXED BY mentions_of_user
-			WHERE n.user_id = ?2 AND n.conversation_id = ?1 AND n.seq BETWEEN low AND high
+			WHERE n.user_id = ?1 AND n.conversation_id = part.conversation_id AND n.seq BETWEEN low AND high
 			AND NOT EXISTS (SELECT 1 FROM messages m INDEXED BY messages_by_seq
-				WHERE m.conversation_id = ?1 AND m.seq = n.seq AND m.due_at <= ?4) LIMIT ?5))), 0)`
+				WHERE m.conversation_id = part.conversation_id AND m.seq = n.seq AND m.due_at <= ?3) LIMIT ?4))`
 )
 
-// unreadRows implements [record.UnreadRows] for a query.
+// unreadRows implements [record.UnreadRows] for a user, at a time in milliseconds.
 type unreadRows struct {
-	r    *reader
-	q    im.UnreadQuery
-	user int64
+	r         *reader
+	user, now int64
 }
 
 var _ record.UnreadRows = (*unreadRows)(nil)
 
-// Unread counts the messages that a user has not read.
-func (r *reader) Unread(q im.UnreadQuery) (im.UnreadCount, error) {
-	user, err := r.userKey(q.User)
-	if err != nil {
-		return im.UnreadCount{}, err
+// Unread counts the messages that a user has not read, for each query.
+func (r *reader) Unread(queries ...im.UnreadQuery) ([]im.UnreadCount, error) {
+	if len(queries) == 0 {
+		return nil, nil
 	}
-	return record.CountUnread(&unreadRows{r: r, q: q, user: user}, q.Ranges)
+	user, err := r.userKey(queries[0].User)
+	if err != nil {
+		return nil, err
+	}
+	return record.CountUnread(&unreadRows{r: r, user: user, now: queries[0].Now.UnixMilli()}, queries)
 }
 
 // Settled implements [record.UnreadRows], as do the methods after it.
-func (u *unreadRows) Settled(bounds seqs.Range, limit int) (read, hidden []seqs.Range, err error) {
+func (u *unreadRows) Settled(bounds []record.Bounds, limit int) ([]record.Settled, error) {
+	list := make([]record.Settled, len(bounds))
 	if u.user == 0 {
-		return nil, nil, nil
+		return list, nil
 	}
-	args := []any{int64(u.q.Conversation), u.user, bounds.From, bounds.To, limit}
-	err = u.r.session.query(selectSettled, args, func(rows row) (bool, error) {
+	var parts parts
+	for i, b := range bounds {
+		parts.add(i, b.Conversation, b.Range)
+	}
+	err := u.r.session.list(selectSettled, []any{u.user, parts.json(), limit}, func(rows packedRow) (bool, error) {
+		var at int
 		var kind record.RangeKind
 		var r seqs.Range
-		err := rows.Scan(&kind, &r.From, &r.To)
-		if kind == record.Read {
-			read = append(read, r)
+		err := rows.Scan(&at, &kind, &r.From, &r.To)
+		if of := &list[at]; kind == record.Read {
+			of.Read = append(of.Read, r)
 		} else {
-			hidden = append(hidden, r)
+			of.Hidden = append(of.Hidden, r)
 		}
 		return true, err
 	})
-	return read, hidden, err
+	for _, of := range list {
+		slices.SortFunc(of.Read, newestFirst)
+		slices.SortFunc(of.Hidden, newestFirst)
+	}
+	return list, err
 }
 
-func (u *unreadRows) CountGaps(gaps seqs.Set) (messages, mentions int, err error) {
-	err = u.count(countGaps, gaps, &messages, &mentions)
-	return messages, mentions, err
+func newestFirst(a, b seqs.Range) int { return cmp.Compare(b.From, a.From) }
+
+func (u *unreadRows) CountGaps(gaps []record.Gaps) ([]im.UnreadCount, error) {
+	return u.count(countGaps, gaps)
 }
 
-func (u *unreadRows) CountMentions(gaps seqs.Set) (mentions int, err error) {
-	err = u.count(countMentions, gaps, &mentions)
-	return mentions, err
+func (u *unreadRows) CountMentions(gaps []record.Gaps) ([]im.UnreadCount, error) {
+	return u.count(countMentions, gaps)
 }
 
 // count runs a statement that counts in gaps.
-func (u *unreadRows) count(query string, gaps seqs.Set, dest ...any) error {
-	args := []any{int64(u.q.Conversation), u.user, gapsJSON(gaps), u.q.Now.UnixMilli(), im.MaxUnread}
-	_, err := u.r.session.row(query, args, dest...)
-	return err
+func (u *unreadRows) count(query string, gaps []record.Gaps) ([]im.UnreadCount, error) {
+	counts := make([]im.UnreadCount, len(gaps))
+	var parts parts
+	for i, g := range gaps {
+		for _, r := range g.Set {
+			parts.add(i, g.Conversation, r)
+		}
+	}
+	err := u.r.session.list(query, []any{u.user, parts.json(), u.now, im.MaxUnread}, func(rows packedRow) (bool, error) {
+		var at, messages, mentions int
+		err := rows.Scan(&at, &messages, &mentions)
+		counts[at].Messages += messages
+		counts[at].Mentions += mentions
+		return true, err
+	})
+	return counts, err
 }
 
-// gapsJSON encodes ranges for SQL.
-func gapsJSON(list seqs.Set) string {
-	var b strings.Builder
-	for i, r := range list {
+// parts is a list of parts of conversations, as JSON for SQL.
+type parts []byte
+
+// add adds a part for the query at a place.
+func (p *parts) add(at int, conversation im.ID, r seqs.Range) {
+	b := append(*p, ",["...)
+	for i, n := range []int64{int64(at), int64(conversation), r.From, r.To} {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		fmt.Fprintf(&b, "[%d,%d]", r.From, r.To)
+		b = strconv.AppendInt(b, n, 10)
 	}
-	return "[" + b.String() + "]"
+	*p = append(b, ']')
+}
+
+// json returns the list.
+func (p parts) json() string {
+	if len(p) == 0 {
+		return "[]"
+	}
+	return "[" + string(p[1:]) + "]"
 }

@@ -311,6 +311,34 @@ func testSparseEvents(w *world) {
 	}
 	got, _ = w.events("bob", 0, head, 1000)
 	w.equal("events of both conversations", len(got), int(head))
+
+	// The same in a channel.
+	space := w.space("alice", "bob")
+	channel := w.channel(space)
+	start := w.bounds().Head
+	want = nil
+	w.write(func(tx im.Tx) error {
+		want = nil
+		for i := range 5000 {
+			e := im.Event{Type: im.ConversationUpdated, At: w.now, Conversation: busy}
+			switch i % 1000 {
+			case 100:
+				e.Conversation = channel
+			case 200:
+				e.To = "alice"
+			}
+			pos, err := tx.Append(e)
+			if err != nil {
+				return err
+			}
+			if i%1000 == 100 || i%1000 == 200 {
+				want = append(want, pos)
+			}
+		}
+		return nil
+	})
+	got, _ = w.events("alice", start, w.bounds().Head, 4)
+	w.equal("events of a channel", positions(got), want)
 }
 
 func testTrimLog(w *world) {

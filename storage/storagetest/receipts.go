@@ -253,7 +253,7 @@ func testUnread(w *world) {
 // unread returns a user's unread count in the ranges.
 func (w *world) unread(id im.ID, user im.UserID, ranges ...im.SeqRange) im.UnreadCount {
 	w.Helper()
-	return read(w, func(r im.Reader) (im.UnreadCount, error) {
+	return read(w, func(r im.Reader) ([]im.UnreadCount, error) {
 		return r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: ranges, Now: w.now})
-	})
+	})[0]
 }

@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"ListFilters", testListFilters},
 		{"Membership", testMembership},
 		{"Entry", testEntry},
+		{"Many", testMany},
+		{"NewestIsBounded", testNewestIsBounded},
 		{"Marks", testMarks},
 		{"MarksOfNonMembers", testMarksOfNonMembers},
 		{"Mutes", testMutes},

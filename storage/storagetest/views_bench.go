@@ -81,32 +81,34 @@ func (w *world) spread(conversations, messages int) []im.ID {
 	return ids
 }
 
-// unreadOfAll counts the unread messages of every conversation as the use case does, in
-// transactions of bounded length.
+// unreadOfAll counts the unread messages of every conversation as the use case does, many at
+// once, in transactions of bounded length.
 func (w *world) unreadOfAll(ids []im.ID, user im.UserID, want int) {
 	w.Helper()
 	for len(ids) > 0 {
 		part := ids[:min(200, len(ids))]
 		ids = ids[len(part):]
 		w.must(w.store.View(context.Background(), func(r im.Reader) error {
-			for _, id := range part {
-				m, err := r.Membership(id, user)
-				if err != nil {
-					return err
-				}
-				c, err := r.Conversation(id)
-				if err != nil {
-					return err
-				}
-				got, err := r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: m.Intervals.Messages(c.LastSeq), Now: w.now})
-				if err == nil && got.Messages != want {
+			conversations, err := r.ConversationsByID(part)
+			if err != nil {
+				return err
+			}
+			memberships, err := r.Memberships(user, part)
+			if err != nil {
+				return err
+			}
+			var queries []im.UnreadQuery
+			for i, c := range conversations {
+				messages := memberships[i].Intervals.Messages(c.LastSeq)
+				queries = append(queries, im.UnreadQuery{Conversation: c.ID, User: user, Ranges: messages, Now: w.now})
+			}
+			counts, err := r.Unread(queries...)
+			for _, got := range counts {
+				if got.Messages != want {
 					err = fmt.Errorf("%d are unread, want %d", got.Messages, want)
 				}
-				if err != nil {
-					return err
-				}
 			}
-			return nil
+			return err
 		}))
 	}
 }

@@ -443,13 +443,14 @@ CREATE TABLE events (
     user_id         INTEGER,
     role            INTEGER NOT NULL,
     data            TEXT, -- JSON of rare fields: ids and times, never content
-    -- 0 while an event of a message is not in the index yet; many are indexed together, see
-    -- event_index.go.
-    indexed         INTEGER NOT NULL DEFAULT 1
+    -- 1 if it is in the index of its conversation's events: not if it is for to_user, nor while
+    -- an event of a message is new. Many are indexed together, see event_index.go.
+    indexed         INTEGER NOT NULL
 ) STRICT;
 
--- The rowid, which is pos, is the last column of every index.
-CREATE INDEX events_of_conversation ON events (conversation_id) WHERE to_user IS NULL AND indexed = 1;
+-- The rowid, which is pos, is the last column of every index. The first index has one condition,
+-- so that SQLite finds positions in it without reading the events.
+CREATE INDEX events_of_conversation ON events (conversation_id) WHERE indexed = 1;
 CREATE INDEX events_of_user ON events (to_user) WHERE to_user IS NOT NULL;
 -- Events for one user about a conversation, for retention.
 CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
