@@ -15,19 +15,21 @@ import (
 const (
 	// selectSettled finds what the user has read or hidden in the parts, the newest ?3 ranges
 	// of each kind in each. Hidden ranges are looked for only if the user has any.
-	selectSettled = partList + settledOf + "{read_range}" + settledIn + "{read_range}" + settledFrom + "{read_range}" + settledEnd +
-		" UNION ALL " + settledOf + "{hidden_range}" + settledIn + "{hidden_range}" + settledFrom + "{hidden_range}" + settledEnd + " AND (" + selectHides + ")"
+	selectSettled = partList +
+		settledOf + "AND s.kind = {read_range}" + settledIn + "AND b.kind = {read_range}" + settledFrom + "AND l.kind = {read_range}" + settledEnd + " UNION ALL " +
+		settledOf + "AND s.kind = {hidden_range}" + settledIn + "AND b.kind = {hidden_range}" + settledFrom + "AND l.kind = {hidden_range}" + settledEnd +
+		" AND (" + selectHides + ")"
 
 	partList  = partsFrom + "?2) j) "
 	partsFrom = `WITH part (at, conversation_id, low, high) AS MATERIALIZED (
 		SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]')
 		FROM json_each(`
 	settledOf = `SELECT p.at, s.kind, s.from_seq, s.to_seq FROM part p CROSS JOIN seq_ranges s
-		ON s.conversation_id = p.conversation_id AND s.user_id = ?1 AND s.from_seq <= p.high AND s.kind = `
+		ON s.conversation_id = p.conversation_id AND s.user_id = ?1 AND s.from_seq <= p.high `
 	settledIn = ` AND s.from_seq >= max(coalesce((SELECT max(b.from_seq) FROM seq_ranges b
-		WHERE b.conversation_id = p.conversation_id AND b.user_id = ?1 AND b.from_seq <= p.low AND b.kind = `
+		WHERE b.conversation_id = p.conversation_id AND b.user_id = ?1 AND b.from_seq <= p.low `
 	settledFrom = `), p.low), coalesce((SELECT min(from_seq) FROM (SELECT l.from_seq FROM seq_ranges l
-		WHERE l.conversation_id = p.conversation_id AND l.user_id = ?1 AND l.from_seq <= p.high AND l.kind = `
+		WHERE l.conversation_id = p.conversation_id AND l.user_id = ?1 AND l.from_seq <= p.high `
 	settledEnd = ` ORDER BY l.from_seq DESC LIMIT ?3)), 0))`
 
 	// countGaps counts unread messages in the parts at the time ?3. The number of countable
