@@ -332,7 +332,7 @@ func files(tb testing.TB, d *Dir) (list []string) {
 }
 
 // Blobs of other stores, and files that are not blobs, are neither listed nor changed.
-func TestListLeavesOutWhatIsNotOurs(t *testing.T) {
+func TestListSkipsForeignFiles(t *testing.T) {
 	f, d := newFiles(t)
 	put(t, f, blobNamed(1), content(10))
 	put(t, f, blobNamed(2), content(chunkSize))
@@ -399,7 +399,7 @@ func TestNamesOutsideTheDirectoryAreRefused(t *testing.T) {
 	}
 }
 
-func TestDeleteOfWhatIsNotThere(t *testing.T) {
+func TestDeletingWhatDoesNotExist(t *testing.T) {
 	f, _ := newFiles(t)
 	b := blobNamed(1)
 	put(t, f, b, content(10))

@@ -158,7 +158,7 @@ func TestTransientsDoNotReplaceHeartbeats(t *testing.T) {
 	})
 }
 
-func TestTransientKeepsItsPlaceBetweenEvents(t *testing.T) {
+func TestTransientsAndEventsKeepTheirOrder(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
 		s := newTransientScene(t, Options{})
 		b := s.clients["b"]

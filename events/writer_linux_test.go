@@ -304,7 +304,7 @@ func TestTokenEndsAStalledStream(t *testing.T) {
 }
 
 // A client that reads too slowly loses its stream, even if it keeps accepting a few bytes.
-func TestTrickleIsAStall(t *testing.T) {
+func TestTrickleCountsAsAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newModel()
 		h := newTestHub(t, m, Options{})

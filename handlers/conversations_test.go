@@ -15,9 +15,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNullEndsASetting checks the effects of null, of a missing member and of a value on each
+// TestNullResetsASetting checks the effects of null, of a missing member and of a value on each
 // setting that can be reset.
-func TestNullEndsASetting(t *testing.T) {
+func TestNullResetsASetting(t *testing.T) {
 	w := newWorld(t)
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	space, _ := w.newSpace("alice")

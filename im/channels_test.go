@@ -84,9 +84,9 @@ func TestPrivateChannels(t *testing.T) {
 	}
 }
 
-// TestAccessHoldsFromTheNextRequestOn checks that a change of roles, lists or membership
+// TestAccessChangesWithTheNextRequest checks that a change of roles, lists or membership
 // applies to the next request.
-func TestAccessHoldsFromTheNextRequestOn(t *testing.T) {
+func TestAccessChangesWithTheNextRequest(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "alice")
 	public, private := w.channel("owner", id, false), w.channel("owner", id, true)

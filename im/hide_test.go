@@ -9,7 +9,7 @@ import (
 )
 
 // A hidden message is shown nowhere to the user who hid it, and everywhere to the others.
-func TestHiddenIsGoneForMeAlone(t *testing.T) {
+func TestHiddenOnlyFromTheUser(t *testing.T) {
 	for name, tt := range map[string]struct {
 		draft func(sent []im.Message) im.HideDraft
 		left  []string

@@ -108,9 +108,9 @@ func TestStartedBatchIsFinished(t *testing.T) {
 	w.equal("one that did not begin", err, context.Canceled)
 }
 
-// TestBatchesOfOneUserAreDoneOneAfterAnother: the first of many batches ends first, and too many
+// TestBatchesOfOneUserRunInOrder: the first of many batches ends first, and too many
 // are refused at once.
-func TestBatchesOfOneUserAreDoneOneAfterAnother(t *testing.T) {
+func TestBatchesOfOneUserRunInOrder(t *testing.T) {
 	w := newWorld(t)
 	ids := w.sayMany("alice", direct("bob"), 2)
 	began, end := make(chan struct{}), make(chan struct{})
@@ -150,9 +150,9 @@ func TestBatchesOfOneUserAreDoneOneAfterAnother(t *testing.T) {
 	w.equal("refused", overloaded.Load(), int64(4))
 }
 
-// TestJobsDoABoundedPartAtATime checks that due messages, deliveries and cleared counts are
+// TestJobsWorkInBoundedSteps checks that due messages, deliveries and cleared counts are
 // all handled, in steps.
-func TestJobsDoABoundedPartAtATime(t *testing.T) {
+func TestJobsWorkInBoundedSteps(t *testing.T) {
 	w := newWorld(t)
 	for range 5 {
 		d := text("soon gone")

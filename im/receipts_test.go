@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestReceiptsAreAgainstTheMembersAtSending checks whose receipts count in a group.
-func TestReceiptsAreAgainstTheMembersAtSending(t *testing.T) {
+// TestReceiptsCountTheMembersAtSending checks whose receipts count in a group.
+func TestReceiptsCountTheMembersAtSending(t *testing.T) {
 	w := newWorld(t)
 	id := w.group(im.HistoryAll, "owner", "bob", "carol", "dave")
 	d := text("did you get this?")

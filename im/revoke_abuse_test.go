@@ -10,9 +10,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// TestNotesAreKeptCanonical checks that white space, which does not count towards the limit, is not
-// stored, either.
-func TestNotesAreKeptCanonical(t *testing.T) {
+// TestNotesAreStoredInCanonicalForm checks that white space, which does not count towards the
+// limit, is not stored, either.
+func TestNotesAreStoredInCanonicalForm(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "x")
 	note := im.RevokeNote{Extension: []byte("{ \"b\" : 1 ,\n" + strings.Repeat(" ", 100_000) + "\"a\":[ 2 ] }")}
@@ -78,9 +78,9 @@ func TestReadingManyThatBurnAtOnce(t *testing.T) {
 	w.equal("published", counts, map[im.EventType]int{im.ReceiptRead: 1, im.MessageBurned: n - n/3, im.MessageBurnStarted: n / 3, im.UnreadChanged: 1})
 }
 
-// TestDeliveriesSayNoMoreThanWasDelivered checks that delivering the third message to a stream does
+// TestDeliveryCoversOnlyItsMessage checks that delivering the third message to a stream does
 // not mark the first two as delivered.
-func TestDeliveriesSayNoMoreThanWasDelivered(t *testing.T) {
+func TestDeliveryCoversOnlyItsMessage(t *testing.T) {
 	w := newWorld(t)
 	var ms []im.Message
 	for i := range 3 {
@@ -132,9 +132,9 @@ func TestManyDeliveriesAreNamed(t *testing.T) {
 	}
 }
 
-// TestOwnMessagesTakeNoReceipt checks that a receipt for one's own message is not
+// TestNoReceiptForOwnMessages checks that a receipt for one's own message is not
 // published.
-func TestOwnMessagesTakeNoReceipt(t *testing.T) {
+func TestNoReceiptForOwnMessages(t *testing.T) {
 	w := newWorld(t)
 	m := w.say("alice", direct("bob"), "mine")
 	before := len(w.committed())

@@ -105,7 +105,7 @@ func mustID(t *testing.T, s string) im.ID {
 }
 
 // The restrictions of users do not apply to an admin; the rules for the message itself do.
-func TestSendAsIsNotRestrained(t *testing.T) {
+func TestSendAsIgnoresRestrictions(t *testing.T) {
 	w := newWorld(t)
 	asked(w, im.Presend{}, func(context.Context, im.PresendQuestion) (im.PresendAnswer, error) {
 		return im.PresendAnswer{Action: im.PresendRefuse, Code: "no"}, nil

@@ -164,7 +164,7 @@ func TestThumbnailsSurviveARestart(t *testing.T) {
 }
 
 // A picture that kills the maker is tried only three times, even across restarts.
-func TestThumbnailIsNotTriedForEver(t *testing.T) {
+func TestThumbnailAttemptsAreLimited(t *testing.T) {
 	g := newGallery(t)
 	a := g.upload("alice", picture(t, 64, 48))
 	b := g.upload("bob", picture(t, 64, 48))

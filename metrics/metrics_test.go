@@ -43,9 +43,9 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestFailuresAreCountedAlone: a failed commit or a failed attempt to shred must not
+// TestFailuresAreOnlyCounted: a failed commit or a failed attempt to shred must not
 // look like a fast one in the histograms.
-func TestFailuresAreCountedAlone(t *testing.T) {
+func TestFailuresAreOnlyCounted(t *testing.T) {
 	m := New("dev")
 	m.Commit(3, time.Second, true)
 	m.Shredded(3, time.Second, true)

@@ -69,7 +69,7 @@ func (c *cleaner) want(t *testing.T, what string, rounds int) {
 	}
 }
 
-func TestCleanupRunsAtOnceAndAtEveryTickAlsoAfterAFailure(t *testing.T) {
+func TestCleanupRunsAtOnceAndAtEveryTickEvenAfterAFailure(t *testing.T) {
 	for name, failure := range map[string]error{"works": nil, "fails": errors.New("disk")} {
 		t.Run(name, func(t *testing.T) {
 			c := &cleaner{fails: failure}
@@ -83,7 +83,7 @@ func TestCleanupRunsAtOnceAndAtEveryTickAlsoAfterAFailure(t *testing.T) {
 	}
 }
 
-func TestCleanupIsWokenByWhatMayLeaveSomethingToDo(t *testing.T) {
+func TestWhichCommitsWakeCleanup(t *testing.T) {
 	for name, tt := range map[string]struct {
 		event im.Event
 		wakes bool

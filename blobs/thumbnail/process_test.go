@@ -193,7 +193,7 @@ func TestProcessIsConfined(t *testing.T) {
 }
 
 // All threads of the process have a low priority, and its environment has no secrets.
-func TestProcessIsOfLowPriority(t *testing.T) {
+func TestProcessHasLowPriority(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}

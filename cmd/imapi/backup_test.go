@@ -258,9 +258,9 @@ func TestReindex(t *testing.T) {
 	finds("without one")
 }
 
-// TestJobsAreForCommandsAlone checks that jobs that write files cannot be requested over
+// TestJobsAreOnlyForCommands checks that jobs that write files cannot be requested over
 // the network, not even by an admin, and that misuse is reported.
-func TestJobsAreForCommandsAlone(t *testing.T) {
+func TestJobsAreOnlyForCommands(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	dir := filepath.Join(t.TempDir(), "backups")

@@ -221,9 +221,9 @@ func TestCommandsSayWhatToDoNext(t *testing.T) {
 	}
 }
 
-// TestSendIntoTheUnknown checks that a send without an answer prints the id with which it can be
+// TestSendWithoutAnAnswer checks that a send without an answer prints the id with which it can be
 // repeated, and that the repetition sends nothing twice.
-func TestSendIntoTheUnknown(t *testing.T) {
+func TestSendWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	// The proxy passes the request on and drops the answer.

@@ -79,7 +79,7 @@ func TestDoctorFindsNothing(t *testing.T) {
 	if want := testsize.Pick("ok", "skipped"); found["heartbeat"].Result != want {
 		t.Errorf("%+v, want %s", found["heartbeat"], want)
 	}
-	if f := found["time service"]; f.Result != "ok" && f.Result != "skipped" { // as this machine has one or not
+	if f := found["time service"]; f.Result != "ok" && f.Result != "skipped" { // depends on whether this machine has one
 		t.Errorf("%+v", f)
 	}
 	if r.status != 0 {
@@ -371,9 +371,9 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
-// TestControlFileIsOfTheUserAlone checks that the file with the server's address and the key of its
-// commands can be read by its user only.
-func TestControlFileIsOfTheUserAlone(t *testing.T) {
+// TestOnlyTheUserCanReadTheControlFile is about the file with the server's address and the key of
+// its commands.
+func TestOnlyTheUserCanReadTheControlFile(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	info, err := os.Stat(filepath.Join(s.data, controlName))

@@ -168,8 +168,8 @@ func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 	}
 }
 
-// TestControlTakesItsKeyAlone checks which credentials the control listener accepts, and for what.
-func TestControlTakesItsKeyAlone(t *testing.T) {
+// TestControlAcceptsOnlyItsKey checks which credentials the control listener accepts, and for what.
+func TestControlAcceptsOnlyItsKey(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	b, err := os.ReadFile(filepath.Join(s.data, "control.json"))

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestNoErrorIsLoggedAsItIs checks that the text of an error, which may quote a request, is
+// TestNoErrorIsLoggedUnchecked checks that the text of an error, which may quote a request, is
 // logged only through package faults, or by code that knows which errors it gets.
-func TestNoErrorIsLoggedAsItIs(t *testing.T) {
+func TestNoErrorIsLoggedUnchecked(t *testing.T) {
 	t.Parallel()
 	levels := []string{"Debug", "Info", "Warn", "Error", "DebugContext", "InfoContext", "WarnContext", "ErrorContext", "Log", "LogAttrs"}
 	root := houseRoot(t)

@@ -332,10 +332,10 @@ func TestPresendFirstVisibleMessageOpensTheConversation(t *testing.T) {
 	}
 }
 
-// TestPresendDeadHookPilesUpNothing: many users send at once while the hook does not answer.
+// TestPresendDeadHookAffectsNobodyElse: many users send at once while the hook does not answer.
 // All get their answers in a bounded time, and senders in conversations that the hook is not asked
 // about are not affected.
-func TestPresendDeadHookPilesUpNothing(t *testing.T) {
+func TestPresendDeadHookAffectsNobodyElse(t *testing.T) {
 	t.Parallel()
 	_, flags := newPresendHook(t)
 	s := startServer(t, append(flags, "--presend-fail", "closed", "--presend-timeout", "200ms", "--presend-at-once", "8", "--presend-kinds", "direct")...)

@@ -247,9 +247,9 @@ func TestReadUpTo(t *testing.T) {
 	}
 }
 
-// TestElevenRevokedThenTwelfth sends eleven messages to a user who is offline, revokes them all and
-// sends another: the resumed stream delivers all events, but no content of the eleven.
-func TestElevenRevokedThenTwelfth(t *testing.T) {
+// TestElevenRevokedThenATwelfth sends eleven messages to a user who is offline, revokes them all
+// and sends another: the resumed stream delivers all events, but no content of the eleven.
+func TestElevenRevokedThenATwelfth(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	alice, bob := s.device("alice", "phone"), s.device("bob", "phone")

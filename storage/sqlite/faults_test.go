@@ -196,8 +196,8 @@ func (b *batchFixture) onWriter(fn func(s *session) error) {
 	}
 }
 
-// TestReallyFull makes SQLite itself run out of pages.
-func TestReallyFull(t *testing.T) {
+// TestFaultOfAFullDatabase makes SQLite itself run out of pages.
+func TestFaultOfAFullDatabase(t *testing.T) {
 	b := newBatchFixture(t)
 	limit := func(query string) func(s *session) error {
 		return func(s *session) error {
@@ -240,8 +240,8 @@ func TestReallyFull(t *testing.T) {
 	b.checkPublished()
 }
 
-// TestReallyBusy holds the write lock with another connection.
-func TestReallyBusy(t *testing.T) {
+// TestFaultOfABusyDatabase holds the write lock with another connection.
+func TestFaultOfABusyDatabase(t *testing.T) {
 	b := newBatchFixture(t)
 	b.onWriter(func(s *session) error {
 		var ms int
@@ -269,8 +269,8 @@ func TestReallyBusy(t *testing.T) {
 	b.checkPublished()
 }
 
-// TestReallyNoCommit makes SQLite turn a COMMIT into a ROLLBACK.
-func TestReallyNoCommit(t *testing.T) {
+// TestFaultOfAFailedCommit makes SQLite turn a COMMIT into a ROLLBACK.
+func TestFaultOfAFailedCommit(t *testing.T) {
 	b := newBatchFixture(t)
 	refuse := false
 	b.onWriter(func(s *session) error {

@@ -116,9 +116,9 @@ func TestIndexOfOtherData(t *testing.T) {
 	}
 }
 
-// TestIndexAndDatabaseOfOtherTimes checks that an older copy of the index or the database
+// TestOlderIndexOrDatabase checks that an older copy of the index or the database
 // is detected and repaired.
-func TestIndexAndDatabaseOfOtherTimes(t *testing.T) {
+func TestOlderIndexOrDatabase(t *testing.T) {
 	for _, name := range []string{searchFile, "imapi.db"} {
 		t.Run(name, func(t *testing.T) {
 			s := newSearchFixture(t, 1, Options{Synchronous: "normal", flushAt: 10})

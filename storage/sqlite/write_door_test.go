@@ -48,7 +48,7 @@ func (l *queueFixture) waits(what string, answer <-chan error) {
 }
 
 // While the queue is crowded, users with a call in it wait at the door, and others do not.
-func TestDoorKeepsTheCrowdOut(t *testing.T) {
+func TestDoorHoldsRequestsWhileCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
 		l.must(l.answered("the first", l.ask(t.Context(), "user 0")))
