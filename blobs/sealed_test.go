@@ -632,12 +632,12 @@ func TestNextLoadsNoMoreThanWanted(t *testing.T) {
 		at, limit int64
 		chunks    int64
 	}{
-		"a byte":                    {7 * chunkSize, 1, 1},
-		"the end of a chunk":        {chunkSize - 1, 1, 1},
-		"across two chunks":         {chunkSize - 1, 2, 2},
-		"a run":                     {chunkSize, runChunks * chunkSize, runChunks},
-		"a run and a byte":          {0, runChunks*chunkSize + 1, runChunks + 1},
-		"all of it":                 {0, size, 2 * runChunks},
+		"a byte":                  {7 * chunkSize, 1, 1},
+		"the end of a chunk":      {chunkSize - 1, 1, 1},
+		"across two chunks":       {chunkSize - 1, 2, 2},
+		"a run":                   {chunkSize, runChunks * chunkSize, runChunks},
+		"a run and a byte":        {0, runChunks*chunkSize + 1, runChunks + 1},
+		"all of it":               {0, size, 2 * runChunks},
 		"all from within a chunk": {chunkSize / 2, size, 2 * runChunks},
 	} {
 		counting := &countingDir{Dir: d}

@@ -133,7 +133,7 @@ func newStream(c *Client, path string, o EventsOptions) *stream {
 type ending struct {
 	err        error
 	stopped    bool          // the loop ended
-	final      bool          // reconnecting is of no use
+	final      bool          // reconnecting would not help
 	atOnce     bool          // reconnect without a wait
 	retryAfter time.Duration // the minimum wait that the server asked for
 }

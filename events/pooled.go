@@ -49,7 +49,7 @@ type pooled struct {
 	away  bool
 	due   time.Time // when the writer looks whether a heartbeat is due or the token has ended
 	index int       // in writer.timing, -1 if it is not there
-	// err is the reason why the stream ends, set by the goroutine that had it.
+	// err is the reason why the stream ends, set by the goroutine that was serving it.
 	err error
 
 	// left are the frames of the batch that are not written. part is the rest of a frame whose

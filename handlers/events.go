@@ -116,7 +116,7 @@ func (st stream) VisitGetEventsResponse(w http.ResponseWriter) error {
 }
 
 func (st stream) takeConnection(w http.ResponseWriter) error {
-	w.Header().Set("Connection", "close") // it is of no use after the stream
+	w.Header().Set("Connection", "close") // it cannot be used after the stream
 	beginStream(w)
 	conn, err := sockets.Take(w, st.server.writeTimeout)
 	if err != nil {

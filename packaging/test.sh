@@ -25,7 +25,7 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 until_true() {
   local deadline=$((SECONDS + $1)); shift
   until "$@" >/dev/null 2>&1; do
-    ((SECONDS < deadline)) || { "$@" || true; fail "in vain: $*"; }
+    ((SECONDS < deadline)) || { "$@" || true; fail "gave up waiting for: $*"; }
     sleep 0.1
   done
 }

@@ -262,9 +262,9 @@ func checkTimeService(r *report, synchronized func() (bool, error)) {
 	const check = "time service"
 	switch yes, err := synchronized(); {
 	case err != nil:
-		r.skip(check, "it is unknown here whether one sets this machine's clock")
+		r.skip(check, "this system does not tell whether one sets this machine's clock")
 	case yes:
-		r.ok(check, "one sets this machine's clock, says the kernel")
+		r.ok(check, "the kernel says that one sets this machine's clock")
 	default:
 		r.skip(check, "the kernel knows of none that sets this machine's clock: run NTP, unless the hypervisor sets it")
 	}

@@ -103,7 +103,7 @@ func (d *doctorFlags) checkDisk(r *report, sync time.Duration) {
 		case memoryDisk:
 			r.warn("disk", d.data+" is in memory: nothing survives a restart of the machine", "move it to a disk")
 		case containerDisk:
-			r.warn("disk", d.data+" is in the container's own file system, which goes with the container", "mount a volume there")
+			r.warn("disk", d.data+" is in the container's own file system, which is deleted with the container", "mount a volume there")
 		case localDisk:
 		}
 		switch {

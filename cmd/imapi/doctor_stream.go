@@ -107,7 +107,7 @@ func (s *streamProbe) open(server, token string) (time.Duration, error) {
 	case res.Header.Get("Content-Encoding") != "":
 		return 0, errCompressed
 	case kind != "text/event-stream":
-		return 0, fmt.Errorf("the answer is of the type %q and not an event stream", kind)
+		return 0, fmt.Errorf("the answer has the type %q and is not an event stream", kind)
 	}
 	s.lines = bufio.NewScanner(res.Body)
 	s.lines.Buffer(nil, maxStreamLine)

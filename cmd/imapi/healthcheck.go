@@ -107,7 +107,7 @@ func askReady(ctx context.Context, server, key string) (r readiness, err error) 
 	if res.StatusCode != http.StatusOK {
 		var p struct{ Code, Detail string }
 		if json.Unmarshal(body, &p) != nil || p.Code == "" {
-			return r, fmt.Errorf("%s answers %s, as no imapi server would", server, res.Status)
+			return r, fmt.Errorf("%s answers %s, which an imapi server never does", server, res.Status)
 		}
 		return r, fmt.Errorf("not ready: %s: %s", p.Code, p.Detail)
 	}

@@ -115,7 +115,7 @@ func TestGrafana(t *testing.T) {
 				}
 			}
 			if refs[target.RefID] || !strings.Contains(target.Expr, `job="$job"`) {
-				t.Errorf("%s: target %s is there twice, or is of every job", where, target.RefID)
+				t.Errorf("%s: target %s appears twice, or is for every job", where, target.RefID)
 			}
 			refs[target.RefID] = true
 			if p.Type == "timeseries" && target.LegendFormat == "" {

@@ -21,7 +21,7 @@ func Until(t testing.TB, what string, done func() bool) {
 	began := time.Now()
 	for pause := time.Millisecond; !done(); pause = min(2*pause, maxPause) {
 		if time.Since(began) > Limit {
-			t.Fatalf("waited %v in vain until %s", Limit, what)
+			t.Fatalf("gave up after waiting %v until %s", Limit, what)
 		}
 		time.Sleep(pause)
 	}

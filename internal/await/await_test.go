@@ -44,7 +44,7 @@ func TestUntilFails(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(Limit + time.Second)
 		synctest.Wait()
-		if f.says != "waited 5m0s in vain until pigs fly" || time.Since(began) < Limit {
+		if f.says != "gave up after waiting 5m0s until pigs fly" || time.Since(began) < Limit {
 			t.Errorf("said %q after %v", f.says, time.Since(began))
 		}
 	})
