@@ -1,7 +1,7 @@
 //go:build ignore
 
-// This program writes contract.json, the OpenAPI document without what only people read. `make
-// generate` runs it in the root of the repository.
+// This program writes contract.json, the OpenAPI document without its descriptions and examples.
+// `make generate` runs it in the root of the repository.
 package main
 
 import (

@@ -7,8 +7,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 )
 
-// contract is the OpenAPI document as JSON and without what only people read. Each server parses
-// it when it starts, which takes several times as long for the whole document.
+// contract is the OpenAPI document as JSON, without descriptions and examples. Each server parses
+// it when it starts; parsing the whole document would take several times as long.
 //
 //go:embed contract.json
 var contract []byte
@@ -16,7 +16,7 @@ var contract []byte
 // Load returns the OpenAPI document for validation, without descriptions and examples.
 func Load() (*openapi3.T, error) { return load(contract) }
 
-// LoadWhole returns the OpenAPI document with descriptions and examples, for those who check it.
+// LoadWhole returns the OpenAPI document with descriptions and examples, for tests that check them.
 func LoadWhole() (*openapi3.T, error) { return load(Document) }
 
 func load(text []byte) (*openapi3.T, error) {

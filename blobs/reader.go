@@ -19,8 +19,8 @@ func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (im.BlobReader,
 	return r, nil
 }
 
-// reader opens runs of chunks as they are read. It keeps one run in memory, and loads the next one
-// in the meantime if the caller will read it.
+// reader reads a blob in runs of chunks. It keeps one run in memory and, if the caller will read
+// the next one, loads that in another goroutine.
 type reader struct {
 	ctx   context.Context //nolint:containedctx // that of the request
 	files *Files
@@ -36,10 +36,10 @@ type reader struct {
 	// is nil if there is none.
 	loading chan run
 	in      io.ReadCloser
-	ahead   int64 // number of the chunk at which in is
+	ahead   int64 // number of the chunk that in reads next
 }
 
-// run is a part of a blob in memory: consecutive chunks, opened.
+// run is a part of a blob in memory: consecutive chunks, unsealed.
 type run struct {
 	buf   *runBuffer
 	from  int64 // offset of the first byte
@@ -78,7 +78,8 @@ func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 && !r.closed && r.at < r.size {
 		return 0, nil
 	}
-	// No more than the rest of a chunk: who reads little does not need what follows in advance.
+	// Ask for no more than the rest of a chunk, so that a caller who reads little loads nothing
+	// ahead.
 	part, err := r.Next(min(int64(len(p)), chunkSize-r.at%chunkSize))
 	n := copy(p, part)
 	if err == nil && r.at == r.size {
@@ -87,7 +88,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Next returns the next bytes, as [im.BlobReader] says. It begins to load what follows them, up
+// Next returns the next bytes, as [im.BlobReader] says. It begins to load the bytes after them, up
 // to limit.
 func (r *reader) Next(limit int64) ([]byte, error) {
 	switch {
@@ -111,21 +112,21 @@ func (r *reader) Next(limit int64) ([]byte, error) {
 	return part, nil
 }
 
-// advance makes have the run with the next byte.
+// advance sets have to the run with the next byte.
 func (r *reader) advance(limit int64) error {
 	r.free(r.have)
 	r.have = r.wait()
 	if r.have.has(r.at) {
 		return nil
 	}
-	// Nothing was loaded, or it failed, or Seek was called since.
+	// Nothing was loaded, loading failed, or Seek was called in the meantime.
 	r.free(r.have)
 	var err error
 	r.have, err = r.load(r.at, limit, r.take())
 	return err
 }
 
-// loadAhead begins to load what follows.
+// loadAhead begins to load the run after the present one.
 func (r *reader) loadAhead(limit int64) {
 	at, buf, loading := r.at, r.take(), make(chan run, 1)
 	r.loading = loading
@@ -144,14 +145,14 @@ func (r *reader) wait() (ahead run) {
 	return ahead
 }
 
-// load reads and opens chunks that have up to limit bytes from an offset on, as many as a buffer
-// has room for. It returns an error if it is that of the first one.
+// load reads and unseals the chunks with the limit bytes from an offset on, as many as a buffer has
+// room for. After an error it returns the chunks before; the error itself only if there are none.
 func (r *reader) load(at, limit int64, buf *runBuffer) (run, error) {
 	first := at / chunkSize
 	end := min((at+limit-1)/chunkSize+1, first+runChunks, chunks(r.size))
 	loaded := run{buf: buf, from: first * chunkSize}
 	for n := first; n < end; n++ {
-		// It begins where the tag of the chunk before is, so that what is opened is contiguous.
+		// It overwrites the tag of the chunk before, so that the plain bytes are contiguous.
 		chunk, err := r.loadChunk(n, buf[len(loaded.plain):])
 		if err != nil && n == first {
 			return loaded, err
@@ -164,7 +165,7 @@ func (r *reader) load(at, limit int64, buf *runBuffer) (run, error) {
 	return loaded, nil
 }
 
-// loadChunk reads chunk n and opens it at the beginning of buf.
+// loadChunk reads chunk n and unseals it at the beginning of buf.
 func (r *reader) loadChunk(n int64, buf []byte) ([]byte, error) {
 	if err := r.seekChunk(n); err != nil {
 		return nil, err
@@ -186,7 +187,7 @@ func (r *reader) loadChunk(n int64, buf []byte) ([]byte, error) {
 	return r.seal.open(buf[:length], n, last)
 }
 
-// take returns a buffer, and free has it used again.
+// take returns a buffer. free keeps the buffer of a run for the next call of take.
 func (r *reader) take() *runBuffer {
 	if n := len(r.spare); n > 0 {
 		buf := r.spare[n-1]
@@ -202,7 +203,7 @@ func (r *reader) free(used run) {
 	}
 }
 
-// forget gives the buffers away.
+// forget returns all buffers to the pool.
 func (r *reader) forget() {
 	r.free(r.wait())
 	r.free(r.have)

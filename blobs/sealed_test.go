@@ -658,9 +658,9 @@ func TestNextLoadsNoMoreThanWanted(t *testing.T) {
 	}
 }
 
-// TestDamageIsFoundInItsPlace: what comes before a damaged chunk can be read, whether or not the chunk
-// was loaded ahead.
-func TestDamageIsFoundInItsPlace(t *testing.T) {
+// TestDataBeforeDamageIsRead: what comes before a damaged chunk can be read, whether or not the
+// chunk was loaded ahead.
+func TestDataBeforeDamageIsRead(t *testing.T) {
 	const size = 3 * runChunks * chunkSize
 	for _, damaged := range []int{0, 1, runChunks - 1, runChunks, runChunks + 1, 3*runChunks - 1} {
 		f, d := newFiles(t)

@@ -133,7 +133,7 @@ func TestLimitsTellStrangersNothing(t *testing.T) {
 // TestErasuresAreLookedAtTogether: the hub looks through all data streams for what commits have ended.
 // It does not do so for each of thousands of erasures a second.
 func TestErasuresAreLookedAtTogether(t *testing.T) {
-	var looks atomic.Int64 // each asks for the time once
+	var looks atomic.Int64 // each reads the clock once
 	h := newTestHub(t, Options{Now: func() time.Time { looks.Add(1); return time.Now() }})
 	erased := im.Commit{Events: []im.Event{{Type: im.MessageRevoked, MessageID: 42}}}
 	began := time.Now()

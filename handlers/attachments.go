@@ -87,8 +87,8 @@ func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params 
 }
 
 // readRefused reads the rest of an upload that was refused after the answer is sent. Many clients
-// send all of a file before they read the answer. A connection that is closed meanwhile may lose
-// it, and all that they learn is that the connection broke.
+// send all of a file before they read the answer. If the connection were closed while they send,
+// the answer could be lost, and they would see only a broken connection.
 func readRefused(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.Path != uploadPath || r.ProtoMajor != 1 {
@@ -110,7 +110,7 @@ func readRefused(next http.Handler) http.Handler {
 	})
 }
 
-// noted is a body that knows how far it was read.
+// noted is a body that records whether reading has begun and whether it has reached the end.
 type noted struct {
 	io.ReadCloser
 	began, ended bool
@@ -363,7 +363,8 @@ func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, part []byte, le
 	rc := http.NewResponseController(w)
 	d.OnLost(func() { _ = rc.SetWriteDeadline(time.Now()) })
 	for {
-		// A client that is slow may take long for a part, but not for each transferBytes of it.
+		// Each transferBytes have a deadline of their own, because a slow client may take long for
+		// a whole part.
 		for rest := part; len(rest) > 0; {
 			piece := rest[:min(len(rest), transferBytes)]
 			_ = rc.SetWriteDeadline(time.Now().Add(s.writeTimeout))

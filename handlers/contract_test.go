@@ -49,7 +49,7 @@ var documented = sync.OnceValue(func() map[int][][]string {
 })
 
 // routeOf returns the operation of the document that a request is for; nil if it is for none. It
-// is a way of its own to find it, because the server's is under test.
+// does not use the server's router, which is under test.
 func routeOf(req *http.Request) *routers.Route {
 	asked := strings.Split(req.URL.EscapedPath(), "/")
 	for _, segments := range documented()[len(asked)] {

@@ -352,7 +352,7 @@ type accessCache struct {
 
 type cachedAccess struct {
 	Conversation
-	membership *Membership // nil unless load has loaded it
+	membership *Membership // nil if load has not loaded it
 	access     *Access     // nil until it is computed
 }
 

@@ -47,8 +47,9 @@ type BlobWriter interface {
 type BlobReader interface {
 	io.ReadSeekCloser
 	// Next returns the next bytes, at least one and at most limit, or io.EOF. They are valid
-	// until the next call of the reader. It saves the copy that Read makes, and may prepare
-	// what the caller will ask for next: limit is how much it still wants.
+	// until the next call of the reader. It saves the copy that Read makes. limit is the number of
+	// bytes that the caller still wants: the reader may load those after the returned ones in
+	// advance.
 	Next(limit int64) ([]byte, error)
 }
 

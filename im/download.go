@@ -124,7 +124,7 @@ func (d *Download) failure(err error, seen ID) error {
 }
 
 // Next returns the next bytes of the file, at least one and at most limit, or [io.EOF]. They
-// are valid until the next call. The limit is how much the caller still wants.
+// are valid until the next call. limit is the number of bytes that the caller still wants.
 func (d *Download) Next(limit int64) ([]byte, error) {
 	if err := d.Err(); err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func TestReceiptsCountTheMembersAtSending(t *testing.T) {
 	w.equal("of a message without receipt", answer(err), "422 receipt_not_asked")
 }
 
-// TestReadUpToIsOneTransaction reads many messages with one receipt, some of which burn then.
+// TestReadUpToIsOneTransaction reads many messages with one receipt, which makes some of them burn.
 func TestReadUpToIsOneTransaction(t *testing.T) {
 	const count, burning = 300, 10
 	w := newWorld(t)

@@ -121,8 +121,7 @@ func (s *Service) unreadOfEach(r Reader, list []entered) ([]UnreadCount, error) 
 	return counts, err
 }
 
-// mayBeUnread returns which of a set of messages count as unread unless the user has read
-// them.
+// mayBeUnread returns the messages of a set that count as unread unless the user has read them.
 func (s *Service) mayBeUnread(r Reader, c Conversation, me Access, of seqs.Set) (seqs.Set, error) {
 	if !me.IsMember() || c.Counted == 0 || c.Kind == Room {
 		return nil, nil

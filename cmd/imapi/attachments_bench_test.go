@@ -150,7 +150,7 @@ func bareFiles(b *testing.B, content []byte) http.Handler {
 		defer func() { _ = f.Close() }()
 		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 		if r.URL.RawQuery != "" {
-			_, _ = io.Copy(struct{ io.Writer }{w}, f) // hides that w can copy by sendfile
+			_, _ = io.Copy(struct{ io.Writer }{w}, f) // keeps io.Copy from using sendfile
 			return
 		}
 		_, _ = io.Copy(w, f)

@@ -122,7 +122,7 @@ func (st *stage) send(conversation, text, more string) string {
 		text, more, st.alice, st.n))
 }
 
-// sendSecret sends a message with a secret that is to be erased in a way.
+// sendSecret sends a message with a secret, which will be erased in the given way.
 func (st *stage) sendSecret(way, conversation string) (id, text string) {
 	text = st.secret(way)
 	return st.send(conversation, text, ""), text

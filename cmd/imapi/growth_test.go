@@ -246,7 +246,7 @@ func growFill(t *testing.T, size int, flags []string) int64 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// No faster than the search index, as an import.
+		// Store no faster than the search index writes, like an import.
 		await.Until(t, "the search index has written most messages", func() bool { return n.store.SearchState().Waiting < 3*growBatch })
 	}
 	err := n.store.Write(ctx, func(tx im.Tx) error {

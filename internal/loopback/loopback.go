@@ -8,7 +8,7 @@ import (
 )
 
 // Pair returns the ends of a TCP connection over the loopback interface. It closes the reading
-// end when the test ends. The writing end is the caller's to close, as it is a server's.
+// end when the test ends. The caller must close the writing end, as a server does.
 func Pair(tb testing.TB) (reading, writing *net.TCPConn) {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,5 +40,5 @@ func (s Sink) Write(p []byte) error {
 	return err
 }
 
-// Flush does nothing: what is written is on its way.
+// Flush does nothing: writes are not buffered.
 func (s Sink) Flush() error { return nil }

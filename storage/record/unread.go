@@ -88,9 +88,9 @@ func CountUnread(rows UnreadRows, queries []im.UnreadQuery) ([]im.UnreadCount, e
 // unreadCounter is a count in progress.
 type unreadCounter struct {
 	conversation im.ID
-	ranges       seqs.Set // what is not counted yet, but for the gaps
-	gaps         seqs.Set // what is counted next
-	stretch      int64    // of the gaps to count over next
+	ranges       seqs.Set // not counted yet, without the gaps
+	gaps         seqs.Set // to be counted next
+	stretch      int64    // the number of messages of the gaps to count next
 	count        im.UnreadCount
 }
 
@@ -102,8 +102,8 @@ func (c *unreadCounter) done() bool {
 	return len(c.ranges) == 0 || c.count.Full()
 }
 
-// settle moves the newest messages of each counter's ranges to its gaps, as far as it is known
-// what the user has read and hidden of them.
+// settle moves the newest messages of each counter's ranges to its gaps, down to the seq from which
+// on it is known what the user has read and hidden.
 func settle(rows UnreadRows, counters []*unreadCounter, limit int) error {
 	bounds := make([]Bounds, len(counters))
 	for i, c := range counters {
@@ -127,7 +127,7 @@ func settle(rows UnreadRows, counters []*unreadCounter, limit int) error {
 }
 
 // countGaps counts the messages in the gaps of the counters, the newest stretch of each first.
-// From when there are more than are counted, only mentions matter.
+// Once there are more than are counted, it counts only mentions.
 func countGaps(rows UnreadRows, counters []*unreadCounter) error {
 	for {
 		var open []*unreadCounter

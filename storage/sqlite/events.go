@@ -12,11 +12,11 @@ import (
 const eventColumns = `e.pos, e.type, e.at, e.conversation_id, e.to_user, e.message_id, e.seq,
 	e.actor, e.actor_device, e.user_id, e.role, e.data`
 
-// A window of the log is read in one of two ways. selectScanned looks at each event of a range
-// and keeps those of ?1: that suits a user who receives many of them. selectMerged merges the
-// events of the user's conversations through their index, one seek for each conversation and
-// for each event: that suits a user who receives few events of a long log. Neither sorts more
-// than a window. The events that are not in the index yet are found by scanning only.
+// A window of the log is read in one of two ways. selectScanned examines each event of a range and
+// keeps those of ?1, which is faster for a user who receives many of them. selectMerged merges the
+// events of the user's conversations through their index, with one seek for each conversation and
+// each event, which is faster for a user who receives few events of a long log. Neither sorts more
+// than a window. Events that are not in the index yet are found only by scanning.
 const (
 	selectScanned = selectWindow + " FROM events e NOT INDEXED" + windowMessages + scannedRange + "e.to_user IS NULL AND " + present + scannedEnd
 	// The same for a user who was in a space, who also receives events of its channels. The
@@ -28,8 +28,8 @@ const (
 	scannedRange = " WHERE e.pos > ?2 AND e.pos <= ?3 AND (e.to_user = ?1 OR "
 	scannedEnd   = ") ORDER BY e.pos LIMIT ?4"
 
-	// present says whether ?1 was a member when an event happened: the last of their stays
-	// that began by then had not ended before.
+	// present is true if ?1 was a member when an event happened: the last of their stays that began
+	// by then had not ended before.
 	present = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id = e.conversation_id AND i.user_id = ?1
 		AND i.from_event <= e.pos ORDER BY i.from_event DESC LIMIT 1) >= e.pos`
 	presentInSpace = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id =
@@ -38,9 +38,9 @@ const (
 )
 
 // The merge: its queue has the next event of each source, which is a stay of ?1 in a
-// conversation, or 0 for the events addressed to them. It takes the first event of the queue
-// and puts the next one of the same source there, until there are ?4. A source that has no
-// more events is put at the end.
+// conversation, or 0 for the events addressed to them. It takes the first event of the queue and
+// adds the next one of the same source, until it has ?4. A source without further events is moved
+// to the end.
 const (
 	selectMerged         = "WITH RECURSIVE x (pos, source, through) AS (" + staySources + "UNION ALL " + mergedRest
 	selectMergedInSpaces = "WITH RECURSIVE x (pos, source, through) AS (" + channelSources + "UNION ALL " + staySources + "UNION ALL " + mergedRest
@@ -77,8 +77,8 @@ const (
 
 const (
 	// Each event of a window comes with its message, and whether the user has hidden that by
-	// its id. Content is only read for the event of its creation: of erased messages there is
-	// none, and others are not delivered with the message.
+	// its id. Content is read only for creation events: erased messages have none, and other events
+	// are not delivered with the message.
 	selectWindow   = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent
 	windowMessages = " LEFT JOIN messages m ON m.id = e.message_id"
 	createdContent = "CASE WHEN e.type = '" + string(im.MessageCreated) + "' AND length(m.sealed) <= {inlined} THEN m.sealed END, " +
@@ -112,24 +112,25 @@ func (r *reader) LogBounds() (im.LogBounds, error) {
 }
 
 const (
-	// probe is how many events are scanned first, to see how many of them the user receives,
-	// and stretch how many at once after that, unless the window is full before.
+	// probe is the number of events that are scanned first, to find how many of them the user
+	// receives, and stretch the number of each further scan, unless the window is full before.
 	probe   = 64
 	stretch = 1024
-	// sparse is how many events the user does not receive for each that they do, from which
-	// on merging costs less than scanning.
+	// sparse is the number of events that the user does not receive for each one that they do, from
+	// which on merging costs less than scanning.
 	sparse = 4
-	// mostExamined is how many events one read scans, and how many sources a merge has. Either
-	// takes some milliseconds.
+	// mostExamined is the maximum number of events that one read scans, and of sources that a merge
+	// has. Either takes some milliseconds.
 	mostExamined = 10_000
 )
 
 // Events returns the events in a range of positions that a user receives, with their
 // messages.
 //
-// What it costs is bounded by the limit if the user receives many of the events, otherwise by
-// the limit and the number of their conversations: not by the length of the range, however
-// few events in it are theirs. A user in very many conversations may get a short window.
+// The cost is bounded by the limit if the user receives many of the events, and otherwise by the
+// limit and the number of their conversations. It does not depend on the length of the range,
+// however few events in it the user receives. A user in very many conversations may get a short
+// window.
 func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.EventWindow, error) {
 	w := im.EventWindow{Through: after}
 	if after >= upTo || limit <= 0 {
@@ -175,7 +176,7 @@ func (r *reader) Events(user im.UserID, after, upTo im.Position, limit int) (im.
 		if full, err := r.addEvents(&w, of.merged, of, indexed, limit); err != nil || full {
 			return w, err
 		}
-		// What is left is not indexed, so there is little of it.
+		// The remaining events are not indexed, so there are few.
 		_, err = r.addEvents(&w, of.scanned, of, upTo, limit)
 		return w, err
 	}
@@ -219,7 +220,7 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 	return full, nil
 }
 
-// windowOf is whose window is read, and by which statements.
+// windowOf has the user whose window is read, and the statements that read it.
 type windowOf struct {
 	user                     im.UserID
 	key                      int64

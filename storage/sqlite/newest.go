@@ -24,7 +24,7 @@ const (
 		ORDER BY h.from_seq DESC LIMIT 1), 0) >= m.seq ELSE 0 END`
 )
 
-// lastIDs are what may be the newest message of a query: the ids of the message with the
+// lastIDs are the candidates for the newest message of a query: the ids of the message with the
 // greatest seq and of the newest timed one, 0 if there is none.
 type lastIDs struct{ bySeq, byTime im.ID }
 
@@ -131,8 +131,8 @@ func (r *reader) readNewest(queries []im.HistoryQuery, found []lastIDs) (map[im.
 	return messages, err
 }
 
-// newestOf returns the newest message of a query, nil if there is none. It is not known if the
-// one that was found was not read, or if the reader may not read it.
+// newestOf returns the newest message of a query, nil if there is none. known is false if the one
+// that was found was not read, or if the reader may not read it.
 func newestOf(q im.HistoryQuery, found lastIDs, messages map[im.ID]im.Message) (m *im.Message, known bool) {
 	if found == (lastIDs{}) && len(q.Ranges) <= 1 {
 		return nil, true

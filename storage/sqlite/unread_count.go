@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// The statements of unread counts are about parts of many conversations: ?2 lists them, each
-// with the place of its query, the conversation and the first and last seq. ?1 is the user.
+// The statements of unread counts are about parts of many conversations: ?2 lists them, each with
+// the index of its query, the conversation and the first and last seq. ?1 is the user.
 const (
 	// selectSettled finds what the user has read or hidden in the parts, the newest ?3 ranges
 	// of each kind in each. Hidden ranges are looked for only if the user has any.
@@ -147,7 +147,7 @@ func (u *unreadRows) count(query string, gaps []record.Gaps) ([]im.UnreadCount, 
 // parts is a list of parts of conversations, as JSON for SQL.
 type parts []byte
 
-// add adds a part for the query at a place.
+// add adds a part for the query with an index.
 func (p *parts) add(at int, conversation im.ID, r seqs.Range) {
 	b := append(*p, ",["...)
 	for i, n := range []int64{int64(at), int64(conversation), r.From, r.To} {

@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testMany checks that what is read for many conversations at once is what is read for each
-// alone.
+// testMany checks that reading many conversations at once returns the same as reading each by
+// itself.
 func testMany(w *world) {
 	random := rand.New(rand.NewPCG(91, 92))
 	users := []im.UserID{"alice", "bob", "carol"}
