@@ -89,6 +89,14 @@ class Handset {
     await this.chat.getByRole('button', { name: 'Send' }).click();
   }
 
+  /** Waits until the log is at its newest message. */
+  async atEnd() {
+    await this.chat.locator('.log').evaluate(log => new Promise(done => {
+      const look = () => log.scrollHeight - log.scrollTop - log.clientHeight < 2 ? done() : setTimeout(look, 20);
+      look();
+    }));
+  }
+
   /** Waits until the composer has a text. */
   async typed(text) {
     await this.chat.locator('textarea').evaluate((area, text) => new Promise(done => {
@@ -763,6 +771,14 @@ async function text(browser) {
   await grace.bubble('word word').getByRole('button', { name: 'Show all' }).click();
   await grace.bubble('word word').getByRole('button', { name: 'Show all' }).waitFor({ state: 'detached' });
   assert.equal((await grace.texts()).at(-1).length, 3994);
+  // Who writes sees it, and who reads further up stays there.
+  for (const phone of [ada, grace]) await phone.chat.locator('.log').evaluate(log => { log.scrollTop = 0; });
+  await ada.say('down here');
+  await ada.atEnd();
+  await grace.line('down here').waitFor();
+  assert.equal(await grace.chat.locator('.log').evaluate(log => log.scrollTop), 0);
+  await grace.chat.getByRole('button', { name: 'To the newest message' }).click();
+  await grace.atEnd();
   await ada.say('很长'.repeat(1000));
   await ada.chat.getByText('Not sent: This message is too long.').waitFor();
   await ada.chat.getByRole('button', { name: 'Write anew' }).click();

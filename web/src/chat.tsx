@@ -46,7 +46,7 @@ export function Chat({ phone, onOpen }: { phone: Phone; onOpen: (opened: Opened)
 
 function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Conversation | undefined; onOpen: (opened: Opened) => void }) {
   const log = useRef<HTMLDivElement>(null);
-  const end = useRef({ atEnd: true, height: 0, first: '' });
+  const end = useRef({ atEnd: true, height: 0, top: 0, first: '', sending: 0 });
   const [away, setAway] = useState(false);
   const messages = [...talk.messages.values()].sort((a, b) => a.seq - b.seq);
   const last = messages.at(-1);
@@ -54,10 +54,11 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
   // Stays at the newest message, or where the reader is when earlier ones come in.
   useLayoutEffect(() => {
     const element = log.current!;
-    const first = messages[0]?.id ?? '';
+    const first = messages[0]?.id ?? '', sending = talk.outgoing.length;
+    if (sending > end.current.sending) end.current.atEnd = true; // who writes sees it
     if (first !== end.current.first && !end.current.atEnd) element.scrollTop += element.scrollHeight - end.current.height;
     else if (end.current.atEnd && !talk.marked) element.scrollTop = element.scrollHeight;
-    end.current = { ...end.current, height: element.scrollHeight, first };
+    end.current = { ...end.current, height: element.scrollHeight, first, sending };
   });
   useEffect(() => {
     const element = log.current!;
@@ -79,7 +80,10 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
 
   const scrolled = () => {
     const element = log.current!;
-    end.current.atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 60;
+    // Only a reader leaves the end. If the log becomes smaller or longer, it is scrolled there again.
+    if (element.scrollHeight - element.scrollTop - element.clientHeight < 60) end.current.atEnd = true;
+    else if (element.scrollTop < end.current.top) end.current.atEnd = false;
+    end.current.top = element.scrollTop;
     setAway(!end.current.atEnd);
     if (element.scrollTop < 40 && talk.older) void phone.loading.earlier(talk.id);
   };
