@@ -38,7 +38,7 @@ export function Info({ phone, c, onOpen, onClose }: { phone: Phone; c: Conversat
   return <Sheet title={nameOf(c)} onClose={onClose}>
     <Fault work={work} />
     {c.kind !== 'thread' && <label class="field"><span><Icon name="clock" /> {words.disappearing}</span>
-      <Select value={String(after ?? 0)} disabled={!may('manage_conversation')} onChange={seconds => work.run(() => phone.places.update(c, { settings: { expire_after_seconds: Number(seconds) || null } }))}
+      <Select value={String(after ?? 0)} disabled={!may('manage_conversation')} onChange={seconds => work.next(() => phone.places.update(c, { settings: { expire_after_seconds: Number(seconds) || null } }))}
         choices={[['0', words.off], ...[...new Set([...expiries, ...after ? [after] : []])].map((time): [string, string] => [String(time), words.seconds(time)])]} /></label>}
     {c.kind === 'channel' && may('manage_conversation') && <Channel phone={phone} c={c} work={work} />}
     {c.kind !== 'direct' && <Members phone={phone} c={c} work={work} />}
@@ -70,7 +70,7 @@ function Members({ phone, c, work }: { phone: Phone; c: Conversation; work: Work
     return <li key={m.user}>
       <Avatar name={m.user} size="small" /><bdi>{m.user}</bdi>
       {group && other && may('manage_roles') ? <Select class="role" label={words.roleOf(m.user)} value={m.role as Schemas['Role']} choices={(['owner', 'admin', 'member'] as const).map(role => [role, words[role]])}
-        onChange={role => role === 'owner' ? setHeir(m.user) : work.run(() => phone.places.setRole(c, m.user, role))} />
+        onChange={role => role === 'owner' ? setHeir(m.user) : work.next(() => phone.places.setRole(c, m.user, role))} />
         : <span class="tag">{words[m.role as 'owner']}</span>}
       {(group ? mine > (rank[m.role] ?? 0) : c.kind === 'thread') && may('kick') && other && <IconButton icon="close" label={`${words.remove}: ${m.user}`} onClick={() => void work.run(() => phone.places.removeMember(c, m.user))} />}
       {heir === m.user && <HandOver user={m.user} work={work} onCancel={() => setHeir(undefined)} handOver={async () => { await phone.places.setRole(c, m.user, 'owner'); setHeir(undefined); }} />}
@@ -161,18 +161,18 @@ function Channel({ phone, c, work }: { phone: Phone; c: Conversation; work: Work
   }, [mayList, mayRoles]);
   if (!community) return null;
   return <>
-    <Choice label={words.visibility} value={c.visibility as 'public' | 'private'} onChange={visibility => work.run(() => phone.places.update(c, { visibility }))}
+    <Choice label={words.visibility} value={c.visibility as 'public' | 'private'} onChange={visibility => work.next(() => phone.places.update(c, { visibility }))}
       choices={[['public', words.visiblePublic], ['private', words.visiblePrivate]]} />
     {mayList && <fieldset class="picker"><legend>{words.whoReads}</legend><Ticks all={community.members.filter(m => m.role !== 'owner').map(m => [m.user, m.user])} chosen={allowed}
-      onTick={(user, on) => work.run(async () => {
+      onTick={(user, on) => work.next(async () => {
         await phone.places.allow(c.id, user, on);
-        setAllowed(having(allowed, user, on));
+        setAllowed(list => having(list, user, on));
       })} /></fieldset>}
     {mayRoles && <fieldset class="picker"><legend>{words.whoWrites}</legend>{community.roles.map(role => <Choice<Grant> key={role.id} label={role.id === 'everyone' ? words.everyone : plain(role.name)}
-      value={overrides.get(role.id)?.send ?? 'inherit'} choices={[['inherit', words.asInSpace], ['allow', words.allow], ['deny', words.deny]]} onChange={send => work.run(async () => {
+      value={overrides.get(role.id)?.send ?? 'inherit'} choices={[['inherit', words.asInSpace], ['allow', words.allow], ['deny', words.deny]]} onChange={send => work.next(async () => {
         const permissions = { ...overrides.get(role.id), send };
         await phone.places.override(c.id, role.id, permissions);
-        setOverrides(new Map(overrides).set(role.id, permissions));
+        setOverrides(all => new Map(all).set(role.id, permissions));
       })} />)}</fieldset>}
   </>;
 }

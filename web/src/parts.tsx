@@ -120,32 +120,37 @@ export interface Work {
   fault: string;
   /** Does something, unless something is under way, and reports whether it was done. */
   run(work: () => Promise<unknown>): Promise<boolean>;
+  /** Does something after what is under way: one change of several. */
+  next(work: () => Promise<unknown>): Promise<boolean>;
 }
 
 /** What a dialog does: one thing at a time. If it fails, the dialog says why, or the phone if the dialog is closed. */
 export function useWork(phone: State): Work {
   const [busy, setBusy] = useState(false);
   const [fault, setFault] = useState('');
-  const now = useRef({ busy: false, closed: false });
+  const now = useRef({ under: undefined as Promise<boolean> | undefined, closed: false });
   useEffect(() => () => { now.current.closed = true; }, []);
+  const begin = async (work: () => Promise<unknown>): Promise<boolean> => {
+    setBusy(true);
+    setFault('');
+    try {
+      await Promise.resolve().then(work); // not before `under` is set
+      return true;
+    } catch (error) {
+      if (now.current.closed) phone.say(explained(error));
+      else setFault(explained(error));
+      return false;
+    } finally {
+      now.current.under = undefined;
+      setBusy(false);
+    }
+  };
+  const run = async (work: () => Promise<unknown>) => now.current.under ? false : now.current.under = begin(work);
   return {
-    busy, fault,
-    async run(work) {
-      if (now.current.busy) return false;
-      now.current.busy = true;
-      setBusy(true);
-      setFault('');
-      try {
-        await work();
-        return true;
-      } catch (error) {
-        if (now.current.closed) phone.say(explained(error));
-        else setFault(explained(error));
-        return false;
-      } finally {
-        now.current.busy = false;
-        setBusy(false);
-      }
+    busy, fault, run,
+    async next(work) {
+      while (now.current.under) await now.current.under;
+      return run(work);
     },
   };
 }

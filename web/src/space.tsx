@@ -69,7 +69,7 @@ function MemberOf({ phone, community, m, work }: { phone: Phone; community: Comm
       <span class="tags">{m.role === 'owner' && <span class="tag">{words.owner}</span>}{roles.filter(role => has.includes(role.id)).map(role => <span class="tag" key={role.id}><bdi>{plain(role.name)}</bdi></span>)}</span>
       {(changeable.length > 0 || mayKick || owner) && <IconButton icon="sliders" label={words.change(m.user)} expanded={open} onClick={() => { setOpen(!open); setHanding(false); }} />}</div>
     {open && <div class="member-more">
-      <Ticks all={changeable.map(role => [role.id, plain(role.name)])} chosen={has} onTick={(role, given) => work.run(() => phone.places.giveRole(space.id, role, m.user, given))} />
+      <Ticks all={changeable.map(role => [role.id, plain(role.name)])} chosen={has} onTick={(role, given) => work.next(() => phone.places.giveRole(space.id, role, m.user, given))} />
       {handing ? <HandOver user={m.user} work={work} onCancel={() => setHanding(false)} handOver={() => phone.places.handOverSpace(space.id, m.user)} />
         : <p class="member-acts">{owner && <button type="button" class="small quiet" onClick={() => setHanding(true)}>{words.handOverTo(m.user)}</button>}
           {mayKick && <button type="button" class="small danger quiet" onClick={() => void work.run(() => phone.places.removeFromSpace(space.id, m.user))}>{words.remove}</button>}</p>}
