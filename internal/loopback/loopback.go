@@ -11,12 +11,12 @@ import (
 // end when the test ends. The caller must close the writing end, as a server does.
 func Pair(tb testing.TB) (reading, writing *net.TCPConn) {
 	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	client, err := net.Dial("tcp", l.Addr().String())
+	client, err := new(net.Dialer).DialContext(tb.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		tb.Fatal(err)
 	}
