@@ -29,7 +29,7 @@ export function Info({ phone, c, onOpen, onClose }: { phone: Phone; c: Conversat
   const may = (permission: Permission) => c.kind === 'direct' || !!talk.permissions?.has(permission);
   const group = c.kind === 'group' || c.kind === 'room';
   const mayInvite = group && may('invite');
-  const closing = (done: () => Promise<unknown>) => void work.run(done).then(ok => { if (ok) onClose(); });
+  const closing = (done: () => Promise<unknown>) => void work.next(done).then(ok => { if (ok) onClose(); });
   useAsking(async () => {
     if (c.kind !== 'direct') await phone.loading.surroundings(talk);
     if (mayInvite) await phone.loading.invited({ conversation: c.id });
@@ -189,7 +189,6 @@ export function Leave({ phone, id, onClose }: { phone: Phone; id: string; onClos
   if (!c && !community) return null;
   const { places } = phone;
   const leave = async () => {
-    // A first attempt may have handed it over, and not have left.
     if (owner && heir) await (community ? places.handOverSpace(id, heir) : places.setRole(c!, heir, 'owner'));
     await (community ? places.leaveSpace(id) : places.leave(c!));
   };

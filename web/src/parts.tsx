@@ -1,8 +1,9 @@
 // Small parts that the page is made of.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { TransportError } from './api';
+import type { Phone } from './phone';
 import { assistant } from './session';
-import type { State } from './state';
 import type { Watched } from './watched';
 import { explained, words } from './words';
 
@@ -125,7 +126,7 @@ export interface Work {
 }
 
 /** What a dialog does: one thing at a time. If it fails, the dialog says why, or the phone if the dialog is closed. */
-export function useWork(phone: State): Work {
+export function useWork(phone: Phone): Work {
   const [busy, setBusy] = useState(false);
   const [fault, setFault] = useState('');
   const now = useRef({ under: undefined as Promise<boolean> | undefined, closed: false });
@@ -137,6 +138,7 @@ export function useWork(phone: State): Work {
       await Promise.resolve().then(work); // not before `under` is set
       return true;
     } catch (error) {
+      if (error instanceof TransportError) phone.askAgain();
       if (now.current.closed) phone.say(explained(error));
       else setFault(explained(error));
       return false;

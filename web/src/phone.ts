@@ -52,6 +52,15 @@ export class Phone extends State {
     this.changed();
   }
 
+  /**
+   * Asks what a request without an answer may have changed: a device receives no events of what
+   * it caused.
+   */
+  askAgain(): void {
+    if (this.open && !this.open.startsWith('@')) this.loading.refresh(this.open);
+    void this.loading.spaces().catch(() => {});
+  }
+
   /** Marks what is shown as read. */
   seen(): void { if (this.open) this.receipts.seen(this.talk(this.open)); }
 

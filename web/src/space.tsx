@@ -42,7 +42,7 @@ export function SpaceInfo({ phone, id, onOpen, onClose }: { phone: Phone; id: st
           {space.settings.join === 'open' && <CopyId phone={phone} id={id} />}
           <footer class="stacked">
             <button type="button" class="quiet" onClick={() => onOpen({ sheet: 'leave', id })}><Icon name="door" />{words.leave}</button>
-            {space.role === 'owner' && <Confirm label={words.deleteSpace} sure={words.deleteSure} onConfirm={() => void work.run(() => phone.places.deleteSpace(id)).then(done => { if (done) onClose(); })} />}
+            {space.role === 'owner' && <Confirm label={words.deleteSpace} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.places.deleteSpace(id)).then(done => { if (done) onClose(); })} />}
           </footer></>}
     </div>
   </Sheet>;
@@ -121,7 +121,7 @@ function RoleForm({ phone, space, role, mine, work, onDone }: { phone: Phone; sp
     {!fixed && <Field label={words.nameOf(words.theRole)} value={name} onInput={setName} most={64} required />}
     <div class="grants">{grantable.map(one => <label key={one}><span>{words.can[one]}</span><Select<Grant> class={says[one] ?? ''} value={says[one] ?? 'inherit'} disabled={!mine.has(one)} onChange={grant => setSays({ ...says, [one]: grant })}
       choices={[['inherit', words.inherit], ['allow', words.allow], ['deny', words.deny]]} /></label>)}</div>
-    <footer>{role && !fixed && <Confirm label={words.deleteRole} sure={words.deleteSure} onConfirm={() => void work.run(() => phone.places.deleteRole(space, role.id)).then(done => { if (done) onDone(); })} />}
+    <footer>{role && !fixed && <Confirm label={words.deleteRole} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.places.deleteRole(space, role.id)).then(done => { if (done) onDone(); })} />}
       <button type="button" class="quiet" onClick={onDone}>{words.cancel}</button><Submit work={work} disabled={!fixed && !name.trim()}>{words.save}</Submit></footer>
   </form>;
 }
