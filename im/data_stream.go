@@ -28,7 +28,7 @@ type DataStreamID [16]byte
 
 // NewDataStreamID returns a random id.
 func NewDataStreamID() (id DataStreamID) {
-	_, _ = rand.Read(id[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(id[:]) // crypto/rand never fails
 	return id
 }
 

@@ -84,7 +84,7 @@ func ParseID(s string) (ID, bool) {
 func RandomID() ID {
 	for {
 		var b [8]byte
-		_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+		_, _ = rand.Read(b[:]) // crypto/rand never fails
 		if id := ID(binary.LittleEndian.Uint64(b[:])); id != 0 && id != noID {
 			return id
 		}
@@ -133,6 +133,6 @@ func idOf(ms int64, random uint32) ID {
 
 func randomBits() uint32 {
 	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	return binary.LittleEndian.Uint32(b[:])
 }

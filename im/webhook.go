@@ -369,7 +369,7 @@ func validSecret(s string) bool {
 
 func newSecret() string {
 	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(b[:]) // crypto/rand never fails
 	return secretPrefix + base64.StdEncoding.EncodeToString(b[:])
 }
 

@@ -46,7 +46,7 @@ func newControl(ctx context.Context) (*control, error) {
 		return nil, err
 	}
 	var key [32]byte
-	_, _ = rand.Read(key[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(key[:]) // crypto/rand never fails
 	return &control{URL: "http://" + l.Addr().String(), Key: hex.EncodeToString(key[:]), listener: l}, nil
 }
 
