@@ -10,6 +10,7 @@
 //	conversations.go        conversations; conversation_list.go a user's list
 //	conversation_kinds.go   differences between kinds; threads.go
 //	texts.go                sealed names and other texts
+//	many.go                 reading many conversations at once
 //	members.go              memberships; marks.go
 //	spaces.go               channels and lists; space_model.go a model of a space
 //	space_members.go        members of a space; versions.go roles and access as of an event
