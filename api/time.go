@@ -16,8 +16,23 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return t.Append(make([]byte, 0, len(timeLayout))), nil
 }
 
-// Append appends what MarshalJSON returns.
-func (t Time) Append(into []byte) []byte { return time.Time(t).UTC().AppendFormat(into, timeLayout) }
+// Append appends what MarshalJSON returns. A page has hundreds of times, and the time package
+// reads the layout again for each.
+func (t Time) Append(into []byte) []byte {
+	utc := time.Time(t).UTC()
+	year, month, day := utc.Date()
+	if year < 0 || year > 9999 {
+		return utc.AppendFormat(into, timeLayout)
+	}
+	hour, minute, second := utc.Clock()
+	milli := utc.Nanosecond() / int(time.Millisecond)
+	digit := func(n int) byte { return byte('0' + n%10) }
+	return append(into, '"',
+		digit(year/1000), digit(year/100), digit(year/10), digit(year), '-',
+		digit(int(month)/10), digit(int(month)), '-', digit(day/10), digit(day), 'T',
+		digit(hour/10), digit(hour), ':', digit(minute/10), digit(minute), ':', digit(second/10), digit(second), '.',
+		digit(milli/100), digit(milli/10), digit(milli), 'Z', '"')
+}
 
 // UnmarshalJSON reads any RFC 3339 time.
 func (t *Time) UnmarshalJSON(b []byte) error {

@@ -135,9 +135,9 @@ func (o *jsonObject) integerOrNull(name string, n *int64) {
 // object adds an object. addMembers adds its members.
 func (o *jsonObject) object(name string, addMembers func(*jsonObject)) {
 	o.name(name)
-	inner := openObject(o.buf)
-	addMembers(&inner)
-	o.buf = inner.close()
+	o.buf = append(o.buf, '{')
+	addMembers(o)
+	o.buf = append(o.buf, '}')
 }
 
 func (o *jsonObject) users(name string, users []im.UserID) {

@@ -359,8 +359,15 @@ func AppendQuoted[T ~string | ~[]byte](into []byte, text T) []byte {
 // quoteTo is AppendQuoted without the quotes.
 func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 	const digits = "0123456789abcdef"
+	copied := 0 // up to where the text is in into
 	for i := 0; i < len(text); {
-		switch b := text[i]; {
+		b := text[i]
+		if b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' {
+			i++
+			continue
+		}
+		into = append(into, text[copied:i]...)
+		switch {
 		case b == '"' || b == '\\':
 			into = append(into, '\\', b)
 		case b < ' ':
@@ -369,8 +376,6 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 			} else {
 				into = append(into, '\\', 'u', '0', '0', digits[b>>4], digits[b&15])
 			}
-		case b < utf8.RuneSelf:
-			into = append(into, b)
 		default:
 			r, n := utf8.DecodeRuneInString(string(text[i:min(i+utf8.UTFMax, len(text))]))
 			if r == '\u2028' || r == '\u2029' { // line terminators in JavaScript
@@ -378,12 +383,12 @@ func quoteTo[T ~string | ~[]byte](into []byte, text T) []byte {
 			} else {
 				into = utf8.AppendRune(into, r) // U+FFFD for invalid UTF-8
 			}
-			i += n
-			continue
+			i += n - 1
 		}
 		i++
+		copied = i
 	}
-	return into
+	return append(into, text[copied:]...)
 }
 
 // mostOpen returns an upper bound on the members that are open at once.
