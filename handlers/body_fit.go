@@ -191,6 +191,11 @@ func (f *fit) acceptsString(v []byte) bool {
 		}
 		text = im.AppendText(nil, v)
 	}
+	return f.fitsText(text)
+}
+
+// fitsText reports whether a text is known to fit.
+func (f *fit) fitsText(text []byte) bool {
 	if f.minLength > 0 || f.maxLength >= 0 {
 		if n := utf8.RuneCount(text); n < f.minLength || f.maxLength >= 0 && n > f.maxLength {
 			return false

@@ -27,6 +27,7 @@ type document struct {
 	routes map[routeKey]*routers.Route
 	costs  map[routeKey]cost
 	bodies map[routeKey]*bodyRule
+	params map[routeKey][]paramFit
 	// writes are the operations that write to the store: those that a full disk refuses.
 	writes map[routeKey]bool
 }
@@ -75,7 +76,10 @@ func loadDocument(maxMessage int) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule), writes: make(map[routeKey]bool)}
+	d := &document{
+		routes: make(map[routeKey]*routers.Route), costs: make(map[routeKey]cost), bodies: make(map[routeKey]*bodyRule),
+		params: make(map[routeKey][]paramFit), writes: make(map[routeKey]bool),
+	}
 	for pattern, item := range spec.Paths.Map() {
 		for method, operation := range item.Operations() {
 			if d.costs[routeKey{method, pattern}], err = readCost(operation); err != nil {
@@ -84,6 +88,7 @@ func loadDocument(maxMessage int) (*document, error) {
 			if d.bodies[routeKey{method, pattern}], err = readBodyRule(operation, maxMessage); err != nil {
 				return nil, err
 			}
+			d.params[routeKey{method, pattern}] = paramFits(item, operation)
 			d.writes[routeKey{method, pattern}] = operation.Responses.Status(http.StatusInsufficientStorage) != nil
 			d.routes[routeKey{method, pattern}] = &routers.Route{
 				Spec: spec, Path: pattern, PathItem: item, Method: method, Operation: operation,
@@ -119,7 +124,8 @@ func (s *Server) validated(d *document) func(http.Handler) http.Handler {
 
 func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rctx := chi.RouteContext(r.Context())
-	route := d.routes[routeKey{r.Method, rctx.RoutePattern()}]
+	key := routeKey{r.Method, rctx.RoutePattern()}
+	route := d.routes[key]
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		// url.Values would drop parameters that cannot be read, such as a filter.
@@ -130,7 +136,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		write(w, p)
 		return
 	}
-	rule := d.bodies[routeKey{r.Method, rctx.RoutePattern()}]
+	rule := d.bodies[key]
 	body, refused := s.readBody(w, r, rule)
 	if refused != nil {
 		write(w, *refused)
@@ -149,22 +155,15 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 			return
 		}
 	}
-	if err := s.limits.spendMore(principal(r.Context()), d.costOf(r.Method, rctx.RoutePattern()), body); err != nil {
+	if err := s.limits.spendMore(principal(r.Context()), d.costs[key], body); err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	params := make(map[string]string, len(rctx.URLParams.Keys))
-	for i, key := range rctx.URLParams.Keys {
-		// The router has refused paths that cannot be decoded.
-		params[key], _ = url.PathUnescape(rctx.URLParams.Values[i])
-	}
-	err = openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: params, QueryParams: query, Route: route,
-		Options: &openapi3filter.Options{SkipSettingDefaults: true, ExcludeRequestBody: true},
-	})
-	if err != nil {
-		write(w, describe(err))
-		return
+	if !fitParams(d.params[key], r, query, &rctx.URLParams) {
+		if err := validateParams(r, query, route, &rctx.URLParams); err != nil {
+			write(w, describe(err))
+			return
+		}
 	}
 	if body != nil {
 		if refused = rule.validate(body); refused != nil {
@@ -174,6 +173,19 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		r.Body = &validBody{bytes.NewReader(body), body}
 	}
 	next.ServeHTTP(w, r)
+}
+
+// validateParams has the validator check the parameters of a request.
+func validateParams(r *http.Request, query url.Values, route *routers.Route, path *chi.RouteParams) error {
+	params := make(map[string]string, len(path.Keys))
+	for i, key := range path.Keys {
+		// The router has refused paths that cannot be decoded.
+		params[key], _ = url.PathUnescape(path.Values[i])
+	}
+	return openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+		Request: r, PathParams: params, QueryParams: query, Route: route,
+		Options: &openapi3filter.Options{SkipSettingDefaults: true, ExcludeRequestBody: true},
+	})
 }
 
 // validBody is a scanned body that fits the OpenAPI document.
