@@ -53,30 +53,32 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		if err := known.load(conversationsOf(w.Events)); err != nil {
 			return w, err
 		}
-		received := w.Events[:0]
-		size := 0
-		for _, e := range w.Events {
+		size, received := 0, 0 // the first events are those that are received
+		for i := range w.Events {
+			e := &w.Events[i]
+			if actor.ActedHere(e.Actor, e.ActorDevice) {
+				continue
+			}
+			receives, err := s.receives(e, known)
+			if err != nil {
+				return w, err
+			}
+			if e.Message != nil {
+				size += e.Message.size()
+			}
+			if receives {
+				if received < i {
+					w.Events[received] = *e
+				}
+				received++
+			}
 			if size >= EnoughContent {
+				w.Through = e.Position
 				break
 			}
-			through := e.Position
-			if !actor.ActedHere(e.Actor, e.ActorDevice) {
-				receives, err := s.receives(&e, known)
-				if err != nil {
-					return w, err
-				}
-				if receives {
-					received = append(received, e)
-				}
-				if e.Message != nil {
-					size += e.Message.size()
-				}
-			}
-			if size >= EnoughContent {
-				w.Through = through
-			}
 		}
-		w.Events = received
+		clear(w.Events[received:])
+		w.Events = w.Events[:received]
 		return w, nil
 	})
 }

@@ -203,8 +203,9 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 		if full = size >= im.EnoughContent; full {
 			return false, nil
 		}
-		e, err := r.scanWindowEvent(row, of.user, &messages)
-		w.Events = append(w.Events, e)
+		w.Events = append(w.Events, im.Event{})
+		e := &w.Events[len(w.Events)-1]
+		err := r.scanWindowEvent(row, of.user, e, &messages)
 		if m := e.Message; m != nil && m.Content != nil {
 			size += len(m.Content.Sent)
 		}
@@ -229,29 +230,28 @@ type windowOf struct {
 }
 
 // scanWindowEvent reads an event of a window. It appends its message to messages.
-func (r *reader) scanWindowEvent(row packedRow, user im.UserID, messages *[]im.Message) (im.Event, error) {
-	e, err := r.scanEvent(row)
-	if err != nil {
-		return e, err
+func (r *reader) scanWindowEvent(row packedRow, user im.UserID, e *im.Event, messages *[]im.Message) error {
+	if err := r.scanEvent(row, e); err != nil {
+		return err
 	}
 	found, err := row.bool()
 	if err != nil {
-		return e, err
+		return err
 	}
 	hidden, err := row.bool()
 	if err != nil {
-		return e, err
+		return err
 	}
 	if hidden {
 		e.HiddenBy = []im.UserID{user}
 	}
 	if !found {
-		return e, row.skip(messageColumnCount)
+		return row.skip(messageColumnCount)
 	}
 	m, err := r.showMessage(row)
 	*messages = append(*messages, m)
 	e.Message = &(*messages)[len(*messages)-1]
-	return e, err
+	return err
 }
 
 // eventRow holds the columns of an event while it is read, like messageRow.
@@ -272,29 +272,29 @@ func newEventRow() *eventRow {
 	return r
 }
 
-// scanEvent reads an event.
-func (r *reader) scanEvent(row row) (e im.Event, err error) {
+// scanEvent reads an event into e.
+func (r *reader) scanEvent(row row, e *im.Event) (err error) {
 	if r.event == nil {
 		r.event = newEventRow()
 	}
 	from := r.event
 	*from = eventRow{columns: from.columns}
 	if err := row.Scan(from.columns...); err != nil {
-		return e, err
+		return err
 	}
-	e = from.e
+	*e = from.e
 	e.At = fromMillis(from.at)
 	e.Conversation, e.MessageID, e.Seq = im.ID(from.conversation.Int64), im.ID(from.message.Int64), from.seq.Int64
 	if e.To, err = r.userName(from.to.Int64); err != nil {
-		return e, err
+		return err
 	}
 	if e.Actor, err = r.userName(from.actor.Int64); err != nil {
-		return e, err
+		return err
 	}
 	if e.User, err = r.userName(from.about.Int64); err == nil && from.data != nil {
-		err = record.ReadEvent(from.data, &e)
+		err = record.ReadEvent(from.data, e)
 	}
-	return e, err
+	return err
 }
 
 const (

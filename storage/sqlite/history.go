@@ -238,18 +238,20 @@ const furtherRows = 256
 // next page.
 func (h *history) collect(query string, args func(past *im.HistoryKey) []any) (full bool, err error) {
 	h.page.Messages = slices.Grow(h.page.Messages, min(h.q.Limit-len(h.page.Messages), historyRoom))
+	var end im.HistoryKey // of the last row
 	var last *im.HistoryKey
 	for limit := h.q.Limit - len(h.page.Messages) + 1; ; limit = furtherRows {
 		n := 0
 		err = h.r.session.list(query, append(args(last), limit), func(row packedRow) (bool, error) {
 			if len(h.page.Messages) == h.q.Limit || h.size >= im.EnoughContent {
-				end := h.page.Messages[len(h.page.Messages)-1]
-				h.page.Next = &im.HistoryKey{CreatedAt: end.CreatedAt, Seq: end.Seq}
+				m := &h.page.Messages[len(h.page.Messages)-1]
+				h.page.Next = &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
 				full = true
 				return false, nil
 			}
 			m, err := h.r.showMessage(row)
-			n, last = n+1, &im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+			n, end = n+1, im.HistoryKey{CreatedAt: m.CreatedAt, Seq: m.Seq}
+			last = &end
 			if err == nil {
 				full = h.add(m)
 			}

@@ -272,8 +272,7 @@ func (r *reader) EventAt(at im.Position) (e im.Event, err error) {
 	found := false
 	err = r.session.query(selectEvent, []any{int64(at)}, func(rows row) (bool, error) {
 		found = true
-		e, err = r.scanEvent(rows)
-		return false, err
+		return false, r.scanEvent(rows, &e)
 	})
 	if err == nil && !found {
 		err = im.ErrNotFound

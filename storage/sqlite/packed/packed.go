@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unsafe"
 
 	_ "github.com/imapi/imapi/storage/sqlite/supported" // fails with an explanation without cgo
 )
@@ -48,9 +49,9 @@ type Value struct {
 	Kind Kind
 	// Int is the number of an Integer.
 	Int int64
-	// Bytes holds a Text or Blob. It is part of the packed rows.
+	// Bytes holds a Text or Blob. It is part of the packed rows, and must not be changed.
 	Bytes []byte
-	// Text is a copy of Bytes. The texts of all rows share memory.
+	// Text is the same as a text. It shares the memory of all rows.
 	Text string
 }
 
@@ -60,12 +61,14 @@ var ErrMalformed = errors.New("packed rows are malformed")
 // Rows decodes packed rows, value by value.
 type Rows struct {
 	data []byte
-	text string // a single copy of data for all values
+	text string // data
 	at   int
 }
 
-// NewRows returns the rows of a blob, which must not change while they are read.
-func NewRows(blob []byte) *Rows { return &Rows{data: blob, text: string(blob)} }
+// NewRows returns the rows of a blob. The blob must not change any more: the texts are in it.
+func NewRows(blob []byte) *Rows {
+	return &Rows{data: blob, text: unsafe.String(unsafe.SliceData(blob), len(blob))} //nolint:gosec // see above
+}
 
 // More reports whether there are more values.
 func (r *Rows) More() bool { return r.at < len(r.data) }
@@ -80,11 +83,10 @@ func (r *Rows) Next() (v Value, err error) {
 	if v.Kind == Null {
 		return v, nil
 	}
-	n, size := binary.Uvarint(r.data[r.at:])
-	if size <= 0 {
-		return v, ErrMalformed
+	n, err := r.number()
+	if err != nil {
+		return v, err
 	}
-	r.at += size
 	switch v.Kind {
 	case Integer:
 		v.Int = int64(n>>1) ^ -int64(n&1)
@@ -99,4 +101,18 @@ func (r *Rows) Next() (v Value, err error) {
 		return v, ErrMalformed
 	}
 	return v, nil
+}
+
+// number reads a number of pack. The error is [ErrMalformed].
+func (r *Rows) number() (uint64, error) {
+	if r.at < len(r.data) && r.data[r.at] < 0x80 { // most have one byte
+		r.at++
+		return uint64(r.data[r.at-1]), nil
+	}
+	n, size := binary.Uvarint(r.data[r.at:])
+	if size <= 0 {
+		return 0, ErrMalformed
+	}
+	r.at += size
+	return n, nil
 }
