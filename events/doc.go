@@ -17,6 +17,7 @@
 //	retraction.go     what an event removes from frames that are not written yet
 //	subscription.go   [Subscription]: the queue of one stream
 //	serve.go          writing one stream, and reading the log for it
+//	ahead.go          reading the log while what was read before is written
 //	sink.go           [Sink]: the HTTP response of a stream
 //	pooled.go         [Conn]: the connection of a stream that a writer writes
 //	writer.go         the writers, each of which writes many streams

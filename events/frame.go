@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,7 @@ type Encode func(dst []byte, e *im.Event, cursor string) []byte
 // write it.
 type Frame struct {
 	// event has no Message: only wire holds content, so that replacing wire is enough.
-	event  im.Event
+	event  *im.Event
 	about  im.ID     // the message that was encoded, 0 for none
 	sender im.UserID // its sender
 	// transient is the number of a transient event, 0 for events of the log. Such a frame
@@ -106,11 +107,15 @@ type selfErasure struct {
 }
 
 // newFrame returns the frame of an event of the log.
-func (h *Hub) newFrame(e im.Event) *Frame { return h.newFrames([]im.Event{e})[0] }
+func (h *Hub) newFrame(e im.Event) *Frame {
+	frames, _ := h.newFrames([]im.Event{e}, nil)
+	return frames[0]
+}
 
-// newFrames returns the frames of events of the log. They share memory, because they are
-// written together: allocating each would take longer than encoding it.
-func (h *Hub) newFrames(events []im.Event) []*Frame {
+// newFrames returns the frames of events of the log, and the memory that their encodings share:
+// room, if that is large enough. They are written together, and allocating each would take
+// longer than encoding it. It takes the events over, without their messages.
+func (h *Hub) newFrames(events []im.Event, room []byte) ([]*Frame, []byte) {
 	frames, wires := make([]Frame, len(events)), make([]wire, len(events))
 	list, ends := make([]*Frame, len(events)), make([]int, len(events))
 	size := 0
@@ -120,27 +125,37 @@ func (h *Hub) newFrames(events []im.Event) []*Frame {
 			size += len(m.Content.Sent)
 		}
 	}
-	buf := make([]byte, 0, size)
+	buf := slices.Grow(room[:0], size)
+	cursors := h.cursorsOf(events)
 	for i := range events {
 		e, f := &events[i], &frames[i]
-		list[i], f.event = f, *e
-		f.event.Message = nil
+		list[i], f.event = f, e
 		if m := e.Message; m != nil {
 			f.about, f.sender = m.ID, cmp.Or(m.Sender, e.Actor)
 			if at, _, ok := m.Due(); ok {
 				f.selfErasure.Store(&selfErasure{at: at, tombstone: m.AsOf(at)})
 			}
 		}
-		buf = endChunk(h.appendEvent(beginChunk(buf), e))
+		buf = endChunk(h.appendEvent(beginChunk(buf), e, cursors[i*cursorLength:][:cursorLength]))
 		ends[i] = len(buf)
 	}
 	from := 0
 	for i := range events {
 		wires[i] = newWire(&events[i], buf[from:ends[i]:ends[i]])
 		frames[i].wire.Store(&wires[i])
+		events[i].Message = nil
 		from = ends[i]
 	}
-	return list
+	return list, buf
+}
+
+// cursorsOf returns the texts of the cursors of events, one after another.
+func (h *Hub) cursorsOf(events []im.Event) string {
+	texts := make([]byte, 0, cursorLength*len(events))
+	for i := range events {
+		texts = h.cursorAt(events[i].Position).appendTo(texts)
+	}
+	return string(texts)
 }
 
 // usualFrame is the usual size of a frame without its content.
@@ -149,15 +164,14 @@ const usualFrame = 768
 // encodeFrame encodes a frame with another message. Streams that have not written the frame yet
 // write the new encoding.
 func (h *Hub) encodeFrame(f *Frame, m *im.Message) {
-	e := f.event
+	e := *f.event
 	e.Message = m
-	w := newWire(&e, endChunk(h.appendEvent(beginChunk(nil), &e)))
+	w := newWire(&e, endChunk(h.appendEvent(beginChunk(nil), &e, h.cursorAt(e.Position).String())))
 	f.wire.Store(&w)
 }
 
-// appendEvent appends an event of the log as streams write it.
-func (h *Hub) appendEvent(dst []byte, e *im.Event) []byte {
-	cursor := h.cursorAt(e.Position).String()
+// appendEvent appends an event of the log as streams write it, with the text of its cursor.
+func (h *Hub) appendEvent(dst []byte, e *im.Event, cursor string) []byte {
 	dst = append(appendHead(dst, cursor, e.Type), dataField...)
 	from := len(dst)
 	dst = h.opts.Encode(dst, e, cursor)

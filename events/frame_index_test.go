@@ -11,7 +11,7 @@ import (
 func TestFrameIndex(t *testing.T) {
 	w := newFrameIndex()
 	frame := func(conversation, message im.ID, with bool) *Frame {
-		f := &Frame{event: im.Event{Conversation: conversation, MessageID: message}}
+		f := &Frame{event: &im.Event{Conversation: conversation, MessageID: message}}
 		if with {
 			f.about = message
 		}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"math"
 	"time"
-
-	"github.com/imapi/imapi/faults"
 )
 
 // Conn is the connection of a stream that a writer of the hub writes: the body of an HTTP/1.1
@@ -100,12 +98,6 @@ func (p *pooled) run(fn func() error) {
 		}
 	}()
 	p.err = fn()
-}
-
-// panicked logs a panic and returns it as an error, which ends only this stream.
-func (p *pooled) panicked(v any) error {
-	p.hub.opts.Logger.Error("panic while a stream is written", faults.Panic(v)...)
-	return faults.Recovered(v)
 }
 
 // turn writes what is queued and handles what is due, without blocking. It reports whether the

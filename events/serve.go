@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
 
@@ -195,13 +196,19 @@ func (v *service) catchUp() error {
 	return v.replay(v.join(v.position))
 }
 
-// replay writes the events of the log up to a position.
+// replay writes the events of the log up to a position. While it writes one window it reads the
+// next, unless the client takes its time.
 func (v *service) replay(upTo im.Position) error {
+	var next *ahead
+	defer func() { next.stop() }()
+	var room []byte // for the encodings of a window, once no frame of the one before is left
+	quick := false
 	for v.position < upTo {
 		if err := v.alive(); err != nil {
 			return err
 		}
-		through, frames, err := v.readWindow(upTo)
+		through, frames, used, err := v.readWindow(next, upTo, room)
+		next, room = nil, nil
 		if errors.Is(err, errCut) {
 			if err := v.reset(); err != nil {
 				return err
@@ -211,8 +218,15 @@ func (v *service) replay(upTo im.Position) error {
 		if err != nil {
 			return err
 		}
+		if quick && through < upTo {
+			next = v.readAhead(through, upTo)
+		}
+		began := time.Now()
 		err = v.write(frames, false)
+		quick = time.Since(began) < keptAhead
 		if errors.Is(err, errInvalidated) {
+			next.stop()
+			next = nil
 			continue
 		}
 		if err != nil {
@@ -220,6 +234,9 @@ func (v *service) replay(upTo im.Position) error {
 		}
 		v.hold(nil)
 		v.position = through
+		if cap(used) <= mostRoom {
+			room = used
+		}
 		if time.Since(v.moved) >= v.hub.opts.Heartbeat {
 			if err := v.heartbeat(); err != nil {
 				return err
@@ -229,6 +246,9 @@ func (v *service) replay(upTo im.Position) error {
 	return nil
 }
 
+// mostRoom is the size of encodings whose memory is used again.
+const mostRoom = 256 << 10
+
 // errCut means that the log was trimmed past the position of the stream.
 var errCut = errors.New("log trimmed")
 
@@ -236,30 +256,34 @@ var errCut = errors.New("log trimmed")
 // the stream on.
 var errInvalidated = errors.New("frames invalidated")
 
-// readWindow reads the next events of the log and holds their frames.
-func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*Frame, err error) {
-	for {
-		retractions := v.hub.retractions.count()
-		var win im.EventWindow
-		err = v.read(func(ctx context.Context) (err error) {
-			win, err = v.hub.opts.Log.Events(ctx, v.actor, v.position, upTo, window)
-			return err
-		})
+// readWindow returns the next events of the log, holds their frames, and returns the memory of
+// their encodings, for which it uses room. next is the window at the position of the stream, nil
+// if it is not read yet.
+func (v *service) readWindow(next *ahead, upTo im.Position, room []byte) (through im.Position, frames []*Frame, used []byte, err error) {
+	for ; ; room = nil {
+		win, err := v.await(next)
+		next = nil
+		if err == nil && win == nil {
+			err = v.read(func(ctx context.Context) (err error) {
+				win, err = v.windowAfter(ctx, v.position, upTo)
+				return err
+			})
+		}
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, nil, err
 		}
 		if win.Cut > v.position {
-			return 0, nil, errCut
+			return 0, nil, nil, errCut
 		}
 		if win.Through <= v.position {
-			return 0, nil, fmt.Errorf("event log does not advance from %d to %d", v.position, upTo)
+			return 0, nil, nil, fmt.Errorf("event log does not advance from %d to %d", v.position, upTo)
 		}
-		frames = v.hub.newFrames(win.Events)
+		frames, used = v.hub.newFrames(win.Events, room)
 		v.hub.unwritten.add(frames...)
 		v.hold(frames)
 		// Retractions during the read did not reach these frames.
-		if v.hub.retractSince(retractions, v.actor.User, frames) {
-			return win.Through, frames, nil
+		if v.hub.retractSince(win.retractions, v.actor.User, frames) {
+			return win.Through, frames, used, nil
 		}
 	}
 }
@@ -267,7 +291,7 @@ func (v *service) readWindow(upTo im.Position) (through im.Position, frames []*F
 // read calls fn with a context for reading the log, which may wait for long. The context
 // ends with the stream.
 func (v *service) read(fn func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(im.WithStream(im.WithCaller(v.ctx, im.Caller{User: v.actor.User})))
+	ctx, cancel := v.logContext()
 	defer cancel(nil)
 	if err := v.interruptible(cancel); err != nil {
 		return err
@@ -426,4 +450,10 @@ func (v *service) send(p []byte) error {
 	}
 	v.written = time.Now()
 	return nil
+}
+
+// panicked logs a panic and returns it as an error, which ends only this stream.
+func (v *service) panicked(with any) error {
+	v.hub.opts.Logger.Error("panic while a stream is written", faults.Panic(with)...)
+	return faults.Recovered(with)
 }

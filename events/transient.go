@@ -120,7 +120,7 @@ func (h *Hub) relayOne(t *transient) {
 	h.mu.Unlock()
 	defer clear(h.recipients)
 
-	f := &Frame{event: e, transient: serial}
+	f := &Frame{event: &e, transient: serial}
 	w := wireOf(endChunk(appendFrame(beginChunk(nil), "", t.Type, t.Data)))
 	f.wire.Store(&w)
 	h.unwritten.add(f)
