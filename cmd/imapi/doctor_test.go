@@ -209,7 +209,7 @@ func TestCheckTimeService(t *testing.T) {
 	}{
 		"a time service":     {true, nil, "ok", "one sets this machine's clock"},
 		"none":               {false, nil, "skipped", "run NTP"},
-		"an unknown machine": {false, errors.ErrUnsupported, "skipped", "unknown"},
+		"an unknown machine": {false, errors.ErrUnsupported, "skipped", "does not tell"},
 	} {
 		var out bytes.Buffer
 		r := &report{out: &out, asJSON: true}
