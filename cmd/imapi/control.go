@@ -240,6 +240,11 @@ func (a *admin) close() {
 
 // do makes a request. A refusal is an error with its code and detail.
 func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.Reader) (*http.Response, error) {
+	return a.doBy(ctx, controlClient, method, path, mediaType, body)
+}
+
+// doBy is do with another client.
+func (a *admin) doBy(ctx context.Context, by *http.Client, method, path, mediaType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, a.URL+path, body)
 	if err != nil {
 		return nil, err
@@ -248,7 +253,7 @@ func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.
 	if mediaType != "" {
 		req.Header.Set("Content-Type", mediaType)
 	}
-	res, err := controlClient.Do(req)
+	res, err := by.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +270,36 @@ func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.
 
 // controlClient connects to the loopback address directly: no proxy may see the key.
 var controlClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// clientUntil returns a controlClient for one request that calls ended when its connection ends.
+// Without an end of its body, a request whose connection breaks before the response never returns.
+func clientUntil(ended func()) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return endingConn{c, ended}, nil
+		},
+	}}
+}
+
+// endingConn is a connection that calls ended when it can read no more.
+type endingConn struct {
+	net.Conn
+	ended func()
+}
+
+// Read implements net.Conn.
+func (c endingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.ended()
+	}
+	return n, err
+}
 
 // joinField puts a field in front of the detail about it.
 func joinField(field, detail string) string {

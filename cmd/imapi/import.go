@@ -258,8 +258,10 @@ type importResult struct {
 }
 
 // receive sends the request and reads the results until they end.
-func (r *importRun) receive(ctx context.Context, server *admin, body io.Reader) error {
-	res, err := server.do(ctx, http.MethodPost, "/v1/admin/import", "application/x-ndjson", io.NopCloser(body))
+func (r *importRun) receive(ctx context.Context, server *admin, body *io.PipeReader) error {
+	// Standard input may never end.
+	by := clientUntil(func() { _ = body.CloseWithError(errEnded) })
+	res, err := server.doBy(ctx, by, http.MethodPost, "/v1/admin/import", "application/x-ndjson", io.NopCloser(body))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -271,6 +272,34 @@ func TestImportAfterAKill(t *testing.T) {
 				t.Errorf("%d stored in the end", left)
 			}
 		})
+	}
+}
+
+// TestImportFromAServerThatDies checks that an import ends when the server dies before it answers,
+// although there may be more to import.
+func TestImportFromAServerThatDies(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		for lines := bufio.NewScanner(c); lines.Scan() && !strings.HasPrefix(lines.Text(), "{"); {
+		}
+		_ = c.Close() // after the line
+	}()
+	in, more := io.Pipe()
+	defer func() { _ = more.Close() }()
+	go func() { _, _ = io.WriteString(more, importLines(1, "")) }()
+	run := importRun{bar: newProgress(io.Discard, 0)}
+	server := &admin{control: control{URL: "http://" + l.Addr().String(), Key: "key"}}
+	if err := run.do(t.Context(), server, in); err == nil {
+		t.Error("it ended as if the server had answered")
 	}
 }
 
