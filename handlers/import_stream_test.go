@@ -217,8 +217,8 @@ func (e *unending) Read(b []byte) (n int, err error) {
 // TestImportTakesBoundedMemory checks that the memory of an import does not grow with its
 // size, in lines or in one endless line.
 func TestImportTakesBoundedMemory(t *testing.T) {
-	const allowed = 24 << 20
-	total := testsize.Pick[int64](48<<20, 26<<20)
+	allowed := testsize.Pick[uint64](24<<20, 10<<20)
+	total := testsize.Pick[int64](48<<20, 12<<20)
 	blank := testsize.Pick("\n", strings.Repeat(" ", 31)+"\n")
 	for name, unit := range map[string]string{
 		"long lines":   `{"x":"` + strings.Repeat("x", 500<<10) + `"}` + "\n",
@@ -234,7 +234,7 @@ func TestImportTakesBoundedMemory(t *testing.T) {
 			body := &unending{unit: unit, n: total}
 			sampled := readerFunc(func(b []byte) (int, error) {
 				n, err := body.Read(b)
-				if before := body.n + int64(n); before>>23 != body.n>>23 { // every 8 MiB
+				if before := body.n + int64(n); before>>22 != body.n>>22 { // every 4 MiB
 					most = max(most, heap())
 				}
 				return n, err
