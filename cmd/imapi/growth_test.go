@@ -319,7 +319,7 @@ func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.
 			}
 		},
 		"replay of 50, in 1,000 quiet groups": func() {
-			after := im.Position(random.Int64N(int64(head.Head) * 9 / 10))
+			after := im.Position(random.Int64N(int64(head.Head) / 2))
 			if w := got[im.EventWindow](t)(s.Events(ctx, im.Actor{User: "dave"}, after, head.Head, 50)); len(w.Events) != 50 {
 				t.Fatalf("%d events", len(w.Events))
 			}

@@ -37,7 +37,7 @@
 //	insert.go            storing messages
 //	history.go           pages of a conversation's history
 //	newest.go            the newest message of many conversations
-//	messages_by_time.go  messages that are not in the order of time by seq
+//	messages_by_time.go  messages whose order by seq is not their order by time
 //	seq_since.go         the first seq since a time
 //	hidden.go            what a user has hidden, and what is gone for them
 //	receipts.go          ranges of received, read and hidden messages

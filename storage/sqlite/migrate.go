@@ -22,9 +22,8 @@ import (
 var migrations embed.FS
 
 // applicationID marks a file as a database of imapi: "imp4" in ASCII. Until the first release
-// the initial schema itself may change. Whoever changes it then gives it another id, so that
-// a file with the tables of a previous schema is refused at start. If it were opened, every
-// request would fail.
+// the initial schema itself may change. A change of it also needs another id, so that a file with
+// the tables of a previous schema is refused at start. If it were opened, every request would fail.
 const applicationID = 0x696d7034
 
 // formerIDs are the ids of previous schemas: "imap" without sealed content, "impi" with

@@ -61,8 +61,8 @@ type Options struct {
 	unindexed im.Position
 	// examined replaces mostExamined; only tests set it.
 	examined int
-	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is
-	// called before each checkpoint, in tests.
+	// log replaces the sizes at which the write-ahead log is checkpointed, and logFault is called
+	// before each checkpoint; only tests set them.
 	log      logLimits
 	logFault func(s *session, query string) error
 	// fault is called before each statement of the writer and the readers; only tests set it.
