@@ -189,12 +189,12 @@ func TestRefusedUploadsAreAnswered(t *testing.T) {
 		size   int
 		status string
 	}{
-		"no token":           {"", size, "401"},
-		"no such token":      {"Authorization: Bearer x\r\n", size, "401"},
-		"too large":          {"Authorization: Bearer " + token + "\r\n", size, "413"},
-		"over the quota":     {"Authorization: Bearer " + token + "\r\n", 9 << 20, "422"},
-		"no form":            {"Authorization: Bearer " + token + "\r\nContent-Type: multipart/form-data\r\n", size, "400"},
-		"a bad X-Device-Id":  {"Authorization: Bearer " + token + "\r\nX-Device-Id: " + strings.Repeat("x", 1000) + "\r\n", size, "400"},
+		"no token":          {"", size, "401"},
+		"no such token":     {"Authorization: Bearer x\r\n", size, "401"},
+		"too large":         {"Authorization: Bearer " + token + "\r\n", size, "413"},
+		"over the quota":    {"Authorization: Bearer " + token + "\r\n", 9 << 20, "422"},
+		"no form":           {"Authorization: Bearer " + token + "\r\nContent-Type: multipart/form-data\r\n", size, "400"},
+		"a bad X-Device-Id": {"Authorization: Bearer " + token + "\r\nX-Device-Id: " + strings.Repeat("x", 1000) + "\r\n", size, "400"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
