@@ -57,8 +57,9 @@ growth: ## Measure operations among up to GROWTH messages, and draw docs/growth.
 	$(GO) test -count 1 -timeout 0 -v -run 'Growth$$' ./cmd/imapi -growth $(GROWTH) $(if $(GROWTH_DIR),-growth-dir $(GROWTH_DIR)) -growth-chart $(CURDIR)/docs/growth.svg
 
 SOAK ?= 60s
+SOAK_RATE ?= 150
 soak: ## Put a mixed load on a server for SOAK (30m is a real one), and look for what grows
-	$(GO) test -count 1 -timeout 0 -v -run 'Soak$$' ./cmd/imapi-load -soak $(SOAK)
+	$(GO) test -count 1 -timeout 0 -v -run 'Soak$$' ./cmd/imapi-load -soak $(SOAK) -soak-rate $(SOAK_RATE)
 
 # golangci-lint fails on cgo if a file that the build cache has under -trimpath is from
 # a checkout that has moved.

@@ -58,6 +58,17 @@ const (
 	defaultReadWait = 5 * time.Second
 	// mostWaiting is the maximum number of waiting reads of one user.
 	mostWaiting = 256
+	// While manyWaiting reads of requests wait, one that has waited for crowdedWait is refused,
+	// so that a client learns early that there is no time for it, but only one for every
+	// perRefusal that got their turns. Clients that ask again at once would otherwise keep the
+	// processor busy with refusals. At most mostRefusals are saved up.
+	manyWaiting  = 1024
+	crowdedWait  = time.Second
+	perRefusal   = 4
+	mostRefusals = 64
+	// While mostInAll reads of requests wait, a further one is refused at once, unless it is
+	// the only one of its user; those are refused from twice as many on.
+	mostInAll = 8192
 )
 
 // turns shares the store's readers among callers.
@@ -78,8 +89,10 @@ type turns struct {
 // kindTurns are the readers of one kind, and the queues that wait for one.
 type kindTurns struct {
 	most, reading int
-	// waiting has the queues with waiting reads that may get another reader, by the number of
-	// readers that they hold.
+	queued        int // reads that wait
+	credit        int // turns that were given since a refusal
+	// waiting are the queues with waiting reads that may have another reader, by the number
+	// of readers that they have.
 	waiting []list.List
 }
 
@@ -119,12 +132,14 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 		l = &line{who: who}
 		t.lines[who] = l
 	}
-	if l.waiting.Len() >= mostWaiting {
+	if !t.mayWait(l) {
+		t.queue(l) // forgets it, if it has no other read
 		t.mu.Unlock()
 		return nil, errTooManyReads()
 	}
 	turn := make(chan struct{})
 	mine := l.waiting.PushBack(turn)
+	t.kinds[who.kind].queued++
 	t.queue(l)
 	t.grant()
 	t.mu.Unlock()
@@ -135,31 +150,64 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 		return done, nil
 	default:
 	}
+	began := time.Now()
 	var late <-chan time.Time
+	var timer *time.Timer
 	if who.kind == byRequest {
-		timer := time.NewTimer(t.wait)
+		timer = time.NewTimer(min(crowdedWait, t.wait))
 		defer timer.Stop()
 		late = timer.C
 	}
-	select {
-	case <-turn:
-		return done, nil
-	case <-late:
-		err = errTooManyReads()
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	t.mu.Lock()
-	select {
-	case <-turn: // the turn came at the last moment
-		t.mu.Unlock()
-		t.release(l)
-	default:
+	for {
+		select {
+		case <-turn:
+			return done, nil
+		case <-late:
+			err = errTooManyReads()
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		t.mu.Lock()
+		select {
+		case <-turn: // it came at the last moment
+			t.mu.Unlock()
+			if ctx.Err() == nil {
+				return done, nil
+			}
+			t.release(l)
+			return nil, err
+		default:
+		}
+		if left := t.wait - time.Since(began); ctx.Err() == nil && left > 0 && !t.refuses() {
+			t.mu.Unlock()
+			timer.Reset(min(crowdedWait, left))
+			continue
+		}
 		l.waiting.Remove(mine)
+		t.kinds[who.kind].queued--
 		t.queue(l)
 		t.mu.Unlock()
+		return nil, err
 	}
-	return nil, err
+}
+
+// refuses reports whether a read of a request that has waited for crowdedWait is refused.
+func (t *turns) refuses() bool {
+	k := &t.kinds[byRequest]
+	if k.queued <= manyWaiting || k.credit < perRefusal {
+		return false
+	}
+	k.credit -= perRefusal
+	return true
+}
+
+// mayWait reports whether a line may have another waiting read.
+func (t *turns) mayWait(l *line) bool {
+	if l.waiting.Len() >= mostWaiting {
+		return false
+	}
+	queued := t.kinds[byRequest].queued
+	return l.who.kind != byRequest || queued < mostInAll || queued < 2*mostInAll && l.waiting.Len() == 0
 }
 
 // release ends a turn and gives the reader to the next.
@@ -211,6 +259,8 @@ func (t *turns) grant() {
 		l.waiting.Remove(first)
 		l.reading++
 		t.kinds[l.who.kind].reading++
+		t.kinds[l.who.kind].queued--
+		t.kinds[l.who.kind].credit = min(t.kinds[l.who.kind].credit+1, mostRefusals*perRefusal)
 		t.free--
 		t.queue(l)
 		close(first.Value.(chan struct{}))

@@ -34,6 +34,11 @@ func inQueue(t *testing.T, readers int, fn func(*queue)) {
 		if q.turns.free != readers || len(q.turns.lines) != 0 {
 			q.t.Errorf("%d readers are free in the end, and %d lines are left", q.turns.free, len(q.turns.lines))
 		}
+		for kind, k := range q.turns.kinds {
+			if k.queued != 0 {
+				q.t.Errorf("%d reads of kind %d are said to wait in the end", k.queued, kind)
+			}
+		}
 	})
 }
 
@@ -162,6 +167,96 @@ func TestWaitingReadsAreBounded(t *testing.T) {
 		q.ask(q.t.Context(), "request alice")
 		q.expect("request mallory", "request alice")
 	})
+}
+
+// While very many reads wait, only users who have none may add one, and none may while twice as
+// many wait. Streams and jobs may.
+func TestWaitingReadsOfAllAreBounded(t *testing.T) {
+	inQueue(t, 2, func(q *queue) {
+		q.ask(q.t.Context(), "request alice")
+		q.ask(q.t.Context(), "request alice")
+		refused := func(name string) bool {
+			before := len(q.ended)
+			ctx, cancel := context.WithCancelCause(q.t.Context())
+			q.ask(ctx, name)
+			refused := len(q.ended) > before
+			cancel(errors.New("gone"))
+			synctest.Wait()
+			return refused
+		}
+		waiting := func(n int) {
+			q.turns.mu.Lock()
+			defer q.turns.mu.Unlock()
+			q.turns.kinds[byRequest].queued = n
+		}
+		for _, c := range []struct {
+			waiting int
+			name    string
+			want    bool
+		}{
+			{mostInAll - 1, "request alice", false},
+			{mostInAll, "request alice", true},
+			{mostInAll, "request bob", false},
+			{2*mostInAll - 1, "request bob", false},
+			{2 * mostInAll, "request bob", true},
+			{2 * mostInAll, "stream bob", false},
+			{2 * mostInAll, "job", false},
+		} {
+			waiting(c.waiting)
+			if got := refused(c.name); got != c.want {
+				q.t.Errorf("%s while %d reads wait: refused is %t", c.name, c.waiting, got)
+			}
+		}
+		waiting(1) // the second one of alice
+	})
+}
+
+// While many reads wait, one is refused early for every four that got their turns. The others
+// wait as long as any.
+func TestCrowdedReadsAreRefusedEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		readers := newTurns(1, 0, 0)
+		request := func(user UserID) error {
+			done, err := readers.take(WithCaller(t.Context(), Caller{User: user}))
+			if err == nil {
+				t.Cleanup(done)
+			}
+			return err
+		}
+		if err := request("alice"); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct{ queued, credit, left, wait int }{
+			{0, perRefusal, perRefusal, 5},
+			{manyWaiting, perRefusal, 0, 1},
+			{manyWaiting, perRefusal - 1, perRefusal - 1, 5},
+		} {
+			k := &readers.kinds[byRequest]
+			k.queued, k.credit = c.queued, c.credit
+			began := time.Now()
+			if err := request("bob"); err == nil {
+				t.Error("bob has a turn")
+			}
+			if got, want := time.Since(began), time.Duration(c.wait)*time.Second; got != want || k.credit != c.left {
+				t.Errorf("with %d waiting and a credit of %d: refused after %v, and %d are left", c.queued, c.credit, got, k.credit)
+			}
+		}
+	})
+}
+
+// Each turn of a request earns a quarter of a refusal, up to a limit.
+func TestTurnsEarnRefusals(t *testing.T) {
+	readers := newTurns(1, 0, 0)
+	for n := range 2 * mostRefusals * perRefusal {
+		done, err := readers.take(WithCaller(t.Context(), Caller{User: "alice"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done()
+		if got, want := readers.kinds[byRequest].credit, min(n+1, mostRefusals*perRefusal); got != want {
+			t.Fatalf("after %d turns the credit is %d, want %d", n+1, got, want)
+		}
+	}
 }
 
 // Streams that resume at the same time leave half of the readers to requests, and reads that all

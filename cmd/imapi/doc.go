@@ -5,6 +5,7 @@
 //	                     presend_flags.go some of them
 //	serve.go             serving: listening, running, shutdown
 //	serve_flags.go       its flags
+//	memory.go            returning memory after a burst
 //	node.go              a server with all of its parts, put together
 //	data_streams.go      the hub of data streams and its flags
 //	blobs.go             the directory of attachments, its backup and restore

@@ -115,6 +115,7 @@ func (n *node) run(ctx context.Context) error {
 	jobs, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	n.stopJobs = stopJobs
 	n.jobs.Go(func() { retention.WatchClock(jobs, n.log, n.service) })
+	n.jobs.Go(func() { newReclaimer().run(jobs) })
 	n.jobs.Go(func() { n.timers.Run(jobs) })
 	n.jobs.Go(func() { n.cleanup.Run(jobs) })
 	hooks, stop := context.WithCancel(jobs)

@@ -14,38 +14,66 @@ const (
 	crowded = 2 * maxBatch
 	// overcrowded is the number from which on all requests wait there.
 	overcrowded = 4 * crowded
-	// doorWait is the longest time that a request waits at the door.
-	doorWait = time.Second
-	// maxLine is the maximum number of requests at the door, and maxOwnLine that of requests of one
-	// caller.
-	maxLine    = 8192
-	maxOwnLine = 64
+	// doorWait is how long a request waits at the door before it may be refused, and
+	// longestDoorWait before it is.
+	doorWait        = time.Second
+	longestDoorWait = 3 * time.Second
+	// doorPause is how long those who were let in have to arrive in an empty queue.
+	doorPause = 20 * time.Millisecond
+	// perRefusal is how many requests are let in for each one that is refused before
+	// longestDoorWait, and mostRefusals how many of these are refused at once.
+	perRefusal   = 4
+	mostRefusals = maxBatch / perRefusal
+	maxLine      = 16384 // requests at the door
+	maxOwnLine   = 64    // those of one caller
 )
 
-// door holds requests back while the queue is crowded, before they cost anything. Under overload, a
-// server that accepts every request spends most of its processor time on requests that it refuses
-// in the end, and one that refuses at once spends it on refusals: a refusal costs a quarter of a
-// send. Waiting costs nothing, and a waiting connection can send no other request.
+// door is where requests wait while the queue is crowded, before they cost anything. Under
+// overload a server that takes every request spends most of its processor time on requests
+// that it refuses at their end, and one that refuses all at once spends it on refusals: a
+// refusal costs a quarter of a send, and a client that does not wait as long as it is told
+// asks again at once. Waiting costs nothing, and meanwhile the connection can send no other
+// request. So refusals are rationed while requests are let in: those that may be refused wait
+// on, and most of them are let in after all.
 //
 // Its fields are guarded by the mutex of the queue.
 type door struct {
-	line   list.List // of *guest, by arrival
-	guests map[im.Caller]int
+	line    list.List // of *guest, by arrival
+	guests  map[im.Caller]int
+	opened  time.Time // when a request was last let in
+	credit  int       // the requests let in that no refusal was given for
+	looking bool      // letIn will be called in doorPause
 }
 
 // guest is a request at the door.
 type guest struct {
-	caller im.Caller
-	in     chan struct{} // closed when it may begin
+	caller   im.Caller
+	came     time.Time
+	answered chan struct{} // closed when it may begin or is refused
+	err      error         // why it is refused
 }
 
 func newDoor() door { return door{guests: make(map[im.Caller]int)} }
 
-// open lets the first requests in, at most n.
-func (d *door) open(n int) {
+// open lets the first requests in, at most n, and refuses some of the next that have waited for
+// long.
+func (d *door) open(n int, now time.Time) {
 	for ; n > 0 && d.line.Len() > 0; n-- {
-		close(d.leave(d.line.Front()).in)
+		d.answer(nil)
+		d.opened = now
+		d.credit = min(d.credit+1, mostRefusals*perRefusal)
 	}
+	for d.credit >= perRefusal && d.line.Len() > 0 && now.Sub(d.line.Front().Value.(*guest).came) >= doorWait {
+		d.answer(errOverloaded)
+		d.credit -= perRefusal
+	}
+}
+
+// answer lets the first request in, or refuses it.
+func (d *door) answer(err error) {
+	g := d.leave(d.line.Front())
+	g.err = err
+	close(g.answered)
 }
 
 // leave removes a guest that gives up.
@@ -57,8 +85,14 @@ func (d *door) leave(e *list.Element) *guest {
 	return g
 }
 
-// admit waits until a request of a caller may begin. It returns errOverloaded if that takes too
-// long or too many requests wait, or the context's cause.
+// waitsOn reports whether a guest who has waited for doorWait, once or more often, does so again:
+// requests are being let in.
+func (d *door) waitsOn(g *guest, now time.Time) bool {
+	return now.Sub(g.came) < longestDoorWait && now.Sub(d.opened) < doorWait
+}
+
+// admit waits until a request of a caller may begin. It returns errOverloaded if that takes
+// too long or too many wait, or the context's cause.
 //
 // Until the queue is overcrowded, a caller without a call in it who has not used more than their
 // share of the writer does not wait, however many calls of others do.
@@ -78,40 +112,56 @@ func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 		q.mu.Unlock()
 		return errOverloaded
 	}
-	g := &guest{caller, make(chan struct{})}
+	g := &guest{caller: caller, came: time.Now(), answered: make(chan struct{})}
 	mine := q.door.line.PushBack(g)
 	q.door.guests[caller]++
 	q.mu.Unlock()
 
 	timer := time.NewTimer(doorWait)
 	defer timer.Stop()
-	var err error
-	select {
-	case <-g.in:
-		return nil
-	case <-timer.C:
-		err = errOverloaded
-	case <-ctx.Done():
-		err = context.Cause(ctx)
+	for {
+		var err error
+		select {
+		case <-g.answered:
+			return g.err
+		case <-timer.C:
+			err = errOverloaded
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		q.mu.Lock()
+		select {
+		case <-g.answered: // at the last moment
+			q.mu.Unlock()
+			return g.err
+		default:
+		}
+		if ctx.Err() == nil && q.door.waitsOn(g, time.Now()) {
+			q.mu.Unlock()
+			timer.Reset(doorWait)
+			continue
+		}
+		q.door.leave(mine)
+		q.mu.Unlock()
+		return err
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	select {
-	case <-g.in: // it was let in at the last moment
-		return nil
-	default:
-	}
-	q.door.leave(mine)
-	return err
 }
 
-// letIn lets in as many requests as the queue has room for before it is crowded. Requests that were
-// let in before may not have queued their calls yet, so the queue may get up to twice as many; it
-// has room for more.
+// letIn lets in as many requests as the queue has room for. Those that were let in before may
+// still be on their way, so that the queue has up to twice as many calls; it holds more. They may
+// also never arrive, because they are refused for another reason. So if the queue is empty, and
+// there may be no other batch, letIn looks again a little later. If it let all in, most of their
+// calls would find the queue full.
 func (q *queue) letIn() {
-	n := crowded - q.waiting
-	if q.waiting == 0 {
-		n = maxLine // no further batch may come to let the others in
+	q.door.open(crowded-q.waiting, time.Now())
+	if q.waiting > 0 || q.door.line.Len() == 0 || q.door.looking {
+		return
 	}
-	q.door.open(n)
+	q.door.looking = true
+	time.AfterFunc(doorPause, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.door.looking = false
+		q.letIn()
+	})
 }

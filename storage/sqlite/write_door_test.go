@@ -82,7 +82,7 @@ func TestDoorHoldsRequestsWhileCrowded(t *testing.T) {
 	})
 }
 
-// A request waits at the door for a second, and not at all if too many wait.
+// A request waits at the door for a second if none is let in, and not at all if too many wait.
 func TestDoorRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -124,11 +124,125 @@ func TestDoorRefuses(t *testing.T) {
 		}
 		l.waits("a stranger", l.ask(t.Context(), "stranger"))
 		for i := l.door.line.Len(); i < maxLine; i++ {
-			l.door.line.PushBack(&guest{im.Caller{User: im.UserID(fmt.Sprint("guest ", i))}, make(chan struct{})})
+			l.door.line.PushBack(&guest{caller: im.Caller{User: im.UserID(fmt.Sprint("guest ", i))}, answered: make(chan struct{})})
 		}
 		if err := l.answered("a stranger", l.ask(t.Context(), "another stranger")); !errors.Is(err, errOverloaded) {
 			t.Errorf("a stranger gets %v while the line is full", err)
 		}
+	})
+}
+
+// While requests are let in, one that has waited for a second may be refused for every four of
+// them; the others wait on, until none is let in any more.
+func TestDoorRationsRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.crowd()
+		var waiting []<-chan error
+		for n := range 2 * crowded {
+			waiting = append(waiting, l.ask(t.Context(), fmt.Sprint("user ", n%crowded)))
+		}
+		// after counts how many were let in and refused at a time.
+		after := func(d time.Duration, transaction bool) (in, refused int) {
+			time.Sleep(d)
+			if transaction {
+				l.transaction(nil)
+			}
+			synctest.Wait()
+			for i := l.waiting; i < crowded; i++ {
+				l.must(l.put(fmt.Sprint("more ", i), time.Millisecond/10, false))
+			}
+			left := waiting[:0]
+			for _, answer := range waiting {
+				select {
+				case err := <-answer:
+					if err == nil {
+						in++
+					} else if refused++; !errors.Is(err, errOverloaded) {
+						t.Errorf("one is refused with %v", err)
+					}
+				default:
+					left = append(left, answer)
+				}
+			}
+			waiting = left
+			return in, refused
+		}
+		for _, c := range []struct {
+			after       time.Duration
+			transaction bool
+			in, refused int
+		}{
+			{doorWait - time.Millisecond, true, maxBatch, 0},
+			{time.Millisecond, false, 0, 0},
+			{0, true, maxBatch, maxBatch / perRefusal},
+			{doorWait - time.Millisecond, false, 0, 0},
+			{time.Millisecond, false, 0, 2*crowded - 2*maxBatch - maxBatch/perRefusal},
+		} {
+			if in, refused := after(c.after, c.transaction); in != c.in || refused != c.refused {
+				t.Fatalf("after %v more, transaction: %t: %d are let in and %d refused, want %d and %d", c.after, c.transaction, in, refused, c.in, c.refused)
+			}
+		}
+		if l.door.line.Len() != 0 || len(l.door.guests) != 0 {
+			t.Errorf("%d requests and %d callers stay at the door", l.door.line.Len(), len(l.door.guests))
+		}
+	})
+}
+
+// A request waits at the door for three seconds at the longest, even if others are let in.
+func TestDoorRefusesInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.crowd()
+		for range 12 {
+			l.ask(t.Context(), "user 0")
+		}
+		last := l.ask(t.Context(), "user 1")
+		for range 11 {
+			time.Sleep(longestDoorWait / 12)
+			l.mu.Lock()
+			l.door.open(1, time.Now())
+			l.door.credit = 0 // so that none is refused before
+			l.mu.Unlock()
+			synctest.Wait()
+			l.waits("the last", last)
+		}
+		time.Sleep(longestDoorWait / 12)
+		synctest.Wait()
+		if err := l.answered("the last", last); !errors.Is(err, errOverloaded) {
+			t.Errorf("the last gets %v", err)
+		}
+	})
+}
+
+// An empty queue lets in no more than it has room for, and goes on if none of them arrives.
+func TestDoorOfAnEmptyQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newQueueFixture(t)
+		l.crowd()
+		for n := range 4 * crowded {
+			l.ask(t.Context(), fmt.Sprint("user ", n%crowded))
+		}
+		left := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if n := l.door.line.Len(); n != want {
+				t.Errorf("%d requests are at the door, want %d", n, want)
+			}
+		}
+		l.transaction(nil)
+		left(4*crowded - maxBatch)
+		l.transaction(nil)
+		left(3*crowded - maxBatch)
+		time.Sleep(doorPause)
+		left(2*crowded - maxBatch)
+		l.must(l.put("one of them", time.Millisecond/10, false))
+		time.Sleep(doorPause)
+		left(crowded - maxBatch + 1)
+		l.transaction(nil)
+		left(0)
 	})
 }
 

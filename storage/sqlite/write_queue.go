@@ -218,7 +218,7 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.door.open(q.door.line.Len())
+	q.door.open(q.door.line.Len(), time.Now())
 	q.signal()
 }
 
