@@ -1573,7 +1573,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2069,7 +2069,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2202,7 +2202,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
-// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 // | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 // | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2461,7 +2461,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |

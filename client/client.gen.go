@@ -1572,7 +1572,7 @@ type ImportResult struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2068,7 +2068,7 @@ type Problem struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2201,7 +2201,7 @@ type Problem struct {
 // | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
-// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 // | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 // | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
@@ -2481,7 +2481,7 @@ type RevokeResult struct {
 	// | `rate_limited` | 429 | too many requests, or too many that failed authentication |
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
-	// | `overloaded` | 503 | too many writes, too many of your reads, or too many request bodies are waiting |
+	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
 	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
