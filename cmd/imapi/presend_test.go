@@ -46,7 +46,8 @@ func newPresendHook(t *testing.T) (*presendHook, []string) {
 	if err := os.WriteFile(file, []byte(h.secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return h, []string{"--presend-url", h.URL + "/presend", "--presend-secret", file}
+	// A busy machine answers within this timeout. Tests of slow hooks set another one.
+	return h, []string{"--presend-url", h.URL + "/presend", "--presend-secret", file, "--presend-timeout", "10s"}
 }
 
 // say gives a valid answer.
