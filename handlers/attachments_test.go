@@ -221,6 +221,28 @@ func TestRefusedUploadsAreAnswered(t *testing.T) {
 	}
 }
 
+// TestRefusalOfUploadIsComplete: a client that stops sending when it is refused gets all of the answer
+// at once, and does not wait until the server has given up on the rest of the file.
+func TestRefusalOfUploadIsComplete(t *testing.T) {
+	w := newWorld(t, smallFiles)
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := fmt.Fprintf(c, "POST /v1/attachments HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\nthe beginning", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusUnauthorized || res.ContentLength <= 0 {
+		t.Errorf("status %d, Content-Length %d: the end of the answer comes after the rest of the file", res.StatusCode, res.ContentLength)
+	}
+}
+
 func TestAttachmentQuota(t *testing.T) {
 	w := newWorld(t, smallFiles)
 	var ids []string

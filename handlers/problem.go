@@ -118,6 +118,10 @@ func write(w http.ResponseWriter, p api.Problem) {
 			h.Set("Retry-After", retryAfter)
 		}
 	}
+	body, _ := json.Marshal(p) // it has only texts and numbers
+	// With the length the client knows where the answer ends, even if the server goes on to read the
+	// rest of its upload (see readRefused).
+	h.Set("Content-Length", strconv.Itoa(len(body)+1))
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // fails if the client has disconnected
+	_, _ = w.Write(append(body, '\n')) // fails if the client has disconnected
 }
