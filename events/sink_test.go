@@ -104,3 +104,41 @@ func TestResponseSinkTimeout(t *testing.T) {
 		}
 	}
 }
+
+// brokenSink fails after the first write and keeps the bytes of the second one.
+type brokenSink struct {
+	writes int
+	kept   []byte
+}
+
+func (s *brokenSink) Write(p []byte) error {
+	if s.writes++; s.writes == 1 {
+		return nil
+	}
+	s.kept = p
+	return io.ErrClosedPipe
+}
+
+func (*brokenSink) Flush() error { return nil }
+
+// The bytes of a failed write, which HTTP/2 may still send, are not used for another stream.
+func TestBytesOfFailedWriteAreNotUsedAgain(t *testing.T) {
+	m := newModel()
+	h := newTestHub(t, m, Options{})
+	m.create(1, "a")
+	from := m.head()
+	m.commit(sent(1), sent(1))
+	sub, err := h.Subscribe(Subscriber{Actor: im.Actor{User: "a"}, Cursor: &Cursor{testLog, from}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &brokenSink{}
+	if err := sub.Serve(t.Context(), sink); !errors.Is(err, io.ErrClosedPipe) {
+		t.Fatalf("the stream ended with %v", err)
+	}
+	for range 16 {
+		if j := joiners.Get().(*joiner); cap(j.buf) > 0 && &j.buf[:1][0] == &sink.kept[0] {
+			t.Fatal("the next stream writes into the bytes")
+		}
+	}
+}
