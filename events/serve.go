@@ -353,15 +353,7 @@ func (v *service) bytesOf(w *wire) []byte {
 // errInvalidated if the rest must be read from the log again.
 func (v *service) write(frames []*Frame, live bool) error {
 	j := joiners.Get().(*joiner)
-	failed := false
-	defer func() {
-		// A sink that has failed may still send the bytes. Out of the pool they would become those
-		// of another user.
-		if !failed {
-			j.forget()
-			joiners.Put(j)
-		}
-	}()
+	defer func() { j.forget(); joiners.Put(j) }()
 	for len(frames) > 0 {
 		if err := v.alive(); err != nil {
 			return err
@@ -371,7 +363,6 @@ func (v *service) write(frames []*Frame, live bool) error {
 		}
 		if p := j.join(v, frames, time.Now()); len(p) > 0 {
 			if err := v.send(p); err != nil {
-				failed = true
 				return err
 			}
 		}

@@ -9,8 +9,7 @@ import (
 // Sink is the destination of a stream. Both methods return an error if they block for too
 // long. After an error the sink is not used again.
 type Sink interface {
-	// Write writes p. It must not change p, nor use it after it has returned, except after an error:
-	// HTTP/2 may still send p then.
+	// Write writes p. It must not keep or change p.
 	Write(p []byte) error
 	// Flush sends buffered data to the client.
 	Flush() error
