@@ -19,8 +19,9 @@ import (
 
 const (
 	// transferBytes is what an upload or download takes from its budget: one chunk, although an
-	// upload may have three in memory. Up to transfersAtOnce of each kind run at once, and up to
-	// transfersOfUser of one user. The others wait for up to transferWait.
+	// upload may have three in memory and a download four. Up to transfersAtOnce of each kind
+	// run at once, and up to transfersOfUser of one user. The others wait for up to
+	// transferWait.
 	transferBytes   = 64 << 10
 	transfersAtOnce = 256
 	transfersOfUser = 8

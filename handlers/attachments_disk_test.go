@@ -98,7 +98,7 @@ func TestUploadsToAFullDisk(t *testing.T) {
 			w := w.in(t)
 			if at == "imapi.db" || at == "keys" {
 				failing(disk, at, syscall.ENOSPC)
-				content = "x" // of which there will be many
+				content = "x" // small, because many are stored before the write that fails
 			} else {
 				full.at.Store(&at)
 			}
