@@ -485,7 +485,7 @@ type Attachment struct {
 // and `height` are filled in from the attachment if they are left out. `type` and
 // `size` must be those of the attachment; the others may differ.
 type AttachmentBody struct {
-	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; to a `file` any fits.
+	// AttachmentID An attachment that you uploaded or can read. Its media type must suit the type of the message; a `file` accepts any.
 	AttachmentID string `json:"attachment_id"`
 
 	// DurationMs How long it plays, in milliseconds.
@@ -743,8 +743,8 @@ type CreateRole struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 
 	// Position The position among the roles of the space; 1 is the highest.
@@ -1232,8 +1232,8 @@ type Granted string
 // GrantedPermissions What the role says, by permission. Permissions that are missing are inherited.
 type GrantedPermissions = map[Permission]Granted
 
-// Grants What the role says, by permission. The last two permissions stay with the owner
-// and are refused: 422 `permission_not_grantable`.
+// Grants What the role says, by permission. `manage_retention` and `delete` stay with the
+// owner: to set them is refused with 422 `permission_not_grantable`.
 type Grants = map[Permission]Grant
 
 // Health The server is healthy.
@@ -1320,7 +1320,7 @@ type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID The id of the message.
+	// ID The id of the conversation.
 	ID string `json:"id"`
 
 	// Kind The kinds in the list of conversations, in exports and in imports.
@@ -2221,8 +2221,8 @@ type PushedFrames struct {
 
 // PutOverride What the role says in this channel.
 type PutOverride struct {
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 }
 
@@ -3355,8 +3355,8 @@ type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions,omitempty"`
 
 	// Position The position among the roles of the space; 1 is the highest.

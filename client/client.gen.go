@@ -484,7 +484,7 @@ type Attachment struct {
 // and `height` are filled in from the attachment if they are left out. `type` and
 // `size` must be those of the attachment; the others may differ.
 type AttachmentBody struct {
-	// AttachmentID An attachment that you uploaded or can read. It must fit the type of the message; to a `file` any fits.
+	// AttachmentID An attachment that you uploaded or can read. Its media type must suit the type of the message; a `file` accepts any.
 	AttachmentID string `json:"attachment_id"`
 
 	// DurationMs How long it plays, in milliseconds.
@@ -742,8 +742,8 @@ type CreateRole struct {
 	// Name Its name.
 	Name string `json:"name"`
 
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 
 	// Position The position among the roles of the space; 1 is the highest.
@@ -1231,8 +1231,8 @@ type Granted string
 // GrantedPermissions What the role says, by permission. Permissions that are missing are inherited.
 type GrantedPermissions = map[Permission]Granted
 
-// Grants What the role says, by permission. The last two permissions stay with the owner
-// and are refused: 422 `permission_not_grantable`.
+// Grants What the role says, by permission. `manage_retention` and `delete` stay with the
+// owner: to set them is refused with 422 `permission_not_grantable`.
 type Grants = map[Permission]Grant
 
 // Health The server is healthy.
@@ -1319,7 +1319,7 @@ type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
 
-	// ID The id of the message.
+	// ID The id of the conversation.
 	ID string `json:"id"`
 
 	// Kind The kinds in the list of conversations, in exports and in imports.
@@ -2241,8 +2241,8 @@ type PushedFrames struct {
 
 // PutOverride What the role says in this channel.
 type PutOverride struct {
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions"`
 }
 
@@ -3375,8 +3375,8 @@ type UpdateRole struct {
 	// Name The new name.
 	Name *string `json:"name,omitempty"`
 
-	// Permissions What the role says, by permission. The last two permissions stay with the owner
-	// and are refused: 422 `permission_not_grantable`.
+	// Permissions What the role says, by permission. `manage_retention` and `delete` stay with the
+	// owner: to set them is refused with 422 `permission_not_grantable`.
 	Permissions Grants `json:"permissions,omitempty"`
 
 	// Position The position among the roles of the space; 1 is the highest.
@@ -6321,8 +6321,7 @@ type ClientInterface interface {
 	// any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
-	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
-	// and `limit` apply to that form only.
+	// like `GET /v1/events/log`; `page_token` and `limit` apply to that form only.
 	//
 	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -8769,8 +8768,7 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
-// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
-// and `limit` apply to that form only.
+// like `GET /v1/events/log`; `page_token` and `limit` apply to that form only.
 //
 // **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
@@ -18668,8 +18666,7 @@ type ClientWithResponsesInterface interface {
 	// any other status.
 	//
 	// With `Accept: application/json` and no `text/event-stream` in it, this is answered
-	// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
-	// and `limit` apply to that form only.
+	// like `GET /v1/events/log`; `page_token` and `limit` apply to that form only.
 	//
 	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
@@ -23539,8 +23536,7 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // any other status.
 //
 // With `Accept: application/json` and no `text/event-stream` in it, this is answered
-// like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
-// and `limit` apply to that form only.
+// like `GET /v1/events/log`; `page_token` and `limit` apply to that form only.
 //
 // **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the

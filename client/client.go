@@ -7,6 +7,16 @@
 //   - [Client.Send] sends a message and retries it without creating it twice.
 //   - [Client.Events] follows the event stream and resumes it after a disconnect.
 //   - A response with a status of 400 or more is an error of type [*Problem].
+//
+// What is written by hand is in:
+//
+//	client.go        the client and its options
+//	send.go, draft.go, command.go, attachments.go
+//	events.go        following the stream: resuming, idle timeout, refused tokens
+//	sse.go           reading its blocks; seen.go recent ids; backoff.go pauses
+//	data_streams.go  pushing and reading frames
+//	problem.go       refusals
+//	time.go          times as the server writes them
 package client
 
 import (

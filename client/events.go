@@ -175,7 +175,7 @@ func (s *stream) connect(ctx context.Context) ending {
 		return end
 	}
 	s.refused = 0
-	return s.read(ctx, &watched{response.Body, idle, s.options.IdleTimeout})
+	return s.read(ctx, &idleBody{response.Body, idle, s.options.IdleTimeout})
 }
 
 // because returns the cause of a cancelled context instead of err.
@@ -279,8 +279,8 @@ func (s *stream) move(b block) {
 
 // fresh reports whether an event was not yielded yet. Events of the stream itself, ready
 // and reset, have the id of the event before them. Events that are not in the log, such as
-// commands, have no ID and are never replayed. Their block has an id if a heartbeat came
-// before them: a cursor that may have been seen.
+// commands, have no ID and are never replayed. After a heartbeat their block has the
+// id of the heartbeat, which may have been seen.
 func (s *eventStream) fresh(event Event, b block) bool {
 	switch {
 	case event.Type == EventTypeReset:
@@ -293,18 +293,18 @@ func (s *eventStream) fresh(event Event, b block) bool {
 	}
 }
 
-// watched is a body whose idle timer runs only during a read. A loop that takes long
+// idleBody is a body whose idle timer runs only during a read. A loop that takes long
 // over an event must not lose the connection.
-type watched struct {
+type idleBody struct {
 	body io.Reader
 	idle *time.Timer
 	most time.Duration
 }
 
 // Read implements [io.Reader].
-func (w *watched) Read(p []byte) (int, error) {
-	w.idle.Reset(w.most)
-	n, err := w.body.Read(p)
-	w.idle.Stop()
+func (b *idleBody) Read(p []byte) (int, error) {
+	b.idle.Reset(b.most)
+	n, err := b.body.Read(p)
+	b.idle.Stop()
 	return n, err
 }

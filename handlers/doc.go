@@ -6,7 +6,8 @@
 //
 //   - middleware.go: path, HEAD, metrics and log, panics, CORS, authentication; rate_limit.go
 //   - validate.go: parameters and body against the OpenAPI document
-//   - body.go: reading and scanning a body; body_budget.go bounds the memory for bodies
+//   - param_fit.go: accepting parameters that fit
+//   - body.go: media types of bodies, reading and scanning a body; body_budget.go bounds the memory for bodies
 //   - body_fit.go: accepting a body without decoding it; body_outline.go: the parts of a body that
 //     the validator gets if it was not accepted
 //   - the handler of the operation
@@ -16,13 +17,14 @@
 //
 //   - messages.go, revoke.go, receipts.go, search.go, erasures.go, unread.go; commands.go and
 //     send_as.go, two other ways of sending
-//   - attachments.go, which reads and writes files as they arrive
+//   - attachments.go, which reads and writes files as they arrive; thumbnails.go
 //   - conversations.go, threads.go, settings.go, members.go, mutes.go, invitations.go, lists.go,
 //     blocks.go
 //   - spaces.go, space_members.go, channels.go, roles.go, permissions.go
 //   - events.go: streams and pages of events; accept.go: which of the two a client wants
 //   - data_streams.go; data_stream_frames.go: pushing and reading their frames
-//   - import.go, import_lines.go, export.go, retention.go; line_writer.go: lines of JSON
+//   - import.go, import_lines.go, export.go, retention.go; line_writer.go: answers of many
+//     lines
 //   - admin.go, webhooks.go, health.go
 //
 // server.go has the options and the routes, control.go the listener for commands on the same

@@ -227,7 +227,7 @@ func TestRateOfFailedAuthentication(t *testing.T) {
 		t.Errorf("%d requests, want twice the rate", n)
 	}
 	if n := w.failing("192.0.2.2"); n != 0 {
-		t.Errorf("%d requests from where it says by X-Forwarded-For", n)
+		t.Errorf("%d requests from the address in X-Forwarded-For", n)
 	}
 	w.must(http.StatusOK, "alice", http.MethodGet, "/v1/blocks", "") // from the same address
 	clock.move(time.Second)

@@ -119,7 +119,7 @@ func (d DataStreamDraft) Check() error {
 	case d.Access == StreamForMembers && d.Conversation == nil:
 		return RefuseField(Rule, "conversation_required", "conversation_id", "a data stream for members is in a conversation")
 	case d.Access != StreamForListed && len(d.Readers) > 0:
-		return RefuseField(Rule, "readers_unsupported", "readers", "only access listed has a list of readers")
+		return RefuseField(Rule, "readers_unsupported", "readers", "is allowed only with access listed")
 	case len(d.Readers) > MaxStreamReaders:
 		return errTooManyListed("readers", MaxStreamReaders)
 	case len(d.Publishers) > MaxStreamPublishers:

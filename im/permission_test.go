@@ -163,7 +163,7 @@ func TestPermissionsInSpace(t *testing.T) {
 				all = im.ChannelPermissions
 			}
 			if got := s.Permissions(); !got.Has(all | im.PermissionDelete | im.PermissionManageRetention) {
-				t.Errorf("%s: the owner may not all, but %q", test.name, list(got))
+				t.Errorf("%s: the owner has %q, want all permissions", test.name, list(got))
 			}
 		}
 	}

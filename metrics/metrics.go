@@ -367,10 +367,10 @@ func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
 		})
 }
 
-// ClockGuard exports the remaining time in which nothing is erased or trimmed by age because the
-// clock jumped ahead. Each scrape calls held.
+// ClockGuard exports the remaining time in which nothing is trimmed and no unused attachment
+// deleted by age, because the clock jumped ahead. Each scrape calls held.
 func (m *Metrics) ClockGuard(held func() time.Duration) {
-	m.gauge("imapi_clock_guard_seconds", "Remaining time in which nothing is erased or trimmed by age because the clock jumped ahead; 0 while it is trusted.",
+	m.gauge("imapi_clock_guard_seconds", "Remaining time in which nothing is trimmed and no unused attachment deleted by age, because the clock jumped ahead; 0 while it is trusted.",
 		func() float64 { return held().Seconds() })
 }
 

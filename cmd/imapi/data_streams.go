@@ -25,7 +25,7 @@ func (f *flags) dataStreams(c *dataStreamConfig) {
 	f.IntVar(&c.maxReaders, "max-stream-readers", 5000, "the maximum `number` of readers of a data stream")
 	f.IntVar(&c.buffer, "stream-buffer-bytes", 4<<20, "the `number` of bytes of memory that the buffer of a data stream may take; at least four times --max-frame-bytes")
 	f.IntVar(&c.bufferBytes, "stream-buffers-bytes", 256<<20, "the `number` of bytes of memory that the buffers of all data streams may take; the largest ones shrink first")
-	f.IntVar(&c.rate, "stream-rate", 1<<20, "the `number` of bytes a second that a user may push to data streams; a frame counts its body and 160; bursts may be four times that")
+	f.IntVar(&c.rate, "stream-rate", 1<<20, "the `number` of bytes a second that a user may push to data streams; a frame counts as its body and 160 bytes; bursts may be four times that")
 }
 
 // Bounds of the flags. A frame is in memory several times while it is read and encoded.

@@ -12,7 +12,6 @@
 //	control.go           how a command reaches the running server, or else opens the data itself
 //	jobs.go              the server's side of backup, verify and reindex
 //	backup.go            backup, verify, reindex and restore
-//	blobs.go             the files of attachments
 //	demo.go              the demo and the reference, and when the demo signs people in
 //	thumbnails.go        the process that makes thumbnails
 //	import.go, export.go

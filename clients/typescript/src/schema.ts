@@ -1626,8 +1626,7 @@ export interface paths {
          *     any other status.
          *
          *     With `Accept: application/json` and no `text/event-stream` in it, this is answered
-         *     like `GET /v1/events/log`, which did not exist in earlier versions; `page_token`
-         *     and `limit` apply to that form only.
+         *     like `GET /v1/events/log`; `page_token` and `limit` apply to that form only.
          *
          *     **Visibility.** An event is delivered to those who were members when it happened,
          *     except to the device that caused it. A replayed `message.created` carries the
@@ -2599,7 +2598,7 @@ export interface components {
          *     `size` must be those of the attachment; the others may differ.
          */
         AttachmentBody: {
-            /** @description An attachment that you uploaded or can read. It must fit the type of the message; to a `file` any fits. */
+            /** @description An attachment that you uploaded or can read. Its media type must suit the type of the message; a `file` accepts any. */
             attachment_id: string;
             /** @description The name of the file, cleaned as that of an upload. */
             name?: string;
@@ -3363,7 +3362,7 @@ export interface components {
         };
         /** @description A conversation for an import. One whose id exists already does not change. */
         ImportConversation: {
-            /** @description The id of the message. */
+            /** @description The id of the conversation. */
             id: string;
             kind: components["schemas"]["ListedKind"];
             /** @description Its name; not for a direct conversation. */
@@ -3709,8 +3708,8 @@ export interface components {
             name: string;
         };
         /**
-         * @description What the role says, by permission. The last two permissions stay with the owner
-         *     and are refused: 422 `permission_not_grantable`.
+         * @description What the role says, by permission. `manage_retention` and `delete` stay with the
+         *     owner: to set them is refused with 422 `permission_not_grantable`.
          */
         Grants: {
             view?: components["schemas"]["Grant"];
@@ -4414,8 +4413,8 @@ export interface components {
             actor_device?: string;
         };
         /**
-         * @description `user` has another `role` or other roles of the space, was muted until
-         *     `muted_until`, or was unmuted if that is missing. In rooms, channels and spaces
+         * @description The `role`, the roles of the space or the mute of `user` changed. `muted_until` is
+         *     the end of the mute; without it the user is not muted. In rooms, channels and spaces
          *     only that user receives it.
          */
         EventMemberUpdated: {
