@@ -63,6 +63,10 @@ func TestWebhookAfterARestore(t *testing.T) {
 	}
 	s.mustCommand("", "restore", strings.TrimSpace(out))
 	s.start()
+	// The server is ready before it has published the gap.
+	r.until("the gap", func(got []hookRequest) bool {
+		return slices.ContainsFunc(got, func(request hookRequest) bool { return request.payload.Type == "webhook.gap" })
+	})
 	send("new")
 	after := r.until("the new message", has("new"))[len(before):]
 
