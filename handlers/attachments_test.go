@@ -496,7 +496,7 @@ func TestErasureEndsStalledDownloads(t *testing.T) {
 		}
 		defer func() { _ = c.Close() }()
 		stalled = append(stalled, c)
-		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // less than a file, and not so little that the rest takes minutes
+		if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // less than a file
 			t.Fatal(err)
 		}
 		_, err = fmt.Fprintf(c, "GET /v1/attachments/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", id, tokenOf(t, "bob"))
