@@ -20,7 +20,6 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
-	"github.com/imapi/imapi/internal/await"
 )
 
 // smallFiles limits attachments to 1,000 bytes and a user to three files of that size.
@@ -485,30 +484,20 @@ func TestErasureEndsStalledDownloads(t *testing.T) {
 	const turns = 8 // of a user
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) { o.WriteTimeout = time.Hour })
 	content := strings.Repeat("x", 10<<20)
-	id := w.upload("alice", content)["id"].(string)
-	message := w.sendFile("alice", "@bob", id)
-	other := w.upload("bob", "hello")["id"].(string)
-	var stalled []net.Conn
-	for range turns {
-		c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
-		if err != nil {
-			t.Fatal(err)
+	stall := func(id string) []net.Conn {
+		stalled := make([]net.Conn, turns)
+		for i := range stalled {
+			stalled[i] = w.stall("bob", "/v1/attachments/"+id)
 		}
-		defer func() { _ = c.Close() }()
-		stalled = append(stalled, c)
-		if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // less than a file
-			t.Fatal(err)
-		}
-		_, err = fmt.Fprintf(c, "GET /v1/attachments/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", id, tokenOf(t, "bob"))
-		if err == nil {
-			_, err = io.CopyN(io.Discard, c, 1000)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		return stalled
 	}
+	revoked := w.upload("alice", content)["id"].(string)
+	message := w.sendFile("alice", "@bob", revoked)
+	kept := w.upload("alice", content)["id"].(string)
+	w.sendFile("alice", "@bob", kept)
+	stalled := stall(revoked)
 	w.must(http.StatusOK, "alice", "POST", "/v1/messages/"+message+"/revoke", "")
-	await.Until(t, "the turns of the stalled downloads are free", func() bool { return w.download("bob", other).status == http.StatusOK })
+	stall(kept) // needs the turns of all that are stalled
 	for _, c := range stalled {
 		if n, err := io.Copy(io.Discard, c); n >= int64(len(content)) {
 			t.Errorf("got %d bytes, %v", n, err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -229,6 +230,30 @@ func (w *world) say(user, conversation, text string) map[string]any {
 	w.t.Helper()
 	body, _ := json.Marshal(map[string]any{"type": "text", "body": map[string]string{"text": text}})
 	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", string(body))
+}
+
+// stall sends a GET as a user, and reads nothing after the status, which must be 200. The connection
+// has little room for what the server sends.
+func (w *world) stall(user, path string) net.Conn {
+	w.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", path, tokenOf(w.t, user))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	const want = "HTTP/1.1 200 OK"
+	status := make([]byte, len(want))
+	if _, err := io.ReadFull(c, status); err != nil || string(status) != want {
+		w.t.Fatalf("GET %s as %s: %q, %v", path, user, status, err)
+	}
+	return c
 }
 
 // upload uploads a file.
