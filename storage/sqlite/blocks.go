@@ -82,6 +82,3 @@ func (t *tx) DeleteBlock(by, user im.UserID) error {
 	_, err = t.session.exec("DELETE FROM blocks WHERE by_id = ? AND name = ?", key, string(user))
 	return err
 }
-
-// fromMillis converts a column to a time.
-func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

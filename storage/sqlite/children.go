@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql"
 	"encoding/json"
 	"math"
 	"time"
@@ -62,12 +61,6 @@ const (
 
 	selectLastActive = `SELECT created_at FROM messages INDEXED BY messages_of_thread
 		WHERE conversation_id = ? AND in_thread = 1 AND state = {active} AND visible_to IS NULL ORDER BY created_at DESC LIMIT 1`
-
-	selectMark = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
-	// selectLastSent only searches the newest messages.
-	selectLastSent = `SELECT m.created_at FROM (SELECT id AS of, sender_id AS by, quiet AS q FROM messages INDEXED BY messages_by_seq
-			WHERE conversation_id = ? ORDER BY seq DESC LIMIT {max_last_sent}) p
-		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
 )
 
 // Descendants returns the ids of all descendants of a conversation: threads of a group or
@@ -176,26 +169,4 @@ func (r *reader) LastActive(thread im.ID) (time.Time, bool, error) {
 	var at int64
 	found, err := r.session.row(selectLastActive, []any{int64(thread)}, &at)
 	return fromMillis(at), found, err
-}
-
-// Mark returns a user's settings of a conversation. The user need not be a member.
-func (r *reader) Mark(conversation im.ID, user im.UserID) (im.Mark, error) {
-	key, err := r.userKey(user)
-	if err != nil || key == 0 {
-		return im.Mark{}, err
-	}
-	var mark storedMark
-	_, err = r.session.row(selectMark, []any{int64(conversation), key}, mark.dest()...)
-	return mark.mark(), err
-}
-
-// LastSent returns when the user last sent a message that was not quiet.
-func (r *reader) LastSent(conversation im.ID, user im.UserID) (time.Time, bool, error) {
-	key, err := r.userKey(user)
-	if err != nil || key == 0 {
-		return time.Time{}, false, err
-	}
-	var at sql.NullInt64
-	found, err := r.session.row(selectLastSent, []any{int64(conversation), key}, &at)
-	return optionalTime(at), found, err
 }

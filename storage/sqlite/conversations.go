@@ -193,26 +193,6 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 	return err
 }
 
-// optionalID converts an id to a column; 0 becomes NULL.
-func optionalID(id im.ID) sql.NullInt64 { return sql.NullInt64{Int64: int64(id), Valid: id != 0} }
-
-// optionalDuration converts a column to a duration; NULL becomes nil.
-func optionalDuration(ms sql.NullInt64) *time.Duration {
-	if !ms.Valid {
-		return nil
-	}
-	d := fromDuration(ms)
-	return &d
-}
-
-// durationMillis is the inverse of optionalDuration.
-func durationMillis(d *time.Duration) sql.NullInt64 {
-	if d == nil {
-		return sql.NullInt64{}
-	}
-	return sql.NullInt64{Int64: d.Milliseconds(), Valid: true}
-}
-
 // UpdateConversation stores the settings and texts of a conversation, UpdatedAt and
 // EditedAt. Texts that change are erased; those that do not are not sealed again.
 func (t *tx) UpdateConversation(c im.Conversation) error {

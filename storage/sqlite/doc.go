@@ -12,8 +12,9 @@
 //	write_queue.go     the fair queue of waiting calls; write_door.go requests that wait to enter it
 //	session.go         connections and prepared statements
 //	row.go             rows that are read, one by one or as a list
+//	columns.go         times, durations and ids as columns
 //	numbers.go         Go constants in SQL
-//	migrate.go         the schema and its versions; migrations/
+//	migrate.go         the schema and its versions, migrations/; the ids of store and log, and the last clock
 //	checkpointer.go    moving the write-ahead log into the database
 //	lock.go            locks of the data directory, the database and backups
 //	errors.go          errors of the driver as errors for callers
@@ -23,13 +24,13 @@
 //
 //	seal.go            sealing content with a new key, unsealing it
 //	sealed_texts.go    names and other texts of conversations and roles
-//	erase.go           erasing a message, due messages, stamps
+//	erase.go           erasing a message; starting timers, due messages; stamps
 //	erasure_note.go    the note of a tombstone
 //	erasures.go        lists of erasures for clients
 //	shredder.go        shredding keys after the commit
 //	attachments.go     attachments, which messages have them, and dead blobs
 //	thumbnails.go      thumbnails of attachments, and which are waiting
-//	reconcile.go       making data and keys agree that have not always been together
+//	reconcile.go       making data and keys agree that have not always been together; listing what is sealed
 //
 // Messages:
 //
@@ -39,7 +40,7 @@
 //	newest.go            the newest message of many conversations
 //	messages_by_time.go  messages whose order by seq is not their order by time
 //	seq_since.go         the first seq since a time
-//	hidden.go            what a user has hidden, and what is gone for them
+//	hidden.go            messages that a user has hidden, and conversations that are gone for them
 //	receipts.go          ranges of received, read and hidden messages
 //	unread_count.go      unread counts
 //	unstarted.go         messages that burn after reading, or were sent with receipt
@@ -47,7 +48,7 @@
 //
 // Conversations and users:
 //
-//	conversations.go      a conversation; children.go its threads and channels
+//	conversations.go      a conversation; children.go threads, channels and spaces
 //	conversation_list.go  a user's list of conversations
 //	entry.go              what most use cases load, in one query
 //	members.go            present members; members_at.go those at an event
@@ -55,7 +56,9 @@
 //	versions.go           roles and access rules as of an event
 //	access_lists.go       allow and deny lists
 //	marks.go              a user's own state of a conversation: pinned, muted, cleared, hidden
-//	invitations.go, mutes.go, blocks.go, users.go
+//	mutes.go              mutes by moderators; slow_mode.go when a user last spoke
+//	invitations.go, blocks.go
+//	users.go              the numbers of users, and cut-offs of their tokens
 //
 // The event log and retention:
 //
@@ -65,11 +68,11 @@
 //	retention.go     conversations with messages past retention
 //	trim.go          trimming messages; trim_related.go their events and receipts
 //	purge.go         deleting a conversation and purging the rest
-//	remembered.go    ids and keys of messages that no longer exist
+//	remembered.go    ids and client_ids of messages that were trimmed or purged
 //
 // Backups and imports:
 //
 //	backup.go        online backups
 //	replace.go       replacing the database by a backup
-//	restore.go       storing imported memberships and tombstones
+//	import.go        which ids and client_ids are taken; storing imported memberships and tombstones
 package sqlite

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"encoding/json"
 
 	"github.com/imapi/imapi/im"
 )
@@ -12,12 +13,17 @@ const markColumns = `k.pinned_at, k.muted, k.cleared_seq, k.hidden_seq, k.hidden
 // notHiddenCount is the gone_counted of a conversation that is not hidden from the list.
 const notHiddenCount = -1
 
-const putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, cleared_seq, hidden_seq,
-		hidden_before, hidden_at, gone_counted, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-	ON CONFLICT DO UPDATE SET pinned_at = excluded.pinned_at, muted = excluded.muted,
-		cleared_seq = excluded.cleared_seq, hidden_seq = excluded.hidden_seq,
-		hidden_before = excluded.hidden_before, hidden_at = excluded.hidden_at,
-		gone_counted = excluded.gone_counted, changed_at = excluded.changed_at`
+const (
+	putMark = `INSERT INTO marks (conversation_id, user_id, pinned_at, muted, cleared_seq, hidden_seq,
+			hidden_before, hidden_at, gone_counted, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET pinned_at = excluded.pinned_at, muted = excluded.muted,
+			cleared_seq = excluded.cleared_seq, hidden_seq = excluded.hidden_seq,
+			hidden_before = excluded.hidden_before, hidden_at = excluded.hidden_at,
+			gone_counted = excluded.gone_counted, changed_at = excluded.changed_at`
+	selectMark   = "SELECT " + markColumns + " FROM marks k WHERE k.conversation_id = ? AND k.user_id = ?"
+	selectMuting = `SELECT u.name FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
+		CROSS JOIN marks k ON k.conversation_id = ?2 AND k.user_id = u.id AND k.muted = 1`
+)
 
 // storedMark is a row of marks, or the NULLs of a join without one.
 type storedMark struct {
@@ -57,4 +63,33 @@ func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
 		m.ClearedSeq, m.HiddenSeq, optionalMillis(m.HiddenBefore), optionalMillis(m.HiddenAt),
 		gone, m.ChangedAt.UnixMilli())
 	return err
+}
+
+// Mark returns a user's settings of a conversation. The user need not be a member.
+func (r *reader) Mark(conversation im.ID, user im.UserID) (im.Mark, error) {
+	key, err := r.userKey(user)
+	if err != nil || key == 0 {
+		return im.Mark{}, err
+	}
+	var mark storedMark
+	_, err = r.session.row(selectMark, []any{int64(conversation), key}, mark.dest()...)
+	return mark.mark(), err
+}
+
+// Muting returns the users in a list who have muted the conversation for themselves.
+func (r *reader) Muting(conversation im.ID, users []im.UserID) (list []im.UserID, err error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	names, err := json.Marshal(users)
+	if err != nil {
+		return nil, err
+	}
+	err = r.session.query(selectMuting, []any{string(names), int64(conversation)}, func(rows row) (bool, error) {
+		var user im.UserID
+		err := rows.Scan(&user)
+		list = append(list, user)
+		return true, err
+	})
+	return list, err
 }

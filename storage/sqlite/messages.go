@@ -169,21 +169,6 @@ func (r *reader) largeContent(id im.ID) (sealed []byte, err error) {
 	return sealed, err
 }
 
-// optionalTime converts a column to a time; NULL becomes the zero time.
-func optionalTime(ms sql.NullInt64) time.Time {
-	if !ms.Valid {
-		return time.Time{}
-	}
-	return fromMillis(ms.Int64)
-}
-
-// optionalMillis is the inverse of optionalTime.
-func optionalMillis(t time.Time) sql.NullInt64 {
-	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
-}
-
-func fromDuration(ms sql.NullInt64) time.Duration { return time.Duration(ms.Int64) * time.Millisecond }
-
 func (r *reader) message(query string, args ...any) (m im.Message, err error) {
 	found := false
 	err = r.session.query(query, args, func(rows row) (bool, error) {

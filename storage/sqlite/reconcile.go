@@ -49,15 +49,17 @@ const (
 	selectSealedThumbnails  = "SELECT attachment_id, slot, info FROM thumbnails WHERE attachment_id > ? ORDER BY attachment_id LIMIT ?"
 	selectSealedDeadBlobs   = `SELECT b.id, b.slot, EXISTS (SELECT 1 FROM doomed d WHERE d.slot = b.slot)
 		FROM dead_blobs b WHERE b.id > ? ORDER BY b.id LIMIT ?`
-	countMessages = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
-	selectShell   = "SELECT " + messageColumns + withoutContent + " FROM messages m WHERE m.id = ?"
+	selectSealedSecrets = "SELECT id, slot, sealed FROM webhooks WHERE id > ? ORDER BY id LIMIT ?"
+	countMessages       = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
+	selectShell         = "SELECT " + messageColumns + withoutContent + " FROM messages m WHERE m.id = ?"
 	// emptyText deletes the text of a conversation whose key is in slot ?1.
 	emptyText = `UPDATE conversations SET
 			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),
 			announcement = CASE WHEN announcement_slot = ?1 THEN NULL ELSE announcement END, announcement_slot = nullif(announcement_slot, ?1),
 			avatar = CASE WHEN avatar_slot = ?1 THEN NULL ELSE avatar END, avatar_slot = nullif(avatar_slot, ?1)
 		WHERE id = ?2`
-	emptyNote = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
+	emptySecrets = "UPDATE webhooks SET slot = NULL, sealed = NULL WHERE id = ?"
+	emptyNote    = "UPDATE messages SET note_slot = NULL, note = NULL WHERE id = ?"
 
 	selectToDelete  = "SELECT " + deletionColumns + " FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
 	selectTrimState = "SELECT last_seq, trim_before, deleted_at IS NOT NULL FROM conversations WHERE id = ?"
@@ -396,6 +398,17 @@ func (l *sealedScan) deadBlob(rows row) error {
 	}
 	said.Doomed = said.Doomed && l.scope == im.SealedContent
 	l.add(said, id, slot, nil)
+	return nil
+}
+
+// secrets scans a row of selectSealedSecrets.
+func (l *sealedScan) secrets(rows row) error {
+	var id im.ID
+	var s sealedText
+	if err := rows.Scan(&id, &s.slot, &s.sealed); err != nil {
+		return err
+	}
+	l.add(im.Sealed{Kind: im.SealedSecret}, id, s.slot, s.sealed)
 	return nil
 }
 

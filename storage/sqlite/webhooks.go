@@ -41,11 +41,6 @@ const (
 			WHERE webhook_id = ?1 AND state = ?2 ORDER BY pos DESC LIMIT ?3))`
 )
 
-// nullMillis converts a time to a column; the zero time becomes NULL.
-func nullMillis(t time.Time) sql.NullInt64 {
-	return sql.NullInt64{Int64: t.UnixMilli(), Valid: !t.IsZero()}
-}
-
 func (r *reader) webhooks(query string, args ...any) (list []im.Webhook, err error) {
 	err = r.session.query(query, args, func(rows row) (bool, error) {
 		var w im.Webhook
@@ -149,16 +144,16 @@ func (t *tx) PutWebhook(w im.Webhook) error {
 	}
 	t.webhooks = true
 	_, err = t.session.exec(putWebhook, int64(w.ID), w.URL, string(events), string(kinds), int64(w.State), int64(w.Reason),
-		w.CreatedAt.UnixMilli(), w.UpdatedAt.UnixMilli(), nullMillis(w.PreviousUntil),
-		int64(w.Log), int64(w.Position), w.Moves, w.Attempts, w.Refusals, nullMillis(w.NextAttempt), w.Failures,
-		nullMillis(w.FailingSince), nullMillis(w.DeliveredAt))
+		w.CreatedAt.UnixMilli(), w.UpdatedAt.UnixMilli(), optionalMillis(w.PreviousUntil),
+		int64(w.Log), int64(w.Position), w.Moves, w.Attempts, w.Refusals, optionalMillis(w.NextAttempt), w.Failures,
+		optionalMillis(w.FailingSince), optionalMillis(w.DeliveredAt))
 	return err
 }
 
 // PutWebhookProgress stores the progress of a webhook.
 func (t *tx) PutWebhookProgress(id im.ID, p im.WebhookProgress) error {
 	n, err := t.session.update(putWebhookProgress, int64(p.Log), int64(p.Position), p.Moves, p.Attempts, p.Refusals,
-		nullMillis(p.NextAttempt), p.Failures, nullMillis(p.FailingSince), nullMillis(p.DeliveredAt), int64(id))
+		optionalMillis(p.NextAttempt), p.Failures, optionalMillis(p.FailingSince), optionalMillis(p.DeliveredAt), int64(id))
 	if err == nil && n == 0 {
 		err = im.ErrNotFound
 	}
@@ -206,7 +201,7 @@ func (t *tx) PutDeliveries(webhook im.ID, list []im.WebhookDelivery, delivered, 
 			t.webhooks = true
 		}
 		_, err := t.session.exec(putDelivery, int64(webhook), int64(d.Position), string(d.Type), d.At.UnixMilli(), int64(d.Conversation),
-			int64(d.Message), int64(d.State), d.Attempts, nullMillis(d.First), nullMillis(d.Last), d.Status, int64(d.Fault), d.Took.Milliseconds())
+			int64(d.Message), int64(d.State), d.Attempts, optionalMillis(d.First), optionalMillis(d.Last), d.Status, int64(d.Fault), d.Took.Milliseconds())
 		if err != nil {
 			return err
 		}
@@ -278,41 +273,4 @@ func (r *reader) EventAt(at im.Position) (e im.Event, err error) {
 		err = im.ErrNotFound
 	}
 	return e, err
-}
-
-const selectMuting = `SELECT u.name FROM json_each(?1) j CROSS JOIN users u ON u.name = j.value
-	CROSS JOIN marks k ON k.conversation_id = ?2 AND k.user_id = u.id AND k.muted = 1`
-
-// Muting returns the users in a list who have muted the conversation for themselves.
-func (r *reader) Muting(conversation im.ID, users []im.UserID) (list []im.UserID, err error) {
-	if len(users) == 0 {
-		return nil, nil
-	}
-	names, err := json.Marshal(users)
-	if err != nil {
-		return nil, err
-	}
-	err = r.session.query(selectMuting, []any{string(names), int64(conversation)}, func(rows row) (bool, error) {
-		var user im.UserID
-		err := rows.Scan(&user)
-		list = append(list, user)
-		return true, err
-	})
-	return list, err
-}
-
-const (
-	selectSealedSecrets = "SELECT id, slot, sealed FROM webhooks WHERE id > ? ORDER BY id LIMIT ?"
-	emptySecrets        = "UPDATE webhooks SET slot = NULL, sealed = NULL WHERE id = ?"
-)
-
-// secrets scans a row of selectSealedSecrets.
-func (l *sealedScan) secrets(rows row) error {
-	var id im.ID
-	var s sealedText
-	if err := rows.Scan(&id, &s.slot, &s.sealed); err != nil {
-		return err
-	}
-	l.add(im.Sealed{Kind: im.SealedSecret}, id, s.slot, s.sealed)
-	return nil
 }

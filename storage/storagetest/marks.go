@@ -88,3 +88,18 @@ func testEveryMembership(w *world) {
 		w.equal("conversations of "+string(user), w.conversationsOf(user), want)
 	}
 }
+
+// testMarksOfNonMembers checks that a user without a membership can have a mark.
+func testMarksOfNonMembers(w *world) {
+	channel := w.channel(w.space("alice", "bob"))
+	mark := func(user im.UserID) im.Mark {
+		return read(w, func(r im.Reader) (im.Mark, error) { return r.Mark(channel, user) })
+	}
+	want := im.Mark{Muted: true, ClearedSeq: 3, ChangedAt: epoch}
+	w.putMark(channel, "alice", want)
+	for user, want := range map[im.UserID]im.Mark{"alice": want, "bob": {}, "nobody": {}} {
+		if got := mark(user); got != want {
+			w.Fatalf("mark of %s: got %+v, want %+v", user, got, want)
+		}
+	}
+}

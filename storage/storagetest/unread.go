@@ -197,3 +197,57 @@ func (m *unreadModel) compare(user im.UserID) {
 		m.equal(fmt.Sprintf("unread by %s in %v", user, ranges), m.unread(m.id, user, ranges...), want)
 	}
 }
+
+// testUnread compares unread counts with a scan of all messages.
+func testUnread(w *world) {
+	random := rand.New(rand.NewPCG(17, 18))
+	const n = 300
+	users := []im.UserID{"alice", "bob", "carol"}
+	id := w.group(im.HistoryAll, users...)
+	w.fill(id, n, func(int) im.UserID { return users[random.IntN(3)] })
+	all := make([]im.Message, n)
+	for i := range all {
+		all[i] = w.history(id, int64(i+1))
+		if random.IntN(5) == 0 {
+			w.erase(all[i].ID, im.Erasure{State: im.Revoked, At: w.now})
+			all[i].State = im.Revoked
+		}
+	}
+	hasRead := map[im.UserID]map[int64]bool{}
+	for round := range 60 {
+		user := append(users, "non-member")[random.IntN(4)]
+		if hasRead[user] == nil {
+			hasRead[user] = map[int64]bool{}
+		}
+		from := 1 + random.Int64N(n)
+		to := min(n, from+random.Int64N(1+int64(round)/3))
+		w.put([]im.ReceiptKind{im.Read, im.Read, im.Delivered}[round%3], id, user, from, to, w.tick())
+		for seq := from; seq <= to && round%3 < 2; seq++ {
+			hasRead[user][seq] = true
+		}
+		for _, ranges := range [][]im.SeqRange{
+			nil,
+			{{From: 1, To: n}},
+			{{From: 1, To: n + 100}},
+			{{From: 100, To: 99}},
+			{{From: 10, To: 50}, {From: 52, To: 52}, {From: 90, To: 280}},
+		} {
+			want := 0
+			for _, m := range all {
+				in := slices.ContainsFunc(ranges, func(r im.SeqRange) bool { return r.From <= m.Seq && m.Seq <= r.To })
+				if in && m.State == im.Active && m.Sender != user && !hasRead[user][m.Seq] {
+					want++
+				}
+			}
+			w.equal(fmt.Sprintf("unread by %s in %v", user, ranges), w.unread(id, user, ranges...).Messages, want)
+		}
+	}
+}
+
+// unread returns a user's unread count in the ranges.
+func (w *world) unread(id im.ID, user im.UserID, ranges ...im.SeqRange) im.UnreadCount {
+	w.Helper()
+	return read(w, func(r im.Reader) ([]im.UnreadCount, error) {
+		return r.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: ranges, Now: w.now})
+	})[0]
+}

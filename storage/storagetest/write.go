@@ -10,13 +10,6 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// blocked reports whether by has blocked user. A block is the smallest effect of a
-// transaction.
-func (w *world) blocked(by, user im.UserID) bool {
-	w.Helper()
-	return read(w, func(r im.Reader) (bool, error) { return r.Blocked(by, user) })
-}
-
 func testWriteIsAtomic(w *world) {
 	failure := errors.New("too late")
 	err := w.store.Write(w.Context(), func(tx im.Tx) error {
