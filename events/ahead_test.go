@@ -85,10 +85,8 @@ func TestSlowClientIsNotReadAheadFor(t *testing.T) {
 
 // What is retracted while it waits for its turn is not written.
 func TestRetractionReachesWindowReadAhead(t *testing.T) {
-	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3), "erased": erasureOf(1, 11)}
-	for name, e := range hiding("a") {
-		cases["hidden "+name] = e
-	}
+	cases := retracting("a")
+	cases["erased"] = erasureOf(1, 11)
 	for name, e := range cases {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T) {

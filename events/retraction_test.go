@@ -27,26 +27,25 @@ func hid(u im.UserID, c im.ID, e im.Event) im.Event {
 	return e
 }
 
-// hiding returns the ways in which a user can hide the second message.
-func hiding(u im.UserID) map[string]im.Event {
+// retracting returns the events after which a user may not read the second message any more, other
+// than its erasure.
+func retracting(u im.UserID) map[string]im.Event {
 	all := hid(u, 1, im.Event{UpToSeq: 2})
 	all.Type = im.ConversationHidden
 	return map[string]im.Event{
-		"by ids":                hid(u, 1, im.Event{MessageIDs: []im.ID{9, 11}}),
-		"by seq":                hid(u, 1, im.Event{UpToSeq: 2}),
-		"by time":               hid(u, 1, im.Event{Before: time.Now().Add(time.Hour)}),
-		"with the conversation": all,
+		"deleted":                      deleted(1),
+		"trimmed":                      trimmed(1, 3),
+		"hidden by ids":                hid(u, 1, im.Event{MessageIDs: []im.ID{9, 11}}),
+		"hidden by seq":                hid(u, 1, im.Event{UpToSeq: 2}),
+		"hidden by time":               hid(u, 1, im.Event{Before: time.Now().Add(time.Hour)}),
+		"hidden with the conversation": all,
 	}
 }
 
 // Queued frames about messages that are deleted, trimmed or hidden are not written. All
 // others are.
 func TestRetractionReachesQueuedFrames(t *testing.T) {
-	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
-	for name, e := range hiding("a") {
-		cases["hidden "+name] = e
-	}
-	for name, e := range cases {
+	for name, e := range retracting("a") {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T) {
 				m := newModel()
@@ -86,11 +85,7 @@ func (c *client) expectRetracted(m *model) {
 
 // Frames that were read from the log are retracted, too.
 func TestRetractionReachesReplayedFrames(t *testing.T) {
-	cases := map[string]im.Event{"deleted": deleted(1), "trimmed": trimmed(1, 3)}
-	for name, e := range hiding("a") {
-		cases["hidden "+name] = e
-	}
-	for name, e := range cases {
+	for name, e := range retracting("a") {
 		for when, during := range map[string]bool{"before it": false, "during it": true} {
 			t.Run(name+", read "+when, func(t *testing.T) {
 				bothWays(t, func(t *testing.T) {
