@@ -68,16 +68,7 @@ func walk(t *testing.T, document string) {
 		t.Fatal("the walk needs curl")
 	}
 	s := startServer(t)
-	dir := t.TempDir()
-	for name, target := range map[string]string{"bin/imapi": s.bin, "data": s.data} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(target, path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := beside(t, s)
 	here := strings.NewReplacer(readmeAddress, s.addr, "/tmp/", dir+"/")
 
 	readme := readDoc(t, document)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bufio"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,105 +18,78 @@ import (
 // nothing is written, and that a shutdown ends the streams properly.
 func TestStreamsOverHTTP1(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	roots := writeCertificate(t, dir)
-	for name, c := range map[string]struct {
-		args   []string
-		scheme string
-	}{
-		"plain": {nil, "http"},
-		"TLS":   {[]string{"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem")}, "https"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newRacedServer(t, c.args...)
-			protocols := new(http.Protocols)
-			protocols.SetHTTP1(true)
-			transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{RootCAs: roots}}
-			t.Cleanup(transport.CloseIdleConnections)
-			browser := &http.Client{Transport: transport}
-			url := c.scheme + "://" + s.addr
-			s.process = exec.Command(s.bin, append([]string{"serve", "--listen", s.addr, "--data", s.data, "--rate", "0"}, s.args...)...)
-			s.process.Stdout, s.process.Stderr = s.out, s.log
-			if err := s.process.Start(); err != nil {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	overBoth(t, newRacedServer, protocols, func(t *testing.T, s *server, url string, browser *http.Client) {
+		secret := readSecret(t, s.data)
+		do := func(user, method, path, body string) *http.Response {
+			t.Helper()
+			req, _ := http.NewRequestWithContext(t.Context(), method, url+path, strings.NewReader(body))
+			req.Header.Set("Authorization", "Bearer "+mintFor(t, secret, user))
+			req.Header.Set("Content-Type", "application/json")
+			res, err := browser.Do(req)
+			if err != nil {
 				t.Fatal(err)
 			}
-			await.Until(t, "the server is ready", func() bool {
-				res, err := browser.Get(url + "/readyz")
-				if err == nil {
-					_ = res.Body.Close()
-				}
-				return err == nil && res.StatusCode == http.StatusOK
-			})
-			secret := readSecret(t, s.data)
-			do := func(user, method, path, body string) *http.Response {
-				t.Helper()
-				req, _ := http.NewRequestWithContext(t.Context(), method, url+path, strings.NewReader(body))
-				req.Header.Set("Authorization", "Bearer "+mintFor(t, secret, user))
-				req.Header.Set("Content-Type", "application/json")
-				res, err := browser.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = res.Body.Close() })
-				return res
+			t.Cleanup(func() { _ = res.Body.Close() })
+			return res
+		}
+		open := regexp.MustCompile(`(?m)^imapi_streams (\d+)$`)
+		streams := func() string {
+			b, err := io.ReadAll(do("bob", http.MethodGet, "/metrics", "").Body)
+			if err != nil {
+				t.Fatal(err)
 			}
-			open := regexp.MustCompile(`(?m)^imapi_streams (\d+)$`)
-			streams := func() string {
-				b, err := io.ReadAll(do("bob", http.MethodGet, "/metrics", "").Body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return string(open.FindSubmatch(b)[1])
-			}
+			return string(open.FindSubmatch(b)[1])
+		}
 
-			const most = 32 // streams of a user; more can be opened only once the server notices disconnected ones
-			for range 3 {
-				var left []*http.Response
-				for i := range most / 2 {
-					res := do("bob", http.MethodGet, "/v1/events", "")
-					if res.StatusCode != http.StatusOK || !slices.Equal(res.TransferEncoding, []string{"chunked"}) || !res.Close {
-						t.Fatalf("stream %d: %s, %v, close %t", i, res.Status, res.TransferEncoding, res.Close)
-					}
-					left = append(left, res)
+		const most = 32 // streams of a user; more can be opened only once the server notices disconnected ones
+		for range 3 {
+			var left []*http.Response
+			for i := range most / 2 {
+				res := do("bob", http.MethodGet, "/v1/events", "")
+				if res.StatusCode != http.StatusOK || !slices.Equal(res.TransferEncoding, []string{"chunked"}) || !res.Close {
+					t.Fatalf("stream %d: %s, %v, close %t", i, res.Status, res.TransferEncoding, res.Close)
 				}
-				for _, res := range left {
-					_ = res.Body.Close()
-				}
-				await.Until(t, "the streams that were left have ended", func() bool { return streams() == "0" })
+				left = append(left, res)
 			}
+			for _, res := range left {
+				_ = res.Body.Close()
+			}
+			await.Until(t, "the streams that were left have ended", func() bool { return streams() == "0" })
+		}
 
-			stream := do("bob", http.MethodGet, "/v1/events", "")
-			lines := bufio.NewScanner(stream.Body)
-			next := func(want string) {
-				t.Helper()
-				for lines.Scan() {
-					if lines.Text() == want {
-						return
-					}
-				}
-				t.Fatalf("the stream ended before %q: %v", want, lines.Err())
-			}
-			next("event: ready")
-			for i := range 20 {
-				res := do("alice", http.MethodPost, "/v1/conversations/@bob/messages", fmt.Sprintf(`{"type":"text","body":{"text":"%d"}}`, i))
-				if res.StatusCode != http.StatusCreated {
-					t.Fatalf("message %d: %s", i, res.Status)
-				}
-				next("event: message.created")
-			}
-			if n := streams(); n != "1" {
-				t.Errorf("%s streams are open, want 1", n)
-			}
-			if err := s.stop(); err != nil {
-				t.Errorf("the server ended with %v; log:\n%s", err, s.log)
-			}
+		stream := do("bob", http.MethodGet, "/v1/events", "")
+		lines := bufio.NewScanner(stream.Body)
+		next := func(want string) {
+			t.Helper()
 			for lines.Scan() {
+				if lines.Text() == want {
+					return
+				}
 			}
-			if err := lines.Err(); err != nil {
-				t.Errorf("the stream was torn, not ended: %v", err)
+			t.Fatalf("the stream ended before %q: %v", want, lines.Err())
+		}
+		next("event: ready")
+		for i := range 20 {
+			res := do("alice", http.MethodPost, "/v1/conversations/@bob/messages", fmt.Sprintf(`{"type":"text","body":{"text":"%d"}}`, i))
+			if res.StatusCode != http.StatusCreated {
+				t.Fatalf("message %d: %s", i, res.Status)
 			}
-		})
-	}
+			next("event: message.created")
+		}
+		if n := streams(); n != "1" {
+			t.Errorf("%s streams are open, want 1", n)
+		}
+		if err := s.stop(); err != nil {
+			t.Errorf("the server ended with %v; log:\n%s", err, s.log)
+		}
+		for lines.Scan() {
+		}
+		if err := lines.Err(); err != nil {
+			t.Errorf("the stream was torn, not ended: %v", err)
+		}
+	})
 }
 
 // TestStreamOverHTTP10 checks that a client or proxy that does not support chunks gets none.

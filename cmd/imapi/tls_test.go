@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -21,61 +20,61 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// TestHTTP2 checks that streams work over HTTP/2, with and without TLS.
-func TestHTTP2(t *testing.T) {
-	t.Parallel()
+// overBoth runs a test with a server without TLS and with one with TLS: its URL, and a client that
+// speaks only these protocols.
+func overBoth(t *testing.T, newServer func(testing.TB, ...string) *server, protocols *http.Protocols, test func(t *testing.T, s *server, url string, browser *http.Client)) {
 	dir := t.TempDir()
 	roots := writeCertificate(t, dir)
 	for name, c := range map[string]struct {
-		args   []string
 		scheme string
+		args   []string
 	}{
-		"h2c": {nil, "http"},
-		"TLS": {[]string{"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem")}, "https"},
+		"plain": {"http://", nil},
+		"TLS":   {"https://", []string{"--tls-cert", filepath.Join(dir, "cert.pem"), "--tls-key", filepath.Join(dir, "key.pem")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, c.args...)
-			protocols := new(http.Protocols)
-			protocols.SetHTTP2(true)
-			protocols.SetUnencryptedHTTP2(true)
 			transport := &http.Transport{Protocols: protocols, TLSClientConfig: &tls.Config{RootCAs: roots}}
 			t.Cleanup(transport.CloseIdleConnections)
-			browser := &http.Client{Transport: transport}
-			if c.scheme == "http" {
-				s.start()
-			} else {
-				s.process = exec.Command(s.bin, append([]string{"serve", "--listen", s.addr, "--data", s.data}, s.args...)...)
-				s.process.Stdout, s.process.Stderr = s.out, s.log
-				if err := s.process.Start(); err != nil {
-					t.Fatal(err)
+			browser, url := &http.Client{Transport: transport}, c.scheme+s.addr
+			s.startProcess()
+			await.Until(t, "the server is ready", func() bool {
+				res, err := browser.Get(url + "/readyz")
+				if err == nil {
+					_ = res.Body.Close()
 				}
-				await.Until(t, "the server is ready", func() bool {
-					res, err := browser.Get("https://" + s.addr + "/readyz")
-					if err == nil {
-						_ = res.Body.Close()
-					}
-					return err == nil
-				})
-			}
-			// Open more streams than the six connections of a browser over HTTP/1.
-			for i := range 20 {
-				req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, c.scheme+"://"+s.addr+"/v1/events", nil)
-				req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, s.data), "bob"))
-				res, err := browser.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = res.Body.Close() })
-				if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
-					t.Fatalf("stream %d: %s %s", i, res.Proto, res.Status)
-				}
-				b := make([]byte, 6)
-				if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "retry:" {
-					t.Fatalf("stream %d began with %q, %v", i, b, err)
-				}
-			}
+				return err == nil && res.StatusCode == http.StatusOK
+			})
+			test(t, s, url, browser)
 		})
 	}
+}
+
+// TestHTTP2 checks that streams work over HTTP/2, with and without TLS.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	overBoth(t, newServer, protocols, func(t *testing.T, s *server, url string, browser *http.Client) {
+		// Open more streams than the six connections of a browser over HTTP/1.
+		for i := range 20 {
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/events", nil)
+			req.Header.Set("Authorization", "Bearer "+mintFor(t, readSecret(t, s.data), "bob"))
+			res, err := browser.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = res.Body.Close() })
+			if res.ProtoMajor != 2 || res.StatusCode != http.StatusOK {
+				t.Fatalf("stream %d: %s %s", i, res.Proto, res.Status)
+			}
+			b := make([]byte, 6)
+			if _, err := io.ReadFull(res.Body, b); err != nil || string(b) != "retry:" {
+				t.Fatalf("stream %d began with %q, %v", i, b, err)
+			}
+		}
+	})
 }
 
 func writeCertificate(t *testing.T, dir string) *x509.CertPool {
