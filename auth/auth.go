@@ -1,17 +1,3 @@
-// Package auth turns tokens into actors.
-//
-// A [Verifier] accepts JSON Web Tokens signed with the one configured algorithm,
-// issues and verifies the tickets with which a browser's EventSource opens a stream,
-// and refuses tokens issued before a cut-off. [Mint] signs tokens for a server that
-// keeps its own secret.
-//
-// The package never logs or quotes a token, a ticket or a claim.
-//
-//   - config.go, verifier.go, claims.go, errors.go: verifying a token
-//   - keys.go, jwks.go: where the keys come from, a file or a JSON Web Key Set
-//   - cache.go: tokens that were verified before
-//   - cuts.go: users whose tokens were cut off
-//   - ticket.go, mint.go, secret.go: issuing tickets and tokens
 package auth
 
 import (

@@ -10,8 +10,8 @@
 //	copy.go    copying blobs between directories, for backups
 //	format.go  the header of a file and its chunks
 //	sealed.go  Files: sealed blobs on an engine, as package im uses them
-//	writeback.go  starting the writeback of a range to the disk
 //	writer.go  writing one; reader.go reading it; buffers.go their memory
+//	writeback.go starts writing a range to the disk early, by system
 //
 // # Hooks
 //

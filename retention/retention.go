@@ -1,7 +1,3 @@
-// Package retention runs the jobs that delete data after its time: [Regularly] runs those for the
-// event log and for the remembered keys of trimmed and purged messages, [Timers] erases messages
-// that burn or expire, and [Cleanup] trims messages past retention. Package im decides what to
-// delete; this package decides when.
 package retention
 
 import (

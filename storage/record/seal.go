@@ -1,5 +1,3 @@
-// Package record defines how values are encoded and sealed in rows. All storage engines
-// share it, so that data can move from one engine to another.
 package record
 
 import (
