@@ -36,7 +36,7 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 		return Prepared{}, err
 	}
 	var err error
-	if out.ID, err = importedID("id", m.ID); err != nil {
+	if out.ID, err = importedID(m.ID); err != nil {
 		return Prepared{}, err
 	}
 	if out.CreatedAt, err = pastTime("created_at", m.CreatedAt, now); err != nil {
@@ -136,14 +136,14 @@ func expiry(at, created time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// importedID parses the id of a line; "" is 0.
-func importedID(field, text string) (ID, error) {
+// importedID parses the id of a message; "" is 0.
+func importedID(text string) (ID, error) {
 	if text == "" {
 		return 0, nil
 	}
 	id, ok := ParseID(text)
 	if !ok {
-		return 0, RefuseField(Invalid, "invalid_request", field, "is not an id of this API: leave it out, and name the message by client_id")
+		return 0, RefuseField(Invalid, "invalid_request", "id", "is not an id of this API: leave it out, and name the message by client_id")
 	}
 	return id, nil
 }
@@ -180,7 +180,8 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 // MaxImportMembers is the maximum number of members of an imported conversation.
 const MaxImportMembers = 10000
 
-// PrepareConversation checks a conversation as strictly as a created one.
+// PrepareConversation checks a conversation as strictly as a created one, except that the policy's
+// longest retention does not apply.
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 	p, err := prepareConversation(in, s.time())
 	if err != nil {
@@ -193,12 +194,12 @@ func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 }
 
 func prepareConversation(in ImportConversation, now time.Time) (Prepared, error) {
-	id, err := importedID("id", in.ID)
-	if err == nil && id == 0 {
-		err = RefuseField(Invalid, "invalid_request", "id", "is missing")
+	if in.ID == "" {
+		return Prepared{}, RefuseField(Invalid, "invalid_request", "id", "is missing")
 	}
-	if err != nil {
-		return Prepared{}, err
+	id, ok := ParseID(in.ID)
+	if !ok {
+		return Prepared{}, RefuseField(Invalid, "invalid_request", "id", "is not an id of this API: 13 characters from 0-9 and a-v")
 	}
 	created, err := pastTime("created_at", in.CreatedAt, now)
 	if err != nil {

@@ -9,6 +9,7 @@ import "context"
 // ClientIDRetention, and returns their number. It works in steps with pauses, see [PauseAfter], and
 // forgets nothing while the clock is not trusted.
 func (s *Service) Forget(ctx context.Context) (int, error) {
+	ctx = asJob(ctx, "client ids")
 	before := s.time().Add(-s.policy.ClientIDRetention)
 	if s.holds() {
 		return 0, nil
@@ -17,7 +18,7 @@ func (s *Service) Forget(ctx context.Context) (int, error) {
 }
 
 // errGone refuses to send or import a message again that was trimmed or purged. field names the key
-// by which it was recognized.
+// by which it was recognised.
 func errGone(field string) error {
 	return RefuseField(Gone, "message_gone", field, "belongs to a deleted message, which is not stored again")
 }

@@ -53,6 +53,7 @@ func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, e
 	if s.policy.CutRetention == 0 {
 		return 0, time.Time{}, nil
 	}
+	ctx = asJob(ctx, "token cuts")
 	before := s.time().Add(-s.policy.CutRetention)
 	if s.holds() {
 		return 0, time.Time{}, nil
