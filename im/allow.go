@@ -1,13 +1,13 @@
 package im
 
-// Allow returns nil if a user has all of these permissions in a conversation, or else a
-// refusal that names the one they lack.
+// Allow returns nil if a user has a permission in a conversation, and otherwise a refusal that
+// names it.
 func Allow(c Conversation, a Access, p Permissions) error {
 	if a.Can(p) {
 		return nil
 	}
 	if c.Kind == Direct {
-		return Refuse(Rule, "direct_conversation", "a direct conversation has no %s", p)
+		return Refuse(Rule, "direct_conversation", "members of a direct conversation do not have the permission %s", p)
 	}
 	return errDenied(p)
 }

@@ -12,7 +12,8 @@ import (
 )
 
 // Attachment is an uploaded file. It is an orphan until a message refers to it, and exists until
-// the last message that refers to it is erased.
+// the last message that refers to it is erased, trimmed or purged. An orphan exists for
+// [OrphanRetention].
 type Attachment struct {
 	ID       ID
 	Uploader UserID
@@ -86,8 +87,9 @@ const (
 func orphanCutoff(now time.Time) time.Time { return now.Add(-OrphanRetention) }
 
 // FileName returns the name under which a file is kept and offered: without directories,
-// control characters, invisible characters and those that change the direction of text, in
-// normal form C, and of at most [MaxFileName] bytes. It is never empty, "." or "..".
+// control characters, invisible characters and those that change the direction of text, without
+// dots and spaces at its ends, in normal form C, and of at most [MaxFileName] bytes. It is never
+// empty.
 func FileName(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
@@ -121,7 +123,8 @@ func FileName(name string) string {
 	return name
 }
 
-// clipText truncates a text to at most most bytes, at the end of a character.
+// clipText truncates a text that is longer than most bytes to that length, or to the last
+// character that ends before it.
 func clipText(s string, most int) string {
 	for !utf8.RuneStart(s[most]) {
 		most--

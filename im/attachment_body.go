@@ -112,7 +112,7 @@ func (b attachmentBody) check(t MessageType, a Attachment, thumbnail *Attachment
 	}
 	switch {
 	case !t.holds(a.Info.Type):
-		return mismatch("attachment_id", "is of the type %s, which is not one of %s", a.Info.Type, t)
+		return mismatch("attachment_id", "is of the media type %s, which a message of the type %s cannot have", a.Info.Type, t)
 	case b.mediaType != "" && b.mediaType != a.Info.Type:
 		return mismatch("type", "is not that of the attachment, which is %s", a.Info.Type)
 	case b.numbers[sizeNumber] != 0 && b.numbers[sizeNumber] != a.Size:

@@ -50,7 +50,7 @@ func (a *attachments) isUploading(id ID) bool {
 	return a.uploading[id]
 }
 
-// AttachmentUse returns the attachments of all users.
+// AttachmentUse returns the number and size of the attachments of all users.
 func (s *Service) AttachmentUse(ctx context.Context) (AttachmentUse, error) {
 	return view(ctx, s, func(r Reader) (AttachmentUse, error) { return r.AttachmentUse("") })
 }

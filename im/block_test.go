@@ -60,8 +60,8 @@ func TestWhatABlockStops(t *testing.T) {
 		"sets an earlier expiry":            {patch(expire(time.Minute)), "ok"},
 		"pins":                              {patch(im.ConversationPatch{Pinned: new(true)}), "ok"},
 		"mutes":                             {patch(im.ConversationPatch{Muted: new(true)}), "ok"},
-		"pins and sets a longer retention":  {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(2 * time.Hour)}), "403 blocked"},
-		"pins and sets a shorter retention": {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(time.Minute)}), "ok"},
+		"pins and sets a later expiry":      {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(2 * time.Hour)}), "403 blocked"},
+		"pins and sets an earlier expiry":   {patch(im.ConversationPatch{Pinned: new(true), ExpireAfter: new(time.Minute)}), "ok"},
 		"revokes": {func(w *world, mine, _ im.Message) error {
 			_, err := w.Revoke(w.ctx, as("bob"), mine.ID, im.RevokeNote{})
 			return err

@@ -415,7 +415,8 @@ func AppendText(into, text []byte) []byte {
 }
 
 // CanonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
-// building it. It counts all members of the same name.
+// building it. It counts all members of the same name, although the canonical form has only the
+// last one.
 func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte

@@ -64,7 +64,7 @@ func TestCanonicalIsWhatDecodingGives(t *testing.T) {
 	}
 }
 
-// FuzzCanonical compares the two for any text.
+// FuzzCanonical compares canonicalValue with decoded for any text.
 func FuzzCanonical(f *testing.F) {
 	for _, text := range canonicalTexts {
 		f.Add([]byte(text))

@@ -57,8 +57,8 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 	})
 }
 
-// allowCreation refuses settings that need other permissions than creating a channel does,
-// and a channel that the actor would not see.
+// allowCreation refuses settings for which the actor lacks the permission, and a channel that the
+// actor would not see.
 func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Access, d ChannelDraft) error {
 	for _, one := range shared {
 		if one.given(d.Settings) {
@@ -85,7 +85,7 @@ func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access Cha
 		m.Lists = append(m.Lists, ListStay{List: AllowList})
 	}
 	if !s.mayInSpace(c, m, rules{roles: roles, access: &access}, Latest).Has(PermissionView) {
-		return Refuse(Forbidden, "permission_denied", "you need the permission %s here: you would not see it yourself", PermissionView)
+		return Refuse(Forbidden, "permission_denied", "you need the permission %s here: otherwise you could not see the channel yourself", PermissionView)
 	}
 	return nil
 }

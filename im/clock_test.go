@@ -15,7 +15,7 @@ type clocks struct {
 	steady time.Duration
 }
 
-// withClocks is a world with three days of retention, whose clock can jump.
+// withClocks returns a world with three days of retention, whose clock can jump.
 func withClocks(t *testing.T) *clocks {
 	policy := im.DefaultPolicy()
 	policy.Retention, policy.CutRetention = 3*day, day

@@ -104,8 +104,8 @@ func (d Draft) Content(maxBytes int) (*Content, error) {
 	return d.stored()
 }
 
-// checkSize is CheckSize for a draft that may be malformed. Canonical JSON is at most twice
-// as long as its source, so a short draft need not be measured.
+// checkSize is CheckSize for a draft that may be malformed. Canonical JSON is at most twice as long
+// as its source if that is UTF-8, as callers have checked, so a short draft need not be measured.
 func (d Draft) checkSize(maxBytes int) error {
 	if 2*(len(d.Body)+max(len(d.Ext), len("{}"))) <= maxBytes && 2*len(d.Push) <= maxBytes {
 		return nil

@@ -77,7 +77,7 @@ type StreamEndReason uint8
 
 // The reasons.
 const (
-	StreamEndedByOwner   StreamEndReason = iota + 1 // the owner ended it, or lost the conversation
+	StreamEndedByOwner   StreamEndReason = iota + 1 // the owner ended it, or lost access to its conversation
 	StreamEndedIdle                                 // it had no frame for its idle time
 	StreamEndedByMessage                            // it ended with a final message
 	StreamDeleted                                   // by its owner, an admin, or with its conversation
@@ -273,7 +273,7 @@ func (d *DataStream) AllowRead(actor Actor, u StreamUser) error {
 	}
 }
 
-// AllowPush refuses an actor who may not push. Admins may push as anyone.
+// AllowPush refuses an actor who may not push. Admins may always push.
 func (d *DataStream) AllowPush(actor Actor, u StreamUser) error {
 	if actor.Admin {
 		return nil
@@ -326,8 +326,8 @@ func (d *DataStream) Recipients() []UserID {
 	if d.Access != StreamForListed {
 		return nil
 	}
-	told := append(d.Readers(), d.Publishers()...)
-	return unique(append(told, d.Owner))
+	users := append(d.Readers(), d.Publishers()...)
+	return unique(append(users, d.Owner))
 }
 
 // ErrUnknownDataStream is the refusal of a data stream that does not exist.
@@ -344,8 +344,8 @@ func ErrStreamEnded(r StreamEndReason) error {
 	return Refuse(Gone, "stream_ended", "the data stream has ended: %s", r)
 }
 
-// FinalMessageNeedsConversation is the refusal of a final message for a data stream that is in no
-// conversation.
+// FinalMessageNeedsConversation returns the refusal of a final message if the data stream is in no
+// conversation, nil if it is in one.
 func (d *DataStream) FinalMessageNeedsConversation() error {
 	if d.Conversation == 0 {
 		return RefuseField(Rule, "conversation_required", "message", "this data stream is in no conversation")

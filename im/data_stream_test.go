@@ -21,7 +21,7 @@ func refusedAs(err error) string {
 	return ""
 }
 
-// TestRulesOfDataStreams is a table of users and what they may do.
+// TestRulesOfDataStreams checks what each user may do.
 func TestRulesOfDataStreams(t *testing.T) {
 	const none, unknown, denied = "", "stream_not_found", "permission_denied"
 	muted := im.Refuse(im.Forbidden, "permission_denied", "muted")

@@ -4,9 +4,8 @@ import "context"
 
 // DeleteConversation deletes a conversation for everyone, with its messages and threads.
 // Nobody can read it afterwards, and [Service.Purge] deletes the rest. It refuses an actor
-// who is not an admin and lacks [PermissionDelete] in the conversation, which the owner of a
-// group or room has, either user of a direct conversation, and managers of channels and
-// threads.
+// who is not an admin and lacks [PermissionDelete] in the conversation. The owner of a group or
+// room, both users of a direct conversation, and those who manage a channel or thread have it.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, me, err := s.enter(tx, actor, ref)

@@ -29,7 +29,8 @@ func (s *Service) findAttachment(ctx context.Context, user UserID, id, seen ID) 
 const recheckAfter = 500 * time.Millisecond
 
 // Download is an attachment that is being read. It ends within a second after the attachment was
-// erased or its user lost access to it: Next fails, and the function given to OnLost is called.
+// erased or its user lost access to it: Next fails, and the function given to OnLost is called. The
+// caller must call Close. Next and Seek must not be called concurrently.
 type Download struct {
 	Attachment
 	ctx     context.Context //nolint:containedctx // that of the request
@@ -153,7 +154,7 @@ func (d *Download) Err() error {
 // Seek sets the offset of the next bytes.
 func (d *Download) Seek(offset int64, whence int) (int64, error) { return d.file.Seek(offset, whence) }
 
-// Close closes the file.
+// Close ends the download and closes the file.
 func (d *Download) Close() error {
 	d.check.Stop()
 	d.mu.Lock()

@@ -11,7 +11,8 @@ import (
 // them knows HTTP.
 type ErrorKind uint8
 
-// The kinds of refusal, in the order in which they are checked.
+// The kinds of refusal, roughly in the order in which they are checked. Those less than Unavailable
+// are due to the request and the state; the others mean that the server cannot serve it now.
 const (
 	Invalid     ErrorKind = iota + 1 // malformed, whatever the state
 	NotFound                         // unknown, or not visible to the actor
@@ -42,7 +43,7 @@ type Error struct {
 	Cause error
 }
 
-// Error returns the code and the message.
+// Error returns the code, the message and the cause.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Code + ": " + e.Message + ": " + e.Cause.Error()

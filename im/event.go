@@ -7,13 +7,13 @@ import (
 )
 
 // Position is a position in the event log. Positions rise in the order in which events
-// become readable. A client's cursor is a sealed position.
+// become readable. The cursor of a client is an encoded position.
 type Position int64
 
 // Latest is a position after every event. Reads as of it return the current state.
 const Latest Position = math.MaxInt64
 
-// EventType names what happened, in the past tense.
+// EventType names what happened.
 type EventType string
 
 // The types of events. Their names are part of the API.
@@ -55,7 +55,7 @@ const (
 	RoleDeleted           EventType = "role.deleted"
 )
 
-// EventTypes are all types of events.
+// EventTypes are the types of events that clients can receive: all but those about webhooks.
 var EventTypes = []EventType{
 	MessageCreated, MessageRevoked, MessageBurnStarted, MessageBurned, MessageExpired,
 	MessageHidden, ReceiptDelivered, ReceiptRead, UnreadChanged,

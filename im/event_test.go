@@ -28,7 +28,7 @@ func TestOfMessages(t *testing.T) {
 	for _, e := range im.EventTypes {
 		want, known := goes[e]
 		if !known {
-			t.Errorf("it is not said whether retention removes %s", e)
+			t.Errorf("the test does not say whether retention trims %s", e)
 		}
 		if got := e.OfMessages(); got != want {
 			t.Errorf("%s is of messages: %t, want %t", e, got, want)

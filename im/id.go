@@ -8,16 +8,15 @@ import (
 	"time"
 )
 
-// ID identifies a conversation, a message or a role. It is an integer in the server and an
-// opaque text of 13 characters for clients.
+// ID identifies a conversation, a message, an attachment, a role or a webhook. It is an integer in
+// the server and an opaque text of 13 characters for clients.
 //
 // The id of a group, room or space is 64 random bits. It may admit any user who knows it, so it
 // must be impossible to guess. See [RandomID].
 //
-// Other ids, those of messages, threads, channels, direct conversations and roles, give no
-// access. They increase with time, as integers and as text: the upper 42 bits are milliseconds
-// since the Unix epoch, and 20 of the lower 21 are random, so that ids do not reveal how many there
-// are. See [IDs].
+// All other ids give no access. They increase with time, as integers and as text: the upper 42 bits
+// are milliseconds since the Unix epoch, and 20 of the lower 21 are random, so that ids do not
+// reveal how many there are. See [IDs].
 type ID int64
 
 // idAlphabet is base32hex (RFC 4648 §7) in lower case. Its characters are in the order of

@@ -118,8 +118,8 @@ func (s *Service) Import(ctx context.Context, actor Actor, batch []Prepared) ([]
 }
 
 // Insert stores one message without publishing an event. It returns the message and whether
-// it was stored before. It refuses an actor who is not an admin, and a message that
-// [Service.Import] would refuse.
+// it was stored before. It refuses an actor who is not an admin, a message that [Service.Import]
+// would refuse, and one for a single user who is not a member now.
 func (s *Service) Insert(ctx context.Context, actor Actor, m ImportMessage) (stored Message, again bool, err error) {
 	if !actor.Admin {
 		return Message{}, false, errNotAdmin()

@@ -51,13 +51,13 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 		return c, me, err
 	}
 	if c.Kind == Direct || c.Kind == Thread || list == AllowList && c.Kind != Channel {
-		return c, me, Refuse(Rule, "list_unsupported", "a %s has no %s list", c.Kind, list)
+		return c, me, Refuse(Rule, "list_unsupported", "a conversation of the kind %s has no %s list", c.Kind, list)
 	}
 	return c, me, Allow(c, me, PermissionManageMembers)
 }
 
-// PutListed puts a user on a list of a conversation. On a deny list they lose their
-// membership or invitation. It is not an error if they are on the list.
+// PutListed puts a user on a list of a conversation. The deny list of a group or room also ends
+// their membership or invitation. It is not an error if they are on the list.
 func (s *Service) PutListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, true)
 }
@@ -145,7 +145,8 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if before.onListAt(list, Latest) == on {
 		return nil
 	}
-	if user != actor.User || list == DenyList { // members may put themselves on an allow list
+	// Actors may put themselves on an allow list, although no role of theirs is below their own.
+	if user != actor.User || list == DenyList {
 		if _, err := s.belowMe(tx, actor, c.Space, c.ID, me, user, PermissionManageMembers); err != nil {
 			return err
 		}

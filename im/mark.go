@@ -11,8 +11,8 @@ type Mark struct {
 	// ClearedSeq is the seq up to which messages do not count as unread, because they
 	// cleared the count.
 	ClearedSeq int64
-	// HiddenSeq is the seq up to which messages are hidden, and HiddenBefore the time before
-	// which they were created if they are hidden.
+	// HiddenSeq is the seq up to which messages are hidden. Those created before HiddenBefore
+	// are hidden, too.
 	HiddenSeq    int64
 	HiddenBefore time.Time
 	// HiddenAt is when they last changed one of the two.
@@ -25,7 +25,7 @@ type Mark struct {
 	ChangedAt time.Time
 }
 
-// hides reports whether the user has hidden the conversation and it has not changed since.
+// hides reports whether the user has hidden the conversation and no message was sent since.
 func (k Mark) hides(c Conversation) bool { return k.Gone && c.Counted <= k.GoneCounted }
 
 // Parts returns the messages that the mark hides, as ranges: up to HiddenSeq, and those

@@ -41,7 +41,7 @@ type State uint8
 const (
 	Active  State = 1
 	Revoked State = 2 // withdrawn for everyone
-	Burned  State = 3 // erased because its recipient has read it
+	Burned  State = 3 // erased because its recipient has read it, or left it unread for too long
 	Expired State = 4 // erased because its time ran out
 )
 

@@ -8,7 +8,7 @@ import (
 // MaxMute is the longest duration of a mute. A mute without a duration has no end.
 const MaxMute = 365 * 24 * time.Hour
 
-// MuteMember mutes a member of a group, room or channel for a duration, 0 meaning without end, and
+// MuteMember mutes a member of a group, room or channel for a duration; 0 means without end. It
 // returns the end of the mute. The mute outlasts the membership.
 func (s *Service) MuteMember(ctx context.Context, actor Actor, ref ConversationRef, user UserID, long time.Duration) (time.Time, error) {
 	until, err := s.muteEnd(long)

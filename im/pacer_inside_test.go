@@ -16,7 +16,7 @@ func TestPacerLearns(t *testing.T) {
 	}{
 		"begins with few":                     {nil, firstRows},
 		"doubles while it is fast":            {[]time.Duration{0, 0}, 4 * firstRows},
-		"does not exceed its most":            {[]time.Duration{0, 0, 0, 0, 0, 0, 0, 0}, jobRows},
+		"does not exceed its limit":           {[]time.Duration{0, 0, 0, 0, 0, 0, 0, 0}, jobRows},
 		"stays while it is in between":        {[]time.Duration{most, most / 2}, firstRows},
 		"halves when it was slow":             {[]time.Duration{most + 1}, firstRows / 2},
 		"does at least one row, however slow": {[]time.Duration{time.Hour, time.Hour, time.Hour, time.Hour, time.Hour}, 1},

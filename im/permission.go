@@ -49,8 +49,8 @@ const (
 
 const allPermissions = pastPermissions - 1
 
-// RolePermissions are the permissions that roles of a space can allow and deny. Only the
-// owner has the others.
+// RolePermissions are the permissions that roles of a space can allow and deny. In the space, only
+// the owner has the others.
 const RolePermissions = allPermissions &^ (PermissionManageRetention | PermissionDelete)
 
 // ChannelPermissions are the permissions that overrides of a channel can allow and deny. The

@@ -196,7 +196,7 @@ func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 	p := s.presend
 	done, err := p.turns.take(WithCaller(ctx, Caller{User: q.Sender}))
 	if _, ok := AsError(err); ok {
-		return ruling{}, errHookUnavailable("too many messages are waiting for an answer of the application")
+		return ruling{}, errHookUnavailable("too many messages are waiting for an answer from the application")
 	}
 	if err != nil {
 		return ruling{}, err
@@ -241,7 +241,7 @@ func decide(by ruling, answer PresendAnswer, err error, failOpen bool) (ruling, 
 	case err != nil && failOpen:
 		return ruling{}, PresendFailedOpen, nil
 	case err != nil:
-		return ruling{}, PresendFailedClosed, errHookUnavailable("the application cannot be asked about the message")
+		return ruling{}, PresendFailedClosed, errHookUnavailable("the application gave no usable answer about the message")
 	case answer.Action == PresendRefuse:
 		refusal := Refuse(Forbidden, "refused_by_hook", "the application refused the message")
 		refusal.HookCode, refusal.HookText = answer.Code, answer.Text
@@ -312,7 +312,7 @@ func (a PresendAnswer) rewrite(q PresendQuestion, maxBytes int) (ruling, error) 
 	return ruling{content: content}, err
 }
 
-// fingerprint returns the hash by which a repetition of a rewritten message is recognized. It
+// fingerprint returns the hash by which a repetition of a rewritten message is recognised. It
 // is stored within the sealed content and destroyed with it.
 func fingerprint(sent []byte) string {
 	sum := sha256.Sum256(sent)

@@ -98,10 +98,10 @@ func TestDecideByAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !stored.rewrittenFrom(content) || stored.SentAs(content.Sent) {
-				t.Error("the original is not recognized as such")
+				t.Error("the original is not recognised as such")
 			}
 			if !stored.SentAs(plain.Sent) || stored.rewrittenFrom(plain) {
-				t.Error("a message from an export is not recognized as the repetition")
+				t.Error("a message from an export is not recognised as the repetition")
 			}
 			d.ClientID, d.Receipt = "", true
 			if other, err := d.Content(limit); err != nil || stored.SentAs(other.Sent) || stored.rewrittenFrom(other) {

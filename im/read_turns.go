@@ -14,7 +14,7 @@ import (
 type readKind uint8
 
 const (
-	byJob     readKind = iota // a job of the server: retention, an export of the command line
+	byJob     readKind = iota // a job of the server, such as retention or an export
 	byRequest                 // a request of a user, who is waiting for the answer
 	byStream                  // a stream of a user that reads the log
 	delivers                  // finding the recipients of an event, which all streams wait for
@@ -58,16 +58,16 @@ const (
 	defaultReadWait = 5 * time.Second
 	// mostWaiting is the maximum number of waiting reads of one user.
 	mostWaiting = 256
-	// While manyWaiting reads of requests wait, one that has waited for crowdedWait is refused,
-	// so that a client learns early that there is no time for it, but only one for every
-	// perRefusal that got their turns. Clients that ask again at once would otherwise keep the
-	// processor busy with refusals. At most mostRefusals are saved up.
+	// While more than manyWaiting reads of requests wait, a read that has waited for crowdedWait
+	// may be refused, so that its client learns early that the server is overloaded. Every
+	// perRefusal turns allow one such refusal, and up to mostRefusals may be saved up: without that
+	// limit, clients that retry at once would keep the processor busy with refusals.
 	manyWaiting  = 1024
 	crowdedWait  = time.Second
 	perRefusal   = 4
 	mostRefusals = 64
-	// While mostInAll reads of requests wait, a further one is refused at once, unless it is
-	// the only one of its user; those are refused from twice as many on.
+	// While mostInAll reads of requests wait, a further one is refused at once, unless no other
+	// read of its user waits. Such a read is refused only while twice as many wait.
 	mostInAll = 8192
 )
 
@@ -75,7 +75,8 @@ const (
 //
 // A free reader goes to the delivery job first, and otherwise to the kind of read with the fewest
 // readers. Within a kind it goes to the caller with the fewest readers, and among those to the one
-// that has waited longest since its last turn, however many reads it has queued.
+// that has waited longest since its last turn, however many reads it has queued. The other jobs
+// together have at most one reader, and streams at most half of them.
 type turns struct {
 	each int           // the maximum number of readers of one user
 	wait time.Duration // the longest that a request waits
@@ -90,7 +91,7 @@ type turns struct {
 type kindTurns struct {
 	most, reading int
 	queued        int // reads that wait
-	credit        int // turns that were given since a refusal
+	credit        int // turns that no refusal has used up; see perRefusal
 	// waiting are the queues with waiting reads that may have another reader, by the number
 	// of readers that they have.
 	waiting []list.List

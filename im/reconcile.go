@@ -106,8 +106,8 @@ type LostKeysError struct{ Lost int64 }
 
 // Error returns the number and what an operator can do about it.
 func (e *LostKeysError) Error() string {
-	return fmt.Sprintf("the keys are older than the data: those of %d messages and names are missing. "+
-		"Put the newest copy of the keys in place. With --accept-lost-keys they are erased forever", e.Lost)
+	return fmt.Sprintf("the keys are older than the data: the keys of %d messages and names are missing. "+
+		"Put the newest copy of the keys in place. With --accept-lost-keys these messages and names are lost forever", e.Lost)
 }
 
 // Found counts the findings of [KeysFit].

@@ -23,7 +23,7 @@ var ways = map[string]func(*world, im.ID){
 	},
 }
 
-// forgetful is a world with three days of retention that remembers trimmed messages for
+// forgetful returns a world with three days of retention that remembers trimmed messages for
 // seven.
 func forgetful(t *testing.T) *world {
 	policy := im.DefaultPolicy()

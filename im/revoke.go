@@ -16,12 +16,12 @@ type RevokeNote struct {
 	Push      Push
 }
 
-// The limits of a note and of RevokeMany. MaxPostscript is the limit of NIM, and MaxNoteJSON the
-// default limit of a message.
+// The limits of a note. MaxPostscript bounds its postscript and the text of its push notification,
+// each in characters. MaxNoteJSON bounds its extension and the payload of its push notification,
+// each in bytes of canonical JSON.
 const (
-	MaxPostscript    = 1024 // characters
-	MaxNoteJSON      = 4096 // bytes
-	MaxRevokedAtOnce = 100
+	MaxPostscript = 1024
+	MaxNoteJSON   = 4096
 )
 
 // checked returns the note with its JSON in canonical form. It refuses one that is too long

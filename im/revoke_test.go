@@ -67,7 +67,7 @@ var ages = []struct {
 	{"just out of one's own", 2*time.Minute + 1*time.Second}, // after one window, within the other
 }
 
-// TestWhoMayRevoke is every actor × every state × in and out of the windows.
+// TestWhoMayRevoke tries every actor in every state of a message, in and out of the windows.
 func TestWhoMayRevoke(t *testing.T) {
 	const (
 		unknown = "404 message_not_found"
@@ -210,7 +210,7 @@ func TestRevokeWindowResolves(t *testing.T) {
 	}
 }
 
-// TestWhoMayBurn is every actor × every state × both policies.
+// TestWhoMayBurn tries every actor in every state of a message, with both policies.
 func TestWhoMayBurn(t *testing.T) {
 	const unknown, notMine = "404 message_not_found", "403 not_recipient"
 	for _, policy := range []string{"flagged", "any"} {

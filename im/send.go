@@ -263,7 +263,7 @@ func checkSlowMode(r Reader, c Conversation, me Access, now time.Time) (ID, erro
 	}
 	wait := last.Add(me.slowMode).Sub(now)
 	if wait > 0 && wait <= me.slowMode { // a longer wait means that the clock was set back
-		refusal := Refuse(TooMany, "slow_mode", "one message in %d seconds here", int(me.slowMode.Seconds()))
+		refusal := Refuse(TooMany, "slow_mode", "slow mode allows you one message every %d seconds here", int(me.slowMode.Seconds()))
 		refusal.RetryAfter = wait
 		return 0, refusal
 	}

@@ -26,7 +26,7 @@ type Policy struct {
 	MaxRoles        int
 	MaxChannelRoles int
 	// Retention is the time for which messages of a conversation without a setting of its own are
-	// kept, and RetentionMax the longest such setting; 0 means forever.
+	// kept, and RetentionMax the longest time for which any are; 0 means forever.
 	Retention    time.Duration
 	RetentionMax time.Duration
 	// LogRetention is the time for which events stay in the log.
@@ -62,9 +62,10 @@ type Policy struct {
 	ReadWait     time.Duration
 }
 
-// DefaultPolicy returns the policy of a server without configuration: messages of 5 KiB,
-// attachments of 10 MiB and 10 GiB a user, groups of 2,000 members, rooms of 100,000, spaces of 500,000 with 100 channels and 100
-// roles, a log of 7 days, 2 minutes to revoke, and receipts in groups of up to 200.
+// DefaultPolicy returns the policy of a server without configuration: messages of up to 5 KiB that
+// are kept forever, attachments of up to 10 MiB and 10 GiB per user, groups of up to 2,000 members,
+// rooms of 100,000 and spaces of 500,000, spaces with up to 100 channels and 100 roles, a log of
+// 7 days, 2 minutes to revoke, and receipts in groups of up to 200 members.
 func DefaultPolicy() Policy {
 	return Policy{
 		MaxMessageBytes:    5120,
@@ -98,9 +99,8 @@ type Service struct {
 	presend *presend
 }
 
-// Admit is called at the start of a request of a user that will write, before it costs anything.
-// While the store has too much to write, it waits for a moment. The error has the code
-// "overloaded", or is the context's cause.
+// Admit is called before a user's request that will write costs anything. While too many writes
+// wait, it waits for a moment. The error has the code "overloaded", or is the context's cause.
 func (s *Service) Admit(ctx context.Context, user UserID) error {
 	return s.store.Admit(ctx, Caller{User: user})
 }

@@ -108,7 +108,7 @@ func (p ConversationPatch) shared() bool {
 func (p ConversationPatch) unsupported(k Kind) error {
 	for _, s := range shared {
 		if s.given(p) && !slices.Contains(s.kinds, k) {
-			return RefuseField(Rule, "setting_unsupported", s.field, "a %s does not have it", k)
+			return RefuseField(Rule, "setting_unsupported", s.field, "a %s does not have this setting", k)
 		}
 	}
 	return nil
@@ -229,7 +229,7 @@ func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 			continue
 		}
 		if c.Kind == Direct && !slices.Contains(s.kinds, Direct) {
-			return RefuseField(Rule, "direct_conversation", s.field, "a direct conversation does not have it")
+			return RefuseField(Rule, "direct_conversation", s.field, "a direct conversation does not have this setting")
 		}
 		needs := s.needs
 		if !slices.Contains(s.kinds, c.Kind) {
@@ -332,7 +332,8 @@ func (s *Service) patchShared(
 	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
 }
 
-// setThreadRetention changes the retention of threads after one id until the step is over.
+// setThreadRetention changes the retention of the threads of a conversation, beginning after one,
+// until the step is over.
 func (s *Service) setThreadRetention(tx ConversationWriter, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
 		through, more, err = tx.SetThreadRetention(id, retention, past, after, threadsAtOnce)

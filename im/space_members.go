@@ -7,8 +7,7 @@ import (
 )
 
 // RoleStay is the time during which a member of a space had a role, from one event to
-// another. An event that changes it belongs to both: its audience is found by the state
-// before and after it.
+// another. The audience of these two events is found by the roles before and after them.
 type RoleStay struct {
 	Role ID
 	From Position
@@ -200,8 +199,8 @@ func (s *Service) AddSpaceMembers(ctx context.Context, actor Actor, id ID, users
 	})
 }
 
-// RemoveSpaceMember removes a user from a space, its threads and their roles. Removing
-// oneself is leaving; the owner may leave only as the last member.
+// RemoveSpaceMember removes a user from a space and the threads in it, and takes their roles.
+// Removing oneself is leaving; the owner may leave only as the last member.
 func (s *Service) RemoveSpaceMember(ctx context.Context, actor Actor, id ID, user UserID) error {
 	return s.inSteps(ctx, func(tx Tx) (more bool, err error) {
 		c, me, err := s.enterSpace(tx, actor, id)
@@ -257,7 +256,7 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 			return SpaceMemberView{}, err
 		}
 		if me.role != Owner {
-			return SpaceMemberView{}, Refuse(Forbidden, "permission_denied", "you need the permission %s here: only the owner hands a space over", PermissionDelete)
+			return SpaceMemberView{}, Refuse(Forbidden, "permission_denied", "you need the permission %s here: only the owner can hand over a space", PermissionDelete)
 		}
 		if user != actor.User {
 			owner, former := s.memberView(target.Membership), me.member()

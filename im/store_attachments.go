@@ -6,7 +6,8 @@ import "time"
 type AttachmentReader interface {
 	// Attachment returns an attachment, or ErrNotFound.
 	Attachment(id ID) (Attachment, error)
-	// AttachmentUse returns the attachments of a user, or of all if that is "".
+	// AttachmentUse returns the number and size of the attachments of a user, or of all users if
+	// that is "".
 	AttachmentUse(user UserID) (AttachmentUse, error)
 	// MessagesWith returns up to limit active messages that have an attachment, by
 	// descending id and without their content, those with ids less than past; 0 starts at the

@@ -28,7 +28,8 @@ type ConversationReader interface {
 	// the beginning.
 	ConversationsOf(user UserID, before ID, limit int) ([]ID, error)
 	// ConversationIDs returns up to limit ids of conversations that were not deleted, in
-	// ascending order, those greater than after.
+	// ascending order, those greater than after, which may be negative; 0 starts at the
+	// beginning.
 	ConversationIDs(after ID, limit int) ([]ID, error)
 
 	// Descendants returns the ids of the conversations in this one that were not deleted: the

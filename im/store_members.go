@@ -2,9 +2,9 @@ package im
 
 import "time"
 
-// MaxIntervals is the number of a user's intervals in a conversation that count, the newest ones.
-// Without it, each joining and leaving would make every read of the membership slower. The same
-// limit applies to their intervals on a list and in a role.
+// MaxIntervals bounds the intervals of a user in a conversation: only the newest count. Without it,
+// each joining and leaving would make every read of the membership slower. The same limit applies
+// to a user's intervals on a list and in a role.
 const MaxIntervals = 100
 
 // MemberReader reads the current and former members of a conversation, and mutes, lists,

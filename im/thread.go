@@ -134,8 +134,8 @@ func (s *Service) viewVisible(r Reader, actor Actor, list []Conversation, limit 
 	return page, err
 }
 
-// threadsAtOnce is the maximum number of threads that one transaction removes a user from, who may
-// have joined any number.
+// threadsAtOnce is the maximum number of threads that one transaction removes a user from, or whose
+// retention one statement changes. A conversation may have any number of threads.
 const threadsAtOnce = 100
 
 // leaveThreads removes a user from the threads of a group or space that they leave. more is

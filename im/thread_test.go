@@ -110,7 +110,7 @@ func TestThreadAccess(t *testing.T) {
 	s.equal("mallory reads", s.try("mallory", s.thread), "404 conversation_not_found")
 	s.equal("carol receives", s.summary(as("carol"), s.thread), []string(nil))
 	s.equal("bob receives", s.summary(as("bob"), s.thread), []string{"member.added bob", "message.created"})
-	s.equal("unread of bob", s.unread("alice", byID(s.thread)), "1/0")
+	s.equal("unread of alice", s.unread("alice", byID(s.thread)), "1/0")
 	s.equal("unread of carol", s.unread("carol", byID(s.thread)), "0/0")
 
 	s.join("carol", s.thread)

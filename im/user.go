@@ -15,11 +15,11 @@ type UserID string
 const MaxUserID = 128
 
 // UserIDRule describes what [UserID.Valid] accepts.
-const UserIDRule = "1 to 128 bytes of printable characters in UTF-8 and Unicode's normal form C, and not . or .."
+const UserIDRule = "1 to 128 bytes of printable UTF-8 in Unicode's normal form C that do not begin with a combining mark, and not . or .."
 
-// Valid reports whether the id is valid: 1 to 128 bytes of printable UTF-8 in normal form C.
-// Without the normal form, or with invisible characters, two ids could look the same. "." and
-// ".." are invalid because browsers resolve them in paths.
+// Valid reports whether the id is valid: 1 to 128 bytes of printable UTF-8 in normal form C that
+// do not begin with a combining mark. Without the normal form, or with invisible characters, two
+// ids could look the same. "." and ".." are invalid because browsers resolve them in paths.
 func (u UserID) Valid() bool {
 	if u == "." || u == ".." {
 		return false
@@ -36,7 +36,7 @@ func (u UserID) Valid() bool {
 			return false
 		case r == utf8.RuneError: // invalid UTF-8, or a decoder's replacement for it
 			return false
-		case i == 0 && unicode.Is(unicode.M, r): // it would combine with the @ before it
+		case i == 0 && unicode.Is(unicode.M, r): // it would combine with the @ of a reference such as @user
 			return false
 		}
 	}

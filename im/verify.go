@@ -161,7 +161,7 @@ func (p Problem) String() string {
 	case FoundDamaged:
 		return "cannot be unsealed: it or its key is damaged"
 	case FoundNoFile:
-		return "is not erased, but its file is missing: put the file back, from blobs beside a backup"
+		return "is not erased, but its file is missing: put it back, from the blobs beside a backup"
 	case FoundKey:
 		return "is erased, but could still be unsealed in a copy of the data"
 	default:

@@ -158,7 +158,8 @@ type DeliveryFault uint8
 
 // The faults. Their numbers are stored.
 const (
-	// FaultRefused: a status of 4xx, after which no other attempt will succeed.
+	// FaultRefused: a status of 4xx, but not 408, 425 or 429. After a few of these the event is
+	// skipped.
 	FaultRefused DeliveryFault = iota + 1
 	// FaultFailed: any other status but 2xx and 3xx.
 	FaultFailed
@@ -303,7 +304,7 @@ func (d WebhookDelivery) after(a Attempt) WebhookDelivery {
 	return d
 }
 
-// Redelivered returns a delivery that an admin requested after its only attempt.
+// Redelivered returns a delivery that an admin requested, as its only attempt leaves it.
 func (d WebhookDelivery) Redelivered(a Attempt) WebhookDelivery {
 	if d = d.after(a); d.State == DeliveryRetrying {
 		d.State = DeliverySkipped

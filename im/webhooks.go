@@ -261,8 +261,8 @@ func orGone(err error) error {
 	return Refuse(Gone, "event_gone", "the log no longer has this event")
 }
 
-// RedeliverFrom moves a webhook back to a position before an event that it has passed. It refuses
-// an actor who is not an admin, and a position that the log does not have.
+// RedeliverFrom moves a webhook back, so that the events from a position on are delivered again. It
+// refuses an actor who is not an admin, and a position that the log does not have.
 func (s *Service) RedeliverFrom(ctx context.Context, actor Actor, id ID, from Position) (WebhookView, error) {
 	w, err := write(ctx, s, func(tx Tx) (Webhook, error) {
 		w, err := enterWebhook(tx, actor, id)
