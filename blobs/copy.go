@@ -14,9 +14,9 @@ import (
 
 // Copied counts what [Copy] did.
 type Copied struct {
-	// Files and Bytes count what was copied or linked. There counts the files that the destination
-	// already had.
-	Files, Bytes, There int64
+	// Files and Bytes count what was copied or linked. Existing counts the files that the
+	// destination already had.
+	Files, Bytes, Existing int64
 }
 
 // Copy copies the blobs that are missing in one directory from another. They stay sealed. Where the
@@ -45,7 +45,7 @@ func Copy(ctx context.Context, from, to *Dir, store im.StoreID, gone func(im.Slo
 		case err != nil:
 			return err
 		case n < 0:
-			done.There++
+			done.Existing++
 			return nil
 		}
 		done.Files, done.Bytes = done.Files+1, done.Bytes+n

@@ -30,7 +30,7 @@ func TestCopyKeepsTheWholeBlob(t *testing.T) {
 				t.Fatal(err)
 			}
 			done, err := Copy(t.Context(), from, to, f.id, nil, nil)
-			if err != nil || truncated && done.There != 1 || !truncated && done.Files != 1 {
+			if err != nil || truncated && done.Existing != 1 || !truncated && done.Files != 1 {
 				t.Errorf("copied %+v, %v", done, err)
 			}
 			if got, err := get(g, b, size); err != nil || !bytes.Equal(got, data) {
@@ -65,7 +65,7 @@ func TestCopyIsInterrupted(t *testing.T) {
 			t.Errorf("blob %d: %d bytes, %v", n, len(got), err)
 		}
 	}
-	if done, err := Copy(t.Context(), from, to, f.id, nil, nil); err != nil || done.Files != 0 || done.There != blobsThere {
+	if done, err := Copy(t.Context(), from, to, f.id, nil, nil); err != nil || done.Files != 0 || done.Existing != blobsThere {
 		t.Errorf("copied again: %+v, %v", done, err)
 	}
 }

@@ -42,7 +42,8 @@ func OpenDir(path string) (*Dir, error) {
 	return d, d.make(unfinishedDir)
 }
 
-// ReadDir returns the engine for a directory that is only read, and may not exist.
+// ReadDir returns the engine for a directory that is only read. It need not exist; then
+// [Dir.Open] returns [ErrNotFound] and [Dir.List] an error.
 func ReadDir(path string) *Dir { return &Dir{path: path, made: map[string]bool{}} }
 
 // Is reports whether two engines use the same directory, even by different paths.

@@ -13,7 +13,7 @@
 //	writer.go  writing one; reader.go reading it; buffers.go their memory
 //	writeback.go starts writing a range to the disk early, by system
 //
-// # Hooks
+// # Adding a kind of blob
 //
 // Files implements [im.Blobs]. It knows neither messages nor rights: package im decides who
 // may read a blob and when its key is shredded. Code that stores another kind of blob, such

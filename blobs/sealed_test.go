@@ -523,7 +523,7 @@ func TestSeenPanics(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := os.Stat(d.file(blobNamed(1).ID.String())); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("chunk %d: the file is there: %v", at, err)
+			t.Errorf("chunk %d: the file still exists: %v", at, err)
 		}
 	}
 }
@@ -565,8 +565,8 @@ func TestNextSavesTheCopy(t *testing.T) {
 	}
 }
 
-// TestSeekWhileLoading: Next returns what follows the offset, although other chunks are being loaded,
-// and a reader may be closed meanwhile.
+// TestSeekWhileLoading: Next returns what follows the offset, although other chunks are being
+// loaded, and a reader may be closed meanwhile.
 func TestSeekWhileLoading(t *testing.T) {
 	f, _ := newFiles(t)
 	const size = 5*runChunks*chunkSize + 77
@@ -621,8 +621,8 @@ func (r countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestNextLoadsNoMoreThanWanted: a range of a file costs the chunks that it is in, and a reader that
-// is slow has at most two runs of them loaded.
+// TestNextLoadsNoMoreThanWanted: a range of a file costs the chunks that it is in, and a reader
+// that is slow has at most two runs of them loaded.
 func TestNextLoadsNoMoreThanWanted(t *testing.T) {
 	files, d := newFiles(t)
 	const size = 5 * runChunks * chunkSize

@@ -44,15 +44,15 @@ func Scan(text []byte, mostValues int) Result {
 	return Result{Fault: s.fault, Values: s.values}
 }
 
-// Fault returns the fault of a text, which may hold any number of values.
+// Fault is [Scan] for a text with any number of values. It returns [Result.Fault].
 func Fault(text []byte) string { return Scan(text, math.MaxInt).Fault }
 
 // maxDepth is the maximum depth of nested JSON. Messages are small, so deeper nesting is an attack
 // on recursive parsers.
 const maxDepth = 64
 
-// nameSpan is the position of a name in the text. If the name has escapes, it is the position
-// in scanner.unquote, and from is the complement.
+// nameSpan is the position of a name in the text. If the name has escapes, it is the position of
+// the unquoted name in scanner.unquote, and from is its bitwise complement.
 type nameSpan struct{ from, to int32 }
 
 type scanner struct {

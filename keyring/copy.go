@@ -13,9 +13,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ErrAhead reports that the copy to be replaced is newer than the keys, so replacing it
-// would lose keys.
-var ErrAhead = errors.New("the existing copy of the keys is newer than the keys")
+// ErrAhead reports that the file to be replaced is not older than the keys that would replace it,
+// so replacing it could lose keys, or bring shredded ones back.
+var ErrAhead = errors.New("the keys to be replaced are not older")
 
 // errSelf reports a copy of the key file onto itself.
 var errSelf = errors.New("this path is the key file itself")
@@ -248,7 +248,7 @@ func overwrite(f *os.File) error {
 
 // Install copies a key file of a store to path. A file at path is replaced, overwritten and
 // deleted. The error has one of the errors of [Open] in its chain, or [ErrAhead] if the file at
-// path belongs to the same store and is not older, so that keys would be lost.
+// path belongs to the same store and is not older.
 func Install(ctx context.Context, from, path string, store im.StoreID) (err error) {
 	defer func() {
 		if err != nil {

@@ -55,7 +55,7 @@ func createFile(path string, h Header) (err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	// A link, not a rename, fails if another process created the file first.
+	// Unlike a rename, a link fails if another process has created the file first.
 	if err := os.Link(f.Name(), path); err != nil {
 		return err
 	}

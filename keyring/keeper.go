@@ -10,8 +10,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Extents begin small and double. A busy server makes them rarely, and an idle one leaves few
-// unused keys behind after a crash: at most two extents of 1 MiB, at 16 bytes per key.
+// Extents begin small and double in size. So a busy server makes them rarely, and an idle one
+// leaves few unused keys behind after a crash: never more than two extents of 1 MiB, at 16 bytes
+// per key.
 const (
 	minExtent = perPage
 	maxExtent = 1 << 16
@@ -48,7 +49,7 @@ func (r *Ring) round() (last bool) {
 	first, size := r.next, r.size
 	epoch := r.epoch
 	if len(calls) > 0 {
-		// Even if it fails: the new epoch may have reached the disk.
+		// Raise it even if shredding then fails: the new epoch may have reached the disk.
 		epoch++
 		r.epoch = epoch
 	}

@@ -39,9 +39,9 @@ func mustClose(t *testing.T, r *Ring) {
 	}
 }
 
-// TestFile checks that keys persist when the file is opened again, and that only this user
+// TestKeysPersist checks that keys persist when the file is opened again, and that only this user
 // can read the file.
-func TestFile(t *testing.T) {
+func TestKeysPersist(t *testing.T) {
 	path := newFile(t)
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)

@@ -122,9 +122,9 @@ func (r *Ring) Store() im.StoreID { return r.header.Store }
 // SearchKey returns the key of the hashes in the search index.
 func (r *Ring) SearchKey() [32]byte { return r.header.SearchKey }
 
-// Epoch returns the number of shreddings in the file's history. A call of [Ring.Shred]
-// raises it before it returns, and the new epoch is on the disk. Of two copies of a file
-// the newer one has the greater epoch.
+// Epoch returns the epoch of the keys on the disk. A call of [Ring.Shred] raises it before it
+// returns; calls that share a sync raise it once. Of two copies of a file, the one with the greater
+// epoch is newer.
 func (r *Ring) Epoch() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

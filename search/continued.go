@@ -7,7 +7,7 @@ import (
 
 // continued returns the indexed words and prefixes that begin with a word one character
 // shorter than the first indexed prefix: the word itself, and the word with each likely next
-// character. Likely are the characters of ASCII, of Latin-1, and of the 256-character page of the
+// character. The likely ones are those of ASCII, of Latin-1, and of the 256-character page of the
 // word's last character, which covers its alphabet. So prefixes of two letters need no entries of
 // their own; a query reads the list of each result instead.
 func continued(word string) []string {

@@ -53,15 +53,15 @@ func classOf(r rune) class {
 	if isPlain(r) {
 		return single
 	}
-	wordly := unicode.IsLetter(r) || unicode.IsNumber(r)
+	inWord := unicode.IsLetter(r) || unicode.IsNumber(r)
 	switch {
 	case r == zeroWidthSpace:
 		return separator
 	case unicode.Is(ignored, r):
 		return skipped
-	case (wordly || unicode.IsMark(r)) && unicode.Is(singles, r):
+	case (inWord || unicode.IsMark(r)) && unicode.Is(singles, r):
 		return single
-	case wordly:
+	case inWord:
 		return letter
 	case unicode.IsMark(r):
 		return mark
@@ -69,9 +69,9 @@ func classOf(r rune) class {
 	return separator
 }
 
-// tokenizer splits one text. Its tokens must not change while an index of them exists,
-// because deleting a text computes them again. A test over all characters fails when a newer
-// Unicode version changes one; the index then has to be rebuilt by a migration.
+// tokenizer splits one text. Its tokens must not change while an index of them exists, because
+// queries would no longer find the texts in it. A test over all characters fails when a newer
+// Unicode version changes one. The format of the index must then be raised, which rebuilds it.
 type tokenizer struct {
 	fold   cases.Caser
 	tokens []token

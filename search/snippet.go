@@ -154,19 +154,19 @@ func divides(text string, at int) bool {
 	return true
 }
 
-// isModifier reports skin colours, half-width sound marks, and those vowels of Thai and Lao
-// that are not marks but belong to the character before them.
+// isModifier reports whether a character modifies the one before it without being a mark: skin
+// tones, half-width sound marks, and some vowels of Thai and Lao.
 func isModifier(r rune) bool {
 	return 0x1f3fb <= r && r <= 0x1f3ff || r == 0xff9e || r == 0xff9f || r == 0x0e33 || r == 0x0eb3
 }
 
-// isLeading and isFollowing report the letters of a Hangul syllable: those that begin it,
-// and those that follow another letter.
+// isLeading and isFollowing report whether a character is a letter of a Hangul syllable: one that
+// begins it, or one that follows another letter.
 func isLeading(r rune) bool { return 0x1100 <= r && r <= 0x115f || 0xa960 <= r && r <= 0xa97f }
 
 func isFollowing(r rune) bool { return 0x1160 <= r && r <= 0x11ff || 0xd7b0 <= r && r <= 0xd7ff }
 
-// isRegional reports regional indicators, two of which are a flag.
+// isRegional reports whether a character is a regional indicator. Two of them are a flag.
 func isRegional(r rune) bool { return 0x1f1e6 <= r && r <= 0x1f1ff }
 
 func regionalsBefore(text string, at int) (n int) {

@@ -76,7 +76,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 	s.step(t, "restore of a text file", func(t *testing.T) {
 		text := filepath.Join(t.TempDir(), "text")
 		writeFile(t, text, []byte(strings.Repeat("this is no database\n", 500)))
-		if _, err := Restore(t.Context(), "", s.options, Restoring{File: text}); err == nil || !strings.Contains(err.Error(), "not a database of imapi") {
+		if _, err := Restore(t.Context(), "", s.options, Restoring{File: text}); err == nil || !strings.Contains(err.Error(), "not an imapi database") {
 			t.Errorf("restore of a text file: %v", err)
 		}
 	})

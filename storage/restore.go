@@ -28,8 +28,8 @@ type Restoring struct {
 	step func(string)
 }
 
-// searchFiles are the suffixes of the files of the search index, beside the database. The index is
-// rebuilt.
+// searchFiles are the names of the files of the search index, beside the database. They are
+// deleted, and the next Open rebuilds the index.
 var searchFiles = []string{"search.db", "search.db-wal", "search.db-shm"}
 
 // Restore replaces the database that Open would open, which must not be in use, by a backup. The
@@ -63,7 +63,7 @@ func (how Restoring) installKeys(ctx context.Context, path string, store im.Stor
 		}
 		err := keyring.Install(ctx, how.KeysFrom, path, store)
 		if errors.Is(err, keyring.ErrAhead) {
-			return fmt.Errorf("the keys in %s are not older than the given ones: leave out --keys-from, or messages erased since would become readable", path)
+			return fmt.Errorf("the keys in %s are not older than the copy: leave out --keys-from, or messages erased after the copy could become readable", path)
 		}
 		return err
 	}

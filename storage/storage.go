@@ -32,12 +32,12 @@ type Options struct {
 	// Synchronous is "full", with which acknowledged writes survive a power cut, or
 	// "normal", with which they survive only a crash of the process.
 	Synchronous string
-	// Readers is the number of read connections.
+	// Readers is the number of read connections, and so of reads that run at once.
 	Readers int
-	// Observe is called after every batch of writes. It must not block.
+	// Observe is called after every batch of writes. It must not block. It may be nil.
 	Observe func(BatchStats)
 	// ObserveLog is called after each check of the write-ahead log with the number of bytes
-	// that are not in the database yet. It must not block.
+	// that are not in the database yet. It must not block. It may be nil.
 	ObserveLog func(unmoved int64)
 	// Logger logs errors that no caller receives.
 	Logger *slog.Logger
@@ -45,10 +45,11 @@ type Options struct {
 	Now func() time.Time
 	// Keys is the key file; the default is "keys" beside the SQLite file.
 	Keys string
-	// ObserveShred is called after every batch of shredded keys. It must not block.
+	// ObserveShred is called after every batch of shredded keys. It must not block. It may be
+	// nil.
 	ObserveShred func(ShredStats)
 	// AcceptLostKeys turns messages into tombstones if their keys are missing because the
-	// key file is older than the data, or does not exist. Otherwise Open fails.
+	// key file is older than the data, or does not exist. Without it, Open fails in that case.
 	AcceptLostKeys bool
 	// Reconciled is called with the changes that Open made to data and keys that had not always
 	// been together. It may be nil.
@@ -173,13 +174,13 @@ func Versions(rawURL, dataDir string) (version, newest int, err error) {
 func sqlitePath(rawURL, dataDir string) (string, error) {
 	if rawURL == "" {
 		if dataDir == "" {
-			return "", fmt.Errorf("neither a database URL nor a data directory is given")
+			return "", fmt.Errorf("there is neither a database URL nor a data directory")
 		}
 		return filepath.Join(dataDir, fileName), nil
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return "", fmt.Errorf("the database URL cannot be read")
+		return "", fmt.Errorf("the database URL is malformed")
 	}
 	switch u.Scheme {
 	case "sqlite":
@@ -192,10 +193,10 @@ func sqlitePath(rawURL, dataDir string) (string, error) {
 	if path == "" {
 		path = u.Host + u.Path
 	} else if path, err = url.PathUnescape(path); err != nil {
-		return "", fmt.Errorf("the database URL cannot be read")
+		return "", fmt.Errorf("the database URL is malformed")
 	}
 	if path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", fmt.Errorf("a database URL for SQLite is sqlite:///path/to/imapi.db, and nothing more")
+		return "", fmt.Errorf("a database URL for SQLite has only a path, such as sqlite:///path/to/imapi.db")
 	}
 	return filepath.FromSlash(path), nil
 }

@@ -15,7 +15,8 @@ const (
 	// busy.
 	niceness = 10
 	// softMemory is the memory, in bytes, above which the garbage collector runs more often.
-	// Decoding takes MaxMemory, and the file up to twice MaxBytes.
+	// Decoding takes up to MaxMemory, and the file and its copy for the decoder up to twice
+	// MaxBytes. The rest is for the process itself.
 	softMemory = MaxMemory + 3*MaxBytes
 	// hardMemory is the limit of allocated memory, in bytes. The process dies if it exceeds it.
 	hardMemory = softMemory + 512<<20

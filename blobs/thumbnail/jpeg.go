@@ -63,7 +63,7 @@ func (p *Picture) jpeg(c *cursor, _ []byte) error {
 // take. Each is sampled at most once per pixel.
 func (p *Picture) frame(marker byte, b []byte) error {
 	if len(b) < 6 || len(b) != 6+3*int(b[5]) || b[5] == 0 || b[5] > 4 {
-		return fmt.Errorf("%w: the header of its frame", ErrFormat)
+		return fmt.Errorf("%w: the header of its frame is malformed", ErrFormat)
 	}
 	p.stored = image.Pt(int(binary.BigEndian.Uint16(b[3:])), int(binary.BigEndian.Uint16(b[1:])))
 	p.pixelBytes = int64(b[5])
@@ -110,7 +110,7 @@ func decodableJPEG(file []byte, p Picture) ([]byte, error) {
 		}
 		end := 2 + int(binary.BigEndian.Uint16(rest[2:]))
 		if end < 4 || end > len(rest) {
-			return nil, fmt.Errorf("%w: a segment", ErrFormat)
+			return nil, fmt.Errorf("%w: a segment is malformed", ErrFormat)
 		}
 		if marker == markerSOS {
 			end += scanLength(rest[end:])

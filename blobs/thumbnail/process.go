@@ -20,7 +20,7 @@ var (
 	// number of retries.
 	ErrProcess = errors.New("thumbnail: the process that makes thumbnails has ended")
 	// ErrStart means that this process could not be started.
-	ErrStart = errors.New("thumbnail: the process that makes thumbnails does not start")
+	ErrStart = errors.New("thumbnail: the process that makes thumbnails could not be started")
 )
 
 const (
@@ -162,7 +162,7 @@ func (c *child) ready() error {
 		return fmt.Errorf("%w: %w", ErrStart, err)
 	}
 	if code[0] != answerReady {
-		return fmt.Errorf("%w: it says %q", ErrStart, code)
+		return fmt.Errorf("%w: its first answer is %q", ErrStart, code)
 	}
 	c.began = true
 	return nil

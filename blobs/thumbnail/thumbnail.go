@@ -23,7 +23,7 @@ const (
 	MaxSide   = 1<<16 - 1 // pixels of its width and height
 	MaxPixels = 64 << 20
 	// MaxMemory is the approximate number of bytes that decoding may take, computed from type,
-	// size, depth and color model: a progressive JPEG takes five times as much as another.
+	// size, depth and color model: a progressive JPEG takes up to five times as much as another.
 	MaxMemory = 256 << 20
 	// MaxScans is the maximum number of scans of a JPEG. Encoders write about ten; a file of a few
 	// hundred kilobytes could have a hundred thousand, each over all pixels.

@@ -95,12 +95,12 @@ func decodableWebP(file []byte, stored image.Point) (out []byte, at image.Point,
 		switch kind {
 		case "VP8X":
 			if len(chunk) != 10 || len(kept) > 0 || header != nil {
-				return nil, at, fmt.Errorf("%w: its header", ErrFormat)
+				return nil, at, fmt.Errorf("%w: its header is malformed", ErrFormat)
 			}
 			header = bytes.Clone(chunk)
 		case "ANMF":
 			if len(chunk) < 16 || header == nil {
-				return nil, at, fmt.Errorf("%w: a frame", ErrFormat)
+				return nil, at, fmt.Errorf("%w: a frame is malformed", ErrFormat)
 			}
 			at = image.Pt(2*uint24(chunk), 2*uint24(chunk[3:]))
 			copy(header[4:], chunk[6:12]) // its width and height

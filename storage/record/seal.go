@@ -18,7 +18,8 @@ var ErrSealed = errors.New("sealed content is damaged or belongs to another slot
 
 // Seal encrypts content with the key of a slot, appends the result to dst and returns it.
 // The cipher is AES-128-GCM (NIST SP 800-38D). A fixed nonce is safe here because each key
-// seals only one content, ever. The store's id and the slot number are authenticated, so
+// seals only one content with it, ever. Package blobs seals a file under the same key as its
+// description, with other nonces. The store's id and the slot number are authenticated, so
 // sealed content cannot be moved to another row or another store.
 func Seal(dst []byte, key im.Key, store im.StoreID, slot im.Slot, content []byte) []byte {
 	return gcm(key).Seal(dst, nonce[:], content, associatedData(store, slot)) //nolint:gosec // one key, one content

@@ -5,8 +5,8 @@ import (
 	"github.com/imapi/imapi/search"
 )
 
-// Hit returns the hit of a search for a message; false if the message does not have the
-// terms. An index may return messages without them, so an engine must check each.
+// Hit returns a message as the hit of a search, or false if it does not contain the terms. An index
+// may return such messages, so an engine must check each.
 func Hit(terms search.Terms, m im.Message) (im.SearchHit, bool) {
 	parts := terms.Snippet(m.Words())
 	if parts == nil {

@@ -41,18 +41,18 @@ type Gaps struct {
 const (
 	// firstSettled is the number of ranges that are read first. A user who reads in order has a
 	// few. Each further read is growth times as large, up to mostSettled, which is also the most
-	// that all queries read at once.
+	// that one read returns for all queries together.
 	firstSettled = 64
 	mostSettled  = 8192
-	// firstStretch is the number of messages that are counted first: all of them are looked at,
-	// to find the user's own. If much is unread and few of the newest messages are their own or
-	// erased, counting ends there. Each further stretch is growth times as long.
+	// firstStretch is the number of messages that are counted first. Counting examines each of
+	// them, to find the user's own. If much is unread and few of the newest messages are their own
+	// or erased, counting ends there. Each further stretch is growth times as long.
 	firstStretch = im.MaxUnread + 64
 	growth       = 8
 )
 
 // CountUnread counts the messages that a user has not read, for each query, from the newest to
-// the oldest, until there are more than are counted. Any errors are from the rows.
+// the oldest, up to [im.MaxUnread]. Any errors are from the rows.
 //
 // The cost depends on the number of gaps in what was read, which are few for a user who
 // reads in order, and on the number of erased messages in them: not on the number of
@@ -102,8 +102,8 @@ func (c *unreadCounter) done() bool {
 	return len(c.ranges) == 0 || c.count.Full()
 }
 
-// settle moves the newest messages of each counter's ranges to its gaps, down to the seq from which
-// on it is known what the user has read and hidden.
+// settle moves the newest messages of each counter's ranges to its gaps, as far back as it is known
+// what the user has read and hidden.
 func settle(rows UnreadRows, counters []*unreadCounter, limit int) error {
 	bounds := make([]Bounds, len(counters))
 	for i, c := range counters {
@@ -127,7 +127,7 @@ func settle(rows UnreadRows, counters []*unreadCounter, limit int) error {
 }
 
 // countGaps counts the messages in the gaps of the counters, the newest stretch of each first.
-// Once there are more than are counted, it counts only mentions.
+// Once a count exceeds [im.MaxUnread], it counts only mentions.
 func countGaps(rows UnreadRows, counters []*unreadCounter) error {
 	for {
 		var open []*unreadCounter

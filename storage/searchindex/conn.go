@@ -21,8 +21,8 @@ type conn struct {
 	fault func(query string) error
 }
 
-// pragmas are set on each connection. secure_delete overwrites deleted rows, so that the
-// entries of erased messages are nowhere in the file, hashed or not. With synchronous = NORMAL a
+// pragmas are set on each connection. secure_delete overwrites deleted rows, so that the file
+// keeps no entries of erased messages, although they are only hashes. With synchronous = NORMAL a
 // commit is durable after the next checkpoint; a comparison with the database finds what a crash
 // has lost. Only the keeper writes, so busy_timeout matters only while it empties the log.
 var pragmas = []string{

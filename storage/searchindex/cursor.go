@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// stretchFirst is the number of messages of a segment that the first step looks at. Each
-	// further step looks at stretchFactor times as many: a common word is found among the newest, a
+	// stretchFirst is the number of messages of a segment that the first step searches. Each
+	// further step searches stretchFactor times as many: a common word is found among the newest, a
 	// rare one in few steps.
 	stretchFirst  = 4096
 	stretchFactor = 4
-	// fewDocuments is the number of candidates up to which their stored entries are read one by
-	// one, instead of further lists if there are more lists than candidates.
-	fewDocuments = 64
-	// fewConversations is the number of conversations up to which they are looked up in the
+	// fewDocuments is the maximum number of candidates whose stored entries are read, one by one,
+	// in place of the lists of a further group. That costs less if the group has about as many
 	// lists.
+	fewDocuments = 64
+	// fewConversations is the maximum number of conversations that are looked up in the lists.
 	fewConversations = 64
 )
 
@@ -137,8 +137,8 @@ func (c *Cursor) openFile() ([]*segment, error) {
 	return list, err
 }
 
-// Floor returns the id from which Next finds every candidate. The caller must look at the
-// messages below it one by one.
+// Floor returns the least id of the messages that Next searches. The caller must examine the
+// messages with lower ids one by one.
 func (c *Cursor) Floor() int64 { return c.floor }
 
 // Next returns up to limit candidates, the greatest ids first, and the id down to which all
@@ -298,8 +298,8 @@ func (f *fileSource) step(c *Cursor) error {
 	return nil
 }
 
-// groups returns the groups of entries that a message must have one of each, those with the fewest
-// lists first.
+// groups returns the groups of entries; a message must have at least one entry of each. Words come
+// first, those with the fewest lists before the others.
 func (c *Cursor) groups() search.Query {
 	if c.all == nil {
 		c.all = slices.Clone(c.q.Words)
@@ -315,8 +315,8 @@ func (c *Cursor) groups() search.Query {
 	return c.all
 }
 
-// numbers returns, ascending, the numbers from low up to, but without, high of the matching
-// documents of a segment.
+// numbers returns the numbers of the matching documents of a segment, in ascending order: those
+// from low to below high.
 func (c *Cursor) numbers(s *segment, low, high int) (found []int, err error) {
 	var buf []pair
 	for i, group := range c.groups() {

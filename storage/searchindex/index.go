@@ -86,7 +86,7 @@ type Index struct {
 	hasher  *search.Hasher
 
 	memory atomic.Pointer[memory]
-	// verified is the id from which on every message is in memory or in the file.
+	// verified is an id: every message with this id or a greater one is in memory or in the file.
 	verified atomic.Int64
 	// stored are the segments of the file.
 	stored atomic.Pointer[stored]

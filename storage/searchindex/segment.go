@@ -274,8 +274,8 @@ func (s *segment) documents(c *conn) ([]document, error) {
 	return docs, err
 }
 
-// find returns the numbers of those ids, which are ascending, that are in the segment. If mark is
-// set, it marks them as deleted in their chunks.
+// find returns the numbers of the messages of the segment whose ids are in a list, which must be
+// ascending. If mark is set, it marks them as deleted in their chunks.
 func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err error) {
 	from, _ := slices.BinarySearch(ids, s.first())
 	ids = ids[from:]
@@ -307,12 +307,13 @@ func (s *segment) find(c *conn, ids []int64, mark bool) (numbers []int, err erro
 	return numbers, nil
 }
 
-// A deletion of at least 1/rebuildPart of a segment rebuilds it from what remains, which is
-// then faster than going through its lists.
+// A deletion rebuilds a segment from what remains if it deletes at least 1/rebuildPart as many
+// messages, because that is faster than going through its lists.
 const rebuildPart = 8
 
-// delete deletes messages from the segment. It returns the new segment: the same if it had
-// none of them, nil if it is empty. nextID returns the id for a rebuilt segment.
+// delete deletes messages from the segment. It returns the new segment, which is the same if it had
+// none of them and nil if it is empty, and the number of messages deleted. nextID returns the id
+// for a rebuilt segment.
 func (s *segment) delete(c *conn, ids []int64, nextID func() int64) (*segment, int, error) {
 	numbers, err := s.find(c, ids, true)
 	if err != nil || len(numbers) == 0 {
@@ -403,8 +404,8 @@ func (s *segment) blockOf(p pair) int {
 	return at
 }
 
-// numbers appends, ascending, the numbers from low up to, but without, high of the documents
-// with an entry.
+// numbers appends the numbers of the documents with an entry, in ascending order: those from low to
+// below high.
 func (s *segment) numbers(c *conn, e search.Entry, low, high int, to []int, buf *[]pair) ([]int, error) {
 	from, end := pairOf(e, low), pairOf(e, high-1)
 	for n := s.blockOf(from); n < len(s.blocks) && s.blocks[n] <= end; n++ {

@@ -134,7 +134,7 @@ func (x *Index) missingFrom(ctx context.Context, ids, have []int64) (missing []d
 	return missing, err
 }
 
-// between returns, ascending, the ids from low up to, but without, high that the file has.
+// between returns the ids in the file from low to below high, in ascending order.
 func (x *Index) between(low, high int64) (ids []int64, err error) {
 	for _, s := range x.stored.Load().segments {
 		if s.last < low || s.first() >= high {

@@ -121,7 +121,7 @@ func (r *reader) MessagesWith(attachment im.ID, user im.UserID, past im.ID, limi
 	return list, err
 }
 
-// Orphans returns attachments without messages.
+// Orphans returns attachments that no message refers to and that were uploaded before a time.
 func (r *reader) Orphans(before time.Time, limit int) ([]im.ID, error) {
 	return r.ids(selectOrphans, before.UnixMilli(), limit)
 }
@@ -131,11 +131,12 @@ func (r *reader) DeadBlobs(limit int) ([]im.ID, error) {
 	return r.ids(selectDeadBlobs, orFirst(0), limit)
 }
 
-// NamedBlobs returns the blobs among the given ones that a row names.
+// NamedBlobs returns those of the given blobs that a row names.
 func (r *reader) NamedBlobs(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectNamed, ids) }
 
 // InsertAttachment stores an attachment. Its info is sealed with the key of its blob, under
-// another nonce. A repeated transaction seals the same info.
+// another nonce. If the transaction has to run again, it seals the same info again, so the nonce is
+// never used for two texts.
 func (t *tx) InsertAttachment(a im.Attachment) error {
 	user, err := t.intern(a.Uploader)
 	if err != nil {
@@ -276,7 +277,7 @@ func (t *tx) eraseAttachments(query string, among []int64) error {
 	return nil
 }
 
-// ForgetBlobs forgets dead blobs.
+// ForgetBlobs deletes the rows of dead blobs whose files are deleted.
 func (t *tx) ForgetBlobs(ids []im.ID) error {
 	numbers := make([]int64, len(ids))
 	for i, id := range ids {

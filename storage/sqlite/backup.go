@@ -127,7 +127,7 @@ func publishBackup(unfinished, path string) (size int64, err error) {
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	// A link, not a rename, fails if the name exists: a backup is never overwritten.
+	// Unlike a rename, a link fails if the name exists: a backup is never overwritten.
 	if err := os.Link(unfinished, path); err != nil {
 		return 0, err
 	}

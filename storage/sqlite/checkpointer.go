@@ -20,10 +20,10 @@ import (
 //   - When the log has logRestart bytes, it pauses the writer for up to logPause to move the
 //     rest. The next commit then restarts the log.
 //   - Read transactions that began earlier can prevent both. When the log has logMax bytes, the
-//     pause lasts as long as read transactions may, so that none is left.
+//     pause lasts twice as long as a read transaction may, so that none is left.
 //
-// Only a read transaction of another process can then prevent the restart. The checkpointer
-// logs a warning and tries again.
+// After that, only a read transaction of another process can prevent the restart. The checkpointer
+// then logs a warning and tries again.
 const (
 	logStep    = 16 << 20
 	logRestart = 64 << 20
@@ -36,8 +36,8 @@ const (
 	// a long pause it is longPauseRest times the pause.
 	pauseInterval = time.Second
 	longPauseRest = 20
-	// longPauseSlack is the time a long pause lasts beyond the read limit, for moving the
-	// log. longPauseLimit bounds the pause.
+	// longPauseSlack is the time, for moving the log, that a long pause lasts beyond twice the
+	// read limit. longPauseLimit bounds the pause.
 	longPauseSlack = 250 * time.Millisecond
 	longPauseLimit = 5 * time.Second
 )

@@ -134,8 +134,9 @@ func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversati
 	return r.conversations(selectSpaces, key, orFirst(after), limit)
 }
 
-// SetThreadRetention sets the retention of threads of a conversation, by id. past, unless zero, is
-// a time before which messages are already past the retention.
+// SetThreadRetention sets the retention of up to limit threads of a conversation, in the order of
+// their ids, and schedules the trim of messages older than past, unless that is zero. It returns
+// the id of the last of these threads, and whether there are more.
 func (t *tx) SetThreadRetention(
 	id im.ID, retention *time.Duration, past time.Time, after im.ID, limit int,
 ) (last im.ID, more bool, err error) {

@@ -15,7 +15,7 @@ import (
 // details are read only for the page. If there are very many conversations, only the ids from ?11
 // to ?12 are sorted.
 //
-// A conversation is listed by its newest message, its creation or the joining of the user,
+// The sort key is the time of the newest message, of the creation or of the user's joining,
 // whichever is latest. Messages after the id ?10 do not count: they are newer than the
 // list. LIMIT -1 means no limit. It makes SQLite compute the sort key once for each row,
 // not for each use of it.

@@ -26,7 +26,8 @@ const (
 	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
 
-// scanConversation reads a conversation. The columns after it are scanned into also.
+// scanConversation reads a conversation, and the columns after its own into the variables that also
+// points to.
 func (r *reader) scanConversation(rows row, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString

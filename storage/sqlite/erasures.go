@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erasureScan is the maximum number of erasures that one page looks at.
+// erasureScan is the maximum number of erasures that one page examines.
 const erasureScan = 2000
 
 // erasedRows are the erasures in order. SQLite seeks to the time of a key and filters by

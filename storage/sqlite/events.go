@@ -76,7 +76,7 @@ const (
 )
 
 const (
-	// Each event of a window comes with its message, and whether the user has hidden that by
+	// Each event of a window comes with its message, and whether the user has hidden the message by
 	// its id. Content is read only for creation events: erased messages have none, and other events
 	// are not delivered with the message.
 	selectWindow   = "SELECT " + eventColumns + ", m.id IS NOT NULL, " + hiddenByUser + ", " + messageColumns + createdContent
@@ -98,7 +98,8 @@ const (
 	selectHead   = "SELECT max(pos) FROM events"
 	selectCut    = "SELECT value FROM meta WHERE key = 'log_cut'"
 	selectBounds = "SELECT (" + selectCut + "), (" + selectHead + ")"
-	// selectOldest begins at the log's start, where the old events are.
+	// selectOldest reads the oldest events, those after the position up to which the log is
+	// trimmed.
 	selectOldest = "SELECT pos, at FROM events WHERE pos > ? ORDER BY pos LIMIT ?"
 )
 
@@ -116,8 +117,7 @@ const (
 	// receives, and stretch the number of each further scan, unless the window is full before.
 	probe   = 64
 	stretch = 1024
-	// sparse is the number of events that the user does not receive for each one that they do, from
-	// which on merging costs less than scanning.
+	// Merging costs less than scanning if the user receives fewer than one of sparse events.
 	sparse = 4
 	// mostExamined is the maximum number of events that one read scans, and of sources that a merge
 	// has. Either takes some milliseconds.
@@ -221,7 +221,7 @@ func (r *reader) addEvents(w *im.EventWindow, query string, of windowOf, upTo im
 	return full, nil
 }
 
-// windowOf has the user whose window is read, and the statements that read it.
+// windowOf holds the user whose window is read, and the statements that read it.
 type windowOf struct {
 	user                     im.UserID
 	key                      int64
@@ -348,8 +348,8 @@ func (t *tx) insertEvent(e im.Event, indexed bool) error {
 	return nil
 }
 
-// putLastEventOfSpace records an event of a channel in its space as well. A replay then
-// only looks at the channels of spaces with new events.
+// putLastEventOfSpace records an event of a channel in its space as well. A replay
+// then examines only the channels of spaces with new events.
 func (t *tx) putLastEventOfSpace(conversation im.ID, pos im.Position) error {
 	at, err := t.info(conversation)
 	if err != nil || at.kind != im.Channel || at.space == 0 {
@@ -358,8 +358,9 @@ func (t *tx) putLastEventOfSpace(conversation im.ID, pos im.Position) error {
 	return t.must("UPDATE conversations SET last_event = ? WHERE id = ?", int64(pos), at.space)
 }
 
-// TrimLog trims up to limit events older than before from the start of the log. It also
-// trims up to limit rows of each kind of version that ended before the new start.
+// TrimLog trims up to limit events older than before from the start of the log, and returns their
+// number. It also trims up to limit versions of each kind, and stays in roles and on lists, that
+// ended by the new start.
 func (t *tx) TrimLog(before time.Time, limit int) (int, error) {
 	var cut int64
 	if _, err := t.session.row(selectCut, nil, &cut); err != nil {

@@ -11,10 +11,11 @@ import (
 	"github.com/imapi/imapi/storage/record"
 )
 
-// historyScan is the maximum number of messages that one page looks at.
+// historyScan is the maximum number of messages that one page examines.
 const historyScan = 2000
 
-// senderScan is historyScan for a page of one sender, who is in the index.
+// senderScan is historyScan for the messages of one sender, which is more because the index
+// contains the sender.
 const senderScan = 10 * historyScan
 
 // rangeCost is the cost of starting another range, in messages.
@@ -22,9 +23,10 @@ const rangeCost = 10
 
 // history builds one page.
 //
-// A page follows one index: by time if a time range was given, otherwise by type or by seq,
-// whichever has the fewest rows. Conditions that the index does not cover are filtered
-// while scanning. The scan is then measured first, so that it has at most historyScan rows.
+// A page in the order of time merges two scans, see [history.byTime]. Every other page follows one
+// index, by type or by seq, whichever has fewer rows. Conditions that the index does not cover are
+// filtered while scanning. The scan is then measured first, so that it has no more rows than the
+// budget allows.
 // Conditions that nearly every message meets (active, recent, visible to all) are not
 // filtered in SQL: other messages are dropped after reading them and count against the same
 // limit.
@@ -215,7 +217,7 @@ func (h *history) measureRange(rng im.SeqRange) (s span, err error) {
 	return s, err
 }
 
-// narrow removes from a range everything up to and including a key; nothing if the key is nil.
+// narrow removes from a range what the pages up to the key past have covered, nothing if it is nil.
 func (h *history) narrow(rng *im.SeqRange, past *im.HistoryKey) {
 	switch {
 	case past == nil:

@@ -14,7 +14,7 @@ const (
 		CROSS JOIN messages m INDEXED BY messages_by_client_id ON m.sender_id = u.id AND m.client_id = j.value ->> 1`
 )
 
-// Taken returns the ids of a list that belong to messages.
+// Taken returns those of the given ids that belong to messages.
 func (r *reader) Taken(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectTaken, ids) }
 
 // idsAmong runs a query that returns some of a list of ids.
@@ -30,7 +30,7 @@ func (r *reader) idsAmong(query string, ids []im.ID) ([]im.ID, error) {
 	return r.ids(query, string(b))
 }
 
-// SentAs returns the keys of a list that belong to messages.
+// SentAs returns those of the given keys that belong to messages.
 func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectSentAs, keys)
 }
@@ -54,9 +54,9 @@ func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientK
 	return list, err
 }
 
-// RestoreMember stores a membership with all of its stays. Positions of the log are
-// positive. Stays that ended before the log began get negative positions in the same order, so that
-// no event falls into them.
+// RestoreMember stores a membership with all of its stays. A stay that lasts begins with the event
+// at from. Stays that have ended get negative positions in the same order. Positions of the log are
+// positive, so no event falls into them.
 func (t *tx) RestoreMember(m im.Membership, from im.Position) error {
 	user, err := t.intern(m.User)
 	if err != nil {

@@ -67,7 +67,7 @@ func lockDatabase(path string) (io.Closer, error) {
 
 func ownDatabase(file *os.File) error {
 	if err := file.Chmod(0o600); err != nil {
-		return fmt.Errorf("permissions cannot be restricted: %w", err)
+		return fmt.Errorf("cannot be made private: %w", err)
 	}
 	switch err := flock(file); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
@@ -88,12 +88,12 @@ func ownDatabase(file *os.File) error {
 	return oneName(file)
 }
 
-// oneName refuses a file with hard links. If the file has a single name, the lock of its
+// oneName returns an error if a file has more than one hard link. If it has one, the lock of its
 // directory is sufficient.
 func oneName(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot be examined: %w", err)
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Nlink > 1 {
 		return errors.New("has more than one hard link: delete all but one")

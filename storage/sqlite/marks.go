@@ -49,7 +49,7 @@ func (s *storedMark) mark() im.Mark {
 	return m
 }
 
-// PutMark stores a user's settings of a conversation.
+// PutMark stores a user's settings for a conversation.
 func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
 	key, err := t.intern(user)
 	if err != nil {
@@ -65,7 +65,7 @@ func (t *tx) PutMark(conversation im.ID, user im.UserID, m im.Mark) error {
 	return err
 }
 
-// Mark returns a user's settings of a conversation. The user need not be a member.
+// Mark returns a user's settings for a conversation. The user need not be a member.
 func (r *reader) Mark(conversation im.ID, user im.UserID) (im.Mark, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

@@ -49,8 +49,8 @@ func (r *reader) Membership(conversation im.ID, user im.UserID) (im.Membership, 
 	return list[0], nil
 }
 
-// Memberships returns the memberships of a user in those of a list of conversations in which
-// they have or had one.
+// Memberships returns a user's memberships in the given conversations, present and former. It
+// leaves out conversations in which they never had one.
 func (r *reader) Memberships(user im.UserID, conversations []im.ID) ([]im.Membership, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -122,7 +122,7 @@ func (r *reader) members(conversation im.ID, page im.Page) (list []im.Membership
 	return list, keys, err
 }
 
-// AddMember makes a user a member, from an event and from the next message.
+// AddMember makes a user a member, beginning with the event at from and with the next message.
 func (t *tx) AddMember(m im.Membership, from im.Position) error {
 	user, err := t.intern(m.User)
 	if err != nil {
@@ -158,7 +158,7 @@ func (t *tx) openInterval(conversation im.ID, user int64, kind im.Kind, from im.
 	return err
 }
 
-// RemoveMember ends a membership with an event and the newest message.
+// RemoveMember ends a membership with the event at to and with the newest message.
 func (t *tx) RemoveMember(conversation im.ID, user im.UserID, to im.Position, left bool) error {
 	key, err := t.userKey(user)
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	// selectMembersAtByUser finds which of a list of users were members of ?2 at position
 	// ?3: those whose last stay that began by then reaches ?3. LIMIT -1 means no limit; it
 	// makes SQLite check that once for each user, not for each stay. As in
-	// selectMembership, only the newest [im.MaxIntervals] stays are returned.
+	// selectMemberships, only the newest [im.MaxIntervals] stays are returned.
 	selectMembersAtByUser = stayColumns + `, i.user_id FROM (
 			SELECT u.id AS id, (SELECT min(from_event) FROM (SELECT n.from_event FROM intervals n
 				WHERE n.conversation_id = ?2 AND n.user_id = u.id ORDER BY n.from_event DESC LIMIT {max_intervals})) AS since
@@ -41,8 +41,9 @@ const (
 		ORDER BY u.name LIMIT ?3`
 )
 
-// scanStay reads a stay. If it belongs to the last user of the list, it is added there,
-// otherwise a new membership is appended. Further columns are scanned into also.
+// scanStay reads a stay, and the columns after its own into the variables that also points to. It
+// adds the stay to the last membership of the list if that is of the same user, and otherwise
+// appends a new one.
 func scanStay(rows row, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval

@@ -71,7 +71,8 @@ func newMessageRow() *messageRow {
 	return r
 }
 
-// scanMessage reads a message. The columns after it are scanned into also.
+// scanMessage reads a message, and the columns after its own into the variables that also points
+// to.
 func (r *reader) scanMessage(rows row, also ...any) (im.Message, error) {
 	row, err := r.scanColumns(rows, also...)
 	if err != nil {

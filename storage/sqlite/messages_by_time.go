@@ -17,7 +17,7 @@ import (
 // [reader.SeqSince]. The other messages are called timed, and only they are in the index by
 // time. A query by time reads both and merges the results.
 
-// timed reports whether the id of a message has another time than its creation.
+// timed reports whether the time in the id of a message differs from that of its creation.
 func timed(id im.ID, created time.Time) bool {
 	return id.Made().UnixMilli() != created.UnixMilli()
 }

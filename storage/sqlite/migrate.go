@@ -21,7 +21,7 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID marks a file as a database of imapi: "imp4" in ASCII. Until the first release
+// applicationID marks a file as an imapi database: "imp4" in ASCII. Until the first release
 // the initial schema itself may change. A change of it also needs another id, so that a file with
 // the tables of a previous schema is refused at start. If it were opened, every request would fail.
 const applicationID = 0x696d7034
@@ -101,7 +101,7 @@ func (s *session) schemaVersion(newest int) (version int, err error) {
 		return 0, errors.New("this database was made by a version before the first release, which this version cannot read: " +
 			"export it with that version, and import the export into a new data directory")
 	case tables > 0 && application != applicationID:
-		return 0, errors.New("this is not a database of imapi")
+		return 0, errors.New("this is not an imapi database")
 	case version > newest:
 		return 0, fmt.Errorf("the schema has version %d, made by a newer imapi; this one supports up to version %d: "+
 			"run the newer version, or restore an earlier backup", version, newest)
@@ -122,7 +122,7 @@ func (m migration) apply(s *session) error {
 	}
 	if err == nil {
 		err = s.query("PRAGMA foreign_key_check", nil, func(row) (bool, error) {
-			return false, errors.New("it leaves references to rows that do not exist")
+			return false, errors.New("it leaves foreign keys that refer to missing rows")
 		})
 	}
 	if err == nil {
@@ -171,7 +171,7 @@ const (
 		ON CONFLICT DO UPDATE SET value = excluded.value`
 )
 
-// PutClockSeen stores the time of the clock.
+// PutClockSeen stores the time that the clock shows.
 func (t *tx) PutClockSeen(at time.Time) error {
 	_, err := t.session.exec(putClockSeen, at.UnixMilli())
 	return err
@@ -206,8 +206,8 @@ func loadInstance(s *session) (im.Instance, error) {
 }
 
 // Versions returns the version of the schema in the header of a file, 0 if it is empty, and
-// the newest version that this program supports. It neither opens nor locks the file. It fails if
-// the file is not a database of imapi.
+// the newest version that this program supports. It only reads the header, without a lock. It fails
+// if the file is not an imapi database.
 func Versions(path string) (version, newest int, err error) {
 	steps, err := loadMigrations(migrations)
 	if err != nil {
@@ -225,12 +225,12 @@ func Versions(path string) (version, newest int, err error) {
 	case errors.Is(err, io.EOF):
 		return 0, len(steps), nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return 0, 0, errors.New("this is not a database of imapi")
+		return 0, 0, errors.New("this is not an imapi database")
 	case err != nil:
 		return 0, 0, fmt.Errorf("read the database's header: %w", err)
 	}
 	if binary.BigEndian.Uint32(header[application:]) != applicationID {
-		return 0, 0, errors.New("this is not a database of this version of imapi")
+		return 0, 0, errors.New("this is not an imapi database, or it was made by a version before the first release")
 	}
 	return int(binary.BigEndian.Uint32(header[userVersion:])), len(steps), nil
 }

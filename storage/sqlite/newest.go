@@ -132,7 +132,7 @@ func (r *reader) readNewest(queries []im.HistoryQuery, found []lastIDs) (map[im.
 }
 
 // newestOf returns the newest message of a query, nil if there is none. known is false if the one
-// that was found was not read, or if the reader may not read it.
+// that was found was not loaded, or if the reader may not see it.
 func newestOf(q im.HistoryQuery, found lastIDs, messages map[im.ID]im.Message) (m *im.Message, known bool) {
 	if found == (lastIDs{}) && len(q.Ranges) <= 1 {
 		return nil, true
@@ -142,7 +142,7 @@ func newestOf(q im.HistoryQuery, found lastIDs, messages map[im.ID]im.Message) (
 		return nil, false
 	}
 	if q.Timed {
-		// Messages that are not timed are in the order of time by seq.
+		// Only for messages that are not timed is the order of seqs the order of time.
 		if last.CreatedAt.Before(last.ID.Made()) {
 			return nil, false
 		}

@@ -245,7 +245,7 @@ func runScript(t *testing.T, path, script string) {
 func TestOpenRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ script, want string }{
 		"a newer schema":      {"PRAGMA user_version = 999", "newer"},
-		"another application": {"PRAGMA application_id = 1", "not a database of imapi"},
+		"another application": {"PRAGMA application_id = 1", "not an imapi database"},
 		"unsealed content":    {"PRAGMA application_id = 0x696d6170", "export it with that version, and import"},
 		"a previous schema":   {"PRAGMA application_id = 0x696d7069", "export it with that version, and import"},
 		"no log id":           {"DELETE FROM meta WHERE key = 'log_id'", "log_id is missing"},
@@ -266,7 +266,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "imapi.db")
 	runScript(t, path, "CREATE TABLE foreign_table (x)")
-	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil || !strings.Contains(err.Error(), "not a database of imapi") {
+	if _, err := Open(t.Context(), path, withKeys(path, Options{})); err == nil || !strings.Contains(err.Error(), "not an imapi database") {
 		t.Errorf("open a foreign database: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 999)), 0o600); err != nil {

@@ -45,7 +45,7 @@ var mayScan = []string{
 	"SCAN x",       // the events of a window
 }
 
-// maySort are the statements that sort rows from several places: the user's conversations,
+// maySort are the statements that sort rows from several sources: the user's conversations,
 // and members by name.
 var maySort = []string{
 	selectReturnedTo,

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// deleteConversations and the statements below apply to a conversation and its
-	// descendants, in ?3.
+	// deleteConversations, endIntervals and deleteMembers apply to a conversation and its
+	// descendants, whose ids are the last parameter.
 	deleteConversations = `UPDATE conversations
 		SET deleted_at = ?1, deleted_event = ?2, name_slot = NULL, name = NULL,
 			announcement_slot = NULL, announcement = NULL, avatar_slot = NULL, avatar = NULL,

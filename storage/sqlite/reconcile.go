@@ -95,9 +95,9 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		return p, err
 	}
 	noted := p.todo != 0 // stored by a backup or an interrupted start
-	// A crash between shredding keys and recording that also leaves the keys ahead, but then there
-	// are notes of doomed keys. Without such notes, the cause may be a crash during a start or a
-	// backup. Renewing the log is then harmless.
+	// If the process crashed after it shredded keys and before it deleted their rows from doomed,
+	// the keys are ahead as well, but then these rows exist. Without them, the cause may still be a
+	// crash during a start or a backup; renewing the log is then harmless.
 	var older bool
 	switch is := keys.Epoch(); {
 	case is < epoch:
@@ -111,8 +111,8 @@ func (s *Store) planReconciliation(ctx context.Context, session *session, keys i
 		}
 		older = len(doomed) == 0
 	}
-	// If nothing was erased since the copy, it has the same epoch, but it lacks the keys made
-	// since.
+	// If nothing was erased after a copy of the keys was made, the copy has the same epoch but
+	// lacks the keys that were made later.
 	if uint64(keys.End()) < s.sealer.slotEnd.Load() {
 		p.todo |= checkKeys | keysOlder
 	}
@@ -272,7 +272,8 @@ const (
 )
 
 // Sealed lists everything that is sealed, in pages: messages and their notes, texts of
-// conversations, names of roles, and secrets of webhooks; see [im.Reader].
+// conversations, names of roles, attachments, thumbnails, dead blobs and secrets of webhooks; see
+// [im.SealedReader].
 func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (page im.SealedPage, err error) {
 	l := sealedScan{reader: r, scope: scope, page: &page, last: after}
 	query, scan := selectSealed, l.message
@@ -334,11 +335,11 @@ func (l *sealedScan) message(rows row) error {
 	if err := rows.Scan(&id, &conversation, &state, &slot, &noteSlot, &doomed, &sealed, &note); err != nil {
 		return err
 	}
-	said := im.Sealed{Kind: im.SealedMessage, Conversation: conversation, Doomed: doomed}
+	sealedMessage := im.Sealed{Kind: im.SealedMessage, Conversation: conversation, Doomed: doomed}
 	if state != im.Active {
-		said.Erased = state
+		sealedMessage.Erased = state
 	}
-	l.add(said, id, slot, sealed)
+	l.add(sealedMessage, id, slot, sealed)
 	l.add(im.Sealed{Kind: im.SealedNote, Conversation: conversation}, id, noteSlot, note)
 	return nil
 }
@@ -392,12 +393,12 @@ func (l *sealedScan) thumbnail(rows row) error {
 func (l *sealedScan) deadBlob(rows row) error {
 	var id im.ID
 	var slot sql.NullInt64
-	said := im.Sealed{Kind: im.SealedAttachment, Erased: im.Expired}
-	if err := rows.Scan(&id, &slot, &said.Doomed); err != nil {
+	blob := im.Sealed{Kind: im.SealedAttachment, Erased: im.Expired}
+	if err := rows.Scan(&id, &slot, &blob.Doomed); err != nil {
 		return err
 	}
-	said.Doomed = said.Doomed && l.scope == im.SealedContent
-	l.add(said, id, slot, nil)
+	blob.Doomed = blob.Doomed && l.scope == im.SealedContent
+	l.add(blob, id, slot, nil)
 	return nil
 }
 

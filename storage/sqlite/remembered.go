@@ -34,10 +34,10 @@ const (
 			WHERE remembered_at IS NOT NULL AND remembered_at < ?1 ORDER BY remembered_at LIMIT ?2)`
 )
 
-// Gone returns the ids of a list that belonged to trimmed or purged messages.
+// Gone returns those of the given ids that belonged to trimmed or purged messages.
 func (r *reader) Gone(ids []im.ID) ([]im.ID, error) { return r.idsAmong(selectRemembered, ids) }
 
-// GoneAs returns the keys of a list that belonged to trimmed or purged messages.
+// GoneAs returns those of the given keys that belonged to trimmed or purged messages.
 func (r *reader) GoneAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectRememberedAs, keys)
 }

@@ -195,7 +195,7 @@ func damaged(err error) error {
 	return err
 }
 
-var errNoBackup = errors.New("not a database of imapi, or damaged")
+var errNoBackup = errors.New("not an imapi database, or damaged")
 
 // openBackup opens a file that no process writes to. The file may be on read-only media.
 func openBackup(path string) (*session, error) {

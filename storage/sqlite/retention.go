@@ -45,7 +45,8 @@ func (r *reader) Retentions() (list []*time.Duration, err error) {
 	return list, err
 }
 
-// Oldest returns conversations with a retention setting, by their oldest message.
+// Oldest returns conversations with this retention setting whose oldest message is from before a
+// time, by that message.
 func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.OldestKey, limit int) ([]im.Conversation, error) {
 	at, id := int64(math.MinInt64), int64(math.MinInt64)
 	if past != nil {

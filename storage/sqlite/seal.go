@@ -16,8 +16,8 @@ type sealer struct {
 	// slotEnd is the stored bound of the slots that rows refer to, all of which are below it.
 	// Only the writer changes it.
 	slotEnd atomic.Uint64
-	// lost holds the slots that never had a key in a key file older than the data, until
-	// the store is open.
+	// lost holds the slots whose keys the key file never had, because it is a copy from before
+	// they were made. It is empty once the store is open.
 	lost slotRange
 }
 

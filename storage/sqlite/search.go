@@ -36,7 +36,7 @@ const (
 	searchFirst  = 8
 	searchMax    = 4096
 	searchFactor = 4
-	// searchTime is the time after which a page stops querying the index.
+	// searchTime is the time after which a page takes no more candidates from the index.
 	searchTime = 100 * time.Millisecond
 )
 
@@ -78,7 +78,7 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 		f.next = int64(q.Past)
 	}
 	if !q.From.IsZero() {
-		f.least = int64(im.FirstID(q.From)) // no message has a time before its creation in its id
+		f.least = int64(im.FirstID(q.From)) // the time in an id is never before the message's created_at
 	}
 	err := f.find()
 	if err == nil && f.next > f.least {
@@ -131,7 +131,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	return false, nil
 }
 
-// findByScan examines one message after the other.
+// findByScan examines all messages, the newest first.
 func (f *finder) findByScan() error {
 	for take := min(cmp.Or(f.q.Wanted, f.q.Limit)+searchFirst, searchList); f.next > f.least; take = searchList {
 		n, full, err := f.consider(selectEvery, f.least, f.next, take)

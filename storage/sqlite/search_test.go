@@ -170,7 +170,7 @@ func TestSearchElsewhere(t *testing.T) {
 	}
 }
 
-// TestSearchIsBounded checks that a page looks at a bounded number of messages.
+// TestSearchIsBounded checks that a page examines a bounded number of messages.
 func TestSearchIsBounded(t *testing.T) {
 	s := newSearchFixture(t, 1, Options{Synchronous: "normal"})
 	var list []im.Message

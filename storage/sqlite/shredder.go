@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// shredDelay is the time that a doomed key waits for others to share a sync of the key file.
+	// shredDelay is the time that a doomed key waits for others, so that they share one sync of the
+	// key file.
 	shredDelay = 100 * time.Millisecond
 	// shredRetry is the delay after a failure.
 	shredRetry = 500 * time.Millisecond

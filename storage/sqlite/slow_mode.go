@@ -12,7 +12,7 @@ const (
 		ON CONFLICT DO UPDATE SET at = excluded.at`
 	selectSpoke = "SELECT at FROM spoken WHERE conversation_id = ? AND user_id = ?"
 
-	// selectLastSent only searches the newest messages.
+	// selectLastSent searches only the newest messages.
 	selectLastSent = `SELECT m.created_at FROM (SELECT id AS of, sender_id AS by, quiet AS q FROM messages INDEXED BY messages_by_seq
 			WHERE conversation_id = ? ORDER BY seq DESC LIMIT {max_last_sent}) p
 		CROSS JOIN messages m ON m.id = p.of WHERE p.by = ? AND p.q = 0 LIMIT 1`
@@ -42,7 +42,8 @@ func (r *reader) Spoke(conversation im.ID, user im.UserID) (time.Time, bool, err
 	return fromMillis(at), true, nil
 }
 
-// LastSent returns when the user last sent a message that was not quiet.
+// LastSent returns when the user last sent a message that was not quiet, if it is among the newest
+// [im.MaxLastSent] messages.
 func (r *reader) LastSent(conversation im.ID, user im.UserID) (time.Time, bool, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

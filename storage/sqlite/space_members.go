@@ -179,7 +179,7 @@ func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)
 	})
 }
 
-// GrantRole grants a role of a space to a member, from an event on.
+// GrantRole grants a role of a space to a member, beginning with the event at from.
 func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position) error {
 	key, err := t.intern(user)
 	if err != nil {
@@ -192,7 +192,7 @@ func (t *tx) GrantRole(space im.ID, user im.UserID, role im.ID, from im.Position
 	return err
 }
 
-// EndRole takes a role of a space from a member, from an event on.
+// EndRole takes a role of a space from a member with the event at to.
 func (t *tx) EndRole(space im.ID, user im.UserID, role im.ID, to im.Position) error {
 	key, err := t.userKey(user)
 	if err != nil {

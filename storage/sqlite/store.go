@@ -30,7 +30,7 @@ type Options struct {
 	Synchronous string
 	// Readers is the number of read connections, 4 by default.
 	Readers int
-	// Observe is called after every batch, by the writer. It must not block. It may be nil.
+	// Observe is called by the writer after every batch. It must not block. It may be nil.
 	Observe func(BatchStats)
 	// Logger logs errors that no caller receives; the default is slog's.
 	Logger *slog.Logger
@@ -42,19 +42,20 @@ type Options struct {
 	// Keys opens the keys of a store by its id. fresh is set if nothing was ever sealed, so that
 	// new keys may be created.
 	Keys func(store im.StoreID, fresh bool) (im.Keys, error)
-	// ObserveShred is called after every batch of shredded keys. It may be nil.
+	// ObserveShred is called after every batch of shredded keys. It must not block. It may be
+	// nil.
 	ObserveShred func(ShredStats)
 	// AcceptLostKeys turns messages into tombstones if their keys are missing from a key
-	// file older than the data. Otherwise Open fails.
+	// file older than the data. Without it, Open fails in that case.
 	AcceptLostKeys bool
 	// Reconciled is called with the changes that Open made to data and keys that had not always
 	// been together. It may be nil.
 	Reconciled func(im.Reconciled)
-	// Progress is called while Open checks all keys, which may take long. It may be nil.
+	// Progress is called while Open checks all keys, which may take a long time. It may be nil.
 	Progress func(im.Progress)
 
 	// ObserveLog is called after each check of the write-ahead log with the number of bytes
-	// that are not in the database yet. It may be nil.
+	// that are not in the database yet. It must not block. It may be nil.
 	ObserveLog func(unmoved int64)
 
 	// unindexed replaces maxUnindexed; only tests set it.
@@ -150,7 +151,7 @@ var _ im.Store = (*Store)(nil)
 // Open opens or creates the file at path and its directory, with permissions for this user
 // only. The file, under all of its names, and its directory are locked until Close. Open
 // fails if another process has locked either, if the file was written by a newer version or is not
-// a database of imapi, or if its keys cannot be opened. When it returns, the keys of all erased
+// an imapi database, or if its keys cannot be opened. When it returns, the keys of all erased
 // content are shredded.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()
@@ -279,7 +280,8 @@ func (s *Store) Head() im.Position { return im.Position(s.committed.Load()) }
 func (s *Store) Instance() im.Instance { return s.instance }
 
 // OnCommit registers a listener that is called for every commit that appended events, cut off
-// tokens, blocked a user or set the time at which a message burns or expires.
+// tokens, blocked a user, changed webhooks or set the time at which a message burns or expires; see
+// [im.Store].
 func (s *Store) OnCommit(fn func(im.Commit)) { s.writer.listen(fn) }
 
 // Write runs fn in a transaction; see [im.Store].
@@ -342,7 +344,7 @@ func (s *Store) view(ctx context.Context, fn func(im.Reader) error) (outdated bo
 	if err := session.control("BEGIN"); err != nil {
 		return false, err
 	}
-	// A snapshot must end in time even if fn is not running a statement.
+	// The snapshot must end with ctx even while fn runs no statement.
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)

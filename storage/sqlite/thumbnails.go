@@ -57,7 +57,7 @@ func (r *reader) thumbnail(query string, args ...any) (im.Thumbnail, error) {
 }
 
 // NextThumbnail returns a waiting thumbnail of the next uploader after past, in the order of the
-// users' keys.
+// users' keys. After the last uploader comes the first again.
 func (r *reader) NextThumbnail(past im.UserID) (im.Thumbnail, error) {
 	key, err := r.userKey(past)
 	if err != nil {
@@ -70,7 +70,7 @@ func (r *reader) NextThumbnail(past im.UserID) (im.Thumbnail, error) {
 	return t, err
 }
 
-// WaitingThumbnails counts waiting thumbnails.
+// WaitingThumbnails counts waiting thumbnails, up to limit.
 func (r *reader) WaitingThumbnails(limit int) (n int, err error) {
 	_, err = r.session.row(countWaitingThumbnails, []any{limit}, &n)
 	return n, err

@@ -7,9 +7,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// eventsOfMessage is the number of events that one step reads for each message that it may delete,
-// and minEvents the minimum. rangeBatch is the number of ranges of receipts and hides that it
-// reads.
+// A step of a trim reads eventsOfMessage events for each message that it may delete, but at least
+// minEvents, and rangeBatch ranges of receipts and hides.
 const (
 	eventsOfMessage = 2
 	minEvents       = 16
@@ -59,11 +58,11 @@ func (r *trimProgress) save() error {
 	return r.must(putTrimProgress, r.conversation, r.pos, r.kind, r.user)
 }
 
-// trimEvents deletes events about messages from before a time: those for members, and those
-// for one user. It goes through the log once, in steps for up to a number of messages, and
-// reports whether it has reached the time.
+// trimEvents deletes events about messages from before a time: those for members, and those for one
+// user. All steps of a trim go through the log once. How many events a step reads depends on the
+// number of messages that it may delete. trimEvents reports whether it has reached the time.
 //
-// The newest event of the log is kept, so that the log does not end earlier than before.
+// It keeps the newest event of the log, because the head of the log must not move back.
 func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err error) {
 	var head sql.NullInt64
 	if _, err := r.session.row(selectHead, nil, &head); err != nil {

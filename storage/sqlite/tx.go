@@ -44,7 +44,7 @@ type tx struct {
 	events                      []im.Event
 	cuts                        []im.TokenCut
 	blocks                      []im.UserBlock
-	// webhooks is set if webhooks have changed, or their deliveries on behalf of an admin.
+	// webhooks is set if webhooks have changed or deliveries were queued, as an admin requests.
 	webhooks bool
 	// due is the earliest time set at which a message burns or expires, zero if none was
 	// set.

@@ -53,8 +53,8 @@ const (
 	// countMentions counts only mentions of the user.
 	countMentions = partList + "SELECT at, 0, " + mentionsInPart + " FROM part"
 
-	// mentionsInPart counts up to ?4 mentions in a part: messages that mention the user, and
-	// messages of others that mention everyone. A message that does both is counted once.
+	// mentionsInPart counts the mentions in a part: messages that mention the user, and messages of
+	// others that mention everyone, up to ?4 of each. A message that does both is counted once.
 	mentionsInPart = `(SELECT count(*) FROM (SELECT 1 FROM mentions_all a
 			WHERE a.conversation_id = part.conversation_id AND a.seq BETWEEN low AND high AND a.sender_id <> ?1
 			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = part.conversation_id AND n.seq = a.seq AND n.user_id = ?1)

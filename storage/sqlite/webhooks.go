@@ -79,7 +79,8 @@ func (r *reader) Webhook(id im.ID) (im.Webhook, error) {
 	return list[0], nil
 }
 
-// WebhookSecrets returns the secrets of a webhook. Secrets that cannot be unsealed are lost.
+// WebhookSecrets returns the secrets of a webhook. They are zero if there are none, if their key is
+// shredded, or if they are damaged.
 func (r *reader) WebhookSecrets(id im.ID) (secrets im.WebhookSecrets, err error) {
 	var s sealedText
 	if _, err := r.session.row(selectWebhookSecrets, []any{int64(id)}, &s.slot, &s.sealed); err != nil || !s.slot.Valid {
@@ -192,7 +193,8 @@ func (t *tx) DeleteWebhook(id im.ID) error {
 	return t.must(deleteWebhook, int64(id))
 }
 
-// PutDeliveries stores deliveries, and deletes the oldest ones over the limits.
+// PutDeliveries stores deliveries. It keeps the newest delivered and skipped ones, up to the
+// numbers given for them.
 func (t *tx) PutDeliveries(webhook im.ID, list []im.WebhookDelivery, delivered, skipped int) error {
 	stored := map[im.DeliveryState]bool{}
 	for _, d := range list {
@@ -218,7 +220,7 @@ func (t *tx) PutDeliveries(webhook im.ID, list []im.WebhookDelivery, delivered, 
 }
 
 const (
-	// allEvents are the positions of a range of the log.
+	// allEvents finds the positions and types of the events in a range of the log.
 	allEvents   = "SELECT pos, type FROM events WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
 	selectEvent = "SELECT " + eventColumns + " FROM events e WHERE e.pos = ?"
 )

@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// crowded is the number of waiting calls from which on requests wait at the door: two full
+	// crowded is the number of waiting calls at which requests begin to wait at the door: two full
 	// batches, so that the writer always has a next one.
 	crowded = 2 * maxBatch
-	// overcrowded is the number from which on all requests wait there.
+	// overcrowded is the number of waiting calls at which every request waits there.
 	overcrowded = 4 * crowded
 	// doorWait is how long a request waits at the door before it may be refused, and
-	// longestDoorWait before it is.
+	// longestDoorWait how long before it is refused in any case.
 	doorWait        = time.Second
 	longestDoorWait = 3 * time.Second
-	// doorPause is how long those who were let in have to arrive in an empty queue.
+	// doorPause is the time that requests have to reach an empty queue after they were let in.
 	doorPause = 20 * time.Millisecond
 	// perRefusal is how many requests are let in for each one that is refused before
 	// longestDoorWait, and mostRefusals how many of these are refused at once.
@@ -28,20 +28,20 @@ const (
 	maxOwnLine   = 64    // those of one caller
 )
 
-// door is where requests wait while the queue is crowded, before they cost anything. Under
-// overload a server that takes every request spends most of its processor time on requests
-// that it refuses at their end, and one that refuses all at once spends it on refusals: a
-// refusal costs a quarter of a send, and a client that does not wait as long as it is told
-// asks again at once. Waiting costs nothing, and meanwhile the connection can send no other
-// request. So refusals are rationed while requests are let in: those that may be refused wait
-// on, and most of them are let in after all.
+// door is the admission control of the queue: while the queue is crowded, requests wait here
+// before they cost anything. Under overload, a server that admits every request spends most of its
+// processor time on requests that it refuses at their end. A server that refuses them at once
+// spends it on refusals: each costs a quarter of a send, and clients that ignore Retry-After repeat
+// their request immediately. Waiting costs nothing, and the connection of a waiting request can
+// send no other. So refusals are rationed while requests are let in: most of the requests that
+// could be refused wait longer instead, and are let in after all.
 //
 // Its fields are guarded by the mutex of the queue.
 type door struct {
 	line    list.List // of *guest, by arrival
 	guests  map[im.Caller]int
 	opened  time.Time // when a request was last let in
-	credit  int       // the requests let in that no refusal was given for
+	credit  int       // the number of requests let in that no refusal was counted against
 	looking bool      // letIn will be called in doorPause
 }
 
@@ -55,8 +55,8 @@ type guest struct {
 
 func newDoor() door { return door{guests: make(map[im.Caller]int)} }
 
-// open lets the first requests in, at most n, and refuses some of the next that have waited for
-// long.
+// open lets in the first n requests. Of the next ones, it refuses as many as the credit allows, if
+// they have waited for doorWait.
 func (d *door) open(n int, now time.Time) {
 	for ; n > 0 && d.line.Len() > 0; n-- {
 		d.answer(nil)
@@ -76,7 +76,7 @@ func (d *door) answer(err error) {
 	close(g.answered)
 }
 
-// leave removes a guest that gives up.
+// leave removes a guest from the line.
 func (d *door) leave(e *list.Element) *guest {
 	g := d.line.Remove(e).(*guest)
 	if d.guests[g.caller]--; d.guests[g.caller] == 0 {
@@ -85,17 +85,17 @@ func (d *door) leave(e *list.Element) *guest {
 	return g
 }
 
-// waitsOn reports whether a guest who has waited for doorWait, once or more often, does so again:
-// requests are being let in.
+// waitsOn reports whether a guest whose doorWait is over keeps waiting: up to longestDoorWait, as
+// long as requests are being let in.
 func (d *door) waitsOn(g *guest, now time.Time) bool {
 	return now.Sub(g.came) < longestDoorWait && now.Sub(d.opened) < doorWait
 }
 
 // admit waits until a request of a caller may begin. It returns errOverloaded if that takes
-// too long or too many wait, or the context's cause.
+// too long or too many requests wait, or the context's cause.
 //
-// Until the queue is overcrowded, a caller without a call in it who has not used more than their
-// share of the writer does not wait, however many calls of others do.
+// Unless the queue is overcrowded, a caller does not wait who has no call in it and has not used
+// more than their share of the writer, however many calls of others are waiting.
 func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	q.mu.Lock()
 	if q.closed || q.waiting < crowded && q.door.line.Len() == 0 { // if the queue is closed, add refuses
@@ -147,11 +147,11 @@ func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	}
 }
 
-// letIn lets in as many requests as the queue has room for. Those that were let in before may
-// still be on their way, so that the queue has up to twice as many calls; it holds more. They may
-// also never arrive, because they are refused for another reason. So if the queue is empty, and
-// there may be no other batch, letIn looks again a little later. If it let all in, most of their
-// calls would find the queue full.
+// letIn lets in as many requests as the queue has room for before it is crowded. Requests that were
+// let in earlier may not have reached the queue yet, so it may get twice as many calls, which is
+// below its limit. They may also never reach it, because they are refused for another reason. So if
+// the queue is empty, letIn runs again a little later, because there may be no batch that would
+// call it. It does not let in all requests at once: most of their calls would find the queue full.
 func (q *queue) letIn() {
 	q.door.open(crowded-q.waiting, time.Now())
 	if q.waiting > 0 || q.door.line.Len() == 0 || q.door.looking {

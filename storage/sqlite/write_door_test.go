@@ -47,7 +47,8 @@ func (l *queueFixture) waits(what string, answer <-chan error) {
 	}
 }
 
-// While the queue is crowded, users with a call in it wait at the door, and others do not.
+// TestDoorHoldsRequestsWhileCrowded checks that while the queue is crowded, users with a call in it
+// wait at the door, and others do not.
 func TestDoorHoldsRequestsWhileCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -82,7 +83,8 @@ func TestDoorHoldsRequestsWhileCrowded(t *testing.T) {
 	})
 }
 
-// A request waits at the door for a second if none is let in, and not at all if too many wait.
+// TestDoorRefuses checks that a request is refused after a second if none is let in, and at once if
+// too many wait.
 func TestDoorRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -132,8 +134,9 @@ func TestDoorRefuses(t *testing.T) {
 	})
 }
 
-// While requests are let in, one that has waited for a second may be refused for every four of
-// them; the others wait on, until none is let in any more.
+// TestDoorRationsRefusals checks that while requests are let in, one of those that have waited for
+// a second is refused for every four that are let in. The others wait until none is let in any
+// more.
 func TestDoorRationsRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -189,8 +192,9 @@ func TestDoorRationsRefusals(t *testing.T) {
 	})
 }
 
-// A request waits at the door for three seconds at the longest, even if others are let in.
-func TestDoorRefusesInTheEnd(t *testing.T) {
+// TestDoorWaitIsBounded checks that a request waits at the door for at most three seconds, even if
+// others are let in.
+func TestDoorWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
 		l.crowd()
@@ -215,8 +219,9 @@ func TestDoorRefusesInTheEnd(t *testing.T) {
 	})
 }
 
-// An empty queue lets in no more than it has room for, and goes on if none of them arrives.
-func TestDoorOfAnEmptyQueue(t *testing.T) {
+// TestDoorWhileQueueIsEmpty checks that an empty queue lets in no more requests than it has room
+// for, and more of them later if none has reached it.
+func TestDoorWhileQueueIsEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
 		l.crowd()
@@ -246,7 +251,7 @@ func TestDoorOfAnEmptyQueue(t *testing.T) {
 	})
 }
 
-// Nobody is left waiting at the door of a queue that closes.
+// TestDoorOpensWhenTheQueueCloses checks that no request keeps waiting when the queue is closed.
 func TestDoorOpensWhenTheQueueCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newQueueFixture(t)
@@ -260,8 +265,8 @@ func TestDoorOpensWhenTheQueueCloses(t *testing.T) {
 	})
 }
 
-// A call that has waited for too long is withdrawn and never runs, but a call that is running is
-// awaited. Calls of jobs wait without a limit.
+// TestCallsAreWithdrawn checks that a call that has waited for too long is withdrawn and never
+// runs, that Write waits for a call that is running, and that calls of jobs wait without a limit.
 func TestCallsAreWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &writer{queue: newQueue(time.Now)}
@@ -279,7 +284,7 @@ func TestCallsAreWithdrawn(t *testing.T) {
 		b := w.queue.batch()
 		running := b.next()
 		if !running.begin() {
-			t.Fatal("a waiting call may not run")
+			t.Fatal("a waiting call was not allowed to run")
 		}
 		bob := write(im.Caller{User: "bob"}, false)
 		step := write(im.Caller{User: "carol"}, true)
@@ -292,12 +297,12 @@ func TestCallsAreWithdrawn(t *testing.T) {
 		for what, answer := range map[string]<-chan error{"the running call": alice, "a step": step, "a job": job} {
 			select {
 			case err := <-answer:
-				t.Errorf("%s is not waited for: %v", what, err)
+				t.Errorf("Write did not wait for %s: %v", what, err)
 			default:
 			}
 		}
 		if !running.begin() {
-			t.Error("a call may not run again after a rollback")
+			t.Error("a call was not allowed to run again after a rollback")
 		}
 		running.answer(nil)
 		b.close()

@@ -13,8 +13,8 @@ import (
 const (
 	// maxBatch is the maximum number of calls in a transaction.
 	maxBatch = 256
-	// maxBatchTime is the duration after which a batch ends, so that quick writes need not wait for
-	// long ones behind them.
+	// maxBatchTime is the duration after which a batch ends, so that quick calls at its front do
+	// not wait for the commit until long ones behind them have run.
 	maxBatchTime = 50 * time.Millisecond
 	// longCall is the duration of a call that ends its batch. The next call of the same
 	// caller is treated as a bulk call. A batch of bulk calls ends after that time.
@@ -29,8 +29,8 @@ const (
 	// retryAfter is the Retry-After for callers that are refused because of these limits.
 	retryAfter = time.Second
 
-	// maxAhead is the maximum difference in time used between a caller and the waiting ones with
-	// which it may still share a transaction with them.
+	// maxAhead is how much more time than the other waiting callers a caller may have used and
+	// still share a transaction with them.
 	maxAhead = 10 * time.Millisecond
 	// maxDebt bounds the time held against a caller. Without it, a caller that once used much time
 	// might wait forever while others keep coming.

@@ -162,9 +162,9 @@ func TestBulkIsNotStarved(t *testing.T) {
 	}
 }
 
-// TestOneCallerHasABound checks that too many calls of a caller are refused, and no calls of
-// others.
-func TestOneCallerHasABound(t *testing.T) {
+// TestCallsOfOneCallerAreBounded checks that too many calls of a caller are refused, and no calls
+// of others.
+func TestCallsOfOneCallerAreBounded(t *testing.T) {
 	l := newQueueFixture(t)
 	for range maxOwn {
 		l.must(l.put("alice", 0, false))

@@ -22,8 +22,8 @@ func answer(calls []*call, err error) {
 //
 // Calls have no savepoints. Calls check their rules before they write, so a call that refuses has
 // nothing to undo. If a call fails after its first write, or panics, the transaction is rolled back
-// and the other calls run again without it. No call returns before the transaction has ended, not
-// even with a refusal, which may depend on what another call of the batch wrote.
+// and the calls before it run again without it. No call returns before the transaction has ended,
+// not even with a refusal, which may depend on what another call of the batch wrote.
 type writer struct {
 	store *Store
 	queue *queue
@@ -69,7 +69,7 @@ func (w *writer) listen(fn func(im.Commit)) {
 
 // write runs fn and returns once its transaction has ended. It does not return early when ctx ends,
 // because the caller could not know whether fn was committed. If fn has not begun within the
-// patience of its caller, as with a disk that hangs, it will not run.
+// patience of its call, as when the disk hangs, it never runs, and write returns errOverloaded.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
@@ -182,7 +182,7 @@ func (w *writer) transact(next func() *call) {
 	stats.Calls, stats.Events = len(ran), len(t.events)
 	committing := now()
 	if err := w.commit(); err != nil {
-		// The content of the disk and the state of the connection are unknown.
+		// Neither the content of the disk nor the state of the connection is known.
 		if _, ok := im.AsError(err); !ok {
 			err = unavailable(err)
 		}

@@ -59,7 +59,7 @@ func (w *world) withAttachments(conversation im.ID, sender im.UserID, list ...im
 func (w *world) erased(what string, a im.Attachment) {
 	w.Helper()
 	if _, found := w.attachment(a.ID); found {
-		w.Errorf("%s: the attachment is there", what)
+		w.Errorf("%s: the attachment still exists", what)
 	}
 	w.deadBlob(what, a)
 }
@@ -69,7 +69,7 @@ func (w *world) deadBlob(what string, a im.Attachment) {
 	w.Helper()
 	w.shredded()
 	if _, err := w.store.BlobKey(a.Slot); err == nil {
-		w.Errorf("%s: its key is there", what)
+		w.Errorf("%s: its key is not shredded", what)
 	}
 	for range 12_000 { // the store records later that the key is shredded
 		dead := read(w, func(r im.Reader) ([]im.ID, error) { return r.DeadBlobs(1000) })
@@ -136,7 +136,7 @@ func testAttachments(w *world) {
 	w.write(func(tx im.Tx) error { return tx.DoomSlot(slot) })
 	w.shredded()
 	if _, err := w.store.BlobKey(slot); err == nil {
-		w.Error("a doomed key is there")
+		w.Error("a doomed key is not shredded")
 	}
 }
 

@@ -108,7 +108,7 @@ func keys(list []im.ErasedMessage) []im.ErasureKey {
 	return k
 }
 
-// testErasuresBounded checks that each page looks at a bounded number of erasures, even if
+// testErasuresBounded checks that each page examines a bounded number of erasures, even if
 // the user can see few of many.
 func testErasuresBounded(w *world) {
 	n := testsize.Pick(9000, 4500)

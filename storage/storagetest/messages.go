@@ -283,7 +283,7 @@ func filtered(all []im.Message, q im.HistoryQuery) []im.Message {
 	return list
 }
 
-// testHistoryBounded checks that each page looks at a bounded number of messages, even if a
+// testHistoryBounded checks that each page examines a bounded number of messages, even if a
 // filter matches almost none.
 func testHistoryBounded(w *world) {
 	n := testsize.Pick[int64](6000, 3000)

@@ -182,7 +182,7 @@ func testThumbnailsErased(w *world) {
 	})
 	for _, t := range made {
 		if _, err := w.thumbnail(im.Attachment{ID: t.Attachment}); err == nil {
-			w.Errorf("the thumbnail of %v is there", t.Attachment)
+			w.Errorf("the thumbnail of %v still exists", t.Attachment)
 		}
 		w.deadBlob("erased", blob(t))
 	}

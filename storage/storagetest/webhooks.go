@@ -43,12 +43,12 @@ func testWebhooks(w *world) {
 		w.equal("of another", secrets(5), im.WebhookSecrets{})
 	}
 	missing := map[string]func(im.Tx) error{
-		"a secret":   func(tx im.Tx) error { return tx.PutWebhookSecrets(9, im.WebhookSecrets{Current: "x"}) },
-		"a webhook":  func(tx im.Tx) error { return tx.DeleteWebhook(9) },
-		"a progress": func(tx im.Tx) error { return tx.PutWebhookProgress(9, im.WebhookProgress{}) },
-		"one":        func(tx im.Tx) error { _, err := tx.Webhook(9); return err },
-		"a delivery": func(tx im.Tx) error { _, err := tx.WebhookDelivery(5, 1); return err },
-		"an event":   func(tx im.Tx) error { _, err := tx.EventAt(1 << 40); return err },
+		"new secrets": func(tx im.Tx) error { return tx.PutWebhookSecrets(9, im.WebhookSecrets{Current: "x"}) },
+		"deletion":    func(tx im.Tx) error { return tx.DeleteWebhook(9) },
+		"progress":    func(tx im.Tx) error { return tx.PutWebhookProgress(9, im.WebhookProgress{}) },
+		"a webhook":   func(tx im.Tx) error { _, err := tx.Webhook(9); return err },
+		"a delivery":  func(tx im.Tx) error { _, err := tx.WebhookDelivery(5, 1); return err },
+		"an event":    func(tx im.Tx) error { _, err := tx.EventAt(1 << 40); return err },
 	}
 	for what, fn := range missing {
 		w.notFound(what, w.store.Write(w.Context(), fn))

@@ -52,8 +52,8 @@ type Disk struct {
 }
 
 // New makes a directory a simulated disk until the test ends. Its present files count as
-// synced. SQLite uses this package for all its files from then on; files elsewhere are not
-// affected.
+// synced. From then on SQLite opens all files through this package, which passes files in other
+// directories through unchanged.
 func New(t testing.TB, dir string) *Disk {
 	t.Helper()
 	register()

@@ -154,7 +154,7 @@ CREATE INDEX intervals_by_seq
 CREATE INDEX intervals_in_spaces ON intervals (user_id, to_event, conversation_id, from_event)
     WHERE in_space = 1;
 
--- A user's settings of a conversation, the same on all of their devices.
+-- A user's settings for a conversation, the same on all of their devices.
 CREATE TABLE marks (
     conversation_id INTEGER NOT NULL REFERENCES conversations (id),
     user_id         INTEGER NOT NULL REFERENCES users (id),
@@ -304,7 +304,7 @@ CREATE TABLE messages (
     -- shredded_at is when the key was shredded.
     erased_at       INTEGER,
     erased_by       INTEGER,
-    erase_stamp        INTEGER,
+    erase_stamp     INTEGER,
     shredded_at     INTEGER,
     -- The note that the user who revoked the message has left: content, with a key of its own, so
     -- that it is erased with the tombstone. NULL without one.
@@ -342,8 +342,8 @@ CREATE TABLE doomed (
     PRIMARY KEY (slot, code)
 ) STRICT, WITHOUT ROWID;
 
--- Attachments. info, what is known of the file, is content; the file is sealed under the same key.
--- refs is the number of rows in attachment_refs.
+-- Attachments. info, the description of the file, is content; the file is sealed under the same
+-- key. refs is the number of rows in attachment_refs.
 CREATE TABLE attachments (
     id          INTEGER PRIMARY KEY,
     uploader_id INTEGER NOT NULL REFERENCES users (id),
@@ -365,8 +365,8 @@ CREATE TABLE attachment_refs (
 
 CREATE INDEX attachment_refs_of ON attachment_refs (attachment_id, message_id);
 
--- Thumbnails of attachments that are pictures. id, slot, size and info are NULL without a blob; info
--- is content, sealed under the key of the blob.
+-- Thumbnails of attachments that are pictures. id, slot, size and info are NULL without a blob;
+-- info is content, sealed under the key of the blob.
 CREATE TABLE thumbnails (
     attachment_id INTEGER PRIMARY KEY,
     uploader_id   INTEGER NOT NULL REFERENCES users (id),
@@ -382,7 +382,7 @@ CREATE INDEX thumbnails_waiting ON thumbnails (uploader_id, attachment_id) WHERE
 
 CREATE UNIQUE INDEX thumbnails_blobs ON thumbnails (id) WHERE id IS NOT NULL;
 
--- What the attachments of a user take, and of all in the row of user 0.
+-- The number and the bytes of each user's attachments. The row of user 0 has the totals.
 CREATE TABLE attachment_use (
     user_id INTEGER PRIMARY KEY,
     files   INTEGER NOT NULL,
@@ -463,7 +463,7 @@ CREATE TABLE remembered_messages (
     sender_id       INTEGER NOT NULL,
     client_id       TEXT,
     created_at      INTEGER NOT NULL,
-    remembered_at         INTEGER NOT NULL     -- when it was trimmed or purged
+    remembered_at   INTEGER NOT NULL     -- when it was trimmed or purged
 ) STRICT;
 
 CREATE INDEX remembered_by_client_id ON remembered_messages (sender_id, client_id) WHERE client_id IS NOT NULL;
@@ -476,7 +476,7 @@ CREATE TABLE remembered_directs (
     conversation_id INTEGER PRIMARY KEY,
     peer_low        INTEGER NOT NULL REFERENCES users (id),
     peer_high       INTEGER NOT NULL REFERENCES users (id),
-    remembered_at         INTEGER -- when its last message was purged
+    remembered_at   INTEGER -- when its last message was purged
 ) STRICT;
 
 CREATE INDEX remembered_directs_of ON remembered_directs (peer_low, peer_high);
@@ -492,13 +492,13 @@ CREATE TABLE trim_progress (
 ) STRICT;
 
 -- Webhooks: readers of the event log that receive events by HTTP. pos is the last event that is
--- delivered or skipped, in the log with this id. The url is no content; the secrets are sealed
--- together, with the key in the slot, and NULL if they are lost.
+-- delivered or skipped, in the log with this id. The url is not content. The secrets are sealed
+-- together, with the key in the slot; both are NULL if the secrets are lost.
 CREATE TABLE webhooks (
     id              INTEGER PRIMARY KEY,
     url             TEXT    NOT NULL,
-    events          TEXT    NOT NULL, -- JSON: names of event types; none is all
-    kinds           TEXT    NOT NULL, -- JSON: numbers of kinds; none is all
+    events          TEXT    NOT NULL, -- JSON: names of event types; [] means all
+    kinds           TEXT    NOT NULL, -- JSON: numbers of kinds; [] means all
     state           INTEGER NOT NULL,
     reason          INTEGER NOT NULL,
     created_at      INTEGER NOT NULL,

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-// What it uses of SQLite's interface, which is stable. The driver has the library and does not
-// export its header.
+// The part of SQLite's C interface that pack uses, which is stable. The driver contains the library
+// but does not export its header.
 
 typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_context sqlite3_context;
@@ -33,7 +33,7 @@ const unsigned char *sqlite3_value_text(sqlite3_value *);
 void sqlite3_result_blob64(sqlite3_context *, const void *, sqlite3_uint64, void (*)(void *));
 void sqlite3_result_error_nomem(sqlite3_context *);
 
-// UVARINT_MAX is the most bytes of a number.
+// UVARINT_MAX is the maximum number of bytes of an encoded number.
 #define UVARINT_MAX 10
 
 struct buffer {
@@ -107,5 +107,5 @@ static int pack_init(sqlite3 *db, char **error, const void *api) {
   return sqlite3_create_function_v2(db, "pack", -1, SQLITE_UTF8 | SQLITE_DIRECTONLY, 0, 0, pack_step, pack_final, 0);
 }
 
-// pack_register gives pack to all connections opened afterwards. It returns a code of SQLite.
+// pack_register adds pack to all connections opened afterwards. It returns a SQLite result code.
 static int pack_register(void) { return sqlite3_auto_extension((void (*)(void))pack_init); }

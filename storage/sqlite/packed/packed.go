@@ -51,7 +51,7 @@ type Value struct {
 	Int int64
 	// Bytes holds a Text or Blob. It is part of the packed rows, and must not be changed.
 	Bytes []byte
-	// Text is the same as a text. It shares the memory of all rows.
+	// Text is a Text as a string. It shares the memory of all rows.
 	Text string
 }
 
@@ -65,7 +65,7 @@ type Rows struct {
 	at   int
 }
 
-// NewRows returns the rows of a blob. The blob must not change any more: the texts are in it.
+// NewRows returns the rows of a blob. The blob must not change afterwards: texts share its memory.
 func NewRows(blob []byte) *Rows {
 	return &Rows{data: blob, text: unsafe.String(unsafe.SliceData(blob), len(blob))} //nolint:gosec // see above
 }
@@ -103,7 +103,7 @@ func (r *Rows) Next() (v Value, err error) {
 	return v, nil
 }
 
-// number reads a number of pack. The error is [ErrMalformed].
+// number reads a number as pack encodes it. The error is [ErrMalformed].
 func (r *Rows) number() (uint64, error) {
 	if r.at < len(r.data) && r.data[r.at] < 0x80 { // most have one byte
 		r.at++
