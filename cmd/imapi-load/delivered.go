@@ -72,15 +72,14 @@ func newReceived(conversations []*conversation) *received {
 	return r
 }
 
-// take records a message of a conversation. It returns false for a conversation of another run.
-func (r *received) take(conversation []byte, seq int64) (verdict, bool) {
+// take records a message of a conversation and calls count, unless the conversation is one of
+// another run. No message is missing from the counts when lost returns 0.
+func (r *received) take(conversation []byte, seq int64, count func(verdict)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := r.tracks[string(conversation)]
-	if t == nil {
-		return inOrder, false
+	if t := r.tracks[string(conversation)]; t != nil {
+		count(t.take(seq))
 	}
-	return t.take(seq), true
 }
 
 // lost returns the number of answered messages that did not arrive.

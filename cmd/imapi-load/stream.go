@@ -225,23 +225,21 @@ func (l *listener) take(data []byte) {
 	if err != nil {
 		return // an event without a message
 	}
-	d := &l.run.deliveries
-	v, ours := l.received.take(bytes.Trim(jsonscan.Member(data, "conversation_id"), `"`), seq)
-	if !ours {
-		return
-	}
-	switch v {
-	case twice:
-		d.twice.Add(1)
-		return
-	case late:
-		d.outOfOrder.Add(1)
-	case inOrder, early:
-	}
-	if due, ok := l.run.dueOf(bytes.Trim(jsonscan.Member(jsonscan.Member(data, "message"), "client_id"), `"`)); ok && l.run.measures(time.Now()) {
-		d.messages.Add(1)
-		d.latency.add(time.Since(due))
-	}
+	l.received.take(bytes.Trim(jsonscan.Member(data, "conversation_id"), `"`), seq, func(v verdict) {
+		d := &l.run.deliveries
+		switch v {
+		case twice:
+			d.twice.Add(1)
+			return
+		case late:
+			d.outOfOrder.Add(1)
+		case inOrder, early:
+		}
+		if due, ok := l.run.dueOf(bytes.Trim(jsonscan.Member(jsonscan.Member(data, "message"), "client_id"), `"`)); ok && l.run.measures(time.Now()) {
+			d.messages.Add(1)
+			d.latency.add(time.Since(due))
+		}
+	})
 }
 
 // tell passes the result of a connection to reconnect.
