@@ -3,8 +3,9 @@
 //
 // Rules are pure functions of state, actor, policy and time. Use cases are methods of
 // [Service]: each loads state through [Store] and [Tx], checks the rules, changes the state
-// and appends events, in one transaction. The package imports only the standard library and package
-// seqs. Storage engines implement its interfaces; HTTP is in the package handlers.
+// and appends events, in one transaction, or in several if it is long. Besides the standard
+// library, the package imports only package seqs and the Unicode tables of golang.org/x/text.
+// Storage engines implement its interfaces; HTTP is in the package handlers.
 //
 // The frame:
 //

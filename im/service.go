@@ -80,9 +80,9 @@ func DefaultPolicy() Policy {
 // MinMessageBytes is the lowest MaxMessageBytes, because clients rely on 3 KB.
 const MinMessageBytes = 3000
 
-// Service is the use cases. Each loads state, checks the rules, changes the state and
-// appends events, in one transaction. Refusals are [Error] values; other errors are those
-// of the [Store].
+// Service is the use cases. Each loads state, checks the rules, changes the state and appends
+// events, in one transaction, or in several if it is long. It is safe for concurrent use. Refusals
+// are [Error] values; other errors are those of the [Store], or the context's cause.
 type Service struct {
 	store  Store
 	policy Policy
@@ -99,8 +99,9 @@ type Service struct {
 	presend *presend
 }
 
-// Admit is called before a user's request that will write costs anything. While too many writes
-// wait, it waits for a moment. The error has the code "overloaded", or is the context's cause.
+// Admit is called at the start of a user's write request, before any other work for it. While too
+// many writes wait, it waits for a moment. The error has the code "overloaded", or is the context's
+// cause.
 func (s *Service) Admit(ctx context.Context, user UserID) error {
 	return s.store.Admit(ctx, Caller{User: user})
 }

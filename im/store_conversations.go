@@ -74,8 +74,8 @@ type ConversationWriter interface {
 	DeleteConversation(id ID, at time.Time, by Position) error
 	// SetThreadRetention stores the retention of up to limit threads of a conversation, by
 	// ascending id, those greater than after; 0 starts at the beginning. Threads with
-	// messages older than past get it as their TrimBefore; zero is none. It returns the id
-	// of the last thread and whether there are more.
+	// messages older than past get it as their TrimBefore, unless theirs is later; zero is
+	// none. It returns the id of the last thread and whether there are more.
 	SetThreadRetention(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
 	// PutActivity stores Messages and ActiveAt of a thread, or returns ErrNotFound.
 	PutActivity(thread ID, messages int64, at time.Time) error

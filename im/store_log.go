@@ -39,7 +39,8 @@ type LogWriter interface {
 	// TrimLog deletes up to limit events older than before from the start of the log and returns
 	// their number.
 	TrimLog(before time.Time, limit int) (int, error)
-	// CutTokens stores that the user's tokens issued at or before cut.At are invalid.
+	// CutTokens stores that the user's tokens issued at or before cut.At are invalid. It never
+	// makes a token valid again: a later cut-off of the user stays.
 	CutTokens(cut TokenCut) error
 	// ForgetCuts deletes up to limit cut-offs made before a time, the oldest first, and returns
 	// their number.
