@@ -113,6 +113,7 @@ func TestBadInput(t *testing.T) {
 		"announcement too long":                {"POST", "/v1/conversations", `{"kind":"room","name":"x","settings":{"announcement":"` + strings.Repeat("x", 2049) + `"}}`, 400, "invalid_request", "settings/announcement"},
 		"avatar too long":                      {"POST", "/v1/conversations", `{"kind":"room","name":"x","settings":{"avatar":"` + strings.Repeat("x", 1025) + `"}}`, 400, "invalid_request", "settings/avatar"},
 		"announcement is a number":             {"POST", "/v1/conversations", `{"kind":"room","name":"x","settings":{"announcement":1}}`, 400, "invalid_request", "settings/announcement"},
+		"1e1 for an integer in settings":       {"POST", "/v1/conversations", `{"kind":"room","name":"x","settings":{"slow_mode_seconds":1e1}}`, 400, "invalid_request", "settings/slow_mode_seconds"},
 		"slow mode too long":                   {"POST", "/v1/conversations", `{"kind":"room","name":"x","settings":{"slow_mode_seconds":86400}}`, 400, "invalid_request", "settings/slow_mode_seconds"},
 		"unknown policy":                       {"POST", "/v1/conversations", `{"kind":"group","name":"x","settings":{"join":"ajar"}}`, 400, "invalid_request", "settings/join"},
 		"null policy":                          {"POST", "/v1/conversations", `{"kind":"group","name":"x","settings":{"invite":null}}`, 400, "invalid_request", "settings/invite"},

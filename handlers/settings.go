@@ -43,16 +43,16 @@ func settingsPatch(p *api.SettingsPatch) (im.ConversationPatch, error) {
 	var r patchReader
 	out := im.ConversationPatch{
 		History:            parsed(p.History, im.ParseHistory),
-		RevokeWindow:       r.duration(p.RevokeWindowSeconds, time.Second),
-		RevokeOthersWindow: r.duration(p.RevokeOthersWindowSeconds, time.Second),
-		ExpireAfter:        orZero(r.duration(p.ExpireAfterSeconds, time.Second)),
-		Retention:          r.duration(p.RetentionDays, day),
-		Announcement:       orZero(nullable[string](&r, p.Announcement)),
-		Avatar:             orZero(nullable[string](&r, p.Avatar)),
+		RevokeWindow:       r.duration("revoke_window_seconds", p.RevokeWindowSeconds, time.Second),
+		RevokeOthersWindow: r.duration("revoke_others_window_seconds", p.RevokeOthersWindowSeconds, time.Second),
+		ExpireAfter:        orZero(r.duration("expire_after_seconds", p.ExpireAfterSeconds, time.Second)),
+		Retention:          r.duration("retention_days", p.RetentionDays, day),
+		Announcement:       orZero(nullable[string](&r, "announcement", p.Announcement)),
+		Avatar:             orZero(nullable[string](&r, "avatar", p.Avatar)),
 		Join:               parsed(p.Join, im.ParseJoinPolicy),
 		Invite:             parsed(p.Invite, im.ParseInvitePolicy),
 		MuteAll:            p.MuteAll,
-		SlowMode:           orZero(r.duration(p.SlowModeSeconds, time.Second)),
+		SlowMode:           orZero(r.duration("slow_mode_seconds", p.SlowModeSeconds, time.Second)),
 	}
 	return out, r.err
 }
@@ -72,20 +72,20 @@ func spacePatch(p *api.SpaceSettingsPatch) (im.ConversationPatch, error) {
 type patchReader struct{ err error }
 
 // nullable reads a member that may be null. It returns nil if the member is missing, and a
-// pointer to nil if it is null.
-func nullable[T any](r *patchReader, raw json.RawMessage) **T {
+// pointer to nil if it is null. A valid body fails only by an integer such as 1e3 or 1.0.
+func nullable[T any](r *patchReader, name string, raw json.RawMessage) **T {
 	if raw == nil {
 		return nil
 	}
 	var v *T
 	if err := json.Unmarshal(raw, &v); err != nil && r.err == nil {
-		r.err = im.RefuseField(im.Invalid, "invalid_request", "settings", "has a number that is too large")
+		r.err = im.RefuseField(im.Invalid, "invalid_request", "settings/"+name, "%s", undecodedDetail)
 	}
 	return &v
 }
 
-func (r *patchReader) duration(raw json.RawMessage, unit time.Duration) **time.Duration {
-	n := nullable[int64](r, raw)
+func (r *patchReader) duration(name string, raw json.RawMessage, unit time.Duration) **time.Duration {
+	n := nullable[int64](r, name, raw)
 	if n == nil {
 		return nil
 	}
