@@ -68,9 +68,9 @@ type Config struct {
 }
 
 // New returns a [Verifier], or an error if the configuration is invalid. With JWKSURL
-// it fetches the key set once before it returns, and then in the background until ctx
-// ends. A failure to fetch it is not an error, because the server that publishes the keys
-// may start after this one: see [Verifier.Ready].
+// it fetches the key set once before it returns, and then every 10 minutes, or every 15 s
+// while there is no key, until ctx ends. A failure to fetch it is not an error, because
+// the server that publishes the keys may start after this one: see [Verifier.Ready].
 func New(ctx context.Context, cfg Config) (*Verifier, error) {
 	if cfg.Algorithm == "" {
 		cfg.Algorithm = HS256
@@ -191,7 +191,7 @@ func (c Config) check() error {
 	case sources != 1:
 		return errors.New("auth: set exactly one of a secret, a public key and a key set URL")
 	case c.Algorithm == HS256 && c.Secret == nil:
-		return errors.New("auth: HS256 needs a secret, not a public key")
+		return errors.New("auth: HS256 needs a secret, not a public key or a key set URL")
 	case c.Algorithm != HS256 && c.Secret != nil:
 		return fmt.Errorf("auth: %s needs a public key or a key set URL, not a secret", c.Algorithm)
 	case c.Secret != nil && len(c.Secret) < MinSecret:

@@ -7,7 +7,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Description is what a token says about itself. Nothing of it is verified.
+// Description is what a token says about itself. None of it is verified.
 type Description struct {
 	Algorithm string
 	Subject   string

@@ -23,7 +23,7 @@ const (
 type Error struct {
 	// Code is stable and snake_case.
 	Code string
-	// Message is for developers. It quotes nothing of the request.
+	// Message is for developers. It quotes nothing from the request.
 	Message string
 }
 

@@ -23,11 +23,12 @@ import (
 )
 
 const (
-	// keySetInterval is the time between fetches of the key set, and so the longest
-	// that a withdrawn key stays accepted.
+	// keySetInterval is the time between fetches of the key set in the background. A
+	// withdrawn key stays accepted until the next fetch that succeeds.
 	keySetInterval = 10 * time.Minute
-	// keySetPause is the minimum time between two fetches. Without it, anyone could
-	// cause a fetch with a token that names an unknown key.
+	// keySetPause is the minimum time between a fetch and one that a token with an
+	// unknown key causes. Without it, anyone could make the server fetch all the time.
+	// While there is no key, it is also the time between fetches in the background.
 	keySetPause = 15 * time.Second
 	// keySetTimeout bounds a fetch, and with it the request that waits.
 	keySetTimeout = 5 * time.Second
@@ -97,7 +98,7 @@ func plainName(address *url.URL) string {
 	return (&url.URL{Scheme: address.Scheme, Host: address.Host, Path: address.Path, RawPath: address.RawPath}).String()
 }
 
-// badAnswer is an error about an answer that is not a key set. It quotes nothing of
+// badAnswer is an error about an answer that is not a key set. It quotes nothing from
 // the answer.
 type badAnswer string
 

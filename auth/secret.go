@@ -15,13 +15,13 @@ import (
 // maxSecretFile is the maximum size of a secret file, in bytes.
 const maxSecretFile = 4 << 10
 
-// LoadOrCreateSecret returns the secret in the file at path, and creates the file with
-// 32 random bytes if it does not exist. The secret is the text of the file without the
-// white space around it. It is not decoded, so an application can pass the same text to
-// its own JWT library.
+// LoadOrCreateSecret returns the secret in the file at path. If there is no file, it creates
+// one with a secret of 32 random bytes in base64url. The secret is the text of the file
+// without the white space around it. It is not decoded, so an application can pass the same
+// text to its own JWT library.
 //
-// A file that other users may read is refused. If several processes create the file at
-// once, all get the same secret. A crash leaves a complete file or none.
+// A file that other users may read or write is refused. If several processes create the file
+// at once, all get the same secret. A crash leaves a complete file or none.
 func LoadOrCreateSecret(path string) ([]byte, error) {
 	secret, err := LoadSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -49,7 +49,7 @@ func LoadSecret(path string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("auth: the secret %s is not a regular file", path)
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("auth: the secret %s can be read by other users (mode %#o): "+
+		return nil, fmt.Errorf("auth: the secret %s is accessible to other users (mode %#o): "+
 			"set its mode to 0600, and replace it if they may have read it", path, info.Mode().Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxSecretFile+1))

@@ -73,7 +73,7 @@ func (v *Verifier) IssueTicket(p Principal) (ticket string, expiresAt time.Time)
 }
 
 // VerifyTicket returns the principal of a ticket, which is never an admin. Its errors
-// are of type [Error].
+// are of type [*Error].
 func (v *Verifier) VerifyTicket(ticket string) (Principal, error) {
 	if !compact(ticket) {
 		return Principal{}, ErrTicketInvalid

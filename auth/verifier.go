@@ -38,7 +38,7 @@ type keySource interface {
 	ready() error
 }
 
-// Verify returns the principal of a token. Its errors are of type [Error].
+// Verify returns the principal of a token. Its errors are of type [*Error].
 func (v *Verifier) Verify(token string) (Principal, error) {
 	if token == "" {
 		return Principal{}, ErrTokenMissing
@@ -77,19 +77,20 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 // cut-off in between is missed.
 func (v *Verifier) Recheck(p Principal) error { return v.cuts.refuse(p, v.now()) }
 
-// Cut makes Verify refuse all tokens and tickets of a user that were issued at or before
-// the cut-off, or up to the leeway after it, and those without iat. The time of issue
-// has whole seconds, so a token issued later within the second of the cut-off is refused
-// too.
+// Cut makes Verify and VerifyTicket refuse all tokens and tickets of a user that were
+// issued at or before the cut-off, or up to the leeway after it, and those whose iat is
+// missing or in the future. An iat is taken as whole seconds, so a token issued after the
+// cut-off but within the same second is refused too.
 func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
 
 // ForgetCuts drops the cut-offs made up to a time. Tokens that they apply to must have
-// expired by then. From now on a token issued before that time is refused as expired,
-// for every user, even if MaxAge has been raised since. A zero time drops none.
+// expired by then. From now on a token of any user is refused as expired if it has no iat,
+// or may have been issued by that time, even if MaxAge has been raised since. A zero time
+// drops none.
 func (v *Verifier) ForgetCuts(through time.Time) { v.cuts.forget(through) }
 
-// Ready returns an error while no token can be verified because no key set was fetched
-// yet.
+// Ready returns an error while no token can be verified, because no key set was fetched
+// yet or the last one has no key for the algorithm.
 func (v *Verifier) Ready() error { return v.keys.ready() }
 
 // verify verifies a token without the cache and the cut-offs.

@@ -32,8 +32,8 @@ const (
 type Decoder struct {
 	in   *bufio.Reader
 	form Encoding
-	most int // bytes of the body of a frame
-	line int // bytes of a JSON line
+	most int // the maximum size of the body of a frame, in bytes
+	line int // the maximum size of a JSON line, in bytes
 
 	inFrame func(bool)
 	take    func(bytes int) error
@@ -44,20 +44,21 @@ type Decoder struct {
 // decoderBuffer is the size of the buffer of a decoder.
 const decoderBuffer = 16 << 10
 
-// NewDecoder returns a decoder of frames with bodies of at most most bytes. It calls inFrame with
-// true before it reads within a frame, and with false before it waits for the next one. Before it
-// allocates more memory for a frame than a connection uses anyway, it calls take with the number of
-// additional bytes; the caller releases them when it has the frame.
-func NewDecoder(body io.Reader, form Encoding, most int, inFrame func(bool), take func(bytes int) error) *Decoder {
+// NewDecoder returns a decoder of frames whose bodies have at most maxBody bytes. It calls inFrame
+// with true before it reads within a frame, and with false before it waits for the next one. Before
+// it allocates more memory for a frame than a connection uses anyway, it calls take with the number
+// of additional bytes; if take returns an error, Next returns it. The caller releases the bytes
+// when it is done with the frame.
+func NewDecoder(body io.Reader, form Encoding, maxBody int, inFrame func(bool), take func(bytes int) error) *Decoder {
 	return &Decoder{
-		in: bufio.NewReaderSize(body, decoderBuffer), form: form, most: most, line: 2*most + 1024,
+		in: bufio.NewReaderSize(body, decoderBuffer), form: form, most: maxBody, line: 2*maxBody + 1024,
 		inFrame: inFrame, take: take,
 	}
 }
 
 // Next returns the next frame, and io.EOF after the last one. For a frame that is malformed,
-// truncated or too large it returns a refusal with the number of the frame. Other errors of the
-// body are returned unchanged, except that a timeout within a frame counts as a truncated frame.
+// truncated or too large it returns a refusal that names the frame. Another error of the body is a
+// [*ReadError] within a frame, and is returned unchanged between frames.
 func (d *Decoder) Next() (Payload, error) {
 	switch d.form {
 	case Binary:
@@ -201,7 +202,7 @@ func (d *Decoder) parse(text []byte) (Payload, error) {
 		switch name {
 		case "dtype":
 			if dtype, err = strconv.ParseUint(string(v), 10, 8); err != nil {
-				return d.malformed("dtype is not an integer of 0 to 255")
+				return d.malformed("dtype is not an integer from 0 to 255")
 			}
 			return nil
 		case "text":
@@ -224,7 +225,7 @@ func (d *Decoder) parse(text []byte) (Payload, error) {
 	case err != nil:
 		return Payload{}, err
 	case forms != 1:
-		return Payload{}, d.malformed("must have one of text, json and base64")
+		return Payload{}, d.malformed("must have exactly one of text, json and base64")
 	}
 	p.DType, p.binary[4] = byte(dtype), byte(dtype)
 	return p, nil
@@ -274,7 +275,7 @@ func (d *Decoder) tooLarge(format string, args ...any) error {
 	return im.RefuseField(im.TooLarge, "frame_too_large", d.field(), format+", over the limit of %d", append(args, d.most)...)
 }
 
-// cutOff returns the refusal of a frame that ends early, and other errors unchanged.
+// cutOff returns the refusal of a frame that ends early, and a [*ReadError] for any other error.
 func (d *Decoder) cutOff(err error, format string, args ...any) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return d.malformed("is cut off after "+format, args...)
@@ -282,9 +283,9 @@ func (d *Decoder) cutOff(err error, format string, args ...any) error {
 	return &ReadError{Frame: d.field(), Err: err}
 }
 
-// ReadError is an error of the body within a frame.
+// ReadError is an error of the body within a frame, such as a timeout.
 type ReadError struct {
-	Frame string
+	Frame string // the field that names the frame, such as frames/3
 	Err   error
 }
 

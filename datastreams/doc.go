@@ -1,5 +1,5 @@
 // Package datastreams carries frames of data from publishers to readers, through a bounded
-// buffer in memory. Nothing of it is ever stored. The rules about who may read and push are
+// buffer in memory. Nothing is ever stored. The rules about who may read and push are
 // in package im.
 //
 // The files, from the publisher to the reader:
@@ -8,7 +8,7 @@
 //	hub.go        [Hub]: starts and ends data streams, and finds them
 //	decode.go     [Decoder]: frames in a request body, in three forms
 //	publisher.go  [Publisher]: one request that pushes
-//	frame.go      [Frame]: a frame in the forms that readers get
+//	frame.go      [Payload]: a frame, and the forms in which readers get it
 //	stream.go     stream: a data stream with its buffer
 //	reader.go     [Reader]: one response that reads
 //	attached.go   what requests that read and push have in common: limits and endings

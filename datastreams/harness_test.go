@@ -24,7 +24,7 @@ type domain struct {
 	fails   error
 }
 
-func (d *domain) StreamPlace(_ context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error) {
+func (d *domain) StreamConversation(_ context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if ref.ID != 7 || !d.members[actor.User] {

@@ -48,7 +48,8 @@ var reasons = [...]im.StreamEndReason{
 	im.StreamEndedByOwner, im.StreamEndedIdle, im.StreamEndedByMessage, im.StreamDeleted, im.StreamEndedByServer,
 }
 
-// NewHub returns a hub. The caller must pass all commits to [Hub.Committed].
+// NewHub returns a hub. The caller must pass all commits to [Hub.Committed], and call [Hub.Close]
+// in the end.
 func NewHub(o Options) *Hub {
 	h := &Hub{
 		opts: o.withDefaults(), stuck: stuck, patience: patience,
@@ -95,20 +96,20 @@ func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) 
 	if owner != actor.User && !actor.Admin {
 		return View{}, errNotAdmin()
 	}
-	var place im.Conversation
+	var conversation im.Conversation
 	if d.Conversation != nil {
-		c, u, err := h.opts.Domain.StreamPlace(ctx, im.Actor{User: owner}, *d.Conversation)
+		c, u, err := h.opts.Domain.StreamConversation(ctx, im.Actor{User: owner}, *d.Conversation)
 		if err != nil {
 			return View{}, err
 		}
 		if u.Speak != nil {
 			return View{}, u.Speak
 		}
-		place = c
+		conversation = c
 	}
 	now := h.opts.Now()
 	s := &stream{
-		hub: h, is: im.NewDataStream(d, owner, place, now), clients: make(map[*attached]struct{}),
+		hub: h, is: im.NewDataStream(d, owner, conversation, now), clients: make(map[*attached]struct{}),
 		active: now, first: 1, taken: 1,
 	}
 	if err := h.add(s, actor); err != nil {
@@ -116,8 +117,8 @@ func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) 
 	}
 	// The owner may have lost the conversation before the data stream was registered, so nothing
 	// would end it.
-	if place.ID != 0 {
-		h.changes.add([]im.AccessChange{{Conversation: place.ID, User: owner}})
+	if conversation.ID != 0 {
+		h.changes.add([]im.AccessChange{{Conversation: conversation.ID, User: owner}})
 	}
 	s.mu.Lock()
 	v, started := s.view(), s.notice(actor)
@@ -214,22 +215,22 @@ func (s *stream) viewFor(actor im.Actor) View {
 
 // List returns the running data streams of a conversation that the actor may see, or those that the
 // actor owns if ref is nil, in the order in which they were started. It returns up to limit of
-// them, those with numbers greater than after, and the number to continue after, 0 if there are no
-// more.
+// them. after is 0 for the first page, and then the next of the page before; next is 0 on the last
+// page.
 func (h *Hub) List(ctx context.Context, actor im.Actor, ref *im.ConversationRef, after int64, limit int) (list []View, next int64, err error) {
 	var (
-		place im.Conversation
-		u     im.StreamUser
+		conversation im.Conversation
+		u            im.StreamUser
 	)
 	if ref != nil {
-		if place, u, err = h.opts.Domain.StreamPlace(ctx, actor, *ref); err != nil {
+		if conversation, u, err = h.opts.Domain.StreamConversation(ctx, actor, *ref); err != nil {
 			return nil, 0, err
 		}
 	}
 	h.mu.Lock()
 	found := make([]*stream, 0, len(h.streams))
 	for _, s := range h.streams {
-		if s.number > after && (ref == nil && s.is.Owner == actor.User || ref != nil && s.is.Conversation == place.ID) {
+		if s.number > after && (ref == nil && s.is.Owner == actor.User || ref != nil && s.is.Conversation == conversation.ID) {
 			found = append(found, s)
 		}
 	}
@@ -433,7 +434,7 @@ func (h *Hub) shrink() {
 	}
 }
 
-// level returns the largest size such that the sum of all sizes, each cut to it, is at most
+// level returns the largest size such that the sum of all sizes, each capped at it, is at most
 // total.
 func level(sizes []int, total int) int {
 	sizes = slices.Clone(sizes)
@@ -460,8 +461,8 @@ func (h *Hub) pace(user im.UserID) *rate.Limiter {
 	return p
 }
 
-// Drain ends all data streams and refuses new ones. Readers get the rest of the buffers and the
-// ends.
+// Drain ends all data streams and refuses new ones. Readers get the rest of the buffers and how
+// their data streams ended.
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.closed = true

@@ -102,9 +102,9 @@ func TestEmptyFramesCount(t *testing.T) {
 	}
 }
 
-// TestLimitsTellStrangersNothing: a user without the right learns nothing about a data stream from
-// its limits or their own, and does not count against them.
-func TestLimitsTellStrangersNothing(t *testing.T) {
+// TestLimitsRevealNothingToStrangers: a user without the right learns nothing about a data stream
+// from its limits or their own, and does not count against them.
+func TestLimitsRevealNothingToStrangers(t *testing.T) {
 	ctx := context.Background()
 	h := newTestHub(t, Options{MaxReaders: 1, MaxAttachedPerUser: 1})
 	v, err := h.Create(ctx, im.Actor{User: "own"}, im.DataStreamDraft{Access: im.StreamForMembers, Conversation: &im.ConversationRef{ID: 7}})
@@ -112,7 +112,7 @@ func TestLimitsTellStrangersNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	free, _ := open(t, h)
-	read(t, h, v.ID, Client{Actor: im.Actor{User: "own", Admin: true}}, Oldest, false, nil) // uses its only place
+	read(t, h, v.ID, Client{Actor: im.Actor{User: "own", Admin: true}}, Oldest, false, nil) // its only reader
 	read(t, h, free, as("carol"), Oldest, false, nil)                                       // her only request
 	for _, stranger := range []im.UserID{"carol", "dave"} {
 		if _, err := h.Read(ctx, as(stranger), v.ID, Oldest, false); code(err) != "stream_not_found" {
@@ -130,8 +130,8 @@ func TestLimitsTellStrangersNothing(t *testing.T) {
 	}
 }
 
-// TestErasuresAreLookedAtTogether: the hub looks through all data streams for what commits have ended.
-// It does not do so for each of thousands of erasures a second.
+// TestErasuresAreLookedAtTogether: the hub looks through all data streams for what commits have
+// ended, but not once for each of thousands of erasures a second.
 func TestErasuresAreLookedAtTogether(t *testing.T) {
 	var looks atomic.Int64 // each reads the clock once
 	h := newTestHub(t, Options{Now: func() time.Time { looks.Add(1); return time.Now() }})

@@ -9,10 +9,11 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Domain is what a hub needs of the domain; [im.Service] is one.
+// Domain is what a hub needs from the domain; [im.Service] is one.
 type Domain interface {
-	// StreamPlace returns a conversation and what the actor may do there.
-	StreamPlace(ctx context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error)
+	// StreamConversation returns a conversation and what the actor may do there. It refuses one
+	// that they cannot see.
+	StreamConversation(ctx context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error)
 	// StreamUsers returns what users may do in a conversation. Those who cannot see it are
 	// missing.
 	StreamUsers(ctx context.Context, conversation im.ID, users []im.UserID) (map[im.UserID]im.StreamUser, error)
@@ -74,9 +75,8 @@ type Options struct {
 
 // Times and bounds that are not options.
 const (
-	// linger is the time that readers of a data stream that has ended get for the rest of the
-	// buffer, and lingerAtClose the time that they get at a shutdown, within the 3 s that all
-	// requests have.
+	// After a data stream has ended, its readers have linger to read the rest of the buffer, or at
+	// a shutdown lingerAtClose, which is less than the 3 s that all requests have then.
 	linger        = 10 * time.Second
 	lingerAtClose = 2 * time.Second
 	// remembered is the time for which the hub remembers how a data stream ended.

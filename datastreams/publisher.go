@@ -21,9 +21,11 @@ type Publisher struct {
 }
 
 // Publish opens a publisher. as is the user who sends the frames if that is not the actor; only
-// admins may set it. The caller must call [Publisher.Close].
+// admins may set it. The caller must call [Publisher.Close]. ctx is that of the request: the waits
+// of [Publisher.Push] end with it.
 //
-// It refuses an unknown data stream, one that has ended, and an actor who may not push.
+// It refuses an unknown data stream, one that has ended, an actor who may not push, and one more
+// request than the limits allow.
 func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.UserID) (*Publisher, error) {
 	s, err := h.find(id)
 	if err != nil {
@@ -64,9 +66,9 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 // user.
 const longestPause = 2 * time.Second
 
-// Push pushes a frame and returns its id. It waits for as long as the rate limit requires, but
-// refuses the only frame of a request if the wait would be long. Any other error is the reason for
-// which the publisher was ended.
+// Push pushes a frame and returns its id. It waits for as long as the rate limit requires, except
+// that it refuses a frame that is alone in its request if the wait would be over 2 s. Any other
+// error is the reason for which the publisher was ended.
 func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	if p.pace != nil {
 		r := p.pace.ReserveN(time.Now(), min(f.cost(), p.pace.Burst()))

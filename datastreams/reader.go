@@ -49,8 +49,8 @@ type Reader struct {
 }
 
 // Read opens a reader. The caller must call [Reader.Serve] or [Reader.Close]. It refuses an
-// unknown data stream, and an actor who may not read. For a short time after a data stream has
-// ended, a new reader gets no frames, only how it ended.
+// unknown data stream, an actor who may not read, and one more request than the limits allow. For a
+// minute after a data stream has ended, a new reader gets no frames, only how it ended.
 func (h *Hub) Read(ctx context.Context, c Client, id im.DataStreamID, from From, binary bool) (*Reader, error) {
 	s, err := h.find(id)
 	if err != nil {

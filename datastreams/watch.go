@@ -14,9 +14,9 @@ import (
 // over.
 const watchInterval = 250 * time.Millisecond
 
-// watchPause is the minimum time between two such looks: an erasure causes one, and a user can erase
-// thousands of messages a second. checkPause is the minimum time between two checks of lost rights,
-// and checkRetry that after a failure of the store.
+// watchPause is the minimum time between two such looks: an erasure causes one, and a user can
+// erase thousands of messages a second. checkPause is the minimum time between two checks of lost
+// rights, and checkRetry that after a failure of the store.
 const (
 	watchPause = 50 * time.Millisecond
 	checkPause = 50 * time.Millisecond
@@ -234,7 +234,7 @@ func (h *Hub) check() {
 				if h.ctx.Err() != nil {
 					return
 				}
-				h.opts.Logger.Error("look up what users of a data stream may do", "error", faults.Text(err))
+				h.opts.Logger.Error("rights to a data stream not checked, trying again", "error", faults.Text(err))
 				h.changes.add([]im.AccessChange{{Conversation: s.is.Conversation}})
 				pause = checkRetry
 			}

@@ -11,7 +11,7 @@ import (
 // checked when it was read, and a client that does not read must not occupy memory for it.
 const keptAhead = 100 * time.Millisecond
 
-// logWindow is a window of the log, with how many retractions there had been when it was read.
+// logWindow is a window of the log, with the number of retractions before it was read.
 type logWindow struct {
 	im.EventWindow
 	retractions uint64
@@ -72,7 +72,7 @@ func (v *service) recoverWindow(ctx context.Context, after, upTo im.Position) (r
 	return r
 }
 
-// await returns the window that is read ahead, nil if there is none any more.
+// await returns the window that was read ahead, or nil if none was, or if it waited too long.
 func (v *service) await(a *ahead) (*logWindow, error) {
 	if a == nil {
 		return nil, nil

@@ -49,7 +49,7 @@ type audience struct {
 type user struct {
 	id            im.UserID
 	streams       []*Subscription
-	conversations []*conversation // in whose members the user is
+	conversations []*conversation // those whose members include the user
 	arrival       uint64
 }
 

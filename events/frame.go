@@ -114,7 +114,7 @@ func (h *Hub) newFrame(e im.Event) *Frame {
 
 // newFrames returns the frames of events of the log, and the memory that their encodings share:
 // room, if that is large enough. They are written together, and allocating each would take
-// longer than encoding it. It takes the events over, without their messages.
+// longer than encoding it. The frames keep the events, whose messages newFrames sets to nil.
 func (h *Hub) newFrames(events []im.Event, room []byte) ([]*Frame, []byte) {
 	frames, wires := make([]Frame, len(events)), make([]wire, len(events))
 	list, ends := make([]*Frame, len(events)), make([]int, len(events))

@@ -59,7 +59,8 @@ type Hub struct {
 }
 
 // NewHub returns a hub that follows the log from its head on. The caller must pass all later
-// commits to [Hub.Publish]. An error comes from reading the log.
+// commits to [Hub.Publish], and call [Hub.Close] in the end. ctx bounds only the read of the log
+// with which NewHub begins; the error is that of the read.
 func NewHub(ctx context.Context, opts Options) (*Hub, error) {
 	opts = opts.withDefaults()
 	bounds, err := opts.Log.LogBounds(im.AtStart(ctx))
@@ -122,9 +123,8 @@ func (h *Hub) Offline(users []im.UserID) []im.UserID {
 // [Reset].
 func (h *Hub) Lost() Cursor { return Cursor{Log: h.opts.LogID + 1} }
 
-// RetryLater returns the body of a response to a stream request that was refused with
-// [ErrOverloaded] or [ErrClosed]. It makes the client wait five to ten times as long as
-// usual before it tries again.
+// RetryLater returns the body of the response to a stream request that is refused for now. It
+// makes an EventSource wait five to ten times as long as usual before it tries again.
 func (h *Hub) RetryLater() []byte {
 	least := 5 * h.opts.Retry
 	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing
@@ -228,7 +228,7 @@ func (h *Hub) enqueue(e *im.Event) {
 	if online {
 		found, err := h.membersAt(e, unchecked)
 		if err != nil {
-			h.opts.Logger.Error("look up the recipients of an event", "error", faults.Text(err), "type", e.Type)
+			h.opts.Logger.Error("recipients of an event not looked up", "error", faults.Text(err), "type", e.Type)
 			h.fallBack(e.Position)
 			return
 		}

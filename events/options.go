@@ -58,9 +58,10 @@ type Options struct {
 	// Observer receives measurements. Default: none.
 	Observer Observer
 	// Deliver stores which messages were written to streams of their recipients. It is
-	// called at most every 500 ms, by one goroutine. After an error it gets the same
-	// deliveries again, together with newer ones. It must return when its context ends.
-	// Default: deliveries are not recorded.
+	// called by one goroutine, at most every 500 ms and once more by [Hub.Close]. After an
+	// error it gets the same deliveries again, together with newer ones; after 60 errors in a
+	// row they are dropped. It must return when its context ends. Default: deliveries are not
+	// recorded.
 	Deliver func(ctx context.Context, deliveries []im.Delivery) error
 
 	// MaxStreamsPerUser is the maximum number of streams of a user. Default: 32.

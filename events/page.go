@@ -30,8 +30,8 @@ const (
 
 // Page reads up to limit events for an actor, from the cursor on, or from the start of
 // the log if cursor is nil. It may return fewer, even none, while there are more. If the
-// log no longer has what follows the cursor, the page begins with [Reset]. Errors are
-// those of [Log].
+// log no longer has what follows the cursor, the page begins with [Reset]; if the log is
+// trimmed while the page is read, it ends with one. Errors are those of [Log].
 func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit int) (Page, error) {
 	bounds, err := h.opts.Log.LogBounds(ctx)
 	if err != nil {

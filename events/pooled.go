@@ -16,10 +16,10 @@ type Conn interface {
 	// change p.
 	TryWrite(p []byte) (n int, full bool, err error)
 	// Await calls try, which may call TryWrite, each time the connection may accept more, until try
-	// returns true. The error is [os.ErrDeadlineExceeded] if that has not happened by the deadline,
-	// or before a call of Interrupt.
+	// returns true. The error wraps [os.ErrDeadlineExceeded] if that has not happened by the
+	// deadline, or if Interrupt was called.
 	Await(until time.Time, try func() bool) error
-	// Interrupt makes Await return.
+	// Interrupt makes the current call of Await return, and every later one at once.
 	Interrupt()
 	// Notify arranges for gone to be called when the client closes its end.
 	Notify(gone func()) error
@@ -39,7 +39,7 @@ type pooled struct {
 	service
 	conn    Conn
 	writer  *writer
-	timeout time.Duration   // ends the stream if the connection is full for so long
+	timeout time.Duration   // ends the stream if the connection is full for longer
 	done    func(err error) // gets what Serve would return
 
 	// away means that another goroutine has the stream. This field and the next two belong to the

@@ -112,7 +112,7 @@ func (r *receipts) take() []im.Delivery {
 	r.ranges, r.lost = 0, 0
 	r.mu.Unlock()
 	if lost > 0 {
-		r.log.Error("delivered receipts dropped, the queue is full", "lost", lost)
+		r.log.Error("delivered receipts dropped: the queue is full", "lost", lost)
 	}
 	return all
 }
@@ -154,7 +154,7 @@ func (r *receipts) store(ctx context.Context, all []im.Delivery) error {
 // returns the number of failed attempts so far.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
-		r.log.Error("delivered receipts dropped, storing them failed", "error", faults.Text(err), "ranges", len(all))
+		r.log.Error("delivered receipts dropped: storing them failed", "error", faults.Text(err), "ranges", len(all))
 		return 0
 	}
 	if tries == 1 {

@@ -246,7 +246,7 @@ func (v *service) replay(upTo im.Position) error {
 	return nil
 }
 
-// mostRoom is the size of encodings whose memory is used again.
+// mostRoom is the maximum size of encodings, in bytes, whose memory is reused.
 const mostRoom = 256 << 10
 
 // errCut means that the log was trimmed past the position of the stream.

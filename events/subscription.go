@@ -33,7 +33,8 @@ type Subscription struct {
 	issuedAt  time.Time
 	expiresAt time.Time
 
-	// position is the position up to which all events were written. Only Serve uses it.
+	// position is the position up to which all events were written. Only the goroutine that serves
+	// the stream uses it.
 	position im.Position
 
 	closed bool // guarded by hub.mu
@@ -53,8 +54,8 @@ type Subscription struct {
 	// joined is the position of the dispatcher when this stream joined. Later events come through
 	// the queue, earlier ones from the log.
 	joined im.Position
-	// queue are frames for Serve, and batch those that it is writing. Both hold their
-	// frames, so that retractions find them.
+	// queue are frames that the dispatcher has queued, and batch those that are being written. Both
+	// hold their frames, so that retractions find them.
 	queue      []*Frame
 	batch      []*Frame
 	transients int // the number of frames in queue that are transient events
@@ -65,9 +66,10 @@ type Subscription struct {
 	invalid atomic.Bool
 }
 
-// Subscribe registers a stream, which gets all events committed from now on. The caller
-// must call [Subscription.Serve], [Subscription.ServeConn] or [Subscription.Close]. Subscribe does not read the log.
-// The error is [ErrTooManyStreams], [ErrOverloaded], [ErrTokenCut] or [ErrClosed].
+// Subscribe registers a stream, which gets the events after its cursor or, without one, those
+// committed from now on. The caller must call [Subscription.Serve], [Subscription.ServeConn] or
+// [Subscription.Close]. Subscribe does not read the log. The error is [ErrTooManyStreams],
+// [ErrOverloaded], [ErrTokenCut] or [ErrClosed].
 func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 	s := &Subscription{
 		hub:       h,

@@ -18,7 +18,8 @@ type Transient struct {
 	Type im.EventType
 	// Conversation is the conversation whose audience gets it: the users who get its events.
 	Conversation im.ID
-	// To are the only users of that audience who get it, nil for all. Others are ignored.
+	// To are the only users of that audience who get it, nil for all. Users outside the audience
+	// are ignored.
 	To []im.UserID
 	// Not is a user who does not get it, "" for none.
 	Not im.UserID
@@ -108,7 +109,7 @@ func (h *Hub) relayOne(t *transient) {
 	found, err := h.membersAt(&e, unchecked)
 	if err != nil {
 		if !errors.Is(err, im.ErrNotFound) { // the conversation was purged
-			h.opts.Logger.Error("look up the recipients of a transient event", "error", faults.Text(err), "type", t.Type)
+			h.opts.Logger.Error("recipients of a transient event not looked up", "error", faults.Text(err), "type", t.Type)
 		}
 		h.opts.Observer.TransientsDropped(1)
 		return

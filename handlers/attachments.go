@@ -87,8 +87,8 @@ func (d direct) UploadAttachment(w http.ResponseWriter, r *http.Request, params 
 	}
 }
 
-// readRefused reads the rest of an upload that was refused after the answer is sent. Many clients
-// send all of a file before they read the answer. If the connection were closed while they send,
+// readRefused reads the rest of a refused upload, once the answer is sent. Many clients send all of
+// a file before they read the answer. If the connection were closed while they send,
 // the answer could be lost, and they would see only a broken connection.
 func readRefused(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

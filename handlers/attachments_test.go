@@ -177,8 +177,8 @@ func TestUploadCutOff(t *testing.T) {
 	w.left(0)
 }
 
-// TestRefusedUploadsAreAnswered: a client that sends all of its file before it reads gets the answer,
-// whatever refuses the file, and not a broken connection.
+// TestRefusedUploadsAreAnswered: a client that sends all of its file before it reads gets the
+// answer, whatever refuses the file, and not a broken connection.
 func TestRefusedUploadsAreAnswered(t *testing.T) {
 	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.AttachmentQuota = 1 << 20 })
 	token := tokenOf(t, "alice")
@@ -220,8 +220,8 @@ func TestRefusedUploadsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestRefusalOfUploadIsComplete: a client that stops sending when it is refused gets all of the answer
-// at once, and does not wait until the server has given up on the rest of the file.
+// TestRefusalOfUploadIsComplete: a client that stops sending when it is refused gets all of the
+// answer at once, and does not wait until the server has given up on the rest of the file.
 func TestRefusalOfUploadIsComplete(t *testing.T) {
 	w := newWorld(t, smallFiles)
 	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))

@@ -107,7 +107,8 @@ func readBodyRule(o *openapi3.Operation, maxMessage int) (*bodyRule, error) {
 		}
 		rule.most = min(maxBody, rule.most+n*maxMessage)
 		rule.message = maxMessage
-		// Each value takes two bytes or more, of body and ext together, or of push.
+		// Body and ext together have at most maxMessage bytes, and so does push. A value takes two
+		// bytes or more, with its comma.
 		rule.values += maxMessage
 	}
 	return rule, nil

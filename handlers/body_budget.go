@@ -9,8 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// errOverloaded refuses a request while there is no memory for its body.
-var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bodies are being read")
+// errOverloaded refuses a request while there is no memory for its body, or no turn for its upload
+// or download.
+var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bodies, uploads or downloads are in progress")
 
 // decodeWait is the time that a request waits for memory to decode its body.
 const decodeWait = time.Second

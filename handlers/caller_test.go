@@ -34,9 +34,9 @@ func (s *witness) View(ctx context.Context, fn func(im.Reader) error) error {
 	return s.Store.View(ctx, fn)
 }
 
-// TestStoreIsAskedForUsers checks that the store learns the caller of each request, which
+// TestStoreLearnsTheCaller checks that the store learns the caller of each request, which
 // its fairness needs.
-func TestStoreIsAskedForUsers(t *testing.T) {
+func TestStoreLearnsTheCaller(t *testing.T) {
 	w := newWorld(t)
 	store := &witness{Store: w.store}
 	verifier, err := auth.New(t.Context(), auth.Config{Secret: secret, TicketKey: w.store.Instance().TicketKey, TicketTTL: ticketTTL})

@@ -66,7 +66,7 @@ func TestDrainEndsDataStreams(t *testing.T) {
 	p.send(`{"text":"x"}` + "\n")
 	r.wantFrames("x")
 	w.streams.Drain()
-	if a := p.wait(); a.code(t) != "shutting_down" || !strings.Contains(string(a.body), "1 frame was pushed, it has the id 1") {
+	if a := p.wait(); a.code(t) != "shutting_down" || !strings.Contains(string(a.body), "1 frame was pushed, with the id 1") {
 		t.Errorf("the publisher was answered %d %s", a.status, a.body)
 	}
 	r.wantEnded("server")

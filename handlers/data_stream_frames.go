@@ -145,10 +145,10 @@ func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) 
 const (
 	// frameIdle is the time for which a request may send nothing within a frame.
 	frameIdle = 30 * time.Second
-	// answerTime is the time for which the rest of a refused request is read. If the connection
-	// were closed while the client sends, the answer could be lost.
-	answerTime     = 500 * time.Millisecond
-	answerTimeMost = 4 << 20 // bytes
+	// The rest of a refused request is read for up to restTime, and up to restBytes of it. If the
+	// connection were closed while the client sends, the answer could be lost.
+	restTime  = 500 * time.Millisecond
+	restBytes = 4 << 20
 )
 
 // pushing is a request that pushes frames, which is answered at its end. A goroutine reads
@@ -171,7 +171,7 @@ type pushing struct {
 func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	defer p.publisher.Close()
 	p.rc = http.NewResponseController(w)
-	_ = p.rc.EnableFullDuplex() // HTTP/2 always is
+	_ = p.rc.EnableFullDuplex() // HTTP/2 is always full-duplex
 	// The server's write timeout started with the request and is meant for short ones. Once it has
 	// passed, the answer would be lost; HTTP/2 would reset the stream.
 	_ = p.rc.SetWriteDeadline(time.Time{})
@@ -203,19 +203,19 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	case 0:
 		problem.Detail += ": no frame was pushed"
 	case 1:
-		problem.Detail += ": 1 frame was pushed, it has the id " + strconv.FormatInt(last, 10)
+		problem.Detail += ": 1 frame was pushed, with the id " + strconv.FormatInt(last, 10)
 	default:
-		problem.Detail += ": " + strconv.FormatInt(frames, 10) + " frames were pushed, the last one has the id " + strconv.FormatInt(last, 10)
+		problem.Detail += ": " + strconv.FormatInt(frames, 10) + " frames were pushed, the last one with the id " + strconv.FormatInt(last, 10)
 	}
 	w.Header().Set("Connection", "close")
 	write(w, problem)
 	_ = p.rc.Flush() // fails if the client has disconnected
 	p.ended.Store(true)
-	_ = p.rc.SetReadDeadline(time.Now().Add(answerTime))
+	_ = p.rc.SetReadDeadline(time.Now().Add(restTime))
 	if !finished {
 		<-read //nolint:errcheck // an error in the rest of the body does not matter
 	}
-	_, _ = io.CopyN(io.Discard, p.body, answerTimeMost)
+	_, _ = io.CopyN(io.Discard, p.body, restBytes)
 	return nil
 }
 

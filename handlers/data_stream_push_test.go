@@ -98,7 +98,7 @@ func TestTakingTheRightToPush(t *testing.T) {
 			}
 			w.must(http.StatusNoContent, "alice", http.MethodDelete, s+"/publishers/bob", "")
 			a := p.wait()
-			if a.status != http.StatusForbidden || a.code(t) != "not_publisher" || !strings.Contains(a.json(t)["detail"].(string), "2 frames were pushed, the last one has the id 2") {
+			if a.status != http.StatusForbidden || a.code(t) != "not_publisher" || !strings.Contains(a.json(t)["detail"].(string), "2 frames were pushed, the last one with the id 2") {
 				t.Errorf("answered %d %s", a.status, a.body)
 			}
 			if a := w.do("bob", http.MethodPost, s+"/frames", `{"text":"3"}`); a.code(t) != "not_publisher" {

@@ -2,18 +2,18 @@
 // from the OpenAPI document: it validates requests, converts them for package im, and converts
 // results and refusals into answers. It has no rules of its own.
 //
-// What a request passes, in this order:
+// A request passes these files, in this order:
 //
-//	server.go        options, routes; control.go the listener for commands on this machine
+//	server.go        options and routes; control.go the listener for commands on this machine
 //	middleware.go    path, HEAD, metrics and log, panics, CORS, authentication
-//	rate_limit.go    limits of rates
+//	rate_limit.go    rate limits
 //	validate.go      parameters and body against the OpenAPI document
 //	param_fit.go     accepting parameters that fit
 //	body.go          media types of bodies, reading and scanning one
-//	body_budget.go   bounds of the memory for bodies
+//	body_budget.go   bounds on the memory for bodies
 //	body_fit.go      accepting a body without decoding it
-//	body_outline.go  what the validator gets of a body that was not accepted
-//	                 then the handler of the operation
+//	body_outline.go  the parts that the validator gets of a body that was not accepted
+//	                 (the handler of the operation)
 //	answer.go        the response; problem.go every refusal
 //
 // The handlers by topic:
@@ -24,7 +24,7 @@
 //	conversations.go, threads.go, settings.go, members.go, mutes.go, invitations.go
 //	lists.go, blocks.go
 //	spaces.go, space_members.go, channels.go, roles.go, permissions.go
-//	events.go                  streams and pages of events; accept.go which of the two
+//	events.go                  streams and pages of events; accept.go which one a client wants
 //	data_streams.go            data streams; data_stream_frames.go their frames
 //	import.go, import_lines.go, export.go, retention.go
 //	line_writer.go             answers of many lines

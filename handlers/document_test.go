@@ -135,8 +135,8 @@ func TestEnumerationsAreThoseOfTheDomain(t *testing.T) {
 // transients are the events that are not in the log. They have no id.
 var transients = []im.EventType{events.Command, events.StreamStarted, events.StreamEnded}
 
-// TestEveryEventHasASchema checks that each event, in the log or not, has a schema with a discriminator, and that the one Go type for all of them has
-// exactly their members.
+// TestEveryEventHasASchema checks that each event, in the log or not, has a schema with a
+// discriminator, and that the one Go type for all of them has exactly their members.
 func TestEveryEventHasASchema(t *testing.T) {
 	spec := contract()
 	event := spec.Components.Schemas["Event"].Value

@@ -144,8 +144,8 @@ func (streamHeaders) VisitGetEventsResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// retryLater is the answer of an overloaded server to an EventSource, which would stop for
-// good at any status but 200.
+// retryLater is the answer to a stream request that is refused for now. An EventSource would stop
+// for good at any status but 200.
 type retryLater struct{ block []byte }
 
 // VisitGetEventsResponse writes the time to wait before reconnecting.

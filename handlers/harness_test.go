@@ -232,8 +232,8 @@ func (w *world) say(user, conversation, text string) map[string]any {
 	return w.must(http.StatusCreated, user, http.MethodPost, "/v1/conversations/"+conversation+"/messages", string(body))
 }
 
-// stall sends a GET as a user, and reads nothing after the status, which must be 200. The connection
-// has little room for what the server sends.
+// stall sends a GET as a user, and reads nothing after the status, which must be 200. The
+// connection has little room for what the server sends.
 func (w *world) stall(user, path string) net.Conn {
 	w.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))

@@ -84,7 +84,7 @@ func (i importing) VisitImportMessagesResponse(w http.ResponseWriter) error {
 	ctx, cancel := context.WithCancel(i.ctx)
 	defer cancel()
 	out := newLineWriter(i.server, w)
-	_ = out.rc.EnableFullDuplex() // HTTP/2 always is
+	_ = out.rc.EnableFullDuplex() // HTTP/2 is always full-duplex
 
 	in := &lineReader{
 		server: i.server, out: make(chan []importedLine, chunksAhead), done: make(chan struct{}),

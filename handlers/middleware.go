@@ -20,7 +20,7 @@ import (
 
 // originalPath makes the router match, and the handlers decode, the path as the client sent it.
 // net/http keeps that path only if it differs from its own encoding: a user id with a "%" or
-// "/" in it would be decoded twice or not at all. It also forbids browsers from guessing the type
+// "/" in it would be decoded twice or not at all. It also tells browsers not to guess the type
 // of an answer.
 func originalPath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -36,8 +36,8 @@ func (w *world) same(what, got, want string) {
 	}
 }
 
-// TestOwnViewFromOutside uses the list of conversations as a client does.
-func TestOwnViewFromOutside(t *testing.T) {
+// TestOwnViewOverHTTP uses the list of conversations as a client does.
+func TestOwnViewOverHTTP(t *testing.T) {
 	w := newWorld(t)
 	quiet := w.group("alice", "bob")
 	busy := w.group("alice", "bob")
@@ -95,7 +95,7 @@ func TestOwnViewFromOutside(t *testing.T) {
 	w.same("gone", pick(gone[0].(map[string]any), "conversation_id", "state"), busy+" deleted")
 }
 
-func TestRetentionOfAConversationFromOutside(t *testing.T) {
+func TestRetentionOfAConversationOverHTTP(t *testing.T) {
 	w := newWorld(t)
 	g := "/v1/conversations/" + w.group("alice", "bob")
 	days := func(status int, user, value string) any {
@@ -115,7 +115,7 @@ func TestRetentionOfAConversationFromOutside(t *testing.T) {
 	}
 }
 
-func TestHistoryAroundFromOutside(t *testing.T) {
+func TestHistoryAroundOverHTTP(t *testing.T) {
 	w := newWorld(t)
 	id := w.group("alice", "bob")
 	var ids []string
@@ -167,7 +167,7 @@ func TestBadInputOfOwnViews(t *testing.T) {
 		"malformed updated_since":               {"GET", "/v1/conversations?updated_since=now", "", 400, "invalid_request", "updated_since"},
 		"unknown scope of a deletion":           {"DELETE", g + "?scope=some", "", 400, "invalid_request", "scope"},
 		"pinned is null":                        {"PATCH", g, `{"pinned":null}`, 400, "invalid_request", "pinned"},
-		"retention is not an integer":           {"GET", "/v1/admin/retention", "", 403, "admin_required", ""},
+		"a list of overdue messages by a user":  {"GET", "/v1/admin/retention", "", 403, "admin_required", ""},
 		"an export by a user":                   {"GET", "/v1/admin/export", "", 403, "admin_required", ""},
 		"an insert by a user":                   {"POST", "/v1/admin/import/message", `{"conversation_id":"@bob","sender":"x","type":"text","body":{"text":"x"}}`, 403, "admin_required", ""},
 	} {

@@ -22,12 +22,12 @@ import (
 // burstTime is the size of a bucket, in seconds of its rate.
 const burstTime = 2
 
-// mostBuckets bounds the buckets of one kind. Beyond it the buckets that have been idle for longest
-// are forgotten, which makes them full again.
+// mostBuckets bounds the fresh buckets of one kind, and so the stale ones. Beyond it the buckets
+// that have been idle for longest are forgotten, which makes them full again.
 const mostBuckets = 1 << 17
 
 // buckets are token buckets by key. A bucket that has not been used for the time that it takes to
-// fill is full, so it is forgotten. So there is one bucket for each caller within twice that time.
+// fill is full, so it can be forgotten. Only callers of the last two such periods have a bucket.
 type buckets[K comparable] struct {
 	limit  rate.Limit
 	burst  int
@@ -125,7 +125,7 @@ func (l *limits) take(from *buckets[im.UserID], by string, p auth.Principal, cos
 	return tooFast(wait)
 }
 
-// spendMore takes the cost of a list in a valid body beyond the base cost, which was taken before
+// spendMore takes the cost of a list in a scanned body beyond the base cost, which was taken before
 // the body was read. Both together are limited to what a bucket can hold.
 func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 	if l.users == nil || c.list == "" {
@@ -221,7 +221,7 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 	return c, nil
 }
 
-// ofList returns the cost of the list in a valid body.
+// ofList returns the cost of the list in a scanned body, which need not fit the OpenAPI document.
 func (c cost) ofList(body []byte) int {
 	n := 0
 	if jsonscan.IsObject(body) {

@@ -186,66 +186,66 @@ func deliveriesOfConversations() map[string]delivery {
 		"a message is sent": {func(s *scene) {
 			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"news"},"mentions":["bob"]}`)
 		}, want{im.MessageCreated: members}},
-		"it is revoked": {func(s *scene) {
+		"a message is revoked": {func(s *scene) {
 			s.act(acting, http.MethodPost, "messages/"+s.message+"/revoke", `{"postscript":"sorry","push_content":"gone"}`)
 		}, want{im.MessageRevoked: {tablet, bob}}},
-		"it is read and begins to burn": {func(s *scene) {
+		"a message is read and begins to burn": {func(s *scene) {
 			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"read","message_ids":[%q]}`, s.burning))
 		}, want{im.ReceiptRead: {tablet, bob}, im.MessageBurnStarted: {tablet, bob}, im.UnreadChanged: {tablet}}},
-		"it is hidden by its sender and begins to burn": {func(s *scene) {
+		"a message that its sender has hidden begins to burn": {func(s *scene) {
 			s.act(bob, http.MethodPost, "conversations/@alice/hide", `{"all":true}`)
 			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"read","up_to":%q}`, s.burning))
 		}, want{im.ReceiptRead: {tablet, bob}, im.MessageBurnStarted: {tablet}, im.UnreadChanged: {tablet}}},
-		"it is burned": {func(s *scene) {
+		"a message is burned": {func(s *scene) {
 			s.act(acting, http.MethodPost, "messages/"+s.burning+"/burn", "")
 		}, want{im.MessageBurned: {tablet, bob}}},
-		"it burns unread, hidden by its sender": {func(s *scene) {
+		"a message that its sender has hidden burns unread": {func(s *scene) {
 			s.act(bob, http.MethodPost, "conversations/@alice/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.burning))
 			s.erase(8 * 24 * time.Hour)
 		}, want{im.MessageBurned: {acting, tablet}}},
-		"one expires": {func(s *scene) {
+		"a message expires": {func(s *scene) {
 			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
 			s.erase(6 * time.Second)
 		}, want{im.MessageCreated: members, im.MessageExpired: {acting, tablet, bob, hider}}},
-		"messages are hidden": {func(s *scene) {
+		"a message is hidden": {func(s *scene) {
 			group(s, http.MethodPost, "/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.message))
 		}, want{im.MessageHidden: {tablet}}},
-		"all are hidden, unread ones too": {func(s *scene) {
+		"all messages are hidden, unread ones too": {func(s *scene) {
 			group(s, http.MethodPost, "/hide", `{"all":true}`)
 		}, want{im.MessageHidden: {tablet}, im.UnreadChanged: {tablet}}},
 		"a message is delivered": {func(s *scene) {
 			s.act(acting, http.MethodPost, "conversations/@bob/receipts", fmt.Sprintf(`{"kind":"delivered","message_ids":[%q]}`, s.burning))
 		}, want{im.ReceiptDelivered: {bob}}},
-		"the count is cleared": {func(s *scene) { group(s, http.MethodPost, "/unread/clear", "") }, want{im.UnreadChanged: {tablet}}},
-		"all counts are cleared": {func(s *scene) {
+		"the unread count of a group is cleared": {func(s *scene) { group(s, http.MethodPost, "/unread/clear", "") }, want{im.UnreadChanged: {tablet}}},
+		"all unread counts are cleared": {func(s *scene) {
 			s.act(acting, http.MethodPost, "unread/clear", "")
 		}, want{im.UnreadChanged: {tablet, tablet}}}, // one per conversation
-		"a group is made": {func(s *scene) {
+		"a group is created": {func(s *scene) {
 			s.act(acting, http.MethodPost, "conversations", `{"kind":"group","name":"new","members":["bob"]}`)
 		}, want{im.ConversationCreated: {tablet, bob}}},
-		"it is renamed": {func(s *scene) { group(s, http.MethodPatch, "", `{"name":"other"}`) }, want{im.ConversationUpdated: members}},
-		"it is pinned": {func(s *scene) {
+		"a group is renamed": {func(s *scene) { group(s, http.MethodPatch, "", `{"name":"other"}`) }, want{im.ConversationUpdated: members}},
+		"a group is pinned and muted": {func(s *scene) {
 			group(s, http.MethodPatch, "", `{"pinned":true,"muted":true}`)
 		}, want{im.ConversationUpdated: {tablet}}},
-		"it is hidden": {func(s *scene) { group(s, http.MethodDelete, "", "") }, want{im.ConversationHidden: {tablet}}},
-		"it is deleted": {func(s *scene) {
+		"a group is hidden": {func(s *scene) { group(s, http.MethodDelete, "", "") }, want{im.ConversationHidden: {tablet}}},
+		"a group is deleted": {func(s *scene) {
 			group(s, http.MethodDelete, "?scope=everyone", "")
 		}, want{im.ConversationDeleted: members}},
-		"it is trimmed": {func(s *scene) {
+		"a group is trimmed": {func(s *scene) {
 			group(s, http.MethodPatch, "", `{"settings":{"retention_days":1}}`)
 			if err := s.later(25*time.Hour).Trim(s.t.Context(), time.Time{}, nil); err != nil {
 				s.t.Fatal(err)
 			}
 		}, want{im.ConversationUpdated: members, im.ConversationTrimmed: {acting, tablet, bob, hider}}},
-		"somebody is added": {func(s *scene) {
+		"somebody is added to a group": {func(s *scene) {
 			group(s, http.MethodPost, "/members", `{"members":["eve"]}`)
 		}, want{im.MemberAdded: {tablet, bob, hider, nobody}}},
-		"somebody rejoins": {func(s *scene) {
+		"somebody rejoins a group": {func(s *scene) {
 			group(s, http.MethodPost, "/invitations", `{"users":["dave"]}`)
 			s.act(former, http.MethodPost, "conversations/"+s.group+"/join", "")
 		}, want{im.ConversationInvited: {former}, im.MemberAdded: {acting, tablet, bob, hider}}},
-		"somebody is removed": {func(s *scene) { group(s, http.MethodDelete, "/members/bob", "") }, want{im.MemberRemoved: members}},
-		"somebody gets a role": {func(s *scene) {
+		"somebody is removed from a group": {func(s *scene) { group(s, http.MethodDelete, "/members/bob", "") }, want{im.MemberRemoved: members}},
+		"somebody gets a role in a group": {func(s *scene) {
 			group(s, http.MethodPatch, "/members/bob", `{"role":"admin"}`)
 		}, want{im.MemberUpdated: members}},
 	}

@@ -28,7 +28,7 @@ type Options struct {
 	// the body of a frame, in bytes; 1 MiB by default.
 	Streams       *datastreams.Hub
 	MaxFrameBytes int
-	// TokenKey seals page tokens. Without one, tokens are valid until the server stops.
+	// TokenKey seals page tokens. Without one, page tokens are valid only until the server stops.
 	TokenKey []byte
 	// Metrics answers GET /metrics; 404 if nil.
 	Metrics http.Handler
@@ -42,7 +42,8 @@ type Options struct {
 	// default.
 	Origins []string
 	// Rate limits the requests of a user, and the failed authentications of an address, in
-	// requests a second. Bursts may be twice that. 0 sets no limit.
+	// requests a second. A costly request counts as several, as the OpenAPI document says.
+	// Bursts may be twice that. 0 sets no limit.
 	Rate float64
 	// CommandRate limits the commands of a user, in commands a second. Bursts may be twice
 	// that. 0 sets no separate limit; commands also count against Rate.
@@ -55,14 +56,16 @@ type Options struct {
 	// SentAs is called for each message that an admin sends as another user, with "sent",
 	// "repeated" or "refused". It may be nil.
 	SentAs func(result string)
-	// Uploaded is called after each upload with its size, or why it failed. It may be nil.
+	// Uploaded is called after each upload of which the server has read the file, with its size or
+	// the error. It may be nil.
 	Uploaded func(bytes int64, err error)
 	// LostFile is called for each download of an attachment whose file is missing or damaged.
 	// It may be nil.
 	LostFile func()
 	// Now is the clock of the rate limits and of repeated log lines; time.Now if nil.
 	Now func() time.Time
-	// WriteTimeout ends a stream if a write takes longer; 10 s by default.
+	// WriteTimeout ends a stream, a download or another long answer if a single write takes longer;
+	// 10 s by default.
 	WriteTimeout time.Duration
 	Logger       *slog.Logger
 }

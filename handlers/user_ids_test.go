@@ -15,7 +15,7 @@ func importedDirect(to, sender string) string {
 
 // A malformed user id is refused, with its field, wherever a user id is accepted, and changes
 // nothing.
-func TestNoUserID(t *testing.T) {
+func TestMalformedUserIDsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	space, _ := w.newSpace("alice")

@@ -197,8 +197,8 @@ type validBody struct {
 // Close does nothing.
 func (*validBody) Close() error { return nil }
 
-// unknownParameter refuses query parameters that the operation does not have. If they were
-// ignored, a misspelt filter would return everything.
+// unknownParameter refuses query parameters that the operation does not have, or that are given
+// more than once. If they were ignored, a misspelt filter would return everything.
 func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool) {
 	for name, values := range query {
 		known := func(p *openapi3.ParameterRef) bool {

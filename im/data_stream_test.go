@@ -160,12 +160,12 @@ func TestIDsOfDataStreams(t *testing.T) {
 	}
 }
 
-// TestStreamPlaceNamesItsField: a request for a data stream names the conversation in its
+// TestStreamConversationNamesItsField: a request for a data stream names the conversation in its
 // conversation_id.
-func TestStreamPlaceNamesItsField(t *testing.T) {
+func TestStreamConversationNamesItsField(t *testing.T) {
 	w := newWorld(t)
-	_, _, err := w.StreamPlace(w.ctx, as("alice"), direct("alice"))
+	_, _, err := w.StreamConversation(w.ctx, as("alice"), direct("alice"))
 	w.equal("with oneself", field(err), "422 direct_with_self conversation_id")
-	_, _, err = w.StreamPlace(w.ctx, as("alice"), byID(1))
+	_, _, err = w.StreamConversation(w.ctx, as("alice"), byID(1))
 	w.equal("an unknown one", field(err), "404 conversation_not_found")
 }

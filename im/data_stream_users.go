@@ -8,9 +8,9 @@ import (
 // streamUsersAtATime limits the users of one read, which holds a reader.
 const streamUsersAtATime = 100
 
-// StreamPlace returns the conversation that an actor names for a data stream, and what they
+// StreamConversation returns the conversation that an actor names for a data stream, and what they
 // may do there. It refuses one that they cannot see.
-func (s *Service) StreamPlace(ctx context.Context, actor Actor, ref ConversationRef) (c Conversation, u StreamUser, err error) {
+func (s *Service) StreamConversation(ctx context.Context, actor Actor, ref ConversationRef) (c Conversation, u StreamUser, err error) {
 	err = s.read(ctx, func(r Reader) error {
 		e, me, err := s.enterAs(r, actor, ref, "")
 		if err == nil {

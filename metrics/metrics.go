@@ -103,7 +103,7 @@ func New(version string) *Metrics {
 			Name: "imapi_commits_failed_total", Help: "Commits that failed.",
 		}),
 		walBytes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log after the last checkpoint.",
+			Name: "imapi_wal_bytes", Help: "Bytes of the write-ahead log that the last checkpoint did not move into the database.",
 		}),
 
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -234,7 +234,8 @@ func (m *Metrics) SentAs(result string) { m.sentAs.WithLabelValues(result).Inc()
 // uploadStored is the result of an upload that was stored.
 const uploadStored = "stored"
 
-// Uploaded counts an upload. result is "stored" or the code of the refusal.
+// Uploaded counts an upload and, if it was stored, its bytes. result is "stored" or the code of the
+// refusal.
 func (m *Metrics) Uploaded(result string, bytes int64) {
 	m.uploads.WithLabelValues(result).Inc()
 	if result == uploadStored {
@@ -367,10 +368,10 @@ func (m *Metrics) OldestMessage(created func() (time.Time, bool)) {
 		})
 }
 
-// ClockGuard exports the remaining time in which nothing is trimmed and no unused attachment
+// ClockGuard exports the remaining time in which nothing is trimmed and no unused attachment is
 // deleted by age, because the clock jumped ahead. Each scrape calls held.
 func (m *Metrics) ClockGuard(held func() time.Duration) {
-	m.gauge("imapi_clock_guard_seconds", "Remaining time in which nothing is trimmed and no unused attachment deleted by age, because the clock jumped ahead; 0 while it is trusted.",
+	m.gauge("imapi_clock_guard_seconds", "Remaining time in which nothing is trimmed and no unused attachment is deleted by age, because the clock jumped ahead; 0 while the clock is trusted.",
 		func() float64 { return held().Seconds() })
 }
 
@@ -387,8 +388,8 @@ func (m *Metrics) Unshredded(waits func() (keys int, waited time.Duration)) {
 type SearchState struct {
 	Waiting   int   // messages indexed in memory, and not in the file yet
 	Deletions int   // erased messages whose entries are still in the file
-	Complete  bool  // false while the index is rebuilt or checked
-	Failures  int64 // failed writes of the file
+	Complete  bool  // false while the index is being rebuilt or checked
+	Failures  int64 // failed writes to the file
 }
 
 // SearchIndex exports the state of the search index. Each scrape calls state.
@@ -397,7 +398,7 @@ func (m *Metrics) SearchIndex(state func() SearchState) {
 		func() float64 { return float64(state().Waiting) })
 	m.gauge("imapi_search_deletions_waiting", "Erased messages whose entries are still in the file of the search index.",
 		func() float64 { return float64(state().Deletions) })
-	m.gauge("imapi_search_complete", "0 while the search index is rebuilt or checked, and older messages are scanned instead; 1 otherwise.",
+	m.gauge("imapi_search_complete", "0 while the search index is being rebuilt or checked, and older messages are scanned instead; 1 otherwise.",
 		func() float64 {
 			if state().Complete {
 				return 1
@@ -405,7 +406,7 @@ func (m *Metrics) SearchIndex(state func() SearchState) {
 			return 0
 		})
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "imapi_search_failures_total", Help: "Failed writes of the file of the search index. Each is repeated.",
+		Name: "imapi_search_failures_total", Help: "Failed writes to the file of the search index. Each is repeated.",
 	}, func() float64 { return float64(state().Failures) }))
 }
 

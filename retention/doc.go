@@ -1,7 +1,7 @@
-// Package retention runs the jobs of a server that depend on time. Most delete data after its
-// time. Package im decides what to delete; this package decides when.
+// Package retention runs the background jobs of a server, most of which delete data that has been
+// kept long enough. Package im decides what to delete; this package decides when.
 //
-//	retention.go   Regularly: trimming the event log, forgetting keys of trimmed messages
+//	retention.go   Regularly: trimming the event log, deleting old client ids and the like
 //	timers.go      Timers: erasing messages that burn or expire
 //	cleanup.go     Cleanup: trimming messages past retention, purging deleted conversations
 //	clock.go       WatchClock: noticing jumps of the wall clock

@@ -13,13 +13,13 @@ import (
 type ThumbnailMaker interface {
 	// MakeThumbnails makes the waiting thumbnails.
 	MakeThumbnails(ctx context.Context, done func(im.ThumbnailState, time.Duration)) error
-	// ThumbnailsWaiting is signaled when there may be one.
+	// ThumbnailsWaiting returns a channel that receives a value when one may be waiting.
 	ThumbnailsWaiting() <-chan struct{}
 }
 
 var _ ThumbnailMaker = (*im.Service)(nil)
 
-// thumbnailRetry is the wait before another attempt after an error.
+// thumbnailRetry is the longest wait between two runs, and so for another attempt after an error.
 const thumbnailRetry = 30 * time.Second
 
 // Thumbnails makes thumbnails of uploaded pictures outside of requests. Waiting ones are in the
@@ -37,7 +37,7 @@ func NewThumbnails(log *slog.Logger, m ThumbnailMaker, done func(im.ThumbnailSta
 }
 
 // Run makes thumbnails at once and whenever one is waiting, until ctx ends. It logs failures
-// and tries again. Call it once.
+// and tries again within 30 s. Call it once.
 func (j *Thumbnails) Run(ctx context.Context) {
 	for {
 		if err := j.maker.MakeThumbnails(ctx, j.done); err != nil && ctx.Err() == nil {

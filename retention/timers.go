@@ -20,16 +20,17 @@ const (
 	maxBackoff   = 30 * time.Second
 )
 
-// Eraser erases the messages that are due, and returns when the next one is due, zero if
-// none is; it is [im.Service].
+// Eraser erases the messages that are due; it is [im.Service].
 type Eraser interface {
+	// EraseDue returns the number of messages that it has erased, and the time at which the
+	// next one is due, zero if there is none.
 	EraseDue(ctx context.Context) (n int, next time.Time, err error)
 }
 
 var _ Eraser = (*im.Service)(nil)
 
-// Timers erases messages when they burn or expire. It does not poll the store: each run
-// returns when the next message is due, and Due reports new ones.
+// Timers erases messages when they burn or expire. It does not poll the store: it learns the
+// next due time from each run, and from Due those of new messages.
 type Timers struct {
 	eraser Eraser
 	log    *slog.Logger

@@ -15,7 +15,7 @@ type Conn struct {
 	token  uint64    // of the watch; 0 for none
 }
 
-// New returns a connection over TCP.
+// New returns a connection over TCP. Closing it closes tcp.
 func New(tcp *net.TCPConn) (*Conn, error) {
 	s, err := newSocket(tcp)
 	if err != nil {
@@ -50,8 +50,8 @@ func (c *Conn) TryWrite(p []byte) (n int, full bool, err error) {
 }
 
 // Await calls try, which may call TryWrite, each time the connection may accept more, until try
-// returns true. The error is [os.ErrDeadlineExceeded] if that has not happened by the deadline, or
-// before a call of [Conn.Interrupt].
+// returns true. The error wraps [os.ErrDeadlineExceeded] if that has not happened by the deadline,
+// or if [Conn.Interrupt] was called.
 func (c *Conn) Await(until time.Time, try func() bool) error {
 	if c.secure == nil {
 		return c.socket.await(until, try)
@@ -73,7 +73,8 @@ func (c *Conn) Await(until time.Time, try func() bool) error {
 	return err
 }
 
-// Interrupt makes Await return, including all later calls. It may be called from any goroutine.
+// Interrupt makes the current call of Await return, and every later one at once. It may be called
+// from any goroutine.
 func (c *Conn) Interrupt() { c.socket.interrupt() }
 
 // Notify arranges for gone to be called when the client has closed its end or the connection is

@@ -53,8 +53,8 @@ func (s *socket) tryWrite(p []byte) (int, error) {
 	return s.n, s.err
 }
 
-// await calls try each time the socket may accept more, until try returns true. The error is
-// [os.ErrDeadlineExceeded] if that has not happened by the deadline, or before a call of interrupt.
+// await calls try each time the socket may accept more, until try returns true. The error wraps
+// [os.ErrDeadlineExceeded] if that has not happened by the deadline, or if interrupt was called.
 func (s *socket) await(until time.Time, try func() bool) error {
 	if err := s.tcp.SetWriteDeadline(until); err != nil {
 		return err
@@ -73,7 +73,8 @@ func (s *socket) await(until time.Time, try func() bool) error {
 	return s.tcp.SetWriteDeadline(time.Time{})
 }
 
-// interrupt makes await return, including all later calls. It may be called from any goroutine.
+// interrupt makes the current call of await return, and every later one at once. It may be called
+// from any goroutine.
 func (s *socket) interrupt() {
 	s.interrupted.Store(true)
 	_ = s.tcp.SetWriteDeadline(time.Unix(1, 0))

@@ -127,7 +127,7 @@ func (w *watcher) run() {
 			if failed == syscall.EINTR {
 				continue
 			}
-			panic(fmt.Sprintf("epoll_wait: %v", failed)) // according to the manual, only a fault of this file
+			panic(fmt.Sprintf("epoll_wait: %v", failed)) // by the manual, only a bug in this file causes it
 		}
 		for _, e := range events[:n] {
 			w.gone(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
