@@ -11,7 +11,8 @@
 // The files:
 //
 //	client.go        the client and its options; client.gen.go the generated operations
-//	send.go, draft.go, command.go, attachments.go
+//	send.go          sending with retries; draft.go drafts of messages, by type
+//	command.go, attachments.go
 //	events.go        following the stream: resuming, idle timeout, refused tokens
 //	sse.go           reading its blocks; seen.go recent ids; backoff.go pauses
 //	data_streams.go  pushing and reading frames

@@ -292,14 +292,14 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	etag := `"` + hex.EncodeToString(d.Info.SHA256[:]) + `"`
 	h := w.Header()
 	h.Set("Cache-Control", "private, no-store")
-	if matchesETag(deref(params.IfNoneMatch), etag) {
+	if matchesETag(value(params.IfNoneMatch, ""), etag) {
 		h.Set("ETag", etag)
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	status, from, length := http.StatusOK, int64(0), d.Size
-	match := deref(params.IfRange)
-	if start, n, one := oneRange(deref(params.Range), d.Size); one && (match == "" || match == etag) {
+	match := value(params.IfRange, "")
+	if start, n, one := oneRange(value(params.Range, ""), d.Size); one && (match == "" || match == etag) {
 		if n == 0 {
 			h.Set("ETag", etag)
 			h.Set("Content-Range", fmt.Sprintf("bytes */%d", d.Size))
@@ -385,13 +385,6 @@ func (s *Server) copyFile(w http.ResponseWriter, d *im.Download, part []byte, le
 			return err
 		}
 	}
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // disposition returns the header that offers a file for saving (RFC 6266).

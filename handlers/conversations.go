@@ -134,11 +134,3 @@ func conversationRef(s string) (im.ConversationRef, error) {
 	}
 	return ref, nil
 }
-
-// value returns what p points to, or otherwise if p is nil.
-func value[T any](p *T, otherwise T) T {
-	if p == nil {
-		return otherwise
-	}
-	return *p
-}

@@ -50,6 +50,8 @@ func timeOrNil(t time.Time) *api.Time {
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
 
+func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
+
 func userIDs(users []im.UserID) []api.UserID {
 	out := make([]api.UserID, len(users))
 	for i, u := range users {
@@ -73,4 +75,12 @@ func each[T, U any](list []T, as func(T) U) []U {
 		out[i] = as(v)
 	}
 	return out
+}
+
+// value returns what p points to, or otherwise if p is nil.
+func value[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
 }

@@ -4,7 +4,7 @@
 //
 // A request passes these files, in this order:
 //
-//	server.go        options and routes; control.go the listener for commands on this machine
+//	server.go        options, routes, callers; control.go the listener for commands on this machine
 //	middleware.go    path, HEAD, metrics and log, panics, CORS, authentication
 //	rate_limit.go    rate limits
 //	validate.go      parameters and body against the OpenAPI document
@@ -18,24 +18,27 @@
 //
 // The handlers by topic:
 //
-//	messages.go, revoke.go, receipts.go, search.go, erasures.go, unread.go
+//	messages.go, receipts.go, search.go, unread.go
+//	revoke.go                  revoking and burning
+//	erasures.go                what was erased, hidden or deleted meanwhile; erasures for admins
 //	commands.go, send_as.go    two other ways of sending
 //	attachments.go             files, read and written as they arrive; thumbnails.go
 //	conversations.go, threads.go, settings.go, members.go, mutes.go, invitations.go
 //	lists.go, blocks.go
 //	spaces.go, space_members.go, channels.go, roles.go, permissions.go
-//	events.go                  streams and pages of events; accept.go which one a client wants
+//	events.go                  streams and pages of events, tickets; accept.go what a client wants
 //	data_streams.go            data streams; data_stream_frames.go their frames
 //	import.go, import_lines.go, export.go, retention.go
 //	line_writer.go             answers of many lines
-//	admin.go, webhooks.go, health.go
+//	token_cuts.go, webhooks.go
+//	health.go                  whether the server is up and ready, metrics, the OpenAPI document
 //
 // Answers are encoded in two ways. Messages, conversations and events are appended member by
 // member, so that stored JSON is copied as it is. Everything else is converted to the generated
-// types.
+// types, in the file of its topic.
 //
 //	json_object.go   appending members to an object
 //	message_json.go, conversation_json.go, event_json.go
-//	convert.go       conversion to and from the generated types
+//	convert.go       conversions that several topics need
 //	page_token.go    sealed tokens with which lists continue
 package handlers

@@ -135,8 +135,6 @@ func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (
 	}
 }
 
-func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
-
 // messageID reads the id of a message in a path. An invalid one is
 // refused like an unknown message.
 func messageID(s string) (im.ID, error) {

@@ -105,3 +105,14 @@ func (s *Server) idPage(list uint32, token *string, limit *int32, otherwise int3
 func (s *Server) idToken(list uint32, id im.ID) *string {
 	return optional(s.seal(pageToken{List: list, Seq: int64(id)}))
 }
+
+// userPage reads the parameters of a list of users. The page has room for one more item than the
+// returned limit: if that item exists, there is a next page.
+func (s *Server) userPage(list uint32, token *string, limit *int32) (im.Page, int, error) {
+	n := int(value(limit, 100))
+	t, err := s.readPageToken(list, token)
+	if err != nil || t == nil {
+		return im.Page{Limit: n + 1}, n, err
+	}
+	return im.Page{After: t.Key, Limit: n + 1}, n, nil
+}

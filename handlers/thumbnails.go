@@ -35,7 +35,7 @@ func (s *Server) thumbnail(ctx context.Context, w http.ResponseWriter, id im.ID,
 	h := w.Header()
 	h.Set("ETag", etag)
 	h.Set("Cache-Control", "private, no-store")
-	if matchesETag(deref(params.IfNoneMatch), etag) {
+	if matchesETag(value(params.IfNoneMatch, ""), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}

@@ -15,8 +15,8 @@
 //	entry.go           what most use cases load first
 //	snapshot_cache.go  a Reader that caches what access is computed from
 //	errors.go          refusals
-//	id.go, user.go     ids and users
-//	caller.go          the caller of a read or write; read_turns.go how reads take turns
+//	id.go, user.go     ids; users, devices and actors
+//	caller.go          the caller of a read or write, bulk writes; read_turns.go how reads take turns
 //	long_work.go       long requests of one user; pacer.go steps and pauses of jobs
 //	clock.go           jumps of the wall clock
 //
@@ -36,7 +36,9 @@
 //	conversation_list.go   a user's list
 //	group.go, thread.go    creating groups, rooms and threads
 //	space.go, channels.go  spaces and their channels
-//	space_members.go, space_roles.go, channel_overrides.go
+//	space_members.go       joining, leaving, adding, removing, and the owner
+//	space_roles.go         roles: defining and giving them
+//	channel_overrides.go   what roles may in one channel
 //	members.go             lists of members, and events about members
 //	add_members.go, remove_members.go, member_roles.go
 //	join.go                joining at one's own request; invitations.go
@@ -51,17 +53,19 @@
 //	command.go           commands: messages that are not stored
 //	counts.go            what a stored message changes in its conversation
 //	history.go           pages of history
-//	search.go, search_messages.go
+//	search.go            queries and hits; search_messages.go the use case
 //	attachment.go        Attachment; attachment_body.go bodies of messages that have one
 //	attachment_access.go who may read and send one; attached.go those of a message
-//	upload.go, download.go, blob_cleanup.go
+//	upload.go, download.go
+//	blob_cleanup.go      erasing uploads that nobody sent, and deleting files
 //	attachments.go       what these share; blobs.go the files under them
 //	thumbnail.go         Thumbnail and its states; thumbnails.go making and reading them
 //	receipts.go          storing receipts; deliver.go those of streams
 //	receipt_events.go    events about receipts, which go to senders
 //	message_receipts.go  the receipts of a message, for its sender
 //	unread.go            unread counts
-//	mark.go, hide.go     a user's own state, and hiding
+//	mark.go              a user's own state of a conversation
+//	hide.go              hiding; what was hidden or deleted while a device was away
 //
 // Erasing:
 //
@@ -88,8 +92,8 @@
 // Retention:
 //
 //	retention_cutoff.go  the time before which messages are past retention
-//	retention.go         trimming
-//	remembered_keys.go   ids of trimmed and purged messages
+//	retention.go         trimming, and previews of it; retentions as text, such as the names of plans
+//	remembered_keys.go   ids and client_ids of trimmed and purged messages
 //
 // Imports and exports:
 //

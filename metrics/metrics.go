@@ -1,4 +1,5 @@
-// Package metrics exports metrics of the server to Prometheus.
+// Package metrics exports metrics of the server to Prometheus. data_streams.go has those of data
+// streams, metrics.go all others.
 package metrics
 
 import (

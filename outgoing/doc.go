@@ -13,4 +13,10 @@
 //   - follows no redirects and uses no proxies, which would connect to addresses of their own
 //   - limits the time of a request, and the headers and the body of its answer
 //   - keeps no cookies, and reports errors that quote neither URL nor answer
+//
+// The files:
+//
+//	url.go      [CheckURL]: what can be refused before a request
+//	address.go  which addresses are public, private or without a receiver
+//	client.go   [Client.Post], and the reasons of its errors
 package outgoing

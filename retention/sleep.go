@@ -29,3 +29,13 @@ func pause(ctx context.Context, now func() time.Time, d time.Duration, wake <-ch
 		}
 	}
 }
+
+// sleep returns true after d, false when ctx ends.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -128,13 +128,3 @@ func (t *Timers) wait(ctx context.Context) bool {
 		}
 	}
 }
-
-// sleep returns true after d, false when ctx ends.
-func sleep(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}

@@ -10,7 +10,7 @@
 //	data_streams.go      the hub of data streams and its flags
 //	blobs.go             the directory of attachments, its backup and restore
 //	control.go           how a command reaches the running server, or else opens the data itself
-//	jobs.go              the server's side of backup, verify and reindex
+//	jobs.go              running backup, verify and reindex in the server, and their progress to a command
 //	backup.go            backup, verify, reindex and restore
 //	demo.go              the demo and the reference, and when the demo signs people in
 //	thumbnails.go        the process that makes thumbnails
@@ -20,7 +20,7 @@
 //	connect.go           how the commands below reach a server as a user
 //	send.go, listen.go, tail.go
 //	event_line.go        events and messages as lines of text
-//	doctor.go            the report of imapi doctor; its checks of configuration, server and token
+//	doctor.go            the report of imapi doctor; its checks of configuration, server, clock and token
 //	doctor_data.go       its checks of directory, disk and database
 //	doctor_disk.go       file systems that the doctor recognises
 //	doctor_clock.go      the state of the clock in the kernel
