@@ -46,7 +46,7 @@ func TestNewRefuses(t *testing.T) {
 		"no ticket key":              {func(c *auth.Config) { c.TicketKey = nil }, "ticket key"},
 		"ticket key is the secret":   {func(c *auth.Config) { c.TicketKey = secret }, "ticket key"},
 		"negative leeway":            {func(c *auth.Config) { c.Leeway = -1 }, "leeway"},
-		"endless leeway":             {func(c *auth.Config) { c.Leeway = time.Hour }, "leeway"},
+		"leeway too long":            {func(c *auth.Config) { c.Leeway = time.Hour }, "leeway"},
 		"negative ticket life":       {func(c *auth.Config) { c.TicketTTL = -time.Hour }, "tickets"},
 		"negative cache":             {func(c *auth.Config) { c.CacheSize = -1 }, "cache"},
 		"EC key for RS256":           {asymmetric(auth.RS256, ecPEM), "RS256"},

@@ -83,14 +83,14 @@ func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 		now    time.Duration
 		code   string
 	}{
-		"before it has come":              {leeway, 10 * time.Second, 0, auth.CodeTokenCutOff},
-		"once it has come":                {leeway, 10 * time.Second, time.Minute, auth.CodeTokenCutOff},
+		"iat in the future":               {leeway, 10 * time.Second, 0, auth.CodeTokenCutOff},
+		"iat in the past by now":          {leeway, 10 * time.Second, time.Minute, auth.CodeTokenCutOff},
 		"at the leeway":                   {leeway, leeway, time.Minute, auth.CodeTokenCutOff},
 		"after the leeway":                {leeway, leeway + time.Second, time.Minute, ""},
 		"long after, from the future":     {leeway, time.Hour, time.Hour - time.Second, auth.CodeTokenCutOff},
 		"long after, issued now":          {leeway, time.Hour, time.Hour, ""},
 		"no leeway, from the next second": {0, time.Second, time.Second, ""},
-		"no leeway, before it has come":   {0, time.Second, time.Second - 1, auth.CodeTokenFromFuture},
+		"no leeway, iat in the future":    {0, time.Second, time.Second - 1, auth.CodeTokenFromFuture},
 		"beyond the leeway, forever":      {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,12 +126,12 @@ func TestMaxAge(t *testing.T) {
 		at     time.Duration // after the start, when it is issued
 		code   string
 	}{
-		"at first":       {nil, 0, ""},
-		"at the last":    {nil, age + leeway - 1, ""},
-		"too old":        {nil, age + leeway, auth.CodeTokenExpired},
-		"ends before":    {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
-		"without an iat": {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
-		"iat zero":       {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
+		"just issued":                 {nil, 0, ""},
+		"just before the maximum age": {nil, age + leeway - 1, ""},
+		"at the maximum age":          {nil, age + leeway, auth.CodeTokenExpired},
+		"exp before the maximum age":  {jwt.MapClaims{"exp": start.Add(time.Minute).Unix()}, time.Minute + leeway, auth.CodeTokenExpired},
+		"without an iat":              {jwt.MapClaims{"iat": nil}, 0, auth.CodeTokenInvalid},
+		"iat zero":                    {jwt.MapClaims{"iat": 0}, 0, auth.CodeTokenExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, cached := range []bool{false, true} {

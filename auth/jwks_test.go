@@ -152,7 +152,7 @@ func TestKeySetAlgorithms(t *testing.T) {
 	}
 }
 
-func TestKeySetIgnoresUnfitKeys(t *testing.T) {
+func TestKeySetIgnoresUnsuitableKeys(t *testing.T) {
 	public := &ecKey().PublicKey
 	unfit := map[string]map[string]any{
 		"for encryption":   jwk(t, public, "k", map[string]any{"use": "enc"}),

@@ -88,7 +88,7 @@ func TestTicketNeverOutlivesToken(t *testing.T) {
 	wantCode(t, err, auth.CodeTicketExpired)
 }
 
-func TestTicketsAreNoTokens(t *testing.T) {
+func TestTicketsAreNotTokens(t *testing.T) {
 	c := newClock()
 	v := newVerifier(t, hs256(c))
 	token := signHS(t, good())

@@ -281,11 +281,11 @@ func TestMessageErasesItselfWhileQueued(t *testing.T) {
 		read   bool
 		want   string
 	}{
-		"never":          {func(*im.Message) {}, 2 * time.Hour, false, "secret"},
-		"just before":    {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour - 1, false, "secret"},
-		"expired":        {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour, false, "erased"},
-		"unread":         {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Hour, false, "erased"},
-		"read elsewhere": {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Minute, true, "erased"},
+		"without a timer":        {func(*im.Message) {}, 2 * time.Hour, false, "secret"},
+		"just before it expires": {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour - 1, false, "secret"},
+		"expired":                {func(m *im.Message) { m.ExpiresAt = m.CreatedAt.Add(time.Hour) }, time.Hour, false, "erased"},
+		"unread":                 {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Hour, false, "erased"},
+		"read elsewhere":         {func(m *im.Message) { m.Burn = &im.Burn{UnreadTTL: time.Hour} }, time.Minute, true, "erased"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T) {

@@ -21,14 +21,14 @@ func TestOpening(t *testing.T) {
 		cursor *Cursor
 		then   []string // the events after ready
 	}{
-		"now":                {nil, nil},
-		"at the head":        {&Cursor{testLog, 10}, nil},
-		"missed two":         {&Cursor{testLog, 8}, created[:2]},
-		"at the oldest":      {&Cursor{testLog, 4}, created},
-		"before the oldest":  {&Cursor{testLog, 3}, []string{"reset"}},
-		"ahead of the log":   {&Cursor{testLog, 11}, []string{"reset"}},
-		"in another log":     {&Cursor{testLog + 1, 10}, []string{"reset"}},
-		"at the start of it": {&Cursor{testLog, 0}, []string{"reset"}},
+		"now":                     {nil, nil},
+		"at the head":             {&Cursor{testLog, 10}, nil},
+		"missed two":              {&Cursor{testLog, 8}, created[:2]},
+		"at the oldest":           {&Cursor{testLog, 4}, created},
+		"before the oldest":       {&Cursor{testLog, 3}, []string{"reset"}},
+		"ahead of the log":        {&Cursor{testLog, 11}, []string{"reset"}},
+		"in another log":          {&Cursor{testLog + 1, 10}, []string{"reset"}},
+		"at the start of the log": {&Cursor{testLog, 0}, []string{"reset"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T) {

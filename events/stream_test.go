@@ -18,10 +18,10 @@ import (
 // resume. Each client receives every event for it once and in order.
 func TestEverythingOnceInOrder(t *testing.T) {
 	for name, opts := range map[string]Options{
-		"roomy":       {},
-		"small queue": {QueueSize: 2},
-		"small inbox": {InboxSize: 8, QueueSize: 16},
-		"forgetful":   {MaxConversations: 1},
+		"default limits":        {},
+		"small queue":           {QueueSize: 2},
+		"small inbox":           {InboxSize: 8, QueueSize: 16},
+		"one conversation kept": {MaxConversations: 1},
 	} {
 		for _, faults := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/faults=%t", name, faults), func(t *testing.T) {

@@ -58,7 +58,7 @@ func heavyBodies() []heavyBody {
 	return []heavyBody{
 		{"send, empty objects", toBob, text, filled(send, custom+"[{}", ",{}", "]}}"), 413},
 		{"send, empty objects, few", toBob, text, filled(8*1024, custom+"[{}", ",{}", "]}}"), 413},
-		{"send, empty objects, taken", toBob, text, filled(4096, custom+"[{}", ",{}", "]}}"), 201},
+		{"send, empty objects, accepted", toBob, text, filled(4096, custom+"[{}", ",{}", "]}}"), 201},
 		{"send, empty lists in a list", toBob, text, filled(24*1024, custom+"[[]", ",[]", "]}}"), 413},
 		{"send, one list in another", toBob, text, filled(send, custom+"[0", ","+strings.Repeat("[", 55)+strings.Repeat("]", 55), "]}}"), 413},
 		{"send, one object in another", toBob, text, filled(24*1024, custom+"[0", ","+strings.Repeat(`{"a":`, 55)+"0"+strings.Repeat("}", 55), "]}}"), 413},
@@ -181,8 +181,8 @@ func TestImportLinesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// BenchmarkBody measures the same. peak-B/body-B is the number of bytes allocated for each byte of
-// the body, which is the peak if nothing is collected in between.
+// BenchmarkBody measures what TestBodiesTakeLittleMemory bounds. peak-B/body-B is the number of
+// bytes allocated for each byte of the body, which is the peak if nothing is collected in between.
 func BenchmarkBody(b *testing.B) {
 	w := newWorld(b)
 	for _, heavy := range heavyBodies() {

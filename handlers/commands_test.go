@@ -133,7 +133,7 @@ func TestCommandFrame(t *testing.T) {
 }
 
 // A command changes nothing that is stored, and nobody can find it later.
-func TestCommandsAreNowhere(t *testing.T) {
+func TestCommandsAreNotStored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.say("alice", "@bob", "hi")

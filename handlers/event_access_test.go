@@ -41,7 +41,7 @@ func TestTicketOpensTheStreamAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestCutOffHoldsAtOnceAndEndsStreams(t *testing.T) {
+func TestCutOffAppliesAtOnceAndEndsStreams(t *testing.T) {
 	w := newWorld(t)
 	old := "Bearer " + mint(t, auth.Grant{User: "bob"}, time.Minute)
 	ticket := w.must(http.StatusCreated, "", http.MethodPost, "/v1/events/tickets", "", "Authorization", old)["ticket"].(string)

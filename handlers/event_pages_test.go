@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-func TestPagesAreTheSameLog(t *testing.T) {
+func TestPagesHaveTheEventsOfTheStream(t *testing.T) {
 	w := newWorld(t)
 	s := w.listen("bob", nil)
 	s.expect("ready")

@@ -22,7 +22,7 @@ type pageToken struct {
 	At   int64  `json:"t,omitempty"`
 	Seq  int64  `json:"s,omitempty"`
 	AsOf int64  `json:"o,omitempty"` // the time of the list
-	Last int64  `json:"i,omitempty"` // the last message on the list so far
+	Last int64  `json:"i,omitempty"` // the last message listed, or the last that counts as activity
 	In   int64  `json:"c,omitempty"` // the conversation in which the list continues
 }
 

@@ -36,7 +36,8 @@ type Options struct {
 	Demo http.Handler
 	// Reference answers GET /docs and below; 404 if nil.
 	Reference http.Handler
-	// Observe is called after each answer. It may be nil.
+	// Observe is called after each answer; for an event stream over HTTP/1.1, when it has caught
+	// up with the log. It may be nil.
 	Observe func(operation string, status int, took time.Duration)
 	// Origins are the web origins that browsers may call from, or "*" for any. None by
 	// default.

@@ -66,7 +66,7 @@ func New(version string) *Metrics {
 			Name: "imapi_requests_total", Help: "Requests answered, by operation of the OpenAPI document and status.",
 		}, []string{"operation", "status"}),
 		requestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "imapi_request_duration_seconds", Help: "Time to answer a request. A stream is counted when it ends.",
+			Name: "imapi_request_duration_seconds", Help: "Time to answer a request. An event stream over HTTP/1.1 is counted when it has caught up with the log, any other stream when it ends.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"operation"}),
 		rateLimited: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -129,7 +129,7 @@ func New(version string) *Metrics {
 		}),
 		transientsDropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "imapi_transient_events_dropped_total",
-			Help: "Events that are not in the log and that a stream did not get because it was behind, its queue was full, or its user had lost access.",
+			Help: "Events that are not in the log and that a stream did not get because it was behind, its queue or the hub's was full, or its user had lost access.",
 		}),
 		transientLag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_transient_event_lag_seconds", Help: "Time from an event that is not in the log to its delivery to a stream.",

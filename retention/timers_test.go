@@ -193,7 +193,7 @@ func TestTimers(t *testing.T) {
 
 // A message that is committed after a run has read the store, but before the run returns, is not
 // lost, whether or not there is another one to wait for.
-func TestTimersLoseNothingToARun(t *testing.T) {
+func TestTimersKeepWhatIsReportedDuringARun(t *testing.T) {
 	for _, other := range []time.Duration{0, 10 * time.Second, time.Minute} {
 		t.Run(fmt.Sprint(other), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
