@@ -50,6 +50,18 @@ func (w *world) sayMany(user im.UserID, ref im.ConversationRef, n int) (ids []st
 	return ids
 }
 
+// A batch of too many ids is refused, and revokes nothing.
+func TestRevokeTooMany(t *testing.T) {
+	w := newWorld(t)
+	m := w.say("alice", direct("bob"), "hi")
+	ids := slices.Repeat([]string{m.ID.String()}, im.MaxRevokedAtOnce+1)
+	results, err := w.RevokeMany(w.ctx, as("alice"), ids, im.RevokeNote{})
+	w.equal("answer", answer(err), "400 invalid_request")
+	w.equal("results", len(results), 0)
+	_, err = w.RevokeMany(w.ctx, as("alice"), ids[1:], im.RevokeNote{})
+	w.equal("at the limit", answer(err), "ok")
+}
+
 // TestABatchOfRevokesTakesTurns checks that a batch delays others no more than the same number of
 // single revokes, and that one that cannot finish returns a status for each message.
 func TestABatchOfRevokesTakesTurns(t *testing.T) {

@@ -24,6 +24,9 @@ const (
 	MaxNoteJSON   = 4096
 )
 
+// MaxRevokedAtOnce is the maximum number of messages that one call may revoke.
+const MaxRevokedAtOnce = 100
+
 // checked returns the note with its JSON in canonical form. It refuses one that is too long
 // or whose JSON is invalid.
 func (n RevokeNote) checked() (RevokeNote, error) {
@@ -119,10 +122,13 @@ type RevokeResult struct {
 }
 
 // RevokeMany is Revoke for several messages. Each id has a result of its own, even an invalid
-// one. It takes several transactions. If one is refused, for example because the server is
+// one; it refuses too many ids. It takes several transactions. If one is refused, for example because the server is
 // overloaded, messages revoked before stay revoked and the rest have the refusal as their
 // result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
+	if len(ids) > MaxRevokedAtOnce {
+		return nil, RefuseField(Invalid, "invalid_request", "ids", "at most %d messages", MaxRevokedAtOnce)
+	}
 	note, err := note.checked()
 	if err != nil {
 		return nil, err
