@@ -33,15 +33,8 @@ const (
 
 // Listed returns a page of the users on a list of a conversation, by user.
 func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed []im.Listing, err error) {
-	err = r.session.query(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
-		func(rows row) (bool, error) {
-			var l im.Listing
-			var at int64
-			err := rows.Scan(&l.User, &at)
-			l.At = fromMillis(at)
-			listed = append(listed, l)
-			return true, err
-		})
+	err = r.session.usersAt(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
+		func(user im.UserID, at time.Time) { listed = append(listed, im.Listing{User: user, At: at}) })
 	return listed, err
 }
 

@@ -46,16 +46,9 @@ func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 		return nil, err
 	}
 	var list []im.Block
-	err = r.session.query("SELECT name, at FROM blocks WHERE by_id = ? AND name > ? ORDER BY name LIMIT ?",
+	err = r.session.usersAt("SELECT name, at FROM blocks WHERE by_id = ? AND name > ? ORDER BY name LIMIT ?",
 		[]any{key, page.After, page.Limit},
-		func(rows row) (bool, error) {
-			var b im.Block
-			var at int64
-			err := rows.Scan(&b.User, &at)
-			b.At = fromMillis(at)
-			list = append(list, b)
-			return true, err
-		})
+		func(user im.UserID, at time.Time) { list = append(list, im.Block{User: user, At: at}) })
 	return list, err
 }
 

@@ -152,15 +152,8 @@ func (r *reader) ReceiptsOf(kind im.ReceiptKind, conversation im.ID, seq int64) 
 // when the range was added.
 func (r *reader) usersWith(kind record.RangeKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	var list []im.Receipt
-	err := r.session.query(selectRangesOf, []any{int64(conversation), int64(kind), seq},
-		func(rows row) (bool, error) {
-			var rc im.Receipt
-			var at int64
-			err := rows.Scan(&rc.User, &at)
-			rc.At = fromMillis(at)
-			list = append(list, rc)
-			return true, err
-		})
+	err := r.session.usersAt(selectRangesOf, []any{int64(conversation), int64(kind), seq},
+		func(user im.UserID, at time.Time) { list = append(list, im.Receipt{User: user, At: at}) })
 	slices.SortFunc(list, func(a, b im.Receipt) int { return cmp.Compare(a.User, b.User) })
 	return list, err
 }

@@ -287,13 +287,13 @@ func (r *reader) Sealed(after im.SealedKey, limit int, scope im.SealedLook) (pag
 	case sealedRoleNames:
 		query, scan = selectSealedRoleNames, l.roleName
 	case sealedAttachments:
-		query, scan = selectSealedAttachments, l.attachment
+		query, scan = selectSealedAttachments, l.rowOf(im.SealedAttachment)
 	case sealedThumbnails:
-		query, scan = selectSealedThumbnails, l.thumbnail
+		query, scan = selectSealedThumbnails, l.rowOf(im.SealedThumbnail)
 	case sealedDeadBlobs:
 		query, scan = selectSealedDeadBlobs, l.deadBlob
 	case sealedSecrets:
-		query, scan = selectSealedSecrets, l.secrets
+		query, scan = selectSealedSecrets, l.rowOf(im.SealedSecret)
 	}
 	n := 0
 	err = r.session.query(query, []any{int64(after.ID), limit}, func(rows row) (bool, error) {
@@ -366,27 +366,17 @@ func (l *sealedScan) roleName(rows row) error {
 	return nil
 }
 
-func (l *sealedScan) attachment(rows row) error {
-	var id im.ID
-	var slot sql.NullInt64
-	var info []byte
-	if err := rows.Scan(&id, &slot, &info); err != nil {
-		return err
+// rowOf returns a function that adds what is sealed in a row of a kind, if there is something.
+func (l *sealedScan) rowOf(kind im.SealedKind) func(row) error {
+	return func(rows row) error {
+		var id im.ID
+		var of sealedText
+		if err := rows.Scan(&id, &of.slot, &of.sealed); err != nil {
+			return err
+		}
+		l.add(im.Sealed{Kind: kind}, id, of.slot, of.sealed)
+		return nil
 	}
-	l.add(im.Sealed{Kind: im.SealedAttachment}, id, slot, info)
-	return nil
-}
-
-// thumbnail adds the thumbnail of an attachment, if it was made.
-func (l *sealedScan) thumbnail(rows row) error {
-	var id im.ID
-	var slot sql.NullInt64
-	var info []byte
-	if err := rows.Scan(&id, &slot, &info); err != nil {
-		return err
-	}
-	l.add(im.Sealed{Kind: im.SealedThumbnail}, id, slot, info)
-	return nil
 }
 
 // deadBlob adds the blob of an erased attachment. It has no state, and counts as expired.
@@ -399,17 +389,6 @@ func (l *sealedScan) deadBlob(rows row) error {
 	}
 	blob.Doomed = blob.Doomed && l.scope == im.SealedContent
 	l.add(blob, id, slot, nil)
-	return nil
-}
-
-// secrets scans a row of selectSealedSecrets.
-func (l *sealedScan) secrets(rows row) error {
-	var id im.ID
-	var s sealedText
-	if err := rows.Scan(&id, &s.slot, &s.sealed); err != nil {
-		return err
-	}
-	l.add(im.Sealed{Kind: im.SealedSecret}, id, s.slot, s.sealed)
 	return nil
 }
 
@@ -469,11 +448,7 @@ func (t *tx) Remove(conversation im.ID, ids []im.ID, at time.Time) (active int, 
 	if err != nil {
 		return 0, err
 	}
-	for _, m := range list {
-		if m.state == im.Active && !m.hidden {
-			active++
-		}
-	}
+	active = countActive(list)
 	if err := t.deleteWithKeys(int64(conversation), list, at); err != nil {
 		return 0, err
 	}

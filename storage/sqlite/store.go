@@ -82,8 +82,6 @@ type BatchStats struct {
 	// sync.
 	Duration time.Duration
 	Commit   time.Duration
-	// Queued is the number of calls waiting at the end.
-	Queued int
 	// Err is the error of the transaction, nil if it was committed.
 	Err error
 }

@@ -58,12 +58,7 @@ func (t *tx) Trim(conversation im.ID, before time.Time, limit int, at time.Time)
 		if err := t.deleteWithKeys(int64(conversation), list, at); err != nil {
 			return step, err
 		}
-		step.Messages = len(list)
-		for _, m := range list {
-			if m.state == im.Active && !m.hidden {
-				step.Active++
-			}
-		}
+		step.Messages, step.Active = len(list), countActive(list)
 	}
 	oldest, err := t.firstRemaining(int64(conversation), lastSeq, &step.FirstSeq)
 	if err != nil {
@@ -108,6 +103,16 @@ type deletion struct {
 	state            im.State
 	hidden           bool // visible to one user only
 	slot, note       sql.NullInt64
+}
+
+// countActive returns the number of messages that are active and visible to every member.
+func countActive(list []deletion) (n int) {
+	for _, m := range list {
+		if m.state == im.Active && !m.hidden {
+			n++
+		}
+	}
+	return n
 }
 
 func scanDeletion(rows row) (m deletion, err error) {

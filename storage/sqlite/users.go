@@ -170,15 +170,23 @@ func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, e
 	if after != nil {
 		at, user = after.At.UnixMilli(), string(after.User)
 	}
-	err = r.session.query(selectTokenCuts, []any{at, user, limit}, func(rows row) (bool, error) {
-		var cut im.TokenCut
-		var at int64
-		err := rows.Scan(&cut.User, &at)
-		cut.At = fromMillis(at)
-		list = append(list, cut)
-		return true, err
+	err = r.session.usersAt(selectTokenCuts, []any{at, user, limit}, func(user im.UserID, at time.Time) {
+		list = append(list, im.TokenCut{User: user, At: at})
 	})
 	return list, err
+}
+
+// usersAt runs a query for users and times.
+func (s *session) usersAt(query string, args []any, add func(im.UserID, time.Time)) error {
+	return s.query(query, args, func(rows row) (bool, error) {
+		var user im.UserID
+		var at int64
+		if err := rows.Scan(&user, &at); err != nil {
+			return false, err
+		}
+		add(user, fromMillis(at))
+		return true, nil
+	})
 }
 
 // ForgottenCut returns the time of the newest forgotten cut-off.

@@ -142,7 +142,6 @@ func (w *writer) transact(next func() *call) {
 		if w.store.options.Observe == nil {
 			return
 		}
-		stats.Queued, _ = w.queue.len()
 		stats.Duration, stats.Err = now().Sub(start), err
 		w.store.options.Observe(stats)
 	}
