@@ -18,13 +18,10 @@ func (s *Server) ListBlocks(ctx context.Context, r api.ListBlocksRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	blocks, more := cut(blocks, limit)
-	out := api.ListBlocks200JSONResponse{Items: make([]api.Block, len(blocks))}
+	blocks, next := cut(s, blocks, limit, func(b im.Block) pageToken { return userToken(list, b.User) })
+	out := api.ListBlocks200JSONResponse{Items: make([]api.Block, len(blocks)), NextPageToken: next}
 	for i, b := range blocks {
 		out.Items[i] = api.Block{User: api.UserID(b.User), CreatedAt: api.Time(b.At)}
-	}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(blocks[limit-1].User)}))
 	}
 	return out, nil
 }

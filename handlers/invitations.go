@@ -69,12 +69,8 @@ func (s *Server) invitationPage(list uint32, token *string, limit *int32, read f
 	if err != nil {
 		return api.InvitationPage{}, err
 	}
-	found, more := cut(found, n)
-	out := api.InvitationPage{Items: each(found, invitation)}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[n-1].User)}))
-	}
-	return out, nil
+	found, next := cut(s, found, n, func(v im.InvitationView) pageToken { return userToken(list, v.User) })
+	return api.InvitationPage{Items: each(found, invitation), NextPageToken: next}, nil
 }
 
 // ListMyInvitations implements GET /v1/invitations.
@@ -88,12 +84,8 @@ func (s *Server) ListMyInvitations(ctx context.Context, r api.ListMyInvitationsR
 	if err != nil {
 		return nil, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListMyInvitations200JSONResponse{Items: each(found, invitation)}
-	if more {
-		out.NextPageToken = s.idToken(list, found[limit-1].Conversation)
-	}
-	return out, nil
+	found, next := cut(s, found, limit, func(v im.InvitationView) pageToken { return idToken(list, v.Conversation) })
+	return api.ListMyInvitations200JSONResponse{Items: each(found, invitation), NextPageToken: next}, nil
 }
 
 // DeleteInvitation implements DELETE /v1/spaces/{space}/invitations/{user}.

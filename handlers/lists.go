@@ -54,13 +54,10 @@ func (s *Server) RemoveFromList(ctx context.Context, r api.RemoveFromListRequest
 
 // listingPage returns a page of a list that was read with one more item than limit.
 func (s *Server) listingPage(list uint32, found []im.Listing, limit int) api.ListingPage {
-	found, more := cut(found, limit)
-	out := api.ListingPage{Items: make([]api.Listing, len(found))}
+	found, next := cut(s, found, limit, func(l im.Listing) pageToken { return userToken(list, l.User) })
+	out := api.ListingPage{Items: make([]api.Listing, len(found)), NextPageToken: next}
 	for i, l := range found {
 		out.Items[i] = api.Listing{User: api.UserID(l.User), CreatedAt: api.Time(l.At)}
-	}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
 	}
 	return out
 }

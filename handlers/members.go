@@ -26,7 +26,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 	}
 	out := api.ListMembers200JSONResponse{Items: each(found.Items, member)}
 	if found.Next != "" {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found.Next)}))
+		out.NextPageToken = optional(s.seal(userToken(list, found.Next)))
 	}
 	return out, nil
 }

@@ -81,13 +81,13 @@ func (s *Server) readPageToken(list uint32, token *string) (*pageToken, error) {
 	return &t, nil
 }
 
-// cut shortens a page that was read with one more item than limit, and reports whether there is a
-// next page.
-func cut[T any](items []T, limit int) ([]T, bool) {
+// cut shortens a page that was read with one more item than limit, and returns the token of the next
+// page, nil on the last one. after returns the position after an item.
+func cut[T any](s *Server, items []T, limit int, after func(T) pageToken) ([]T, *string) {
 	if len(items) <= limit {
-		return items, false
+		return items, nil
 	}
-	return items[:limit], true
+	return items[:limit], optional(s.seal(after(items[limit-1])))
 }
 
 // idPage reads the parameters of a list in the order of ids: the id to continue from, 0 for
@@ -101,10 +101,8 @@ func (s *Server) idPage(list uint32, token *string, limit *int32, otherwise int3
 	return im.ID(t.Seq), n, nil
 }
 
-// idToken returns the token of the page that continues from an id.
-func (s *Server) idToken(list uint32, id im.ID) *string {
-	return optional(s.seal(pageToken{List: list, Seq: int64(id)}))
-}
+// idToken is the position after an id; see [Server.idPage].
+func idToken(list uint32, id im.ID) pageToken { return pageToken{List: list, Seq: int64(id)} }
 
 // userPage reads the parameters of a list of users. The page has room for one more item than the
 // returned limit: if that item exists, there is a next page.
@@ -115,4 +113,9 @@ func (s *Server) userPage(list uint32, token *string, limit *int32) (im.Page, in
 		return im.Page{Limit: n + 1}, n, err
 	}
 	return im.Page{After: t.Key, Limit: n + 1}, n, nil
+}
+
+// userToken is the position after a user; see [Server.userPage].
+func userToken(list uint32, user im.UserID) pageToken {
+	return pageToken{List: list, Key: string(user)}
 }

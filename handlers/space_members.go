@@ -22,12 +22,8 @@ func (s *Server) ListSpaceMembers(ctx context.Context, r api.ListSpaceMembersReq
 	if err != nil {
 		return nil, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListSpaceMembers200JSONResponse{Items: each(found, spaceMember)}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Key: string(found[limit-1].User)}))
-	}
-	return out, nil
+	found, next := cut(s, found, limit, func(m im.SpaceMemberView) pageToken { return userToken(list, m.User) })
+	return api.ListSpaceMembers200JSONResponse{Items: each(found, spaceMember), NextPageToken: next}, nil
 }
 
 // GetSpaceMember implements GET /v1/spaces/{space}/members/{user}.

@@ -31,12 +31,8 @@ func (s *Server) ListSpaces(ctx context.Context, r api.ListSpacesRequestObject) 
 	if err != nil {
 		return nil, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListSpaces200JSONResponse{Items: each(found, space)}
-	if more {
-		out.NextPageToken = s.idToken(list, found[limit-1].ID)
-	}
-	return out, nil
+	found, next := cut(s, found, limit, func(v im.SpaceView) pageToken { return idToken(list, v.ID) })
+	return api.ListSpaces200JSONResponse{Items: each(found, space), NextPageToken: next}, nil
 }
 
 // GetSpace implements GET /v1/spaces/{space}.

@@ -70,7 +70,7 @@ func (s *Server) ListMyThreads(ctx context.Context, r api.ListMyThreadsRequestOb
 func (s *Server) conversationPage(list uint32, page im.ConversationPage) answer {
 	var next *string
 	if page.Next != nil {
-		next = s.idToken(list, page.Next.ID)
+		next = optional(s.seal(idToken(list, page.Next.ID)))
 	}
 	return answerPage(page.Items, appendConversation, next, nil)
 }

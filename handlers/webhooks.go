@@ -167,12 +167,8 @@ func (s *Server) ListDeliveries(ctx context.Context, r api.ListDeliveriesRequest
 	if err != nil {
 		return nil, err
 	}
-	found, more := cut(found, limit)
-	out := api.ListDeliveries200JSONResponse{Items: each(found, s.delivery)}
-	if more {
-		out.NextPageToken = optional(s.seal(pageToken{List: list, Seq: int64(found[limit-1].Position)}))
-	}
-	return out, nil
+	found, next := cut(s, found, limit, func(d im.WebhookDelivery) pageToken { return pageToken{List: list, Seq: int64(d.Position)} })
+	return api.ListDeliveries200JSONResponse{Items: each(found, s.delivery), NextPageToken: next}, nil
 }
 
 // onWebhook calls do with the id of the webhook in a path, and answers with the webhook that do
