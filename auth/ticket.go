@@ -19,8 +19,8 @@ const (
 )
 
 // ticketClaims are the claims of a ticket. It opens a stream and nothing else, so it
-// never makes a user an admin. User and device are base64url: JSON would escape some of
-// their characters as six, and a ticket must always fit into a URL.
+// never makes a user an admin. User and device are base64url: JSON would turn some
+// characters into six, and a ticket must always fit into a URL.
 type ticketClaims struct {
 	jwt.RegisteredClaims
 	Device string `json:"device,omitempty"`

@@ -42,8 +42,8 @@ func (c *attached) kick(reason error) {
 	}
 }
 
-// attach adds a request to its data stream, if a rule allows it and no limit refuses it. The
-// caller must call detach.
+// attach adds a request to its data stream, if a rule allows it and no limit refuses it. Unless it
+// returns an error, the caller must call detach.
 //
 // The right is checked after the request is registered, so that no change in between is missed, and
 // before it counts against a limit, so that a user without the right learns nothing about the data

@@ -37,7 +37,7 @@ type Notice struct {
 }
 
 // Options are the options of a hub. Domain is required. The zero value of any other selects the
-// default in its comment.
+// default in its comment. The limits of a user do not apply to admins.
 type Options struct {
 	Domain Domain
 	// Publish publishes a notice to its conversation. It must not block. Default: notices are

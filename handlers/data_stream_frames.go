@@ -186,7 +186,8 @@ func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	case <-p.publisher.Gone():
 		err = p.publisher.Err()
 	}
-	// Close comes first, because no frame may be accepted after the answer with their number.
+	// No frame is accepted any more: the goroutine has finished, or the publisher was ended. Close it
+	// before the answer, so that the client's next request is not refused because of this one.
 	p.publisher.Close()
 	_ = p.rc.SetWriteDeadline(time.Now().Add(p.server.writeTimeout))
 	frames, last := p.publisher.Pushed()

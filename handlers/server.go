@@ -44,7 +44,7 @@ type Options struct {
 	Origins []string
 	// Rate limits the requests of a user, and the failed authentications of an address, in
 	// requests a second. A costly request counts as several, as the OpenAPI document says.
-	// Bursts may be twice that. 0 sets no limit.
+	// Bursts may be twice that. 0 sets no limit. Admins have none.
 	Rate float64
 	// CommandRate limits the commands of a user, in commands a second. Bursts may be twice
 	// that. 0 sets no separate limit; commands also count against Rate.
@@ -208,8 +208,8 @@ func allowed(routes chi.Routes, path string) []string {
 	return methods
 }
 
-// Drain makes /readyz answer 503, so that load balancers send no more requests, and ends
-// imports after the batch that is being stored.
+// Drain makes /readyz answer 503, so that load balancers send no more requests. It ends imports
+// after the batch that is being stored, and breaks off exports.
 func (s *Server) Drain() {
 	if !s.draining.Swap(true) {
 		close(s.drained)
