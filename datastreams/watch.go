@@ -50,8 +50,9 @@ func newChanges() changes {
 // maxChangedUsers is the maximum number of users of a conversation that are recorded individually.
 const maxChangedUsers = 256
 
-// Committed passes a commit to the hub. It must be called in the order of commits, and before the
-// token verifier learns of the cut-offs in it. It does not block.
+// Committed passes a commit to the hub. It must be called in the order of commits, and after the
+// token verifier has learned of the cut-offs in it: a request that is attached too late for the hub
+// to end it is then refused by [auth.Verifier.Recheck]. It does not block.
 func (h *Hub) Committed(c im.Commit) {
 	list := im.AccessChanges(c)
 	var erased, deleted []im.ID
