@@ -27,8 +27,8 @@ type Options struct {
 	// not receive the events of what it did itself, so clients that run at the same
 	// time must not share one: each would miss what the other sends, reads or hides.
 	Device string
-	// HTTPClient sends the requests; a new one if nil. Its Timeout does not apply to
-	// streams.
+	// HTTPClient sends the requests; a new one if nil. Its Timeout applies to uploads, but
+	// not to streams, pushes and downloads.
 	HTTPClient *http.Client
 	// SendTimeout is the time that [Client.Send] waits for each response; 10 s if zero.
 	SendTimeout time.Duration

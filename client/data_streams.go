@@ -25,12 +25,16 @@ type StreamItem struct {
 
 // Frame is a frame of a data stream. It has one of Text, JSON and Base64.
 type Frame struct {
-	ID     int64           `json:"id"`
-	From   UserID          `json:"from"`
-	Dtype  uint8           `json:"dtype"`
-	Text   *string         `json:"text"`
-	JSON   json.RawMessage `json:"json"`
-	Base64 []byte          `json:"base64"`
+	// ID rises by one from frame to frame, from 1 on.
+	ID int64 `json:"id"`
+	// From is the user who pushed the frame.
+	From UserID `json:"from"`
+	// Dtype says what the data is, as the application defines.
+	Dtype uint8           `json:"dtype"`
+	Text  *string         `json:"text"`
+	JSON  json.RawMessage `json:"json"`
+	// Base64 has the bytes, decoded.
+	Base64 []byte `json:"base64"`
 }
 
 // StreamEnd is how a data stream ended.
@@ -102,7 +106,9 @@ func readItem(b block) (item StreamItem, err error) {
 }
 
 // Pusher pushes frames to a data stream over one open request. Its methods must not be called
-// at the same time.
+// at the same time. A method that pushes returns once the frame is on its way; what the server has
+// taken is known from [Pusher.Close]. If the request has ended, the methods return the reason.
+// dtype says what the data is, as the application defines.
 type Pusher struct {
 	frames *json.Encoder
 	body   *io.PipeWriter

@@ -1,11 +1,13 @@
 // Package client is a client of an imapi server, for one user on one device.
 //
 // A [Client] has a method for every operation of the server, such as
-// ListMessagesWithResponse, generated from the OpenAPI document. By hand it adds what a
-// document cannot describe:
+// ListMessagesWithResponse, generated from the OpenAPI document. Added to these is what
+// such a document cannot describe:
 //
 //   - [Client.Send] sends a message and retries it without creating it twice.
 //   - [Client.Events] follows the event stream and resumes it after a disconnect.
+//   - [Client.Frames] and [Client.Push] read a data stream and push to one.
+//   - [Client.Upload] and [Client.Download] stream files.
 //   - A response with a status of 400 or more is an error of type [*Problem].
 //
 // The files:

@@ -45,9 +45,10 @@ type EventsOptions struct {
 // each connection, and reset, which means that the server no longer has the events after
 // the cursor.
 //
-// The iteration ends with an error unless the loop ends first: the error of ctx, that of
-// the token source, or a [*Problem]. A 401 or 403 ends it only if the token source
-// returns the refused token again.
+// The iteration ends with an error unless the loop ends first: that of ctx, that of the
+// token source, a [*Problem], or one that says that the answer is not a stream of imapi.
+// It reconnects after a lost connection and after a status that may pass, such as 429 or
+// 503. A 401 or 403 ends it only if the token source returns the refused token again.
 func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := newStream(c, "v1/events", o)

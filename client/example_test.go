@@ -164,7 +164,7 @@ func ExampleClient_revoke() {
 	// 1 revoked null alice Not for you, sorry
 }
 
-// A refusal of the server is a *Problem with a code.
+// A file is uploaded once, and sent in a message. The recipients of the message can download it.
 func ExampleClient_Upload() {
 	server := startServer()
 	defer server.close()
@@ -197,6 +197,7 @@ func ExampleClient_Upload() {
 	// milk, bread
 }
 
+// A refusal of the server is a *Problem with a code.
 func ExampleProblem() {
 	server := startServer()
 	defer server.close()

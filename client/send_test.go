@@ -213,7 +213,7 @@ func TestSendStopsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestSendRefusesByItself(t *testing.T) {
+func TestSendReportsOtherErrors(t *testing.T) {
 	t.Run("no token", func(t *testing.T) {
 		want := errors.New("the application is offline")
 		f := newFake(t)

@@ -87,7 +87,7 @@ func (c *Client) transport(o Options, plain bool) *http.Transport {
 		Proxy:                  nil, // a proxy would connect to unchecked addresses
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
-		DisableCompression:     true, // so that the limit applies to bytes in memory, too
+		DisableCompression:     true, // so that the limit applies to the bytes received, too
 		MaxConnsPerHost:        o.MaxConnections,
 		MaxIdleConnsPerHost:    idleConnections,
 		MaxIdleConns:           8 * idleConnections,

@@ -21,7 +21,7 @@ trap finish EXIT
 say() { printf '\n--- %s\n' "$*"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-# until SECONDS COMMAND…: repeats the command until it succeeds.
+# until_true SECONDS COMMAND…: repeats the command until it succeeds.
 until_true() {
   local deadline=$((SECONDS + $1)); shift
   until "$@" >/dev/null 2>&1; do

@@ -33,7 +33,7 @@ type Options struct {
 	// MaxMessageBytes bounds the body and ext of a message, and so the size of an answer.
 	MaxMessageBytes int
 	// Observe is called after each question with the time it took and the reason why it has no
-	// answer, "" if it has one. It may be nil.
+	// answer, "" if it has one. Several goroutines may call it at once. It may be nil.
 	Observe func(took time.Duration, why Why)
 	// Now is the clock; time.Now if nil.
 	Now    func() time.Time
@@ -191,7 +191,8 @@ func (c *Client) ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswe
 // with every message.
 const logInterval = 10 * time.Second
 
-// Failed logs that a message was sent or refused without a usable answer.
+// Failed logs that a message was sent or refused without a usable answer. It writes at most one
+// line every 10 seconds, with the number of such messages since the last one.
 func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err error) {
 	c.mu.Lock()
 	now := c.opts.Now()

@@ -46,7 +46,8 @@ type ProofFile struct {
 const proofTime = 10 * time.Second
 
 // SearchFiles searches all files below a directory for a text and a control, in the forms in which
-// a program would write them: UTF-8, UTF-16, and as a JSON string.
+// a program would write them: UTF-8, UTF-16, and as a JSON string. After 10 seconds it
+// gives up: files are then those searched so far, and complete is false.
 func SearchFiles(ctx context.Context, dir, text, control string) (files []ProofFile, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()

@@ -149,7 +149,7 @@ func (s *SignIn) prove(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(in.Text) < MinProof {
-		refuse(w, http.StatusUnprocessableEntity, "invalid_request", "text: a text this short occurs in files by chance")
+		refuse(w, http.StatusUnprocessableEntity, "invalid_request", "text: must have at least "+strconv.Itoa(MinProof)+" bytes, because a shorter text occurs in files by chance")
 		return
 	}
 	if !s.proving.TryLock() {

@@ -64,7 +64,7 @@ func (w *world) loaded(change func()) {
 	}
 	before := count()
 	change()
-	await.Until(w, "the change is taken over", func() bool { return count() > before })
+	await.Until(w, "the deliverer has adopted the change", func() bool { return count() > before })
 }
 
 // WebhookAttempted implements [webhooks.Observer].

@@ -35,7 +35,7 @@ func TestDeadReceiver(t *testing.T) {
 		w.say(want[i])
 	}
 	w.expect(r, want...)
-	await.Until(w, "a timeout", func() bool {
+	await.Until(w, "a request has timed out", func() bool {
 		list := w.deliveries(slow.ID, im.DeliveryRetrying)
 		return len(list) == 1 && list[0].Fault == im.FaultTimeout
 	})
@@ -94,7 +94,7 @@ func TestNonsense(t *testing.T) {
 			}()
 			id := w.hook("http://"+l.Addr().String(), im.MessageCreated).ID
 			w.say("one")
-			await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+			await.Until(w, "an attempt has failed", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 			if d := w.deliveries(id, im.DeliveryRetrying)[0]; !slices.Contains(tt.want, d.Fault) {
 				t.Errorf("the fault is %v, want one of %v", d.Fault, tt.want)
 			}
@@ -113,7 +113,7 @@ func TestPrivateAddress(t *testing.T) {
 	r := newReceiver(t, nil)
 	id := w.hook(strings.Replace(r.url, "http://", "https://", 1), im.MessageCreated).ID
 	w.say("one")
-	await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+	await.Until(w, "an attempt has failed", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 	if d := w.deliveries(id, im.DeliveryRetrying)[0]; d.Fault != im.FaultAddress || len(r.all()) > 0 {
 		t.Errorf("the fault is %v, after %d requests", d.Fault, len(r.all()))
 	}
@@ -137,7 +137,7 @@ func TestRebinding(t *testing.T) {
 	w := newWorldWith(t, outgoing.Options{Timeout: patience, Resolver: resolver})
 	id := w.hook("https://app.example:"+port, im.MessageCreated).ID
 	w.say("one")
-	await.Until(w, "a failure", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
+	await.Until(w, "an attempt has failed", func() bool { return len(w.deliveries(id, im.DeliveryRetrying)) == 1 })
 	if d := w.deliveries(id, im.DeliveryRetrying)[0]; d.Fault != im.FaultAddress || r.connections.Load() > 0 {
 		t.Errorf("the fault is %v, after %d connections", d.Fault, r.connections.Load())
 	}

@@ -35,8 +35,8 @@ func headers(secrets []string, id string, at time.Time, body []byte) (http.Heade
 	return h, nil
 }
 
-// post makes a request and returns its outcome. It returns false if ctx ended first.
-func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, body []byte) (a im.Attempt, ended bool, err error) {
+// post makes a request and returns its outcome. made is false if ctx ended first.
+func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, body []byte) (a im.Attempt, made bool, err error) {
 	a.At = d.opts.Now()
 	h, err := headers(w.Secrets, id, a.At, body)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestOffAfterThreeDays(t *testing.T) {
 	tries := len(failing.all())
 	failing.answer(nil)
 	w.set(id, true)
-	await.Until(w, "both", func() bool { return len(failing.all()) == tries+2 })
+	await.Until(w, "both events have been requested", func() bool { return len(failing.all()) == tries+2 })
 	if got := failing.said()[tries:]; !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("after the resumption it got %q", got)
 	}

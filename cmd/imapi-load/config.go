@@ -56,7 +56,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	f.StringVar(&c.issuer, "auth-issuer", "", "the `issuer` (iss) that the server requires of tokens")
 	f.StringVar(&c.audience, "auth-audience", "", "the `audience` (aud) that the server requires of tokens")
 	f.BoolVar(&c.unlimited, "unlimited", false, "give the tokens the scope admin, to which the rate limit of users does not apply")
-	f.Float64Var(&c.rate, "rate", 0, "the `number` of operations that are due in a second, answered or not; 0 starts one on each connection when the last was answered")
+	f.Float64Var(&c.rate, "rate", 0, "the `number` of operations that are due per second, whether or not earlier ones were answered; 0 starts one on each connection as soon as the previous one is answered")
 	f.DurationVar(&c.duration, "duration", 30*time.Second, "the `duration` of the load; 0 goes on until Ctrl-C")
 	f.DurationVar(&c.warmup, "warmup", 0, "the `duration` of load before that, which is not measured")
 	f.DurationVar(&c.settle, "settle", 10*time.Second, "the longest `duration` to wait for deliveries at the end")
@@ -85,7 +85,7 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 		return c, misuse("unexpected argument %q: the scenario comes first, and then the flags", f.Arg(0))
 	}
 	if c.server, err = url.Parse(*server); err != nil || c.server.Hostname() == "" || c.server.Scheme != "http" && c.server.Scheme != "https" || c.server.RawQuery != "" {
-		return c, misuse("--server: is not an http or https URL")
+		return c, misuse("--server: must be an http or https URL")
 	}
 	c.server.Path = strings.TrimSuffix(c.server.Path, "/")
 	return c, c.complete()

@@ -244,10 +244,10 @@ func TestStatuses(t *testing.T) {
 	}
 }
 
-// A result with a fault has another exit status, and both forms say what is wrong.
+// A result with a fault has the exit status 3, and the result and the messages say what is wrong.
 func TestFaultyResults(t *testing.T) {
 	res := &result{
-		Scenario: "mixed", Seconds: 2, Streams: 3, Offered: 20, Started: 15, operators: []string{"send"},
+		Scenario: "mixed", Seconds: 2, Streams: 3, Offered: 20, Started: 15, names: []string{"send"},
 		Operations: map[string]*operated{"send": {Done: 10, Failed: 4, Shed: 1, Refusals: map[string]int64{"500 internal": 4}}},
 		Events:     &delivered{Lost: 1, Twice: 2, OutOfOrder: 3, Resets: 4, Disconnects: 5},
 	}

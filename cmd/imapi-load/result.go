@@ -38,7 +38,7 @@ type result struct {
 	Operations map[string]*operated `json:"operations"`
 	Events     *delivered           `json:"events,omitempty"`
 	Replayed   int64                `json:"replayed,omitempty"`
-	operators  []string             // in order
+	names      []string             // of the operations, sorted
 }
 
 // operated is the result of one kind of operation. Latencies are in milliseconds.
@@ -86,7 +86,7 @@ func (r *run) result(took time.Duration, interrupted bool) *result {
 			Latency: n.latency.latency(), ShedAfter: n.shedLatency.latency(), Refusals: refusals,
 		}
 	}
-	res.operators = slices.Sorted(maps.Keys(res.Operations))
+	res.names = slices.Sorted(maps.Keys(res.Operations))
 	if c.streams+c.idle > 0 {
 		d := &r.deliveries
 		res.Events = &delivered{
@@ -99,9 +99,9 @@ func (r *run) result(took time.Duration, interrupted bool) *result {
 
 // faults returns what went wrong, one sentence each.
 func (r *result) faults() (list []string) {
-	for _, name := range r.operators {
+	for _, name := range r.names {
 		if n := r.Operations[name].Failed; n > 0 {
-			list = append(list, fmt.Sprintf("%d operations failed: %s", n, name))
+			list = append(list, fmt.Sprintf("%d operations of the kind %s failed", n, name))
 		}
 	}
 	if e := r.Events; e != nil {
@@ -147,7 +147,7 @@ func (r *result) writeText(w io.Writer) error {
 		_, _ = fmt.Fprintf(t, "%s\t%d\t%.1f\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t\n", name, n, rate, shed, failed, l.P50, l.P90, l.P99, l.Max)
 	}
 	_, _ = fmt.Fprintln(t, "\tcount\t/s\tshed\tfailed\tp50 ms\tp90\tp99\tmax\t")
-	for _, name := range r.operators {
+	for _, name := range r.names {
 		o := r.Operations[name]
 		row(name, o.Done, o.PerSecond, fmt.Sprint(o.Shed), fmt.Sprint(o.Failed), o.Latency)
 	}
@@ -163,9 +163,9 @@ func (r *result) writeText(w io.Writer) error {
 			r.Streams+r.Idle, r.Idle, e.Lost, e.Twice, e.OutOfOrder, e.Disconnects, e.Resets)
 	}
 	if r.Offered > r.Started {
-		fmt.Fprintf(&b, "\nOf %d operations that were due %d never began: all connections were busy.\n", r.Offered, r.Offered-r.Started)
+		fmt.Fprintf(&b, "\nOf %d operations that were due, %d never began: all connections were busy.\n", r.Offered, r.Offered-r.Started)
 	}
-	for _, name := range r.operators {
+	for _, name := range r.names {
 		for _, what := range slices.Sorted(maps.Keys(r.Operations[name].Refusals)) {
 			fmt.Fprintf(&b, "%s, %d times: %s\n", name, r.Operations[name].Refusals[what], what)
 		}

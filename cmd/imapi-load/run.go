@@ -255,7 +255,7 @@ func (r *run) load(ctx context.Context) {
 
 // do runs an operation and counts its outcome. It returns the wait that the server asks for.
 func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wait time.Duration) {
-	warm := r.measures(time.Now())
+	measured := r.measures(time.Now())
 	a, err := operations[name](w, ctx, due)
 	took := time.Since(due)
 	c := r.counts[name]
@@ -267,7 +267,7 @@ func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wa
 		c.fault("connection: " + err.Error())
 		return backoff // so that a stopped server does not get thousands of attempts a second
 	case a.shed():
-		if warm {
+		if measured {
 			c.shed.Add(1)
 			c.shedLatency.add(took)
 			c.fault(refusalOf(a.status, a.body))
@@ -276,7 +276,7 @@ func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wa
 	case a.status >= http.StatusBadRequest:
 		c.failed.Add(1)
 		c.fault(refusalOf(a.status, a.body))
-	case warm:
+	case measured:
 		c.done.Add(1)
 		c.latency.add(took)
 	}

@@ -104,7 +104,7 @@ func subject(token string) (string, error) {
 		}
 	}
 	if claims.Subject == "" {
-		return "", misuse("--token: is not a token with a subject")
+		return "", misuse("--token: must be a token with a subject")
 	}
 	return claims.Subject, nil
 }

@@ -179,7 +179,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 		return fmt.Errorf("the backup is in place, but not all files of attachments are; repeat this command: %w", err)
 	}
 	if copied.Files > 0 {
-		bar.printf("%d missing files of attachments were restored\n", copied.Files)
+		bar.printf("%d missing or truncated files of attachments were restored\n", copied.Files)
 	}
 	_, err = fmt.Fprintf(out, "restored\t%d messages erased since, %d removed, %d names and postscripts emptied\n", done.Erased, done.Removed, done.Emptied)
 	return err

@@ -121,13 +121,12 @@ func TestBackupAndRestore(t *testing.T) {
 		return list
 	}
 	if got := types(before); len(got) != 1 || got[0] != "message.revoked" {
-		t.Errorf("after the cursor of before the backup come %v", got)
+		t.Errorf("after the cursor from before the backup come %v", got)
 	}
 	if got := types(after); len(got) == 0 || got[0] != "reset" {
-		t.Errorf("after the cursor of after it come %v", got)
+		t.Errorf("after the cursor from after the backup come %v", got)
 	}
 	step("a cursor from after the backup, once the log is as long")
-	// Check again once the log has grown beyond the cursor.
 	for i := range 10 {
 		if _, err := say(ctx, alice, group, "", fmt.Sprint("more ", i)); err != nil {
 			t.Fatal(err)

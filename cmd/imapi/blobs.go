@@ -63,7 +63,7 @@ func (n *node) attachmentUse() (files, bytes int64) {
 }
 
 // backUpBlobs copies the sealed files of attachments that are missing in a backup directory, and
-// deletes files there whose keys are shredded.
+// deletes files there that are unfinished or whose keys are shredded.
 func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error) {
 	to, err := blobs.OpenDir(filepath.Join(dir, blobsName))
 	if err != nil {
@@ -87,7 +87,7 @@ func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error
 	return done, err
 }
 
-// keyIsGone reports whether a key is shredded or lost.
+// keyIsGone returns a function that reports whether the key in a slot is shredded or lost.
 func keyIsGone(store im.Store) func(im.Slot) bool {
 	return func(slot im.Slot) bool {
 		_, err := store.BlobKey(slot)
@@ -95,9 +95,9 @@ func keyIsGone(store im.Store) func(im.Slot) bool {
 	}
 }
 
-// restoreBlobs copies the sealed files of attachments beside a backup that are missing in a
-// directory, except files erased since the backup. The next start sweeps files that no row of the
-// database names. The store must have been reconciled with its keys.
+// restoreBlobs copies the sealed files of attachments beside a backup that are missing or truncated
+// in a directory, except files erased since the backup. The next start sweeps files that no row of
+// the database names. The store must have been reconciled with its keys.
 func restoreBlobs(ctx context.Context, store im.Store, backup, dir string) (blobs.Copied, error) {
 	beside := filepath.Join(filepath.Dir(backup), blobsName)
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {

@@ -29,7 +29,7 @@ type connection struct {
 
 func (c *connection) add(f flags) {
 	f.StringVar(&c.server, "server", "", "the `URL` of the server; by default that of the server that runs on --data, or else "+defaultServer)
-	f.StringVar(&c.token, "token", "", "the `token` to call with; set it in the environment, because others see command lines")
+	f.StringVar(&c.token, "token", "", "the `token` to call with; set it in the environment, because other users of the machine can see command lines")
 	f.StringVar(&c.as, "as", "", "the `user` to call as, instead of --token: the command signs a token with the secret in --data")
 	f.StringVar(&c.data, "data", "./data", "the `directory` of the data of a server on this machine")
 	f.StringVar(&c.issuer, "auth-issuer", "", "with --as, the `issuer` (iss) that the server requires")
@@ -129,8 +129,8 @@ func (c *connection) open(f flags) (*client.Client, error) {
 	return client.New(c.server, client.Options{Token: token, SendTimeout: sendTimeout})
 }
 
-// sendTimeout is the time that a send waits for each of two answers. It is short because a person
-// is waiting.
+// sendTimeout is the time that each of the two attempts to send a message waits for an answer. It
+// is short because a person is waiting.
 const sendTimeout = 5 * time.Second
 
 // explain adds to an error of the client a line about what to do next.
@@ -182,7 +182,7 @@ func (c *connection) afterRefusal(p *client.Problem) string {
 	case p.Code == "" && p.Status == 404:
 		return "this is not an imapi server, or --server lacks a path"
 	case p.Code == "rate_limited":
-		return "wait a little, and repeat it"
+		return "wait a moment, and try again"
 	default:
 		return ""
 	}

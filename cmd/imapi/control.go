@@ -116,7 +116,7 @@ func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; a running server is found by it")
-	f.StringVar(&a.blobs, "blobs", "", "`directory` of attachments, as for serve; not used while a server runs")
+	f.StringVar(&a.blobs, "blobs", "", "`directory` of attachments, as for serve; ignored while a server runs")
 	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; ignored while a server runs")
 }
 
@@ -271,8 +271,9 @@ func (a *admin) doBy(ctx context.Context, by *http.Client, method, path, mediaTy
 // controlClient connects to the loopback address directly: no proxy may see the key.
 var controlClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// clientUntil returns a controlClient for one request that calls ended when its connection ends.
-// Without an end of its body, a request whose connection breaks before the response never returns.
+// clientUntil returns a client like controlClient for one request. It calls ended when the
+// connection ends, so that the caller can end the body of the request: a request whose body is
+// still open does not return, even if the connection has broken before the response.
 func clientUntil(ended func()) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

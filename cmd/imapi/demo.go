@@ -17,7 +17,7 @@ const demoTokenTTL = 12 * time.Hour
 // provable is the time after an erasure within which the demo can prove it.
 const provable = time.Hour
 
-// pages returns the demo and the reference; nil with --demo=false and --docs=false.
+// pages returns the demo, nil with --demo=false, and the reference, nil with --docs=false.
 func (n *node) pages(secret []byte) (demo, reference http.Handler) {
 	signIn := n.signIn(secret)
 	if n.config.demo {

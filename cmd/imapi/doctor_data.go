@@ -42,7 +42,7 @@ func (d *doctorFlags) checkDirectory(r *report) {
 	d.checkPermissions(r, info)
 	took, err := syncTime(d.data)
 	if err != nil {
-		r.fail("directory", fmt.Sprintf("no file can be written: %v", err), "the user that runs imapi must own --data, and the disk have space")
+		r.fail("directory", fmt.Sprintf("no file can be written: %v", err), "the user that runs imapi must own --data, and the disk must have space")
 		return
 	}
 	if r.failed == failed {
@@ -108,9 +108,9 @@ func (d *doctorFlags) checkDisk(r *report, sync time.Duration) {
 		}
 		switch {
 		case disk.free < leastSpace:
-			r.fail("disk", fmt.Sprintf("%s of space are left", megabytes(disk.free)), "make space; sends are refused with 507 when it is used up")
+			r.fail("disk", fmt.Sprintf("%s of space is left", megabytes(disk.free)), "free some space; sends are refused with 507 when the disk is full")
 		case disk.free < littleSpace:
-			r.warn("disk", fmt.Sprintf("%s of space are left", megabytes(disk.free)), "make space; sends are refused with 507 when it is used up")
+			r.warn("disk", fmt.Sprintf("%s of space is left", megabytes(disk.free)), "free some space; sends are refused with 507 when the disk is full")
 		}
 	}
 	if sync > slowSync {
@@ -121,7 +121,7 @@ func (d *doctorFlags) checkDisk(r *report, sync time.Duration) {
 	case err != nil:
 		r.ok("disk", "fsync takes %v; the free space is unknown: %v", sync.Round(10*time.Microsecond), err)
 	default:
-		r.ok("disk", "%s of space are left; fsync takes %v", megabytes(disk.free), sync.Round(10*time.Microsecond))
+		r.ok("disk", "%s of space is left; fsync takes %v", megabytes(disk.free), sync.Round(10*time.Microsecond))
 	}
 }
 
@@ -183,6 +183,6 @@ func (d *doctorFlags) checkDatabase(ctx context.Context, r *report) (running boo
 		}
 		return true
 	}
-	r.ok(check, "version %d of the schema; it opens, and the keys are those of the data; imapi verify checks each message", have)
+	r.ok(check, "version %d of the schema; it opens, and the keys belong to the data; imapi verify checks each message", have)
 	return false
 }

@@ -11,7 +11,7 @@ func statDisk(dir string) (disk, error) {
 	d := disk{free: s.Bavail * uint64(s.Bsize)}
 	// See statfs(2). The type of the field differs between architectures.
 	switch uint32(s.Type) {
-	case 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997: // NFS, CIFS, SMB, 9P
+	case 0x6969, 0xff534d42, 0xfe534d42, 0x517b, 0x01021997: // NFS, CIFS, SMB2, SMB, 9P
 		d.kind = networkDisk
 	case 0x01021994, 0x858458f6: // tmpfs, ramfs
 		d.kind = memoryDisk

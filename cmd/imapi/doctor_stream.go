@@ -22,7 +22,7 @@ const readyWait = 5 * time.Second
 const maxStreamLine = 4 << 20
 
 // bufferingAdvice is what to do about a proxy that buffers.
-const bufferingAdvice = "turn off its buffering for /v1/events; docs/operations.md has settings of nginx and Caddy"
+const bufferingAdvice = "turn off its buffering for /v1/events; docs/operations.md has the settings for nginx and Caddy"
 
 // checkStream opens an event stream as a browser does, and checks that its first event and
 // a heartbeat arrive when the server sends them.

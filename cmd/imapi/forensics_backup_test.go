@@ -197,7 +197,6 @@ func TestForensicsBackups(t *testing.T) {
 		t.Logf("keys %s: of %d backups %d contents can be unsealed; %d were erased, %d kept", name, len(files), len(found), len(erased), len(kept))
 	}
 	step("no backup has content in the clear")
-	// No content is in the clear, either.
 	c := &crawler{t: t, server: &server{data: backups}}
 	c.inNoFile(h.run)
 }

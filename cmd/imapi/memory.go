@@ -11,8 +11,8 @@ const (
 	// calmTime is how long the server must have been calm: it has allocated at most calmBytes.
 	calmTime  = 500 * time.Millisecond
 	calmBytes = 1 << 20
-	// worthBytes is the least garbage that is returned to the system, and worthPart the least
-	// part of what is reachable: to find it, everything reachable must be visited.
+	// Garbage is returned to the system only if there are at least worthBytes of it, and at least
+	// 1/worthPart of what is reachable, all of which a collection has to visit.
 	worthBytes = 16 << 20
 	worthPart  = 4
 )

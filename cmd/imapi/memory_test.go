@@ -16,13 +16,13 @@ func TestMemoryIsReturned(t *testing.T) {
 		before, now heapUse
 		want        bool
 	}{
-		"after a burst":              {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 60 * mb}, true},
-		"what the collector keeps":   {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 40 * mb, free: 16 * mb}, true},
-		"in a burst":                 {heapUse{allocated: 90 * mb}, heapUse{allocated: 91*mb + 1, reachable: 40 * mb, objects: 60 * mb}, false},
-		"little garbage":             {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 48 * mb, free: 7 * mb}, false},
-		"little beside what is kept": {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 400 * mb, objects: 499 * mb}, false},
-		"much beside what is kept":   {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 400 * mb, objects: 500 * mb}, true},
-		"while a collection ends":    {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 39 * mb}, false},
+		"after a burst":            {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 60 * mb}, true},
+		"what the collector keeps": {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 40 * mb, free: 16 * mb}, true},
+		"in a burst":               {heapUse{allocated: 90 * mb}, heapUse{allocated: 91*mb + 1, reachable: 40 * mb, objects: 60 * mb}, false},
+		"little garbage":           {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 48 * mb, free: 7 * mb}, false},
+		"little for a large heap":  {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 400 * mb, objects: 499 * mb}, false},
+		"enough for a large heap":  {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 400 * mb, objects: 500 * mb}, true},
+		"while a collection ends":  {heapUse{allocated: 90 * mb}, heapUse{allocated: 91 * mb, reachable: 40 * mb, objects: 39 * mb}, false},
 	} {
 		returned := 0
 		r := &reclaimer{free: func() { returned++ }}
@@ -55,7 +55,7 @@ func TestMemoryIsLookedAt(t *testing.T) {
 	})
 }
 
-// The figures of the process are those that are meant.
+// The runtime's metrics that newReclaimer reads are those that heapUse describes.
 func TestMemoryOfTheProcess(t *testing.T) {
 	m := newReclaimer()
 	before := m.read()

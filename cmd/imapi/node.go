@@ -243,7 +243,8 @@ func slowly(log *slog.Logger) func(im.Progress) {
 	}
 }
 
-// close undoes newNode, listen and run in reverse order.
+// close stops and closes what newNode and run have started. It accepts a node that newNode could
+// not complete.
 func (n *node) close() {
 	for _, l := range []net.Listener{n.listener, n.metricsListener} {
 		if l != nil {

@@ -30,7 +30,7 @@ const (
 	// maxPresendTimeout is well below the 30 s within which the server must answer a request.
 	maxPresendTimeout = 10 * time.Second
 	maxPresendAtOnce  = 10_000
-	// presendUsers is the minimum number of users who can share the concurrent questions.
+	// presendUsers is the least number of users who together can use up the concurrent questions.
 	presendUsers = 8
 )
 

@@ -21,7 +21,7 @@ type progress struct {
 	bytes atomic.Int64
 	// done counts the results.
 	done atomic.Int64
-	// of is the unit that is counted; "" for bytes.
+	// of is the unit of done and all; "" for a bar that shows bytes and lines.
 	of  string
 	all atomic.Int64
 

@@ -51,7 +51,7 @@ func runSend(ctx context.Context, args []string, out, diag io.Writer) error {
 	s.connection.add(f)
 	s.target.add(f)
 	f.Var(&s.files, "file", "the `path` of a file to send; may be given several times")
-	f.DurationVar(&s.burn, "burn", 0, "the `duration`, in whole seconds, after which a direct message burns once it was read")
+	f.DurationVar(&s.burn, "burn", 0, "the `duration`, in whole seconds, after which a direct message burns once it has been read")
 	f.DurationVar(&s.expires, "expires", 0, "the `duration`, in whole seconds, after which the message expires")
 	f.StringVar(&s.clientID, "client-id", "", "the `id` under which a repeated command sends only once; for one message")
 	f.BoolVar(&s.asJSON, "json", false, "print each message as one JSON object instead of its id")
@@ -120,7 +120,7 @@ func (s *sendFlags) check(texts []string) error {
 	case len(texts) > 1:
 		return misuse(`quote a text with spaces, as in: imapi send --to bob "hello there"`)
 	case s.clientID != "" && messages > 1:
-		return misuse("--client-id is for one message, and these are %d", messages)
+		return misuse("--client-id is for one message, and this command sends %d", messages)
 	default:
 		return nil
 	}
@@ -255,7 +255,7 @@ func (c counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// undelivered returns the error for one message out of several.
+// undelivered returns the error of the command if a message fails after some of several were sent.
 func (s *sendFlags) undelivered(err error, sent, of int) error {
 	var sending *client.SendError
 	if errors.As(err, &sending) && errors.Is(err, client.ErrConnectionLost) {

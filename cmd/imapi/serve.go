@@ -22,8 +22,8 @@ import (
 )
 
 // drainTime is the time that running requests get to finish after SIGTERM. Streams are closed at
-// its start, and clients resume them elsewhere. The process must end within five seconds; the rest
-// is for closing the store.
+// its start, and clients resume them after the restart. The process must end within five seconds;
+// the rest is for closing the store.
 const drainTime = 3 * time.Second
 
 // serve runs the server until ctx ends.
@@ -171,8 +171,8 @@ func (n *node) run(ctx context.Context) error {
 	n.stopHooks() // deliveries in flight end while requests drain
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	// Closing the hub ends the streams: Shutdown waits for those of HTTP/2, and knows nothing
-	// of connections that were taken from the server.
+	// Closing the hub ends the streams: Shutdown would wait for those of HTTP/2, and does not know
+	// about hijacked connections.
 	n.hub.Close()
 	if n.streams != nil {
 		n.streams.Drain()
@@ -189,9 +189,9 @@ func (n *node) run(ctx context.Context) error {
 	return err
 }
 
-// httpServer returns a server with timeouts against slow clients. Streams extend the
-// deadlines for themselves. It also serves HTTP/2, with and without TLS, because browsers
-// allow six connections to a host over HTTP/1.
+// httpServer returns a server with timeouts against slow clients. Streams extend the deadlines for
+// themselves. It also serves HTTP/2, because browsers open only six connections to a host over
+// HTTP/1. Browsers speak it only with TLS; without TLS it is for proxies and other programs.
 func (n *node) httpServer(h http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

@@ -95,7 +95,6 @@ func TestClientThatStopsReading(t *testing.T) {
 	}
 
 	step("send more than all buffers hold")
-	// For each stream, more than all buffers on the way can hold.
 	text := strings.Repeat("x", 200<<10)
 	began := time.Now()
 	for i := range 24 {
@@ -106,7 +105,6 @@ func TestClientThatStopsReading(t *testing.T) {
 	t.Logf("the streams were ended %v after it began to send", time.Since(began).Round(time.Millisecond))
 
 	step("the client reads again")
-	// The client notices as soon as it reads again.
 	goOn()
 	late := time.After(patience)
 	for range streams {

@@ -13,7 +13,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// TestStreamsOverHTTP1 checks streams whose connections are taken from the HTTP server, with and
+// TestStreamsOverHTTP1 checks streams whose connections are hijacked from the HTTP server, with and
 // without TLS: the response, that events arrive, that disconnected clients are noticed although
 // nothing is written, and that a shutdown ends the streams properly.
 func TestStreamsOverHTTP1(t *testing.T) {

@@ -276,7 +276,7 @@ async function restarts(browser) {
     await say(`while it is down ${round}`);
     await ada.chat.getByText('Waiting for the server').waitFor();
     await server.startAgain();
-    // What others sent before the page is back is caught up.
+    // The page catches up on what others sent before it is back.
     const token = await server.token('Grace');
     const answer = await fetch(`${server.url}/v1/conversations/@Ada/messages`, {
       method: 'POST', headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' },
@@ -284,7 +284,7 @@ async function restarts(browser) {
     });
     assert.equal(answer.status, 201);
     await demo.page.unroute('**/v1/events');
-    await ada.at.locator('.light').getByText(/^Back. [1-9][0-9]* events? caught up$/).waitFor();
+    await ada.at.locator('.light').getByText(/^Back. Caught up on [1-9][0-9]* events?$/).waitFor();
     for (const phone of [ada, grace]) for (const what of ['while it is down', 'missed']) await phone.bubble(`${what} ${round}`).waitFor();
   }
   await ada.chat.locator('.pending').waitFor({ state: 'detached' });
@@ -384,7 +384,7 @@ async function places(browser) {
   await grace.show('Analytical Engine');
   await grace.bubble('the moth is found').locator('.at-name.me').getByText('@everyone').waitFor();
 
-  // A room has no receipts and counts nothing.
+  // A room has no receipts and no unread counts.
   await ada.show('Open house');
   await ada.say('Is anybody in?');
   await grace.show('Open house');
@@ -741,7 +741,7 @@ async function files(browser) {
   await ada.list.getByLabel('Search messages').fill('');
 
   // The drawer, and a request as curl.
-  await demo.page.getByRole('button', { name: 'What passes on the wire' }).click();
+  await demo.page.getByRole('button', { name: 'What goes over the wire' }).click();
   const drawer = demo.page.getByRole('complementary');
   await grace.say("It's on the wire");
   await drawer.locator('li.event').filter({ hasText: 'message.created' }).first().waitFor();
@@ -858,10 +858,10 @@ async function access(browser) {
   for (const colorScheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     await audit(page, `both phones, ${colorScheme}`);
-    await page.getByRole('button', { name: 'What passes on the wire' }).click();
+    await page.getByRole('button', { name: 'What goes over the wire' }).click();
     await page.locator('.wire-line').first().click();
     await audit(page, `the drawer, ${colorScheme}`);
-    await page.getByRole('button', { name: 'What passes on the wire' }).click();
+    await page.getByRole('button', { name: 'What goes over the wire' }).click();
     await ada.show('Analytical Engine');
     await audit(page, `a group, ${colorScheme}`);
     await ada.info();
@@ -918,8 +918,9 @@ async function access(browser) {
   await audit(page, 'one window');
   for (const width of [390, 820, 1440]) {
     await page.setViewportSize({ width, height: 844 });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-    assert.ok(wide <= 0, `at ${width} px the page is ${wide} px too wide`);
+    // The page is drawn for the new width a moment later.
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= innerWidth)
+      .catch(error => assert.fail(`at ${width} px the page is too wide: ${error.message}`));
     await audit(page, `the page at ${width} px`);
   }
   await page.setViewportSize({ width: 390, height: 844 });

@@ -26,7 +26,7 @@ export async function run(tests, deadline) {
   console.log(`Chromium ${browser.version()}`);
   let passed = 0, failed = 0;
   for (const [name, test] of Object.entries(tests)) {
-    if (!name.includes(process.argv[2] ?? '')) continue; // node browser.mjs README
+    if (!name.includes(process.argv[2] ?? '')) continue; // node browser.mjs nginx
     const began = Date.now();
     try {
       await withDeadline(test(browser), deadline);

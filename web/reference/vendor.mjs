@@ -22,7 +22,7 @@ try {
   if (!process.argv.includes('--check')) {
     writeFileSync(target, gzipSync(script, { level: 9 }));
   } else if (gunzipSync(readFileSync(target)).toString() !== script) {
-    throw new Error('web/reference/scalar.js.gz is not what npm has: run make reference');
+    throw new Error('web/reference/scalar.js.gz is not what npm has: run node web/reference/vendor.mjs');
   }
 } finally {
   rmSync(directory, { recursive: true, force: true });

@@ -55,7 +55,7 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
   useLayoutEffect(() => {
     const element = log.current!;
     const first = messages[0]?.id ?? '', sending = talk.outgoing.length;
-    if (sending > end.current.sending) end.current.atEnd = true; // who writes sees it
+    if (sending > end.current.sending) end.current.atEnd = true; // people see what they send
     if (first !== end.current.first && !end.current.atEnd) element.scrollTop += element.scrollHeight - end.current.height;
     else if (end.current.atEnd && !talk.marked) element.scrollTop = element.scrollHeight;
     end.current = { ...end.current, height: element.scrollHeight, first, sending };
@@ -80,7 +80,7 @@ function Messages({ phone, talk, c, onOpen }: { phone: Phone; talk: Talk; c: Con
 
   const scrolled = () => {
     const element = log.current!;
-    // Only a reader leaves the end. If the log becomes smaller or longer, it is scrolled there again.
+    // Only scrolling by the reader leaves the end. If the log itself changes its size, it is scrolled there again.
     if (element.scrollHeight - element.scrollTop - element.clientHeight < 60) end.current.atEnd = true;
     else if (element.scrollTop < end.current.top) end.current.atEnd = false;
     end.current.top = element.scrollTop;

@@ -13,7 +13,7 @@ import { plain, words } from './words';
 const expiries = [10, 60, 300, 3600, 86400, 604800];
 const most = 200; // members that are shown
 
-/** Events of members of rooms and spaces are only for those members: what is shown of others is asked for. */
+/** Asks every 5 s: in rooms and spaces, an event about a member goes only to that member. */
 export function useAsking(ask: () => Promise<unknown>, again: unknown[] = []): void {
   useEffect(() => {
     const asked = () => void ask().catch(() => {});

@@ -1,4 +1,4 @@
-// Reading what is shown from the server.
+// Reading from the server what is shown.
 import type { Conversation, Message, Schemas } from '@imapi/client';
 import { Problem } from './api';
 import type { Phone } from './phone';
@@ -57,7 +57,7 @@ export class Loading {
     this.phone.changed();
   }
 
-  /** Reads whom others were invited to a group, a room or a space. */
+  /** Reads who is invited to a group, a room or a space. */
   async invited(to: { conversation: string } | { space: string }): Promise<void> {
     const { api, invited } = this.phone;
     if ('space' in to) invited.set(to.space, await api.all('/v1/spaces/{space}/invitations', { path: to }));
@@ -65,12 +65,12 @@ export class Loading {
     this.phone.changed();
   }
 
-  /** Reads a conversation anew, once for several reasons. */
+  /** Reads a conversation again. Several calls within a moment make one request. */
   refresh(id: string): void {
     this.phone.gather('conversation', id, ids => ids.forEach(one => void this.#fetch(one)));
   }
 
-  /** Reports whether an answer is under way that may be from before what is known now. */
+  /** Reports whether a conversation is being read. The answer may be older than what is known now. */
   isFetching(id: string): boolean { return this.#fetching.has(id); }
 
   async #fetch(id: string): Promise<Conversation | undefined> {

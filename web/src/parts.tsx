@@ -121,7 +121,7 @@ export interface Work {
   fault: string;
   /** Does something, unless something is under way, and reports whether it was done. */
   run(work: () => Promise<unknown>): Promise<boolean>;
-  /** Does something after what is under way: one change of several. */
+  /** Does something once what is under way is done, so that several changes follow one another. */
   next(work: () => Promise<unknown>): Promise<boolean>;
 }
 
@@ -174,7 +174,7 @@ export function Confirm({ label, sure, onConfirm }: { label: string; sure: strin
   return <div class="confirm" role="group" aria-label={label}>
     <p>{sure}</p>
     <button type="button" class="quiet" ref={cancel} onClick={() => setAsked(false)}>{words.cancel}</button>
-    {/* The second click of two quick ones is no answer. */}
+    {/* The second click of a double click is not an answer. */}
     <button type="button" class="danger" onClick={event => { if (event.detail < 2) onConfirm(); }}>{label}</button>
   </div>;
 }
@@ -223,7 +223,7 @@ export function Choice<T extends string>({ label, ...rest }: { label: string; va
   return <label class="field">{label}<Select {...rest} /></label>;
 }
 
-/** Some of a few: ids and names. */
+/** Checkboxes for a few items, each given by its id and its name. */
 export function Ticks({ all, chosen, onTick }: { all: [string, string][]; chosen: string[]; onTick: (id: string, on: boolean) => unknown }) {
   return <div class="ticked">{all.map(([id, name]) => <Tick key={id} name={name} on={chosen.includes(id)} onTick={on => onTick(id, on)} />)}</div>;
 }

@@ -9,15 +9,15 @@ export type Grant = Schemas['Grant'];
 type Permissions = Partial<Record<Permission, Grant>>;
 
 /**
- * What one dialog creates, which it creates once: an attempt that got no answer may have
- * succeeded, and one that went on to a second step and failed there has.
+ * Creates each thing of a dialog once, however often a person tries: an attempt that got no answer
+ * may have created it, and one that failed at a later step has.
  */
 export class Once {
   #made = new Map<string, unknown>();
   #tried = new Map<string, Set<string>>();
 
   /**
-   * @param what Tells what is created from other things that the dialog creates.
+   * @param what Distinguishes it from the other things that the dialog creates.
    * @param known The ids of what was there before.
    * @param list Returns what may be the result of an earlier attempt.
    */
@@ -254,7 +254,7 @@ export class Places {
     await (allowed ? api.put('/v1/conversations/{conversation}/lists/{list}/{user}', { path }) : api.delete('/v1/conversations/{conversation}/lists/{list}/{user}', { path }));
   }
 
-  /** What roles may do in a channel alone. */
+  /** The overrides of a channel, by role. */
   async overrides(channel: string): Promise<Map<string, Permissions>> {
     const { items } = await this.phone.api.get('/v1/conversations/{conversation}/overrides', { path: { conversation: channel } });
     return new Map(items.map(one => [one.role_id, one.permissions]));

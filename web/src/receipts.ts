@@ -54,7 +54,7 @@ export class Receipts {
     });
   }
 
-  /** Takes a receipt of somebody. */
+  /** Applies a receipt that an event has brought. */
   received({ type, user, conversation_id, message_ids, up_to }: EventOf<'receipt.delivered'> | EventOf<'receipt.read'>): void {
     const { phone } = this;
     if (user === phone.me) {
@@ -70,7 +70,7 @@ export class Receipts {
     }
   }
 
-  /** Asks who has read the newest own messages. What is older than one that all have read was read, too. */
+  /** Asks who has read the newest own messages. Those before one that all have read count as read. */
   async load(talk: Talk): Promise<void> {
     const { phone } = this;
     const c = phone.conversations.get(talk.id);
@@ -97,7 +97,7 @@ export class Receipts {
       phone.changed();
       return readers;
     } catch {
-      return undefined; // it was not asked for
+      return undefined; // the message was sent without receipt, perhaps
     }
   }
 }

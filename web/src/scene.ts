@@ -33,7 +33,7 @@ async function write({ Ada, Grace, Alan, Hedy, Iris }: Cast): Promise<void> {
   await say(Alan, thread.id, 'With one bug in it, which makes it a real program.', 'scene-8');
 
   const room = await grouped(Hedy, 'room', 'Open house', ['Ada', 'Grace', 'Alan']);
-  await say(Hedy, room.id, 'Everybody may come in here, and nobody is counted.', 'scene-9');
+  await say(Hedy, room.id, 'Anybody may come in here, and nobody sees what you have read.', 'scene-9');
 
   const { general, notices } = await society(Ada);
   await say(Hedy, notices.id, 'Only editors write here. Ada makes somebody an editor with one tick.', 'scene-10');
@@ -101,7 +101,7 @@ function say(who: Api, conversation: string, text: string, clientId: string, mor
 
 const answers = [
   'A message that is taken back here is gone: its content was sealed under a key of its own, and that key is overwritten. What is left in the files and in the backups is noise. Take one back and press “Prove it”.',
-  'Each of you has one event stream. If it breaks, it resumes at a cursor: nothing is lost, and nothing comes twice. Stop the server for a moment and start it again. The light by the name says what was caught up.',
+  'Each of you has one event stream. If it breaks, it resumes at a cursor: nothing is lost, and nothing comes twice. Stop the server for a moment and start it again. The light by the name says how many events it caught up on.',
   'What you read now was never stored while I wrote it. It came in frames, through a data stream that lives in memory, and ended with one message. Open the drawer to watch the frames pass.',
 ];
 let asked = 0;

@@ -102,6 +102,9 @@ export class Imapi {
    * it is created only once. If the first attempt fails early, the second one waits for the rest
    * of that time, because a restarting server needs a moment. A `Retry-After` of the server
    * shortens the wait. The TransportError has the `clientId`.
+   *
+   * After a Problem with the status 502, 503 or 504, too, it is unknown whether the message was
+   * stored. A draft with a `client_id` of its own can be sent again.
    */
   send(conversation: string, draft: Draft, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Message> {
     return send(this.#http, conversation, draft, this.#sendTimeout, signal);

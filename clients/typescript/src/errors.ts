@@ -104,23 +104,23 @@ function seconds(value: string | null): number | undefined {
 }
 
 /**
- * Why there was no answer.
+ * Why there was no answer from imapi.
  *
  * - `unreachable`: no connection could be made. The server has not seen the request.
  * - `connection_lost`: the request may have been sent, and no answer arrived. It is unknown
  *   whether the server carried it out. Browsers do not say whether there was a connection,
  *   so there it is always this one.
- * - `unexpected_answer`: the answer does not come from imapi, but perhaps from a proxy.
+ * - `unexpected_answer`: there was an answer, but not from imapi; from a proxy, perhaps.
  */
 export type TransportErrorKind = 'unreachable' | 'connection_lost' | 'unexpected_answer';
 
 const explanations: Record<TransportErrorKind, string> = {
   unreachable: 'the server could not be reached',
   connection_lost: 'the connection was lost before the answer',
-  unexpected_answer: 'the answer is not one of imapi',
+  unexpected_answer: 'the answer is not from imapi',
 };
 
-/** A request got no answer. */
+/** A request got no answer from imapi. */
 export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly kind: TransportErrorKind;

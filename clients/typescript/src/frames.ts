@@ -78,7 +78,7 @@ const room = 1 << 20;
 
 /**
  * Pushes frames to a data stream, in order. Frames that are pushed while a request is under way go
- * into the next one: browsers cannot send a body while it is being made.
+ * into the next one: not every browser can stream the body of a request.
  *
  * A failure ends the pusher, because it is unknown which frames of a request arrived: every later
  * call is rejected with it.

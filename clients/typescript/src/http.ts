@@ -205,7 +205,7 @@ export function fill(template: string, path: Record<string, unknown> = {}, query
 
 /**
  * Encodes a parameter of a path. An empty one, `.` and `..` are refused: they name nothing on the
- * server, and URLs are rewritten to another path with them.
+ * server, and with them a URL stands for another path.
  */
 export function segment(name: string, value: unknown): string {
   const text = String(value ?? '');

@@ -134,7 +134,7 @@ export class Follower<T> {
       try {
         token = await idle.during(this.#http.token(this.#refused?.token));
       } catch (error) {
-        return { error }; // in a browser that is offline, this too will pass
+        return { error }; // not final: in a browser that is offline, a token source fails for a while
       }
       if (token === this.#refused?.token) return { error: this.#refused.problem, final: true };
       const headers: Record<string, string> = { Accept: 'text/event-stream' };

@@ -198,7 +198,7 @@ test('handlers are called in order, one at a time', async t => {
   assert.deepEqual(states.at(-1), { state: 'closed' });
 });
 
-test('a token that ends is replaced, in the stream and in requests', async t => {
+test('an expired token is replaced, in the stream and in requests', async t => {
   const server = await serverFor(t);
   const alice = await clientOf(server, 'alice', { sendTimeout: 1000 });
   const refusals = [];
@@ -259,7 +259,7 @@ test('a token that is refused and not replaced ends the stream', async t => {
   await reader.stop();
 });
 
-test('what is not an event stream ends it, and what passes does not', async t => {
+test('an answer that is not an event stream ends it, a failure that may pass does not', async t => {
   const answers = [
     [503, { 'Retry-After': '0' }, ''], [429, {}, ''], [502, { 'Content-Type': 'text/html' }, '<h1>Bad gateway</h1>'],
     [200, { 'Content-Type': 'text/event-stream' }, 'retry: 20\n\n'], [404, { 'Content-Type': 'text/html' }, 'no'],
