@@ -565,7 +565,7 @@ type ClientID = string
 
 // CommandBody The body of a `command`.
 type CommandBody struct {
-	// Action What is to be done, as your application defines it.
+	// Action The name of the command, as your application defines it.
 	//
 	// Example: typing
 	Action string `json:"action"`
@@ -609,7 +609,7 @@ type Conversation struct {
 	// Muted Your own setting: clients and push do not notify about it.
 	Muted bool `json:"muted"`
 
-	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+	// MutedUntil When your mute ends, far in the future if it has no end; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Empty for a direct conversation. Also empty for a thread that was named before you joined its group, if the group shows history from joining on.
@@ -722,7 +722,7 @@ type CreateDataStream struct {
 	// Example: alice
 	As *UserID `json:"as,omitempty"`
 
-	// ConversationID The conversation, by its id or `@user`; without it the data stream is free of one.
+	// ConversationID The conversation, by its id or `@user`; without it the data stream is in none.
 	ConversationID *string `json:"conversation_id,omitempty"`
 
 	// IdleSeconds It ends after so many seconds without a frame.
@@ -1017,10 +1017,10 @@ type Erasure struct {
 	// Seq Its seq in the conversation.
 	Seq int64 `json:"seq"`
 
-	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
+	// ShreddedAt When its key was destroyed: from then on it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
 	ShreddedAt *Time `json:"shredded_at"`
 
-	// WipedAt When the server erased it, whatever the name says: nobody can read it since then. Its key is destroyed within seconds, see `shredded_at`.
+	// WipedAt When the server erased it; nobody has been able to read it since. Its key is destroyed within seconds: see `shredded_at`.
 	WipedAt Time `json:"wiped_at"`
 }
 
@@ -1529,7 +1529,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -1574,7 +1574,7 @@ type ImportResult struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -1730,7 +1730,7 @@ type Member struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when the member may not send; null if not muted.
+	// MutedUntil When the mute ends; null if the member is not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Role A higher role has all permissions of a lower one.
@@ -1894,7 +1894,7 @@ type MessageType string
 
 // Mute The muted user, and when the mute ends.
 type Mute struct {
-	// MutedUntil Far in the future if until they are unmuted.
+	// MutedUntil When the mute ends, far in the future if it has no end.
 	MutedUntil Time `json:"muted_until"`
 
 	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
@@ -1908,7 +1908,7 @@ type Mute struct {
 
 // MuteFor How long the mute lasts.
 type MuteFor struct {
-	// Seconds If it is left out, until they are unmuted.
+	// Seconds In seconds. If it is left out, the mute has no end.
 	Seconds *int64 `json:"seconds,omitempty"`
 }
 
@@ -1961,7 +1961,7 @@ type Overrides struct {
 type Permission string
 
 // Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-// delivered to open streams only.
+// delivered with the event, to open streams and to webhooks, and not on replay.
 type Postscript = string
 
 // Problem A problem as defined by RFC 9457.
@@ -2025,7 +2025,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2070,7 +2070,7 @@ type Problem struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -2158,7 +2158,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2203,7 +2203,7 @@ type Problem struct {
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
 // | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 // | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is shutting down |
@@ -2318,25 +2318,25 @@ type RetentionPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Revoke What stays on the tombstone of a revoked message, and what open streams receive
-// with it.
+// Revoke `postscript` and `extension` stay on the tombstone. `push_content` and
+// `push_payload` are delivered with the event, to open streams and to webhooks.
 type Revoke struct {
 	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
 	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
 	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeMany The messages to revoke, and what stays on their tombstones.
+// RevokeMany The messages to revoke, and for all of them the members of Revoke.
 type RevokeMany struct {
 	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
@@ -2345,11 +2345,11 @@ type RevokeMany struct {
 	Ids []string `json:"ids"`
 
 	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
 	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value except null, defined by the application.
@@ -2417,7 +2417,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2462,7 +2462,7 @@ type RevokeResult struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -3060,7 +3060,7 @@ type Space struct {
 	// MemberCount How many members it has.
 	MemberCount int `json:"member_count"`
 
-	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+	// MutedUntil When your mute ends, far in the future if it has no end; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Its name.
@@ -3091,7 +3091,7 @@ type SpaceMember struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when the member may not send; far in the future if until unmuted; null if not muted.
+	// MutedUntil When the mute ends, far in the future if it has no end; null if the member is not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Role A space has one owner; the permissions of its other members come from their roles.
@@ -3262,7 +3262,7 @@ type Ticket struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	ExpiresAt Timestamp `json:"expires_at"`
 
-	// Ticket The value of `ticket` in the query of `GET /v1/events`.
+	// Ticket The value of `ticket` in the query of `GET /v1/events` and `GET /v1/streams/{stream}/events`.
 	Ticket string `json:"ticket"`
 }
 
@@ -3871,7 +3871,7 @@ type GetEventsParams struct {
 	// Cursor Resume after the event with this `id`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Ticket Instead of a token.
+	// Ticket A ticket, instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
 	// PageToken The `next_page_token` of the previous page.
@@ -4007,7 +4007,7 @@ type ReadDataStreamParams struct {
 	// `now` for new ones only.
 	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
 
-	// Ticket Instead of a token.
+	// Ticket A ticket, instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
 	// LastEventID The `id` of the last frame received; it overrides `from`.

@@ -564,7 +564,7 @@ type ClientID = string
 
 // CommandBody The body of a `command`.
 type CommandBody struct {
-	// Action What is to be done, as your application defines it.
+	// Action The name of the command, as your application defines it.
 	//
 	// Example: typing
 	Action string `json:"action"`
@@ -608,7 +608,7 @@ type Conversation struct {
 	// Muted Your own setting: clients and push do not notify about it.
 	Muted bool `json:"muted"`
 
-	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+	// MutedUntil When your mute ends, far in the future if it has no end; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Empty for a direct conversation. Also empty for a thread that was named before you joined its group, if the group shows history from joining on.
@@ -721,7 +721,7 @@ type CreateDataStream struct {
 	// Example: alice
 	As *UserID `json:"as,omitempty"`
 
-	// ConversationID The conversation, by its id or `@user`; without it the data stream is free of one.
+	// ConversationID The conversation, by its id or `@user`; without it the data stream is in none.
 	ConversationID *string `json:"conversation_id,omitempty"`
 
 	// IdleSeconds It ends after so many seconds without a frame.
@@ -1016,10 +1016,10 @@ type Erasure struct {
 	// Seq Its seq in the conversation.
 	Seq int64 `json:"seq"`
 
-	// ShreddedAt When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
+	// ShreddedAt When its key was destroyed: from then on it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
 	ShreddedAt *Time `json:"shredded_at"`
 
-	// WipedAt When the server erased it, whatever the name says: nobody can read it since then. Its key is destroyed within seconds, see `shredded_at`.
+	// WipedAt When the server erased it; nobody has been able to read it since. Its key is destroyed within seconds: see `shredded_at`.
 	WipedAt Time `json:"wiped_at"`
 }
 
@@ -1528,7 +1528,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -1573,7 +1573,7 @@ type ImportResult struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -1729,7 +1729,7 @@ type Member struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when the member may not send; null if not muted.
+	// MutedUntil When the mute ends; null if the member is not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Role A higher role has all permissions of a lower one.
@@ -1893,7 +1893,7 @@ type MessageType string
 
 // Mute The muted user, and when the mute ends.
 type Mute struct {
-	// MutedUntil Far in the future if until they are unmuted.
+	// MutedUntil When the mute ends, far in the future if it has no end.
 	MutedUntil Time `json:"muted_until"`
 
 	// User 1 to 128 bytes of UTF-8 in Unicode's normal form C, of printable characters:
@@ -1907,7 +1907,7 @@ type Mute struct {
 
 // MuteFor How long the mute lasts.
 type MuteFor struct {
-	// Seconds If it is left out, until they are unmuted.
+	// Seconds In seconds. If it is left out, the mute has no end.
 	Seconds *int64 `json:"seconds,omitempty"`
 }
 
@@ -1960,7 +1960,7 @@ type Overrides struct {
 type Permission string
 
 // Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-// delivered to open streams only.
+// delivered with the event, to open streams and to webhooks, and not on replay.
 type Postscript = string
 
 // Problem A problem as defined by RFC 9457.
@@ -2024,7 +2024,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2069,7 +2069,7 @@ type Problem struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -2157,7 +2157,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
 // | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2202,7 +2202,7 @@ type Problem struct {
 // | `slow_mode` | 429 | slow mode: wait before sending again |
 // | `internal` | 500 | an error of the server |
 // | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 // | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 // | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 // | `shutting_down` | 503 | the server is shutting down |
@@ -2338,25 +2338,25 @@ type RetentionPage struct {
 	NextPageToken *string `json:"next_page_token"`
 }
 
-// Revoke What stays on the tombstone of a revoked message, and what open streams receive
-// with it.
+// Revoke `postscript` and `extension` stay on the tombstone. `push_content` and
+// `push_payload` are delivered with the event, to open streams and to webhooks.
 type Revoke struct {
 	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
 
 	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
 	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value except null, defined by the application.
 	PushPayload *FreeValue `json:"push_payload,omitempty"`
 }
 
-// RevokeMany The messages to revoke, and what stays on their tombstones.
+// RevokeMany The messages to revoke, and for all of them the members of Revoke.
 type RevokeMany struct {
 	// Extension Any JSON value except null, defined by the application.
 	Extension *FreeValue `json:"extension,omitempty"`
@@ -2365,11 +2365,11 @@ type RevokeMany struct {
 	Ids []string `json:"ids"`
 
 	// Postscript A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	Postscript *Postscript `json:"postscript,omitempty"`
 
 	// PushContent A text by the caller. `postscript` stays on the tombstone; `push_content` is
-	// delivered to open streams only.
+	// delivered with the event, to open streams and to webhooks, and not on replay.
 	PushContent *Postscript `json:"push_content,omitempty"`
 
 	// PushPayload Any JSON value except null, defined by the application.
@@ -2437,7 +2437,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-	// | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
 	// | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -2482,7 +2482,7 @@ type RevokeResult struct {
 	// | `slow_mode` | 429 | slow mode: wait before sending again |
 	// | `internal` | 500 | an error of the server |
 	// | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-	// | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+	// | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
 	// | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
 	// | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
 	// | `shutting_down` | 503 | the server is shutting down |
@@ -3080,7 +3080,7 @@ type Space struct {
 	// MemberCount How many members it has.
 	MemberCount int `json:"member_count"`
 
-	// MutedUntil Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+	// MutedUntil When your mute ends, far in the future if it has no end; null if you are not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Name Its name.
@@ -3111,7 +3111,7 @@ type SpaceMember struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	JoinedAt Timestamp `json:"joined_at"`
 
-	// MutedUntil Until when the member may not send; far in the future if until unmuted; null if not muted.
+	// MutedUntil When the mute ends, far in the future if it has no end; null if the member is not muted.
 	MutedUntil *Time `json:"muted_until"`
 
 	// Role A space has one owner; the permissions of its other members come from their roles.
@@ -3282,7 +3282,7 @@ type Ticket struct {
 	// Example: 2026-01-02T03:04:05.678Z
 	ExpiresAt Timestamp `json:"expires_at"`
 
-	// Ticket The value of `ticket` in the query of `GET /v1/events`.
+	// Ticket The value of `ticket` in the query of `GET /v1/events` and `GET /v1/streams/{stream}/events`.
 	Ticket string `json:"ticket"`
 }
 
@@ -4217,7 +4217,7 @@ type GetEventsParams struct {
 	// Cursor Resume after the event with this `id`.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 
-	// Ticket Instead of a token.
+	// Ticket A ticket, instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
 	// PageToken The `next_page_token` of the previous page.
@@ -4656,7 +4656,7 @@ type ReadDataStreamParams struct {
 	// `now` for new ones only.
 	From *FromFrame `form:"from,omitempty" json:"from,omitempty"`
 
-	// Ticket Instead of a token.
+	// Ticket A ticket, instead of a token.
 	Ticket *StreamTicket `form:"ticket,omitempty" json:"ticket,omitempty"`
 
 	// LastEventID The `id` of the last frame received; it overrides `from`.
@@ -5703,8 +5703,9 @@ type ClientInterface interface {
 	// determined from the bytes. Images have their width and height if those are known.
 	//
 	// The name comes from the parameter `name`, else from `Content-Disposition` (of the
-	// request, or of the part). Directories, control characters and characters that change
-	// the direction of text are removed from it, and it is cut to 255 bytes.
+	// request, or of the part). Directories, control characters, characters that change
+	// the direction of text, and dots and spaces at the ends are removed from it, and it is
+	// cut to 255 bytes.
 	//
 	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
 	// counts its size and 4 KiB; files in messages count until they are erased. A body
@@ -5725,9 +5726,9 @@ type ClientInterface interface {
 	// For its uploader while no message has it, and for everyone who can read an active
 	// message that has it. For everyone else, and once it is erased, the answer is 404
 	// `attachment_not_found`. A running download is cut off within a second when the file
-	// is erased or the caller loses access to it. If the server has lost the file, as with
-	// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
-	// off. Asking again is of no use.
+	// is erased or the caller loses access to it. If the server has lost the file, for
+	// example with a failed disk, the answer is 410 `attachment_lost`, and a download that
+	// has begun is cut off. Repeating the request does not help.
 	//
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -6051,10 +6052,10 @@ type ClientInterface interface {
 
 	// MuteMemberWithBody Mute a member
 	//
-	// The member may not send for that many seconds, or until unmuted if no number is
-	// given. Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes the
-	// owner. In a thread, the mutes of its parent apply.
+	// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+	// the permission `mute` and a role above the member's. The body is optional. A mute
+	// survives leaving and rejoining, and ends when the member becomes the owner. In a
+	// thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6063,10 +6064,10 @@ type ClientInterface interface {
 
 	// MuteMember Mute a member
 	//
-	// The member may not send for that many seconds, or until unmuted if no number is
-	// given. Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes the
-	// owner. In a thread, the mutes of its parent apply.
+	// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+	// the permission `mute` and a role above the member's. The body is optional. A mute
+	// survives leaving and rejoining, and ends when the member becomes the owner. In a
+	// thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6325,7 +6326,7 @@ type ClientInterface interface {
 	//
 	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more or have
+	// message as you can read it now, and none if you cannot read it any more or have
 	// hidden it.
 	//
 	// Corresponds with GET /v1/events (the `GetEvents` operationId).
@@ -6769,9 +6770,9 @@ type ClientInterface interface {
 
 	// MuteSpaceMemberWithBody Mute a member in a space
 	//
-	// The member may not send in any of its channels and their threads for that many
-	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-	// a role above the member's. The body is optional.
+	// The member may not send in any of its channels and their threads for `seconds`, or
+	// until unmuted if that is left out. Requires the permission `mute` and a role above
+	// the member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6780,9 +6781,9 @@ type ClientInterface interface {
 
 	// MuteSpaceMember Mute a member in a space
 	//
-	// The member may not send in any of its channels and their threads for that many
-	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-	// a role above the member's. The body is optional.
+	// The member may not send in any of its channels and their threads for `seconds`, or
+	// until unmuted if that is left out. Requires the permission `mute` and a role above
+	// the member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7690,8 +7691,9 @@ func (c *API) TestWebhook(ctx context.Context, webhook WebhookID, params *TestWe
 // determined from the bytes. Images have their width and height if those are known.
 //
 // The name comes from the parameter `name`, else from `Content-Disposition` (of the
-// request, or of the part). Directories, control characters and characters that change
-// the direction of text are removed from it, and it is cut to 255 bytes.
+// request, or of the part). Directories, control characters, characters that change
+// the direction of text, and dots and spaces at the ends are removed from it, and it is
+// cut to 255 bytes.
 //
 // By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
 // counts its size and 4 KiB; files in messages count until they are erased. A body
@@ -7722,9 +7724,9 @@ func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttach
 // For its uploader while no message has it, and for everyone who can read an active
 // message that has it. For everyone else, and once it is erased, the answer is 404
 // `attachment_not_found`. A running download is cut off within a second when the file
-// is erased or the caller loses access to it. If the server has lost the file, as with
-// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
-// off. Asking again is of no use.
+// is erased or the caller loses access to it. If the server has lost the file, for
+// example with a failed disk, the answer is 410 `attachment_lost`, and a download that
+// has begun is cut off. Repeating the request does not help.
 //
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -8358,10 +8360,10 @@ func (c *API) UnmuteMember(ctx context.Context, conversation ConversationID, use
 
 // MuteMemberWithBody Mute a member
 //
-// The member may not send for that many seconds, or until unmuted if no number is
-// given. Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes the
-// owner. In a thread, the mutes of its parent apply.
+// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+// the permission `mute` and a role above the member's. The body is optional. A mute
+// survives leaving and rejoining, and ends when the member becomes the owner. In a
+// thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8380,10 +8382,10 @@ func (c *API) MuteMemberWithBody(ctx context.Context, conversation ConversationI
 
 // MuteMember Mute a member
 //
-// The member may not send for that many seconds, or until unmuted if no number is
-// given. Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes the
-// owner. In a thread, the mutes of its parent apply.
+// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+// the permission `mute` and a role above the member's. The body is optional. A mute
+// survives leaving and rejoining, and ends when the member becomes the owner. In a
+// thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8772,7 +8774,7 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 //
 // **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more or have
+// message as you can read it now, and none if you cannot read it any more or have
 // hidden it.
 //
 // Corresponds with GET /v1/events (the `GetEvents` operationId).
@@ -9656,9 +9658,9 @@ func (c *API) UnmuteSpaceMember(ctx context.Context, space SpaceID, user UserInP
 
 // MuteSpaceMemberWithBody Mute a member in a space
 //
-// The member may not send in any of its channels and their threads for that many
-// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-// a role above the member's. The body is optional.
+// The member may not send in any of its channels and their threads for `seconds`, or
+// until unmuted if that is left out. Requires the permission `mute` and a role above
+// the member's. The body is optional.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9677,9 +9679,9 @@ func (c *API) MuteSpaceMemberWithBody(ctx context.Context, space SpaceID, user U
 
 // MuteSpaceMember Mute a member in a space
 //
-// The member may not send in any of its channels and their threads for that many
-// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-// a role above the member's. The body is optional.
+// The member may not send in any of its channels and their threads for `seconds`, or
+// until unmuted if that is left out. Requires the permission `mute` and a role above
+// the member's. The body is optional.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -17998,8 +18000,9 @@ type ClientWithResponsesInterface interface {
 	// determined from the bytes. Images have their width and height if those are known.
 	//
 	// The name comes from the parameter `name`, else from `Content-Disposition` (of the
-	// request, or of the part). Directories, control characters and characters that change
-	// the direction of text are removed from it, and it is cut to 255 bytes.
+	// request, or of the part). Directories, control characters, characters that change
+	// the direction of text, and dots and spaces at the ends are removed from it, and it is
+	// cut to 255 bytes.
 	//
 	// By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
 	// counts its size and 4 KiB; files in messages count until they are erased. A body
@@ -18020,9 +18023,9 @@ type ClientWithResponsesInterface interface {
 	// For its uploader while no message has it, and for everyone who can read an active
 	// message that has it. For everyone else, and once it is erased, the answer is 404
 	// `attachment_not_found`. A running download is cut off within a second when the file
-	// is erased or the caller loses access to it. If the server has lost the file, as with
-	// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
-	// off. Asking again is of no use.
+	// is erased or the caller loses access to it. If the server has lost the file, for
+	// example with a failed disk, the answer is 410 `attachment_lost`, and a download that
+	// has begun is cut off. Repeating the request does not help.
 	//
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -18384,10 +18387,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithBodyWithResponse Mute a member
 	//
-	// The member may not send for that many seconds, or until unmuted if no number is
-	// given. Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes the
-	// owner. In a thread, the mutes of its parent apply.
+	// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+	// the permission `mute` and a role above the member's. The body is optional. A mute
+	// survives leaving and rejoining, and ends when the member becomes the owner. In a
+	// thread, the mutes of its parent apply.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18396,10 +18399,10 @@ type ClientWithResponsesInterface interface {
 
 	// MuteMemberWithResponse Mute a member
 	//
-	// The member may not send for that many seconds, or until unmuted if no number is
-	// given. Requires the permission `mute` and a role above the member's. The body is
-	// optional. A mute survives leaving and rejoining and ends when the member becomes the
-	// owner. In a thread, the mutes of its parent apply.
+	// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+	// the permission `mute` and a role above the member's. The body is optional. A mute
+	// survives leaving and rejoining, and ends when the member becomes the owner. In a
+	// thread, the mutes of its parent apply.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18670,7 +18673,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// **Visibility.** An event is delivered to those who were members when it happened,
 	// except to the device that caused it. A replayed `message.created` carries the
-	// message as it can be read now; it is absent if you cannot read it any more or have
+	// message as you can read it now, and none if you cannot read it any more or have
 	// hidden it.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -19166,9 +19169,9 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 	//
-	// The member may not send in any of its channels and their threads for that many
-	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-	// a role above the member's. The body is optional.
+	// The member may not send in any of its channels and their threads for `seconds`, or
+	// until unmuted if that is left out. Requires the permission `mute` and a role above
+	// the member's. The body is optional.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19177,9 +19180,9 @@ type ClientWithResponsesInterface interface {
 
 	// MuteSpaceMemberWithResponse Mute a member in a space
 	//
-	// The member may not send in any of its channels and their threads for that many
-	// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-	// a role above the member's. The body is optional.
+	// The member may not send in any of its channels and their threads for `seconds`, or
+	// until unmuted if that is left out. Requires the permission `mute` and a role above
+	// the member's. The body is optional.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -22592,8 +22595,9 @@ func (c *ClientWithResponses) TestWebhookWithResponse(ctx context.Context, webho
 // determined from the bytes. Images have their width and height if those are known.
 //
 // The name comes from the parameter `name`, else from `Content-Disposition` (of the
-// request, or of the part). Directories, control characters and characters that change
-// the direction of text are removed from it, and it is cut to 255 bytes.
+// request, or of the part). Directories, control characters, characters that change
+// the direction of text, and dots and spaces at the ends are removed from it, and it is
+// cut to 255 bytes.
 //
 // By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
 // counts its size and 4 KiB; files in messages count until they are erased. A body
@@ -22620,9 +22624,9 @@ func (c *ClientWithResponses) UploadAttachmentWithBodyWithResponse(ctx context.C
 // For its uploader while no message has it, and for everyone who can read an active
 // message that has it. For everyone else, and once it is erased, the answer is 404
 // `attachment_not_found`. A running download is cut off within a second when the file
-// is erased or the caller loses access to it. If the server has lost the file, as with
-// a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
-// off. Asking again is of no use.
+// is erased or the caller loses access to it. If the server has lost the file, for
+// example with a failed disk, the answer is 410 `attachment_lost`, and a download that
+// has begun is cut off. Repeating the request does not help.
 //
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -23170,10 +23174,10 @@ func (c *ClientWithResponses) UnmuteMemberWithResponse(ctx context.Context, conv
 
 // MuteMemberWithBodyWithResponse Mute a member
 //
-// The member may not send for that many seconds, or until unmuted if no number is
-// given. Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes the
-// owner. In a thread, the mutes of its parent apply.
+// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+// the permission `mute` and a role above the member's. The body is optional. A mute
+// survives leaving and rejoining, and ends when the member becomes the owner. In a
+// thread, the mutes of its parent apply.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23188,10 +23192,10 @@ func (c *ClientWithResponses) MuteMemberWithBodyWithResponse(ctx context.Context
 
 // MuteMemberWithResponse Mute a member
 //
-// The member may not send for that many seconds, or until unmuted if no number is
-// given. Requires the permission `mute` and a role above the member's. The body is
-// optional. A mute survives leaving and rejoining and ends when the member becomes the
-// owner. In a thread, the mutes of its parent apply.
+// The member may not send for `seconds`, or until unmuted if that is left out. Requires
+// the permission `mute` and a role above the member's. The body is optional. A mute
+// survives leaving and rejoining, and ends when the member becomes the owner. In a
+// thread, the mutes of its parent apply.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23540,7 +23544,7 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 //
 // **Visibility.** An event is delivered to those who were members when it happened,
 // except to the device that caused it. A replayed `message.created` carries the
-// message as it can be read now; it is absent if you cannot read it any more or have
+// message as you can read it now, and none if you cannot read it any more or have
 // hidden it.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -24300,9 +24304,9 @@ func (c *ClientWithResponses) UnmuteSpaceMemberWithResponse(ctx context.Context,
 
 // MuteSpaceMemberWithBodyWithResponse Mute a member in a space
 //
-// The member may not send in any of its channels and their threads for that many
-// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-// a role above the member's. The body is optional.
+// The member may not send in any of its channels and their threads for `seconds`, or
+// until unmuted if that is left out. Requires the permission `mute` and a role above
+// the member's. The body is optional.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24317,9 +24321,9 @@ func (c *ClientWithResponses) MuteSpaceMemberWithBodyWithResponse(ctx context.Co
 
 // MuteSpaceMemberWithResponse Mute a member in a space
 //
-// The member may not send in any of its channels and their threads for that many
-// seconds, or until unmuted if no number is given. Requires the permission `mute` and
-// a role above the member's. The body is optional.
+// The member may not send in any of its channels and their threads for `seconds`, or
+// until unmuted if that is left out. Requires the permission `mute` and a role above
+// the member's. The body is optional.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

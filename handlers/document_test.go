@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,6 +214,39 @@ func TestEveryMemberIsDescribed(t *testing.T) {
 				t.Errorf("%s %s has no summary or no description", method, path)
 			}
 		}
+	}
+}
+
+// TestRefusalsNameTheirCodes checks that the description of each refusal names every code of its
+// status.
+func TestRefusalsNameTheirCodes(t *testing.T) {
+	spec := wholeDocument()
+	want := make(map[int][]string)
+	for code, status := range statusOfCode() {
+		want[status] = append(want[status], code)
+	}
+	delete(want, http.StatusMethodNotAllowed) // no operation answers it
+	quoted := regexp.MustCompile("`([a-z_]+)`")
+	for name, response := range spec.Components.Responses {
+		content := response.Value.Content["application/problem+json"]
+		if content == nil {
+			continue
+		}
+		var got []string
+		for _, m := range quoted.FindAllStringSubmatch(*response.Value.Description, -1) {
+			got = append(got, m[1])
+		}
+		example, _ := content.Example.(map[string]any)
+		status := statusOfCode()[fmt.Sprint(example["code"])]
+		slices.Sort(got)
+		slices.Sort(want[status])
+		if !slices.Equal(got, want[status]) {
+			t.Errorf("%s names %v, the codes of %d are %v", name, got, status, want[status])
+		}
+		delete(want, status)
+	}
+	if len(want) > 0 {
+		t.Errorf("no response names %v", want)
 	}
 }
 

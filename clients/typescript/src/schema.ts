@@ -510,10 +510,10 @@ export interface paths {
         get?: never;
         /**
          * Mute a member
-         * @description The member may not send for that many seconds, or until unmuted if no number is
-         *     given. Requires the permission `mute` and a role above the member's. The body is
-         *     optional. A mute survives leaving and rejoining and ends when the member becomes the
-         *     owner. In a thread, the mutes of its parent apply.
+         * @description The member may not send for `seconds`, or until unmuted if that is left out. Requires
+         *     the permission `mute` and a role above the member's. The body is optional. A mute
+         *     survives leaving and rejoining, and ends when the member becomes the owner. In a
+         *     thread, the mutes of its parent apply.
          */
         put: operations["muteMember"];
         post?: never;
@@ -973,8 +973,9 @@ export interface paths {
          *     determined from the bytes. Images have their width and height if those are known.
          *
          *     The name comes from the parameter `name`, else from `Content-Disposition` (of the
-         *     request, or of the part). Directories, control characters and characters that change
-         *     the direction of text are removed from it, and it is cut to 255 bytes.
+         *     request, or of the part). Directories, control characters, characters that change
+         *     the direction of text, and dots and spaces at the ends are removed from it, and it is
+         *     cut to 255 bytes.
          *
          *     By default a file may have 10 MiB, and all files of a user 10 GiB, where each file
          *     counts its size and 4 KiB; files in messages count until they are erased. A body
@@ -1007,9 +1008,9 @@ export interface paths {
          * @description For its uploader while no message has it, and for everyone who can read an active
          *     message that has it. For everyone else, and once it is erased, the answer is 404
          *     `attachment_not_found`. A running download is cut off within a second when the file
-         *     is erased or the caller loses access to it. If the server has lost the file, as with
-         *     a disk, the answer is 410 `attachment_lost`, and a download that has begun is cut
-         *     off. Asking again is of no use.
+         *     is erased or the caller loses access to it. If the server has lost the file, for
+         *     example with a failed disk, the answer is 410 `attachment_lost`, and a download that
+         *     has begun is cut off. Repeating the request does not help.
          *
          *     `Range` takes one range of bytes; if there are several, the whole file is returned.
          *     `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
@@ -1271,9 +1272,9 @@ export interface paths {
         get?: never;
         /**
          * Mute a member in a space
-         * @description The member may not send in any of its channels and their threads for that many
-         *     seconds, or until unmuted if no number is given. Requires the permission `mute` and
-         *     a role above the member's. The body is optional.
+         * @description The member may not send in any of its channels and their threads for `seconds`, or
+         *     until unmuted if that is left out. Requires the permission `mute` and a role above
+         *     the member's. The body is optional.
          */
         put: operations["muteSpaceMember"];
         post?: never;
@@ -1630,7 +1631,7 @@ export interface paths {
          *
          *     **Visibility.** An event is delivered to those who were members when it happened,
          *     except to the device that caused it. A replayed `message.created` carries the
-         *     message as it can be read now; it is absent if you cannot read it any more or have
+         *     message as you can read it now, and none if you cannot read it any more or have
          *     hidden it.
          */
         get: operations["getEvents"];
@@ -2776,7 +2777,7 @@ export interface components {
         };
         /** @description The body of a `command`. */
         CommandBody: {
-            /** @description What is to be done, as your application defines it. */
+            /** @description The name of the command, as your application defines it. */
             action: string;
             params?: components["schemas"]["FreeObject"];
         };
@@ -2991,8 +2992,8 @@ export interface components {
             data?: unknown;
         } | null;
         /**
-         * @description What stays on the tombstone of a revoked message, and what open streams receive
-         *     with it.
+         * @description `postscript` and `extension` stay on the tombstone. `push_content` and
+         *     `push_payload` are delivered with the event, to open streams and to webhooks.
          */
         Revoke: {
             postscript?: components["schemas"]["Postscript"];
@@ -3037,7 +3038,7 @@ export interface components {
             state: components["schemas"]["MessageState"];
             created_at: components["schemas"]["Timestamp"];
         };
-        /** @description The messages to revoke, and what stays on their tombstones. */
+        /** @description The messages to revoke, and for all of them the members of Revoke. */
         RevokeMany: {
             /** @description The ids of the messages. */
             ids: string[];
@@ -3048,7 +3049,7 @@ export interface components {
         };
         /**
          * @description A text by the caller. `postscript` stays on the tombstone; `push_content` is
-         *     delivered to open streams only.
+         *     delivered with the event, to open streams and to webhooks, and not on replay.
          */
         Postscript: string;
         /** @description The result for each message. */
@@ -3132,7 +3133,7 @@ export interface components {
             by: string | null;
             /**
              * Format: date-time
-             * @description When the server erased it, whatever the name says: nobody can read it since then. Its key is destroyed within seconds, see `shredded_at`.
+             * @description When the server erased it; nobody has been able to read it since. Its key is destroyed within seconds: see `shredded_at`.
              */
             wiped_at: string;
             /**
@@ -3142,7 +3143,7 @@ export interface components {
             late_ms: number;
             /**
              * Format: date-time
-             * @description When its key was destroyed: since then it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
+             * @description When its key was destroyed: from then on it cannot be read in any copy of the data, backups included. null until then, and for a message that never had content here.
              */
             shredded_at: string | null;
         };
@@ -3517,7 +3518,7 @@ export interface components {
             last_message: components["schemas"]["LastMessage"];
             /**
              * Format: date-time
-             * @description Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+             * @description When your mute ends, far in the future if it has no end; null if you are not muted.
              */
             muted_until: string | null;
             /** @description The user who created it; null if unknown. */
@@ -3636,7 +3637,7 @@ export interface components {
             joined_at: components["schemas"]["Timestamp"];
             /**
              * Format: date-time
-             * @description Until when the member may not send; null if not muted.
+             * @description When the mute ends; null if the member is not muted.
              */
             muted_until: string | null;
         };
@@ -3666,7 +3667,7 @@ export interface components {
         MuteFor: {
             /**
              * Format: int64
-             * @description If it is left out, until they are unmuted.
+             * @description In seconds. If it is left out, the mute has no end.
              */
             seconds?: number;
         };
@@ -3675,7 +3676,7 @@ export interface components {
             user: components["schemas"]["UserId"];
             /**
              * Format: date-time
-             * @description Far in the future if until they are unmuted.
+             * @description When the mute ends, far in the future if it has no end.
              */
             muted_until: string;
         };
@@ -3813,7 +3814,7 @@ export interface components {
             role: components["schemas"]["SpaceMemberRole"];
             /**
              * Format: date-time
-             * @description Until when you may not send; far in the future if until you are unmuted; null if you are not muted.
+             * @description When your mute ends, far in the future if it has no end; null if you are not muted.
              */
             muted_until: string | null;
             settings: components["schemas"]["SpaceSettings"];
@@ -3852,7 +3853,7 @@ export interface components {
             joined_at: components["schemas"]["Timestamp"];
             /**
              * Format: date-time
-             * @description Until when the member may not send; far in the future if until unmuted; null if not muted.
+             * @description When the mute ends, far in the future if it has no end; null if the member is not muted.
              */
             muted_until: string | null;
         };
@@ -4041,7 +4042,7 @@ export interface components {
             /** @description Present, and true, if the message mentioned everyone; only on open streams, not on replay. */
             mention_all?: boolean;
             message?: components["schemas"]["Message"];
-            /** @description From the user who revoked it; only on open streams, not on replay. */
+            /** @description From the user who revoked it; on open streams and for webhooks, not on replay. */
             push_content?: string;
             push_payload?: components["schemas"]["FreeValue"];
         };
@@ -4377,7 +4378,7 @@ export interface components {
             role?: components["schemas"]["Role"];
             /**
              * Format: date-time
-             * @description Until when the member may not send; missing if not muted.
+             * @description When the mute ends; missing if the member is not muted.
              */
             muted_until?: string;
             /** @description The user who caused it; missing if a timer, retention or an import did. */
@@ -4404,7 +4405,7 @@ export interface components {
             role?: components["schemas"]["Role"];
             /**
              * Format: date-time
-             * @description Until when the member may not send; missing if not muted.
+             * @description When the mute ends; missing if the member is not muted.
              */
             muted_until?: string;
             /** @description The user who caused it; missing if a timer, retention or an import did. */
@@ -4435,7 +4436,7 @@ export interface components {
             role?: components["schemas"]["Role"];
             /**
              * Format: date-time
-             * @description Until when the member may not send; missing if not muted.
+             * @description When the mute ends; missing if the member is not muted.
              */
             muted_until?: string;
             /** @description The user who caused it; missing if a timer, retention or an import did. */
@@ -4848,7 +4849,7 @@ export interface components {
             sender_device?: string;
             /** @description The `client_id` it was sent with, if any. */
             client_id?: string;
-            /** @description What is to be done. */
+            /** @description The name of the command. */
             action: string;
             params?: components["schemas"]["FreeObject"];
         };
@@ -5126,7 +5127,7 @@ export interface components {
              * @enum {string}
              */
             reason?: "failing" | "gone" | "secret_lost" | "trimmed" | "restored";
-            /** @description Of a gap: the id of the last event before it. */
+            /** @description For `webhook.gap`: the id of the last event before the gap. */
             after?: string;
         };
         /**
@@ -5141,7 +5142,7 @@ export interface components {
             /** @description How many there are. */
             count: number;
             /**
-             * @description Of whom: all members, or the users whom the message mentions.
+             * @description Whether these are of all members, or only of the users whom the message mentions.
              * @enum {string}
              */
             among: "members" | "mentioned";
@@ -5171,7 +5172,7 @@ export interface components {
         StreamEndReason: "owner" | "idle" | "message" | "deleted" | "server";
         /** @description A new data stream. */
         CreateDataStream: {
-            /** @description The conversation, by its id or `@user`; without it the data stream is free of one. */
+            /** @description The conversation, by its id or `@user`; without it the data stream is in none. */
             conversation_id?: string;
             access: components["schemas"]["StreamAccess"];
             /** @description The users who may read, if `access` is `listed`. */
@@ -5317,7 +5318,7 @@ export interface components {
         };
         /** @description A ticket for a stream. */
         Ticket: {
-            /** @description The value of `ticket` in the query of `GET /v1/events`. */
+            /** @description The value of `ticket` in the query of `GET /v1/events` and `GET /v1/streams/{stream}/events`. */
             ticket: string;
             expires_at: components["schemas"]["Timestamp"];
         };
@@ -5534,7 +5535,7 @@ export interface components {
          *     | `webhook_inactive` | 409 | the webhook is paused or off |
          *     | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
          *     | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
-         *     | `attachment_lost` | 410 | the server has lost the file of the attachment, as with a disk |
+         *     | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
          *     | `stream_ended` | 410 | the data stream has ended |
          *     | `event_gone` | 410 | the log has trimmed the event |
          *     | `body_too_large` | 413 | the request body is longer than the operation allows, or holds more values; a line of an import is over 1 MiB |
@@ -5579,7 +5580,7 @@ export interface components {
          *     | `slow_mode` | 429 | slow mode: wait before sending again |
          *     | `internal` | 500 | an error of the server |
          *     | `overloaded` | 503 | too many writes, too many reads, or too many request bodies are waiting |
-         *     | `hook_unavailable` | 503 | the application cannot be asked about the message now; nothing was stored |
+         *     | `hook_unavailable` | 503 | the application gave no usable answer about the message; nothing was stored |
          *     | `storage_unavailable` | 503 | the storage failed; whether the change was stored is unknown, so repeat it with the same `client_id` |
          *     | `keys_unavailable` | 503 | the keys that verify tokens cannot be fetched now |
          *     | `shutting_down` | 503 | the server is shutting down |
@@ -5678,7 +5679,7 @@ export interface components {
         Since: string;
         /** @description Resume after the event with this `id`. */
         Cursor: string;
-        /** @description Instead of a token. */
+        /** @description A ticket, instead of a token. */
         StreamTicket: string;
         /** @description The id of a data stream. */
         DataStreamId: string;
@@ -7830,7 +7831,7 @@ export interface operations {
             query?: {
                 /** @description Resume after the event with this `id`. */
                 cursor?: components["parameters"]["Cursor"];
-                /** @description Instead of a token. */
+                /** @description A ticket, instead of a token. */
                 ticket?: components["parameters"]["StreamTicket"];
                 /** @description The `next_page_token` of the previous page. */
                 page_token?: components["parameters"]["PageToken"];
@@ -8127,7 +8128,7 @@ export interface operations {
                  *     `now` for new ones only.
                  */
                 from?: components["parameters"]["FromFrame"];
-                /** @description Instead of a token. */
+                /** @description A ticket, instead of a token. */
                 ticket?: components["parameters"]["StreamTicket"];
             };
             header?: never;
