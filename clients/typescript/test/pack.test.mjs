@@ -50,13 +50,13 @@ test('the package has what is needed, and nothing else', async () => {
 const kinds = {
   'a bundler for browsers': { module: 'ESNext', moduleResolution: 'bundler', lib: ['ES2022', 'DOM', 'DOM.Iterable'], types: [] },
   'Node.js without the DOM': { module: 'NodeNext', moduleResolution: 'NodeNext', lib: ['ES2022'], types: ['node'] },
-  'the strictest': {
+  'the strictest options': {
     module: 'NodeNext', moduleResolution: 'NodeNext', lib: ['ES2018', 'DOM'], types: [], skipLibCheck: false,
     exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, noPropertyAccessFromIndexSignature: true, verbatimModuleSyntax: true,
   },
 };
 for (const [kind, options] of Object.entries(kinds)) {
-  test(`a project of ${kind} compiles, and errors are found`, async () => {
+  test(`a project with ${kind} compiles, and wrong uses do not`, async () => {
     const project = mkdtempSync(join(directory, 'project-'));
     writeFileSync(join(project, 'use.ts'), readFileSync(new URL('use.ts', import.meta.url)));
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({
