@@ -428,3 +428,40 @@ func TestTimesNameTheLostPlus(t *testing.T) {
 		}
 	}
 }
+
+// TestBadTimesSayWhatATimeIs checks that a time that does not exist or is written otherwise is
+// refused with its field and the rule, in bodies and in queries.
+func TestBadTimesSayWhatATimeIs(t *testing.T) {
+	w := newWorld(t)
+	for _, bad := range []string{
+		"2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2016-12-31T23:59:60Z", "2026-01-01T00:00:00",
+		"2026-01-01", "2026-01-01T00:00:00,5Z", "2026-01-01T00:00:00%2B25:00", "10000-01-01T00:00:00Z", "yesterday",
+	} {
+		for _, c := range []struct{ method, path, body, field string }{
+			{http.MethodPost, "/v1/conversations/@bob/hide", `{"before":"` + bad + `"}`, "before"},
+			{http.MethodGet, "/v1/messages/erased?since=" + bad, "", "since"},
+			{http.MethodGet, "/v1/conversations?updated_since=" + bad, "", "updated_since"},
+			{http.MethodGet, toBob + "?to=" + bad, "", "to"},
+		} {
+			p := w.do("alice", c.method, c.path, strings.Replace(c.body, "%2B", "+", 1)).json(t)
+			if p["code"] != "invalid_request" || p["field"] != c.field || p["detail"] != "must be an RFC 3339 time such as 2026-01-02T03:04:05Z" {
+				t.Errorf("%s %s: %v", c.path, c.body, p)
+			}
+		}
+	}
+}
+
+// TestLimitsAreWrittenInDigits checks that a refusal of a number shows the limit as the document
+// has it.
+func TestLimitsAreWrittenInDigits(t *testing.T) {
+	w := newWorld(t)
+	for body, want := range map[string]string{
+		`{"type":"text","body":{"text":"x"},"expire_after_seconds":31536001}`: "must be at most 31536000",
+		`{"type":"text","body":{"text":"x"},"expire_after_seconds":0}`:        "must be at least 1",
+		`{"type":"location","body":{"latitude":90.5,"longitude":0}}`:          "must be at most 90",
+	} {
+		if p := w.do("alice", http.MethodPost, toBob, body).json(t); p["detail"] != want {
+			t.Errorf("%s: %v", body, p)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -40,9 +41,23 @@ type routeKey struct{ method, pattern string }
 // generators can read describes them.
 const userIDFormat = "user-id"
 
-var errUserID = fmt.Errorf("is not a user id: %s", im.UserIDRule)
+// timeFormat is the format of times in the OpenAPI document.
+const timeFormat = "date-time"
+
+var (
+	errUserID = fmt.Errorf("is not a user id: %s", im.UserIDRule)
+	errTime   = errors.New("must be an RFC 3339 time such as 2026-01-02T03:04:05Z")
+)
 
 func init() {
+	// The pattern lets 30 February pass, and the time package a comma before the fraction.
+	pattern := regexp.MustCompile(openapi3.FormatOfStringDateTime)
+	openapi3.DefineStringFormatValidator(timeFormat, openapi3.NewCallbackValidator(func(text string) error {
+		if _, err := time.Parse(time.RFC3339, text); err != nil || !pattern.MatchString(text) {
+			return errTime
+		}
+		return nil
+	}))
 	openapi3.DefineStringFormatValidator(userIDFormat, openapi3.NewCallbackValidator(func(id string) error {
 		if !im.UserID(id).Valid() {
 			return errUserID
@@ -273,10 +288,17 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	case "enum":
 		return path, "is not one of the allowed values"
 	case "format":
-		if e.Schema.Format == userIDFormat {
+		switch e.Schema.Format {
+		case userIDFormat:
 			return path, errUserID.Error()
+		case timeFormat:
+			return path, errTime.Error()
 		}
 		return path, strings.TrimSpace(e.Reason)
+	case "minimum":
+		return path, "must be at least " + plainNumber(*e.Schema.Min)
+	case "maximum":
+		return path, "must be at most " + plainNumber(*e.Schema.Max)
 	case "pattern":
 		return path, "has characters that are not allowed"
 	case "discriminator", "oneOf":
@@ -288,6 +310,9 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	}
 }
 
+// plainNumber writes a limit without an exponent.
+func plainNumber(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
+
 // badRequest answers a request that the generated code refuses: a parameter or a body that
 // it cannot decode.
 func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
@@ -296,12 +321,15 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 		required *api.RequiredParamError
 		header   *api.RequiredHeaderError
 		many     *api.TooManyValuesForParamError
+		badTime  *time.ParseError
 	)
 	switch {
 	case errors.As(err, &format):
 		detail := "is of the wrong type"
 		if lostPlus(r.URL.Query().Get(format.ParamName)) {
 			detail = "has a space instead of a +: in a query, write + as %2B, or give the time in UTC, with Z"
+		} else if errors.As(err, &badTime) {
+			detail = errTime.Error()
 		}
 		write(w, invalidField(format.ParamName, detail))
 	case errors.As(err, &required):
