@@ -8,6 +8,10 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
+// maxImportedSeq is the greatest seq that an import keeps. It leaves room for more messages than a
+// conversation will have: clients in JavaScript cannot hold seqs from 2^53 on.
+const maxImportedSeq = 1 << 52
+
 // importing is a transaction that stores lines of an import. It caches what it has read: most lines
 // of a batch belong to a few conversations, and nothing else writes during the transaction.
 type importing struct {
@@ -167,7 +171,7 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	if m.ID, err = b.id(c, m, fresh); err != nil {
 		return ImportResult{}, err
 	}
-	if m.Seq <= c.LastSeq {
+	if m.Seq <= c.LastSeq || m.Seq > maxImportedSeq {
 		m.Seq = 0
 	}
 	// A message that is due is stored as a tombstone. Nobody has received it, so no erasure has to

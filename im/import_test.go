@@ -70,6 +70,7 @@ func TestImportKeepsIDsThatRise(t *testing.T) {
 		{"an id older than its message", at(time.Millisecond), 0, 0, false, 23, true},
 		{"an id of a future time", at(-time.Second), 30, 0, false, 30, true},
 		{"an id with the current time", at(0) | 1<<20, 31, 0, true, 31, true},
+		{"a seq that leaves no room for later ones", 0, 1<<52 + 1, 0, false, 32, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := w.old(c.ago, func(m *im.ImportMessage) { m.Seq, m.ClientID = c.seq, c.name })
@@ -94,7 +95,7 @@ func TestImportKeepsIDsThatRise(t *testing.T) {
 	last := w.lastID()
 	sent, err := w.Send(w.ctx, as("bob"), direct("alice"), text("next"))
 	w.must(err)
-	if sent.Message.ID <= last || sent.Message.Seq != 32 {
+	if sent.Message.ID <= last || sent.Message.Seq != 33 {
 		t.Errorf("after %v: %v %d", last, sent.Message.ID, sent.Message.Seq)
 	}
 }
