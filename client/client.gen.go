@@ -5450,9 +5450,10 @@ type ClientInterface interface {
 	//
 	// `id` and `seq` are kept if they are greater than the last ones of the conversation
 	// and the id's time is not before `created_at`. That is so when a whole export is
-	// imported into an empty server. Otherwise the message gets new ones. History is
-	// sorted by `seq`: messages imported into a conversation that has messages come after
-	// them. A `created_at` past retention is 422 `past_retention`.
+	// imported into an empty server. Otherwise the message gets new ones. A `seq` over
+	// 4503599627370496 is always replaced, so that JavaScript can hold those of later
+	// messages. History is sorted by `seq`: messages imported into a conversation that has
+	// messages come after them. A `created_at` past retention is 422 `past_retention`.
 	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -7228,9 +7229,10 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 //
 // `id` and `seq` are kept if they are greater than the last ones of the conversation
 // and the id's time is not before `created_at`. That is so when a whole export is
-// imported into an empty server. Otherwise the message gets new ones. History is
-// sorted by `seq`: messages imported into a conversation that has messages come after
-// them. A `created_at` past retention is 422 `past_retention`.
+// imported into an empty server. Otherwise the message gets new ones. A `seq` over
+// 4503599627370496 is always replaced, so that JavaScript can hold those of later
+// messages. History is sorted by `seq`: messages imported into a conversation that has
+// messages come after them. A `created_at` past retention is 422 `past_retention`.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -17731,9 +17733,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// `id` and `seq` are kept if they are greater than the last ones of the conversation
 	// and the id's time is not before `created_at`. That is so when a whole export is
-	// imported into an empty server. Otherwise the message gets new ones. History is
-	// sorted by `seq`: messages imported into a conversation that has messages come after
-	// them. A `created_at` past retention is 422 `past_retention`.
+	// imported into an empty server. Otherwise the message gets new ones. A `seq` over
+	// 4503599627370496 is always replaced, so that JavaScript can hold those of later
+	// messages. History is sorted by `seq`: messages imported into a conversation that has
+	// messages come after them. A `created_at` past retention is 422 `past_retention`.
 	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -22200,9 +22203,10 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 //
 // `id` and `seq` are kept if they are greater than the last ones of the conversation
 // and the id's time is not before `created_at`. That is so when a whole export is
-// imported into an empty server. Otherwise the message gets new ones. History is
-// sorted by `seq`: messages imported into a conversation that has messages come after
-// them. A `created_at` past retention is 422 `past_retention`.
+// imported into an empty server. Otherwise the message gets new ones. A `seq` over
+// 4503599627370496 is always replaced, so that JavaScript can hold those of later
+// messages. History is sorted by `seq`: messages imported into a conversation that has
+// messages come after them. A `created_at` past retention is 422 `past_retention`.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
