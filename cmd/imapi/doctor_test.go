@@ -167,7 +167,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		"a database of PostgreSQL":       {stopped, nil, []string{"--database", "postgres://x"}, "database", "failure", "PostgreSQL"},
 		"lost keys":                      {lost, nil, nil, "database", "failure", "the key file is missing"},
 		"a newer schema":                 {newer, nil, nil, "database", "failure", "version 999"},
-		"another program's database":     {foreign, nil, nil, "database", "failure", "not a database of"},
+		"another program's database":     {foreign, nil, nil, "database", "failure", "not an imapi database"},
 		"no server":                      {stopped, nil, []string{"--server", "http://" + stopped.addr}, "server", "failure", "no server answers"},
 		"a server that is not imapi":     {s, nil, []string{"--server", serveHTTP(t, http.NotFoundHandler())}, "server", "failure", "404"},
 		"no token":                       {s, nil, []string{"--server", direct}, "token", "warning", "set IMAPI_TOKEN"},
