@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,73 @@ func TestBadInput(t *testing.T) {
 	a := w.do("alice", http.MethodGet, "/v1/events", "", "Accept", "application/json")
 	if items := a.json(t)["items"].([]any); len(items) != 0 {
 		t.Errorf("bad input left events behind: %v", items)
+	}
+}
+
+// TestUnknownMethodsOfUnknownPaths checks that methods which no path has are 404 where there is no
+// path, and 405 with the methods of the path elsewhere.
+func TestUnknownMethodsOfUnknownPaths(t *testing.T) {
+	w := newWorld(t)
+	for path, want := range map[string]struct {
+		status int
+		code   string
+		allow  []string
+	}{
+		"/v1/nothing":       {404, "not_found", nil},
+		"/nothing":          {404, "not_found", nil},
+		"/v1/conversations": {405, "method_not_allowed", []string{"GET, HEAD, POST"}},
+	} {
+		for _, method := range []string{"PROPFIND", "get", http.MethodTrace} {
+			a := w.do("alice", method, path, "")
+			if a.status != want.status || a.code(t) != want.code || !slices.Equal(a.header.Values("Allow"), want.allow) {
+				t.Errorf("%s %s: %d %s, Allow %q", method, path, a.status, a.body, a.header.Values("Allow"))
+			}
+		}
+	}
+}
+
+func TestRepeatedParametersAreNamedSo(t *testing.T) {
+	w := newWorld(t)
+	for _, query := range []string{"limit=1&limit=2", "page_token=a&page_token=b", "pinned=true&pinned=true"} {
+		p := w.must(http.StatusBadRequest, "alice", http.MethodGet, "/v1/conversations?"+query, "")
+		if field, _, _ := strings.Cut(query, "="); p["field"] != field || p["detail"] != "is given more than once" {
+			t.Errorf("%s: %v", query, p)
+		}
+	}
+}
+
+// TestBodiesAreNotCompressed checks that an encoded body is refused, and not parsed or stored as it
+// is.
+func TestBodiesAreNotCompressed(t *testing.T) {
+	w := newWorld(t)
+	const text = `{"type":"text","body":{"text":"x"}}`
+	for name, c := range map[string]struct {
+		path, contentType, coding string
+		status                    int
+	}{
+		"gzip":                 {toBob, "application/json", "gzip", 415},
+		"upper case":           {toBob, "application/json", "GZIP", 415},
+		"identity, then gzip":  {toBob, "application/json", "identity, gzip", 415},
+		"identity":             {toBob, "application/json", "identity", 201},
+		"upload":               {"/v1/attachments", "application/octet-stream", "br", 415},
+		"upload of a form":     {"/v1/attachments", "multipart/form-data; boundary=x", "deflate", 415},
+		"upload with identity": {"/v1/attachments", "application/octet-stream", "identity", 201},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := *w
+			w.t = t
+			a := w.do("alice", http.MethodPost, c.path, text, "Content-Type", c.contentType, "Content-Encoding", c.coding)
+			if a.status != c.status {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			if p := a.json(t); c.status == 415 && (p["code"] != "unsupported_media_type" || p["field"] != "Content-Encoding" || a.header.Get("Accept-Encoding") != "identity") {
+				t.Errorf("%s, Accept-Encoding %q", a.body, a.header.Get("Accept-Encoding"))
+			}
+		})
+	}
+	a := w.do("", http.MethodPost, "/v1/admin/import", text, "Authorization", adminOf(t), "Content-Type", "application/x-ndjson", "Content-Encoding", "gzip")
+	if a.status != http.StatusUnsupportedMediaType {
+		t.Errorf("import: %d %s", a.status, a.body)
 	}
 }
 

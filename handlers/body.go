@@ -120,6 +120,23 @@ func wholeNumber(v any) (int, bool) {
 	return int(n), ok && n >= 1 && n <= math.MaxInt32 && n == math.Trunc(n)
 }
 
+// isEncoded reports whether a body is compressed, or encoded in another way.
+func isEncoded(h http.Header) bool {
+	for coding := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// unsupported returns the problem of a body that no operation could read, because of a header.
+func unsupported(header, detail string) api.Problem {
+	p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", detail)
+	p.Field = &header
+	return p
+}
+
 // readBody reads a body. It returns nil if the operation has none, if the body is optional
 // and missing, or if the operation reads it itself.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule) ([]byte, *api.Problem) {
@@ -127,9 +144,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, rule *bodyRule
 		return nil, nil
 	}
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || !slices.Contains(rule.mediaTypes, mediaType) {
-		p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be "+strings.Join(rule.mediaTypes, " or "))
-		field := "Content-Type"
-		p.Field = &field
+		p := unsupported("Content-Type", "the body must be "+strings.Join(rule.mediaTypes, " or "))
 		return nil, &p
 	}
 	if rule.unread {

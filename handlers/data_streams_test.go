@@ -125,8 +125,9 @@ func TestFramesInEveryForm(t *testing.T) {
 	late := w.readStream("bob", s+"/events")
 	from := w.readStream("bob", s+"/events?from=3")
 	resumed := w.readStream("bob", s+"/events?from=1", "Last-Event-ID", "5")
-	for i, r := range []*reader{live, late, from, resumed} {
-		for _, data := range want[[]int{0, 0, 2, 5}[i]:] {
+	inQuery := w.readStream("bob", s+"/events?from=1&lastEventId=6", "Last-Event-ID", "")
+	for i, r := range []*reader{live, late, from, resumed, inQuery} {
+		for _, data := range want[[]int{0, 0, 2, 5, 6}[i]:] {
 			if f, _ := r.dataFrame(); f.event != "stream.frame" || f.data != data {
 				t.Errorf("reader %d: %s %s, want %s", i, f.event, f.data, data)
 			}
@@ -138,7 +139,7 @@ func TestFramesInEveryForm(t *testing.T) {
 		t.Errorf("the data stream is %v", view)
 	}
 	w.must(http.StatusOK, "alice", http.MethodPost, s+"/end", "")
-	for _, r := range []*reader{live, late, from, resumed} {
+	for _, r := range []*reader{live, late, from, resumed, inQuery} {
 		r.wantEnded("owner")
 	}
 	got, err := io.ReadAll(bin.res.Body)

@@ -120,6 +120,7 @@ func TestDamagedCursorGivesReset(t *testing.T) {
 		}{
 			"Last-Event-ID": {nil, []string{"Last-Event-ID", text}},
 			"cursor":        {url.Values{"cursor": {text}}, nil},
+			"lastEventId":   {url.Values{"lastEventId": {text}}, nil},
 			"page_token":    {url.Values{"page_token": {text}}, nil},
 			"over a cursor": {url.Values{"cursor": {good}}, []string{"Last-Event-ID", text}},
 		} {
@@ -146,11 +147,24 @@ func TestDamagedCursorGivesReset(t *testing.T) {
 			})
 		}
 	}
-	// An empty cursor is damaged, too; a client without a cursor may send the empty header.
+	// An empty cursor is damaged, too; a client without a cursor may send an empty id.
 	s := w.listen("bob", url.Values{"cursor": {""}})
 	s.expect("ready")
 	s.expect("reset")
-	w.listen("bob", nil, "Last-Event-ID", "").expect("ready")
+	for _, s := range []*reader{
+		w.listen("bob", url.Values{"cursor": {good}}, "Last-Event-ID", ""),
+		w.listen("bob", url.Values{"cursor": {good}, "lastEventId": {""}}),
+	} {
+		if f, _ := s.expect("ready"); f.id != good {
+			t.Errorf("an empty id hides the cursor: ready at %s, want %s", f.id, good)
+		}
+	}
+	if a := w.do("bob", http.MethodGet, "/v1/events?lastEventId=a&lastEventId=b", ""); a.json(t)["field"] != "lastEventId" {
+		t.Errorf("two ids: %d %s", a.status, a.body)
+	}
+	if a := w.do("bob", http.MethodGet, "/v1/events/log?lastEventId="+good, ""); a.json(t)["field"] != "lastEventId" {
+		t.Errorf("an id for a page: %d %s", a.status, a.body)
+	}
 	if a := w.do("bob", http.MethodGet, "/v1/events?cursor=", "", "Accept", "application/json"); a.code(t) != "invalid_cursor" {
 		t.Errorf("an empty cursor of a page: %d %s", a.status, a.body)
 	}

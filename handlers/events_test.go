@@ -38,6 +38,8 @@ func TestStreamDeliversAndResumes(t *testing.T) {
 		"Last-Event-ID": w.listen("bob", nil, "Last-Event-ID", one.id),
 		"cursor":        w.listen("bob", url.Values{"cursor": {one.id}}),
 		"both":          w.listen("bob", url.Values{"cursor": {ready.id}}, "Last-Event-ID", one.id),
+		"lastEventId":   w.listen("bob", url.Values{"cursor": {ready.id}, "lastEventId": {one.id}}),
+		"all":           w.listen("bob", url.Values{"cursor": {ready.id}, "lastEventId": {ready.id}}, "Last-Event-ID", one.id),
 	} {
 		if f, _ := resumed.expect("ready"); f.id != one.id {
 			t.Errorf("%s: ready at %s, want where the client was", name, f.id)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,26 @@ func originalPath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = r.URL.EscapedPath()
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// lastEventIDInQuery takes the Last-Event-ID of a stream from the query parameter lastEventId.
+// Libraries that stand in for EventSource send it there when they reconnect, and give up at the
+// 400 that an unknown parameter gets. It is no parameter of the OpenAPI document, because code that
+// is generated from it names both alike.
+func lastEventIDInQuery(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const param, header = "lastEventId", "Last-Event-ID"
+		if strings.Contains(r.URL.RawQuery, param) && r.Method == http.MethodGet && isStream(r.URL.Path) {
+			if query, err := url.ParseQuery(r.URL.RawQuery); err == nil && len(query[param]) == 1 {
+				if r.Header.Get(header) == "" { // a client without an event may send an empty header
+					r.Header.Set(header, query.Get(param))
+				}
+				query.Del(param)
+				r.URL.RawQuery = query.Encode()
+			}
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -221,9 +242,12 @@ func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 
 // byTicket reports whether a request authenticates with a ticket, which is for streams only.
 func byTicket(r *http.Request) bool {
-	return r.Method == http.MethodGet && (r.URL.Path == eventsPath || readsDataStream(r.URL.Path)) && r.Header.Get("Authorization") == "" &&
+	return r.Method == http.MethodGet && isStream(r.URL.Path) && r.Header.Get("Authorization") == "" &&
 		r.URL.Query().Get(ticketParam) != ""
 }
+
+// isStream reports whether a path is that of a stream, of events or of data.
+func isStream(path string) bool { return path == eventsPath || readsDataStream(path) }
 
 // readsDataStream reports whether a path is the one for reading a data stream.
 func readsDataStream(path string) bool {
@@ -232,8 +256,15 @@ func readsDataStream(path string) bool {
 	return is && rest == "events"
 }
 
+// errSeveralTokens refuses a request with several Authorization headers. A proxy that checks
+// another of them than this server would let a user act as somebody else.
+var errSeveralTokens = &auth.Error{Code: auth.CodeTokenMalformed, Message: "the request has several Authorization headers"}
+
 // verify verifies the token or ticket of a request.
 func (s *Server) verify(r *http.Request) (auth.Principal, error) {
+	if len(r.Header.Values("Authorization")) > 1 {
+		return auth.Principal{}, errSeveralTokens
+	}
 	if byTicket(r) {
 		return s.verifier.VerifyTicket(r.URL.Query().Get(ticketParam))
 	}

@@ -61,6 +61,26 @@ func TestPreflightAllowsUsualHeaders(t *testing.T) {
 	}
 }
 
+// TestOneAuthorizationHeader checks that a request with several is refused, even if the others are
+// empty or the same, and that a ticket is not taken instead.
+func TestOneAuthorizationHeader(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := "Bearer "+tokenOf(t, "alice"), "Bearer "+tokenOf(t, "bob")
+	ticket := w.must(http.StatusCreated, "bob", http.MethodPost, "/v1/events/tickets", "")["ticket"].(string)
+	for _, path := range []string{"/v1/conversations", "/v1/events?ticket=" + ticket} {
+		for _, given := range [][]string{{alice, bob}, {alice, alice}, {alice, ""}, {"", alice}, {"Basic YTpi", alice}} {
+			req, err := http.NewRequest(http.MethodGet, w.url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header["Authorization"] = given
+			if a := w.send(req); a.status != http.StatusUnauthorized || a.code(t) != "token_malformed" {
+				t.Errorf("%s with %q: %d %s", path, given, a.status, a.body)
+			}
+		}
+	}
+}
+
 // TestHeadIsAnsweredAsGet requests the headers of every GET of the document.
 func TestHeadIsAnsweredAsGet(t *testing.T) {
 	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {

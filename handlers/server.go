@@ -163,12 +163,18 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(originalPath, answersHead, s.observed(doc), s.recovered, crossOrigin(o.Origins), readRefused, s.authenticated(doc, mux))
-	r.NotFound(func(w http.ResponseWriter, _ *http.Request) {
+	r.Use(originalPath, answersHead, lastEventIDInQuery, s.observed(doc), s.recovered, crossOrigin(o.Origins), readRefused, s.authenticated(doc, mux))
+	notFound := func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "no such path"))
-	})
+	}
+	r.NotFound(notFound)
 	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", strings.Join(allowed(mux, r.URL.RawPath), ", "))
+		methods := allowed(mux, r.URL.RawPath)
+		if len(methods) == 0 { // chi calls this for a method that it does not know, whatever the path
+			notFound(w, r)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		write(w, problem(http.StatusMethodNotAllowed, "method_not_allowed", "the path does not have this method"))
 	})
 	if o.Demo != nil {

@@ -152,6 +152,12 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		return
 	}
 	rule := d.bodies[key]
+	if rule != nil && isEncoded(r.Header) {
+		// Otherwise an upload would be stored as it was compressed.
+		w.Header().Set("Accept-Encoding", "identity")
+		write(w, unsupported("Content-Encoding", "the body must not be compressed"))
+		return
+	}
 	body, refused := s.readBody(w, r, rule)
 	if refused != nil {
 		write(w, *refused)
@@ -219,11 +225,11 @@ func unknownParameter(route *routers.Route, query url.Values) (api.Problem, bool
 		known := func(p *openapi3.ParameterRef) bool {
 			return p.Value.In == openapi3.ParameterInQuery && p.Value.Name == name
 		}
+		if len(values) > 1 {
+			return invalidField(im.ClipField(name), "is given more than once"), false
+		}
 		if !slices.ContainsFunc(route.Operation.Parameters, known) && !slices.ContainsFunc(route.PathItem.Parameters, known) {
 			return invalidField(im.ClipField(name), "is not a parameter of this operation"), false
-		}
-		if len(values) > 1 {
-			return invalidField(name, "is given more than once"), false
 		}
 	}
 	return api.Problem{}, true
@@ -326,7 +332,9 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &format):
 		detail := "is of the wrong type"
-		if lostPlus(r.URL.Query().Get(format.ParamName)) {
+		if len(r.URL.Query()[format.ParamName]) > 1 {
+			detail = "is given more than once"
+		} else if lostPlus(r.URL.Query().Get(format.ParamName)) {
 			detail = "has a space instead of a +: in a query, write + as %2B, or give the time in UTC, with Z"
 		} else if errors.As(err, &badTime) {
 			detail = errTime.Error()

@@ -1604,8 +1604,9 @@ export interface paths {
          *     The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
          *     events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
          *     `cursor`, it resumes after that event: first missed events, then new ones, with no
-         *     gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
-         *     `data:` (an Event as JSON).
+         *     gap, no repeat and in order. Some libraries that stand in for `EventSource` send
+         *     `lastEventId` in the query instead of the header. A frame has `id:` (the cursor),
+         *     `event:` (the type) and `data:` (an Event as JSON).
          *
          *     Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
          *     `id:`. They come at most once, only while the stream keeps up, and do not move the
@@ -1891,8 +1892,8 @@ export interface paths {
          *     - `stream.ended` is the last event, a StreamEnded
          *
          *     Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-         *     Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
-         *     From a minute after the end of the data stream this is 404, which stops an
+         *     Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
+         *     or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
          *     `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
          *     an empty line.
          *
