@@ -6300,8 +6300,9 @@ type ClientInterface interface {
 	// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
 	// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
 	// `cursor`, it resumes after that event: first missed events, then new ones, with no
-	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
-	// `data:` (an Event as JSON).
+	// gap, no repeat and in order. Some libraries that stand in for `EventSource` send
+	// `lastEventId` in the query instead of the header. A frame has `id:` (the cursor),
+	// `event:` (the type) and `data:` (an Event as JSON).
 	//
 	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
 	// `id:`. They come at most once, only while the stream keeps up, and do not move the
@@ -6993,8 +6994,8 @@ type ClientInterface interface {
 	// - `stream.ended` is the last event, a StreamEnded
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
-	// From a minute after the end of the data stream this is 404, which stops an
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
+	// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
 	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
 	// an empty line.
 	//
@@ -8749,8 +8750,9 @@ func (c *API) ClearConversationUnread(ctx context.Context, conversation Conversa
 // The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
 // events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
 // `cursor`, it resumes after that event: first missed events, then new ones, with no
-// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
-// `data:` (an Event as JSON).
+// gap, no repeat and in order. Some libraries that stand in for `EventSource` send
+// `lastEventId` in the query instead of the header. A frame has `id:` (the cursor),
+// `event:` (the type) and `data:` (an Event as JSON).
 //
 // Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
 // `id:`. They come at most once, only while the stream keeps up, and do not move the
@@ -10062,8 +10064,8 @@ func (c *API) EndDataStream(ctx context.Context, stream DataStreamID, params *En
 //   - `stream.ended` is the last event, a StreamEnded
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
-// From a minute after the end of the data stream this is 404, which stops an
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
+// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
 // `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
 // an empty line.
 //
@@ -18649,8 +18651,9 @@ type ClientWithResponsesInterface interface {
 	// The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
 	// events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
 	// `cursor`, it resumes after that event: first missed events, then new ones, with no
-	// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
-	// `data:` (an Event as JSON).
+	// gap, no repeat and in order. Some libraries that stand in for `EventSource` send
+	// `lastEventId` in the query instead of the header. A frame has `id:` (the cursor),
+	// `event:` (the type) and `data:` (an Event as JSON).
 	//
 	// Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
 	// `id:`. They come at most once, only while the stream keeps up, and do not move the
@@ -19410,8 +19413,8 @@ type ClientWithResponsesInterface interface {
 	// - `stream.ended` is the last event, a StreamEnded
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
-	// From a minute after the end of the data stream this is 404, which stops an
+	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
+	// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
 	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
 	// an empty line.
 	//
@@ -23521,8 +23524,9 @@ func (c *ClientWithResponses) ClearConversationUnreadWithResponse(ctx context.Co
 // The stream begins with `retry:` and the event `ready`. Without a cursor it delivers
 // events from now on. With `Last-Event-ID`, which an `EventSource` sends by itself, or
 // `cursor`, it resumes after that event: first missed events, then new ones, with no
-// gap, no repeat and in order. A frame has `id:` (the cursor), `event:` (the type) and
-// `data:` (an Event as JSON).
+// gap, no repeat and in order. Some libraries that stand in for `EventSource` send
+// `lastEventId` in the query instead of the header. A frame has `id:` (the cursor),
+// `event:` (the type) and `data:` (an Event as JSON).
 //
 // Events that are not in the log (`command`, `stream.started`, `stream.ended`) have no
 // `id:`. They come at most once, only while the stream keeps up, and do not move the
@@ -24654,8 +24658,8 @@ func (c *ClientWithResponses) EndDataStreamWithResponse(ctx context.Context, str
 //   - `stream.ended` is the last event, a StreamEnded
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
-// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself.
-// From a minute after the end of the data stream this is 404, which stops an
+// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
+// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
 // `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
 // an empty line.
 //
