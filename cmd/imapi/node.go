@@ -145,19 +145,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 	}
 	n.timers = retention.NewTimers(log, n.service)
 	n.cleanup = retention.NewCleanup(log, n.service, c.retentionInterval, n.metrics.Trimmed)
-	n.metrics.OldestMessage(func() (time.Time, bool) {
-		at, found, err := n.service.OldestMessage(context.Background())
-		return at, found && err == nil
-	})
-
-	n.metrics.Unshredded(n.service.Unshredded)
-	n.metrics.SearchIndex(func() metrics.SearchState {
-		s := n.service.SearchState()
-		return metrics.SearchState{Waiting: s.Waiting, Deletions: s.Removals, Complete: s.Complete, Failures: s.Failures}
-	})
-	n.metrics.Attachments(n.attachmentUse)
-	n.metrics.ThumbnailsWaiting(n.waitingThumbnails)
-	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
+	n.measureState()
 
 	verify.TicketKey = n.store.Instance().TicketKey
 	verifier, err := auth.New(ctx, verify)
@@ -195,22 +183,7 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		for _, cut := range commit.Cuts {
 			verifier.Cut(cut)
 		}
-		for _, e := range commit.Events {
-			if !e.Type.Erases() {
-				continue
-			}
-			n.metrics.Erased(e.Message.State.String())
-			if e.Actor == "" { // a timer
-				n.metrics.ErasedLate(e.Late)
-			}
-		}
-		n.hub.Publish(commit)
-		if n.streams != nil {
-			n.streams.Committed(commit)
-		}
-		n.hooks.Committed(commit)
-		n.timers.Due(commit.Due)
-		n.cleanup.Committed(commit)
+		n.committed(commit)
 	})
 
 	options := handlers.Options{
@@ -227,6 +200,43 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		return n, err
 	}
 	return n, n.listenControl(ctx)
+}
+
+// measureState registers the metrics that are read from the state of the server.
+func (n *node) measureState() {
+	n.metrics.OldestMessage(func() (time.Time, bool) {
+		at, found, err := n.service.OldestMessage(context.Background())
+		return at, found && err == nil
+	})
+	n.metrics.Unshredded(n.service.Unshredded)
+	n.metrics.SearchIndex(func() metrics.SearchState {
+		s := n.service.SearchState()
+		return metrics.SearchState{Waiting: s.Waiting, Deletions: s.Removals, Complete: s.Complete, Failures: s.Failures}
+	})
+	n.metrics.Attachments(n.attachmentUse)
+	n.metrics.ThumbnailsWaiting(n.waitingThumbnails)
+	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
+}
+
+// committed gives a commit to every part of the server that needs it. It runs on the writer's
+// goroutine.
+func (n *node) committed(commit im.Commit) {
+	for _, e := range commit.Events {
+		if !e.Type.Erases() {
+			continue
+		}
+		n.metrics.Erased(e.Message.State.String())
+		if e.Actor == "" { // a timer
+			n.metrics.ErasedLate(e.Late)
+		}
+	}
+	n.hub.Publish(commit)
+	if n.streams != nil {
+		n.streams.Committed(commit)
+	}
+	n.hooks.Committed(commit)
+	n.timers.Due(commit.Due)
+	n.cleanup.Committed(commit)
 }
 
 func (n *node) eventID(at im.Position) string { return handlers.EventID(n.service, at) }
