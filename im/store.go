@@ -123,11 +123,8 @@ type Reader interface {
 	SpaceReader
 	MessageReader
 	ReceiptReader
-	HideReader
 	ErasureReader
-	SealedReader
 	AttachmentReader
-	ThumbnailReader
 	RetentionReader
 	LogReader
 	WebhookReader
@@ -143,11 +140,8 @@ type Tx interface {
 	SpaceWriter
 	MessageWriter
 	ReceiptWriter
-	HideWriter
 	ErasureWriter
-	SealedWriter
 	AttachmentWriter
-	ThumbnailWriter
 	RetentionWriter
 	LogWriter
 	WebhookWriter

@@ -2,8 +2,10 @@ package im
 
 import "time"
 
-// AttachmentReader reads attachments. It does not check who may read one.
+// AttachmentReader reads attachments and their thumbnails. It does not check who may read one.
 type AttachmentReader interface {
+	ThumbnailReader
+
 	// Attachment returns an attachment, or ErrNotFound.
 	Attachment(id ID) (Attachment, error)
 	// AttachmentUse returns the number and size of the attachments of a user, or of all users if
@@ -25,11 +27,13 @@ type AttachmentReader interface {
 	NamedBlobs(ids []ID) ([]ID, error)
 }
 
-// AttachmentWriter stores and erases attachments. A message refers to the attachments in
-// [Message.Attachments] from when it is stored until it is erased, trimmed or purged. When this
-// happens to the last message that refers to an attachment, the same transaction erases the
-// attachment as EraseAttachment does.
+// AttachmentWriter stores and erases attachments and their thumbnails. A message refers to the
+// attachments in [Message.Attachments] from when it is stored until it is erased, trimmed or
+// purged. When this happens to the last message that refers to an attachment, the same transaction
+// erases the attachment as EraseAttachment does.
 type AttachmentWriter interface {
+	ThumbnailWriter
+
 	// InsertAttachment stores an attachment whose blob exists, and counts it for its
 	// uploader. The same call may be repeated if its transaction was rolled back.
 	InsertAttachment(a Attachment) error

@@ -2,8 +2,10 @@ package im
 
 import "time"
 
-// ErasureReader reads what was erased and what is due to be.
+// ErasureReader reads what was erased and what is due to be, and what cannot be unsealed.
 type ErasureReader interface {
+	SealedReader
+
 	// Due returns up to limit messages that are due to be erased at now, the earliest due
 	// first, with their content.
 	Due(now time.Time, limit int) ([]Message, error)
@@ -26,8 +28,10 @@ type ErasureReader interface {
 	Stamped() (time.Time, error)
 }
 
-// ErasureWriter erases messages.
+// ErasureWriter erases messages, and what cannot be unsealed.
 type ErasureWriter interface {
+	SealedWriter
+
 	// Erase makes an active message a tombstone. Its key is shredded after the commit.
 	// stamp is the result of Stamp. It returns false, and changes nothing, if the message is not
 	// active.

@@ -6,8 +6,10 @@ import "time"
 // searches.
 const MaxLastSent = 10_000
 
-// MessageReader reads messages and searches them.
+// MessageReader reads messages and searches them, and reads what users have hidden.
 type MessageReader interface {
+	HideReader
+
 	// Message returns a message with its content, or ErrNotFound.
 	Message(id ID) (Message, error)
 	// MessageByClientID returns the message that the sender sent under a client_id, or
@@ -48,8 +50,10 @@ type MessageReader interface {
 	SearchedBy(user UserID, limit int) ([]ID, error)
 }
 
-// MessageWriter stores messages.
+// MessageWriter stores messages, and what users hide.
 type MessageWriter interface {
+	HideWriter
+
 	// InsertMessage stores a message and returns its seq: the next one of the conversation,
 	// or m.Seq if that is greater. The conversation's counts change as [Counts.With] describes. The
 	// id must be greater than those of the conversation's other messages. It returns ErrNotFound if
