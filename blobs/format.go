@@ -30,7 +30,7 @@ import (
 //	nonce of the tag:  02, eleven zeros
 //
 // The associated data is bytes 16 to 47 of the header: store, slot and blob. The key seals
-// only one other thing: the attachment's row, with a nonce of 12 zeros.
+// only one other thing: the description of the file in the database, with a nonce of 12 zeros.
 const (
 	magic      = "imapblob"
 	version    = 1

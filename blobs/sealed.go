@@ -10,7 +10,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Files are the sealed blobs of one store of messages. It implements [im.Blobs].
+// Files keeps the sealed blobs of one store of messages. It implements [im.Blobs].
 type Files struct {
 	store Store
 	id    im.StoreID

@@ -213,7 +213,8 @@ func (r *Ring) wakeKeeper() {
 	}
 }
 
-// Key returns the key in a slot. The error is an [im.ShreddedError] or [im.ErrNoKey].
+// Key returns the key in a slot. The error is an [im.ShreddedError], [im.ErrNoKey], or the error of
+// reading the file.
 func (r *Ring) Key(s im.Slot) (im.Key, error) { return r.pages.key(s) }
 
 // Shred overwrites keys and returns once that is on the disk. Concurrent calls share a

@@ -14,7 +14,7 @@ type Part struct {
 
 const (
 	// snippetBefore and snippetLength are the maximum numbers of characters of a snippet before its
-	// first match, and in all.
+	// first match, and in total.
 	snippetBefore = 40
 	snippetLength = 120
 	// snippetSlack is the number of characters by which a snippet may be shorter so that it is cut

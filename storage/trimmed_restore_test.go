@@ -17,7 +17,7 @@ func TestTrimmedAfterRestore(t *testing.T) {
 	group, err := s.CreateGroup(t.Context(), alice, im.GroupDraft{Name: "a group", Members: []im.UserID{"bob"}})
 	s.must(err)
 	conversations := map[string]im.ConversationRef{
-		"trimmed": s.conversation, "deleted with a group": {ID: group.ID}, "deleted of two": {Peer: "bob"},
+		"trimmed": s.conversation, "deleted with a group": {ID: group.ID}, "deleted with a direct conversation": {Peer: "bob"},
 	}
 	sent := map[string]im.Message{}
 	for how, in := range conversations {
@@ -27,7 +27,7 @@ func TestTrimmedAfterRestore(t *testing.T) {
 	file := s.backup()
 
 	s.must(s.DeleteConversation(t.Context(), alice, conversations["deleted with a group"]))
-	s.must(s.DeleteConversation(t.Context(), alice, conversations["deleted of two"]))
+	s.must(s.DeleteConversation(t.Context(), alice, conversations["deleted with a direct conversation"]))
 	s.must(s.Purge(t.Context()))
 	s.advance(45 * time.Minute)
 	young := s.send("young")

@@ -134,7 +134,7 @@ func decode(ctx context.Context, p Picture, file []byte) (src image.Image, at im
 }
 
 // reader passes the file to a decoder in small parts. Between the parts it lets other goroutines
-// run and checks the context, because a few bytes can take long to decode.
+// run and checks the context, because a few bytes can take a long time to decode.
 type reader struct {
 	ctx context.Context // a decoder takes no context
 	r   *bytes.Reader

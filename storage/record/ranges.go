@@ -142,8 +142,9 @@ func bridge(rows Ranges, list []Range, at int64) error {
 }
 
 // merge joins neighbouring ranges where that is allowed. Two ranges that touch are joined if their
-// times are equal, or if at least keptTimes ranges are newer, of which newer are outside the list
-// and the rest in it. The joined range has the later time. Gaps are never closed.
+// times are equal, or if at least keptTimes ranges are newer than both. newer is the number of
+// newer ranges that are not in the list. The joined range has the later time. Gaps are never
+// closed.
 func merge(list []Range, newer int) []Range {
 	out := make([]Range, 0, len(list)) // newest first
 	for _, r := range slices.Backward(list) {

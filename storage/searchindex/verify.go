@@ -44,7 +44,7 @@ func (x *Index) ensureOpen() error {
 }
 
 // verify compares a batch of the database with the file, the newest first, and reports
-// whether there is more. It adds what the file lacks and deletes what it has in excess.
+// whether there is more. It adds what the file lacks and deletes what the database does not have.
 func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	x.mu.Lock()
 	if x.verifyBelow > 0 {

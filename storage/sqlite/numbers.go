@@ -9,7 +9,7 @@ import (
 )
 
 // numbers are the constants that statements and migrations name in braces: "state = {active}".
-// [expand] replaces them by their values. They are not parameters because SQLite uses a partial
+// [expand] replaces them with their values. They are not parameters because SQLite uses a partial
 // index only if the statement contains the number in the index's condition.
 var numbers = map[string]any{
 	// open is the to_event of an interval that has not ended. It also stands for the

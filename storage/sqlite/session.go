@@ -144,7 +144,7 @@ func (s *session) close() error {
 	return errors.Join(append(errs, s.conn.Close())...)
 }
 
-// reset clears wrote and failed before the next closure.
+// reset clears wrote and failed before the next function runs.
 func (s *session) reset() { s.wrote, s.failed = false, nil }
 
 // inTransaction reports whether a transaction is open. SQLite ends it by itself after some

@@ -9,9 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testMany checks that reading many conversations at once returns the same as reading each by
-// itself.
-func testMany(w *world) {
+// testManyConversations checks that reading many conversations at once returns the same as reading
+// each by itself.
+func testManyConversations(w *world) {
 	random := rand.New(rand.NewPCG(91, 92))
 	users := []im.UserID{"alice", "bob", "carol"}
 	var ids []im.ID

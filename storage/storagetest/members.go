@@ -254,8 +254,8 @@ func testOwnerOf(w *world) {
 	w.notFound("after the owner left", err)
 }
 
-// testLeft checks that it is stored whether a member left or was removed.
-func testLeft(w *world) {
+// testLeftOrRemoved checks that it is stored whether a member left or was removed.
+func testLeftOrRemoved(w *world) {
 	id := w.group(im.HistoryAll, "alice", "bob", "carol")
 	space := w.space("alice", "bob")
 	end := func(id im.ID, user im.UserID, left bool) {

@@ -11,9 +11,9 @@ import (
 	"github.com/imapi/imapi/internal/testsize"
 )
 
-// testTimes compares every query by time with a scan, in a conversation whose clock goes
+// testQueriesByTime compares every query by time with a scan, in a conversation whose clock goes
 // back and forth and into which older, newer and current messages are imported.
-func testTimes(w *world) {
+func testQueriesByTime(w *world) {
 	r := rand.New(rand.NewPCG(51, 52))
 	id := w.group(im.HistoryAll, "alice", "bob")
 	users := []im.UserID{"alice", "bob"}
