@@ -181,7 +181,7 @@ func sqlitePath(rawURL, dataDir string) (string, error) {
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return "", fmt.Errorf("the database URL is malformed")
+		return "", fmt.Errorf("the database URL is invalid")
 	}
 	switch u.Scheme {
 	case "sqlite":
@@ -194,7 +194,7 @@ func sqlitePath(rawURL, dataDir string) (string, error) {
 	if path == "" {
 		path = u.Host + u.Path
 	} else if path, err = url.PathUnescape(path); err != nil {
-		return "", fmt.Errorf("the database URL is malformed")
+		return "", fmt.Errorf("the database URL is invalid")
 	}
 	if path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return "", fmt.Errorf("a database URL for SQLite has only a path, such as sqlite:///path/to/imapi.db")

@@ -47,8 +47,8 @@ func TestOpenRefuses(t *testing.T) {
 		"postgres://u:secret@host/db":       "not supported by this build",
 		"mysql://u:secret@host/db":          "unknown scheme",
 		"sqlite:":                           "sqlite:///path",
-		"sqlite:///x.db?mode=memory&secret": "has only a path",
-		"://secret":                         "is malformed",
+		"sqlite:///x.db?mode=memory&secret": "only a path",
+		"://secret":                         "is invalid",
 	} {
 		_, err := storage.Open(t.Context(), url, storage.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) {
