@@ -29,8 +29,9 @@ import (
 //	nonce of a chunk:  01, six zeros, the number of the chunk (4 bytes), 01 if last, else 00
 //	nonce of the tag:  02, eleven zeros
 //
-// The associated data is bytes 16 to 47 of the header: store, slot and blob. The key seals
-// only one other thing: the description of the file in the database, with a nonce of 12 zeros.
+// The associated data of a chunk is bytes 16 to 47 of the header: store, slot and blob. That of the
+// tag is the 48 bytes before it. The key seals only one other thing: the description of the file in
+// the database, with a nonce of 12 zeros.
 const (
 	magic      = "imapblob"
 	version    = 1

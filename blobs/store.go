@@ -10,7 +10,7 @@ import (
 // ErrNotFound means that no blob has the name.
 var ErrNotFound = errors.New("blobs: no such blob")
 
-// Store keeps streams of bytes under names. Names consist of the letters of base32hex. [Dir]
+// Store keeps streams of bytes under names, which consist of digits and the letters a to v. [Dir]
 // implements it, and an object store could: a blob is written as one stream, and read from an
 // offset. It is safe for concurrent use.
 type Store interface {

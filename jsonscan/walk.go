@@ -7,7 +7,7 @@ import (
 )
 
 // EndOfString returns the index of the quote that closes the string beginning at
-// i, or len(b) if there is none. The text need not be valid.
+// i, or at least len(b) if there is none. The text need not be valid.
 func EndOfString(b []byte, i int) int {
 	for i++; i < len(b) && b[i] != '"'; i++ {
 		if b[i] == '\\' {

@@ -47,7 +47,7 @@ const (
 	closing
 )
 
-// Create creates a key file for a store. The error is fs.ErrExist if path exists.
+// Create creates a key file for a store. The error has fs.ErrExist in its chain if path exists.
 func Create(path string, store im.StoreID) error {
 	if err := createFile(path, newHeader(store)); err != nil {
 		return fmt.Errorf("create the key file: %w", err)

@@ -71,7 +71,8 @@ func classOf(r rune) class {
 
 // tokenizer splits one text. Its tokens must not change while an index of them exists, because
 // queries would no longer find the texts in it. A test over all characters fails when a newer
-// Unicode version changes one. The format of the index must then be raised, which rebuilds it.
+// Unicode version changes one. The format version of the index must then be raised, which rebuilds
+// it.
 type tokenizer struct {
 	fold   cases.Caser
 	tokens []token

@@ -222,7 +222,7 @@ func parseConversation(line []byte) (im.ImportConversation, error) {
 	return c, err
 }
 
-// readSettings reads the settings of a conversation. null selects the default.
+// readSettings reads the settings of a conversation. Where null is allowed, it selects the default.
 func readSettings(field string, v []byte) (im.ConversationPatch, error) {
 	var p im.ConversationPatch
 	err := readMembers(field, v, func(name string, v []byte) (err error) {

@@ -31,7 +31,8 @@ const (
 	answerTime = 5 * time.Minute
 )
 
-// The answers of a process; it sends the first when it has started. A thumbnail follows answerMade:
+// The answers of a process. It sends answerReady once, when it has started, and then one of the
+// others for each picture. A thumbnail follows answerMade:
 //
 //	1  type: 0 for JPEG, 1 for PNG
 //	2  width

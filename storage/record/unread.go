@@ -40,8 +40,8 @@ type Gaps struct {
 
 const (
 	// firstSettled is the number of ranges that are read first. A user who reads in order has a
-	// few. Each further read is growth times as large, up to mostSettled, which is also the most
-	// that one read returns for all queries together.
+	// few. Each further read is growth times as large, up to mostSettled, which is also the most of
+	// either kind, read or hidden, that one read returns for all queries together.
 	firstSettled = 64
 	mostSettled  = 8192
 	// firstStretch is the number of messages that are counted first. Counting examines each of

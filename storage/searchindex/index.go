@@ -21,8 +21,8 @@ type Document struct {
 	ID, Conversation int64
 	// Kind can restrict a search, unless it is 0.
 	Kind uint8
-	// Words returns the text to index. It is called once, later and on any goroutine, or never if
-	// the message is erased before that.
+	// Words returns the text to index. It is called later, on any goroutine and possibly by several
+	// at once, or never if the message is erased before that.
 	Words func() string
 }
 
@@ -69,8 +69,9 @@ type Options struct {
 const (
 	// flushAt is the number of messages in memory that are written to the file as a segment.
 	flushAt = 8192
-	// maxItems bounds the messages in memory while the file cannot be written. Searches examine
-	// messages beyond it one by one, until a comparison with the database has added them.
+	// maxItems bounds the messages in memory while the file cannot be written. Searches examine the
+	// messages beyond it and all older ones one by one, until a comparison with the database has
+	// added what the file lacks.
 	maxItems = 1 << 16
 	// maxDeletions bounds the list of ids that wait for deletion from the file.
 	maxDeletions = 1 << 20

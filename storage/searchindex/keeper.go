@@ -28,7 +28,7 @@ const (
 	// batchDelay is the time that deletions wait for others, because deleting many at once costs
 	// less.
 	batchDelay = time.Second
-	// deleteBatch is the number of messages that one transaction deletes.
+	// deleteBatch is the number of waiting deletions at which they are no longer delayed.
 	deleteBatch = 1 << 16
 	// retryFirst and retryMax bound the delay before writing the file is tried again.
 	retryFirst = 250 * time.Millisecond
@@ -384,8 +384,8 @@ func (x *Index) put(docs []document) error {
 	})
 }
 
-// deleteDue deletes entries from the file that have waited for batchDelay, or all if now is
-// set. It returns the wait until the rest is due.
+// deleteDue does all waiting deletions in one transaction, if the first has waited for batchDelay,
+// there are deleteBatch of them, or now is set. It returns the wait until the next one is due.
 func (x *Index) deleteDue(now bool) (time.Duration, error) {
 	x.mu.Lock()
 	ids := x.deletions

@@ -20,7 +20,7 @@ import (
 //   - When the log has logRestart bytes, it pauses the writer for up to logPause to move the
 //     rest. The next commit then restarts the log.
 //   - Read transactions that began earlier can prevent both. When the log has logMax bytes, the
-//     pause lasts twice as long as a read transaction may, so that none is left.
+//     pause lasts up to twice as long as a read transaction may, so that none of them is left.
 //
 // After that, only a read transaction of another process can prevent the restart. The checkpointer
 // then logs a warning and tries again.

@@ -14,7 +14,7 @@
 //	row.go             rows that are read, one by one or as a list
 //	columns.go         times, durations and ids as columns
 //	numbers.go         Go constants in SQL
-//	migrate.go         the schema and its versions, migrations/; the ids of store and log, and the last clock
+//	migrate.go         the schema, its versions, migrations/; the ids of store and log; the clock last seen
 //	checkpointer.go    moving the write-ahead log into the database
 //	lock.go            locks of the data directory, the database and backups
 //	errors.go          errors of the driver as errors for callers

@@ -117,7 +117,7 @@ const (
 	// receives, and stretch the number of each further scan, unless the window is full before.
 	probe   = 64
 	stretch = 1024
-	// Merging costs less than scanning if the user receives fewer than one of sparse events.
+	// Merging costs less than scanning if the user receives less than 1/sparse of the events.
 	sparse = 4
 	// mostExamined is the maximum number of events that one read scans, and of sources that a merge
 	// has. Either takes some milliseconds.

@@ -24,10 +24,11 @@ const rangeCost = 10
 // history builds one page.
 //
 // A page in the order of time merges two scans, see [history.byTime]. Every other page follows one
-// index, by type or by seq, whichever has fewer rows. Conditions that the index does not cover are
-// filtered while scanning. The scan is then measured first, so that it has no more rows than the
-// budget allows. Conditions that nearly every message meets (active, recent, visible to all) are
-// not filtered in SQL: other messages are dropped after reading them and count against the budget.
+// index: that by type for messages of any sender and of one type other than text, and otherwise
+// that by seq. Conditions that the index does not cover are filtered while scanning. The scan is
+// then measured first, so that it has no more rows than the budget allows. Conditions that nearly
+// every message meets (active, recent, visible to all) are not filtered in SQL: other messages are
+// dropped after reading them and count against the budget.
 type history struct {
 	r      *reader
 	q      im.HistoryQuery

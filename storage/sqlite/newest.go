@@ -142,7 +142,7 @@ func newestOf(q im.HistoryQuery, found lastIDs, messages map[im.ID]im.Message) (
 		return nil, false
 	}
 	if q.Timed {
-		// Only for messages that are not timed is the order of seqs the order of time.
+		// The order of seqs is the order of time only for messages that are not timed.
 		if last.CreatedAt.Before(last.ID.Made()) {
 			return nil, false
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// rememberMessages stores the ids and keys of messages in the transaction that deletes
+	// rememberMessages stores the ids and client_ids of messages in the transaction that deletes
 	// them.
 	rememberMessages = `INSERT OR REPLACE INTO remembered_messages (id, conversation_id, sender_id, client_id, created_at, remembered_at)
 		SELECT id, conversation_id, sender_id, client_id, created_at, ?1 FROM messages

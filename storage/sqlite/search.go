@@ -131,7 +131,7 @@ func (f *finder) findIndexed(q searchindex.Query) (full bool, err error) {
 	return false, nil
 }
 
-// findByScan examines all messages, the newest first.
+// findByScan examines the remaining messages without the index, the newest first.
 func (f *finder) findByScan() error {
 	for take := min(cmp.Or(f.q.Wanted, f.q.Limit)+searchFirst, searchList); f.next > f.least; take = searchList {
 		n, full, err := f.consider(selectEvery, f.least, f.next, take)

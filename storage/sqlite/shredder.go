@@ -19,7 +19,8 @@ const (
 	shredDelay = 100 * time.Millisecond
 	// shredRetry is the delay after a failure.
 	shredRetry = 500 * time.Millisecond
-	// forgetBatch is the number of notes that one transaction deletes, which keeps it short.
+	// forgetBatch is the number of rows of doomed that one transaction deletes, which keeps it
+	// short.
 	forgetBatch = 500
 )
 

@@ -120,8 +120,8 @@ func scanDeletion(rows row) (m deletion, err error) {
 	return m, err
 }
 
-// deleteWithKeys dooms the keys of messages and their notes, and deletes their rows. It
-// remembers their ids and keys. It takes a few statements, however many messages there are.
+// deleteWithKeys dooms the keys of messages and their notes, and deletes their rows. It remembers
+// their ids and client_ids. It takes a few statements, however many messages there are.
 func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) error {
 	var ids, seqs, slots, attached []int64
 	for _, m := range list {

@@ -7,8 +7,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A step of a trim reads eventsOfMessage events for each message that it may delete, but at least
-// minEvents, and rangeBatch ranges of receipts and hides.
+// A step of a trim reads events for members and events for one user. Of either kind it reads up to
+// eventsOfMessage for each message that it may delete, but at least minEvents. Of the ranges of
+// receipts and hides it reads up to rangeBatch.
 const (
 	eventsOfMessage = 2
 	minEvents       = 16
@@ -59,8 +60,8 @@ func (r *trimProgress) save() error {
 }
 
 // trimEvents deletes events about messages from before a time: those for members, and those for one
-// user. All steps of a trim go through the log once. How many events a step reads depends on the
-// number of messages that it may delete. trimEvents reports whether it has reached the time.
+// user. Together, the steps of a trim go through the log once. How many events a step reads depends
+// on the number of messages that it may delete. trimEvents reports whether it has reached the time.
 //
 // It keeps the newest event of the log, because the head of the log must not move back.
 func (r *trimProgress) trimEvents(cutoff int64, messages int) (through bool, err error) {

@@ -94,8 +94,8 @@ func (d *door) waitsOn(g *guest, now time.Time) bool {
 // admit waits until a request of a caller may begin. It returns errOverloaded if that takes
 // too long or too many requests wait, or the context's cause.
 //
-// Unless the queue is overcrowded, a caller does not wait who has no call in it and has not used
-// more than their share of the writer, however many calls of others are waiting.
+// Unless the queue is overcrowded, a caller who has no call in it and has not used more than their
+// share of the writer does not wait, however many calls of others do.
 func (q *queue) admit(ctx context.Context, caller im.Caller) error {
 	q.mu.Lock()
 	if q.closed || q.waiting < crowded && q.door.line.Len() == 0 { // if the queue is closed, add refuses

@@ -110,8 +110,8 @@ func testWriteContext(w *world) {
 	}
 }
 
-// testCommits checks that a listener is called for every commit once and in order, with the
-// events of the commit, before the caller returns.
+// testCommits checks that a listener is called for every commit once and in order, with the events
+// of the commit: for a cut-off before Write returns, otherwise before the next commit.
 func testCommits(w *world) {
 	var mu sync.Mutex
 	var commits []im.Commit

@@ -4,10 +4,10 @@
 -- position, and skips those that ended before it.
 
 -- Values of the whole database. 'store_id' identifies these data; the key file has it, too.
--- 'log_id' identifies the event log and 'ticket_key' signs its cursors. 'log_cut' is the newest
+-- 'log_id' identifies the event log. 'ticket_key' signs stream tickets. 'log_cut' is the newest
 -- position that was trimmed from the log. All events up to 'indexed_through' are in the index of
--- their conversation. 'stamp' is the latest erase_stamp. All slots that rows refer to are below
--- 'slots'. 'key_epoch' is the epoch of the keys when they were last in step with these data.
+-- their conversation. 'stamp' is the latest stamp, see erase.go. All slots that rows refer to are
+-- below 'slots'. 'key_epoch' is the epoch of the keys when they were last in step with these data.
 -- 'reconcile' says what must be done before the data may be read, see reconcile.go.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
@@ -455,7 +455,7 @@ CREATE INDEX events_of_user ON events (to_user) WHERE to_user IS NOT NULL;
 -- Events for one user about a conversation, for retention.
 CREATE INDEX events_addressed ON events (conversation_id) WHERE to_user IS NOT NULL AND conversation_id IS NOT NULL;
 
--- The ids and keys of messages that were trimmed or purged, for a time, so that a retry or a
+-- The ids and client_ids of messages that were trimmed or purged, for a time, so that a retry or a
 -- repeated import does not store them again. They hold no content, nor anything computed from it.
 CREATE TABLE remembered_messages (
     id              INTEGER PRIMARY KEY, -- of the message
