@@ -1536,7 +1536,7 @@ type ImportResult struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2032,7 +2032,7 @@ type Problem struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2165,7 +2165,7 @@ type Problem struct {
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `attachment_too_large` | 413 | the file is larger than the server takes |
 // | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 // | `range_not_satisfiable` | 416 | the file ends before the range begins |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2424,7 +2424,7 @@ type RevokeResult struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |

@@ -1535,7 +1535,7 @@ type ImportResult struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2031,7 +2031,7 @@ type Problem struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2164,7 +2164,7 @@ type Problem struct {
 // | `message_too_large` | 413 | `body` and `ext` together are too large |
 // | `attachment_too_large` | 413 | the file is larger than the server takes |
 // | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 // | `range_not_satisfiable` | 416 | the file ends before the range begins |
 // | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 // | `direct_conversation` | 422 | direct conversations do not support this |
@@ -2444,7 +2444,7 @@ type RevokeResult struct {
 	// | `message_too_large` | 413 | `body` and `ext` together are too large |
 	// | `attachment_too_large` | 413 | the file is larger than the server takes |
 	// | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+	// | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
 	// | `range_not_satisfiable` | 416 | the file ends before the range begins |
 	// | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
 	// | `direct_conversation` | 422 | direct conversations do not support this |
@@ -6100,7 +6100,7 @@ type ClientInterface interface {
 	// repeats it, the answer is 200 with the first message, or with its tombstone once it
 	// was erased. The same `client_id` with other content or in another conversation is
 	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-	// `message_gone` for 7 days by default: a retry never restores a deleted message.
+	// `message_gone` for 7 days by default, so that a retry does not restore it.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -6149,7 +6149,7 @@ type ClientInterface interface {
 	// repeats it, the answer is 200 with the first message, or with its tombstone once it
 	// was erased. The same `client_id` with other content or in another conversation is
 	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-	// `message_gone` for 7 days by default: a retry never restores a deleted message.
+	// `message_gone` for 7 days by default, so that a retry does not restore it.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -6995,9 +6995,9 @@ type ClientInterface interface {
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
 	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
-	// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
-	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
-	// an empty line.
+	// or as `lastEventId` in the query, as some libraries do. From a minute after the end
+	// of the data stream this is 404, which stops an `EventSource`. After 15 s without a
+	// frame a comment and an `id:` are sent, without an empty line.
 	//
 	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
 	// ended, readers who are connected receive what is left of it within 10 s. Others
@@ -8440,7 +8440,7 @@ func (c *API) ListMessages(ctx context.Context, conversation ConversationID, par
 // repeats it, the answer is 200 with the first message, or with its tombstone once it
 // was erased. The same `client_id` with other content or in another conversation is
 // 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-// `message_gone` for 7 days by default: a retry never restores a deleted message.
+// `message_gone` for 7 days by default, so that a retry does not restore it.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -8499,7 +8499,7 @@ func (c *API) SendMessageWithBody(ctx context.Context, conversation Conversation
 // repeats it, the answer is 200 with the first message, or with its tombstone once it
 // was erased. The same `client_id` with other content or in another conversation is
 // 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-// `message_gone` for 7 days by default: a retry never restores a deleted message.
+// `message_gone` for 7 days by default, so that a retry does not restore it.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -10065,9 +10065,9 @@ func (c *API) EndDataStream(ctx context.Context, stream DataStreamID, params *En
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
 // Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
-// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
-// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
-// an empty line.
+// or as `lastEventId` in the query, as some libraries do. From a minute after the end
+// of the data stream this is 404, which stops an `EventSource`. After 15 s without a
+// frame a comment and an `id:` are sent, without an empty line.
 //
 // The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
 // ended, readers who are connected receive what is left of it within 10 s. Others
@@ -18441,7 +18441,7 @@ type ClientWithResponsesInterface interface {
 	// repeats it, the answer is 200 with the first message, or with its tombstone once it
 	// was erased. The same `client_id` with other content or in another conversation is
 	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-	// `message_gone` for 7 days by default: a retry never restores a deleted message.
+	// `message_gone` for 7 days by default, so that a retry does not restore it.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -18490,7 +18490,7 @@ type ClientWithResponsesInterface interface {
 	// repeats it, the answer is 200 with the first message, or with its tombstone once it
 	// was erased. The same `client_id` with other content or in another conversation is
 	// 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-	// `message_gone` for 7 days by default: a retry never restores a deleted message.
+	// `message_gone` for 7 days by default, so that a retry does not restore it.
 	//
 	// Requires the permission `send`; `mention_all` requires the permission of that
 	// name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -19414,9 +19414,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
 	// Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
-	// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
-	// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
-	// an empty line.
+	// or as `lastEventId` in the query, as some libraries do. From a minute after the end
+	// of the data stream this is 404, which stops an `EventSource`. After 15 s without a
+	// frame a comment and an `id:` are sent, without an empty line.
 	//
 	// The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
 	// ended, readers who are connected receive what is left of it within 10 s. Others
@@ -23248,7 +23248,7 @@ func (c *ClientWithResponses) ListMessagesWithResponse(ctx context.Context, conv
 // repeats it, the answer is 200 with the first message, or with its tombstone once it
 // was erased. The same `client_id` with other content or in another conversation is
 // 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-// `message_gone` for 7 days by default: a retry never restores a deleted message.
+// `message_gone` for 7 days by default, so that a retry does not restore it.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -23303,7 +23303,7 @@ func (c *ClientWithResponses) SendMessageWithBodyWithResponse(ctx context.Contex
 // repeats it, the answer is 200 with the first message, or with its tombstone once it
 // was erased. The same `client_id` with other content or in another conversation is
 // 409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-// `message_gone` for 7 days by default: a retry never restores a deleted message.
+// `message_gone` for 7 days by default, so that a retry does not restore it.
 //
 // Requires the permission `send`; `mention_all` requires the permission of that
 // name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -24659,9 +24659,9 @@ func (c *ClientWithResponses) EndDataStreamWithResponse(ctx context.Context, str
 //
 // Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
 // Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
-// or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
-// `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
-// an empty line.
+// or as `lastEventId` in the query, as some libraries do. From a minute after the end
+// of the data stream this is 404, which stops an `EventSource`. After 15 s without a
+// frame a comment and an `id:` are sent, without an empty line.
 //
 // The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
 // ended, readers who are connected receive what is left of it within 10 s. Others

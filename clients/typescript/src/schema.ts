@@ -222,7 +222,7 @@ export interface paths {
          *     repeats it, the answer is 200 with the first message, or with its tombstone once it
          *     was erased. The same `client_id` with other content or in another conversation is
          *     409 `client_id_reused`. After the message was trimmed or purged, a repetition is 410
-         *     `message_gone` for 7 days by default: a retry never restores a deleted message.
+         *     `message_gone` for 7 days by default, so that a retry does not restore it.
          *
          *     Requires the permission `send`; `mention_all` requires the permission of that
          *     name. Join a thread before sending to it. In slow mode, sending again too soon is
@@ -1893,9 +1893,9 @@ export interface paths {
          *
          *     Without `from` and `Last-Event-ID` it begins with the oldest frame of the buffer.
          *     Reconnect with the last `id` as `Last-Event-ID`, as an `EventSource` does by itself,
-         *     or as `lastEventId` in the query, as some libraries do. From a minute after the end of the data stream this is 404, which stops an
-         *     `EventSource`. After 15 s without a frame a comment and an `id:` are sent, without
-         *     an empty line.
+         *     or as `lastEventId` in the query, as some libraries do. From a minute after the end
+         *     of the data stream this is 404, which stops an `EventSource`. After 15 s without a
+         *     frame a comment and an `id:` are sent, without an empty line.
          *
          *     The buffer holds the newest frames: by default up to 4 MiB. Once the data stream has
          *     ended, readers who are connected receive what is left of it within 10 s. Others
@@ -2103,9 +2103,10 @@ export interface paths {
          *
          *     `id` and `seq` are kept if they are greater than the last ones of the conversation
          *     and the id's time is not before `created_at`. That is so when a whole export is
-         *     imported into an empty server. Otherwise the message gets new ones. History is
-         *     sorted by `seq`: messages imported into a conversation that has messages come after
-         *     them. A `created_at` past retention is 422 `past_retention`.
+         *     imported into an empty server. Otherwise the message gets new ones. A `seq` over
+         *     4503599627370496 is always replaced, so that JavaScript can hold those of later
+         *     messages. History is sorted by `seq`: messages imported into a conversation that has
+         *     messages come after them. A `created_at` past retention is 422 `past_retention`.
          *
          *     A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
          *     default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -5543,7 +5544,7 @@ export interface components {
          *     | `message_too_large` | 413 | `body` and `ext` together are too large |
          *     | `attachment_too_large` | 413 | the file is larger than the server takes |
          *     | `frame_too_large` | 413 | a frame is larger than the server takes; `field` names it |
-         *     | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one |
+         *     | `unsupported_media_type` | 415 | the body has no `Content-Type`, or an unsupported one, or is compressed |
          *     | `range_not_satisfiable` | 416 | the file ends before the range begins |
          *     | `direct_with_self` | 422 | `@` and your own id: there is no direct conversation with yourself |
          *     | `direct_conversation` | 422 | direct conversations do not support this |
