@@ -7,13 +7,13 @@
 //	cursor.go         the position of a client in the log, as clients see it
 //	options.go        what a hub needs and measures, and the errors of streams
 //	hub.go            [Hub]: takes commits and dispatches their events
-//	inbox.go          the queue between commits and the dispatcher
+//	inbox.go          the queue of commits for the dispatcher
 //	audience.go       which users are online, and in which conversations
 //	visible_range.go  which messages of a conversation a member sees
 //	frame.go          [Frame]: an event as streams write it
 //	frame_index.go    unwritten frames by message and conversation
 //	frame_erasure.go  replacing messages in frames when they are erased, burn or expire
-//	transient.go      [Transient]: events that are not in the log
+//	transient.go      [Transient]: events that are not in the log, from the inbox to the queues
 //	retraction.go     what an event removes from frames that are not written yet
 //	subscription.go   [Subscription]: the queue of one stream
 //	serve.go          writing one stream, and reading the log for it

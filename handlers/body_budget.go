@@ -1,7 +1,10 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +18,56 @@ var errOverloaded = im.Refuse(im.Unavailable, "overloaded", "too many request bo
 
 // decodeWait is the time that a request waits for memory to decode its body.
 const decodeWait = time.Second
+
+// bodyBudgets bounds the memory that bodies take.
+type bodyBudgets struct {
+	reading  share
+	decoding *budget
+	wait     time.Duration // the longest wait for room to decode
+}
+
+// The bounds, in bytes. Reading takes the length of a body beyond readingFree, which a connection
+// takes anyway. Decoding takes up to ten times the length.
+const (
+	readingBytes         = 64 << 20
+	readingBytesPerUser  = readingBytes / 8
+	readingFree          = 16 << 10
+	decodingBytes        = 16 << 20
+	decodingBytesPerUser = decodingBytes / 8
+)
+
+// read reads a body to its end. announced is its Content-Length, or -1. It takes memory as the
+// bytes arrive, so a client that announces much and sends little blocks nobody.
+func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
+	held := 0
+	defer func() { b.reading.release(user, held) }()
+	size := readingFree
+	if announced >= 0 {
+		size = min(size, announced+1) // one more, to see EOF
+	}
+	body = make([]byte, 0, max(size, bytes.MinRead))
+	for {
+		if len(body) == cap(body) {
+			size := 4 * cap(body)
+			if announced >= len(body) {
+				size = min(size, announced+bytes.MinRead) // more, to see EOF
+			}
+			if !b.reading.take(user, size-cap(body)) {
+				return nil, errOverloaded
+			}
+			held += size - cap(body)
+			body = append(make([]byte, 0, size), body...)
+		}
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
 
 // budget is a number of bytes that requests share. The requests of one user can have only a
 // part of it. They are served in order of arrival; a request of a user who has reached

@@ -9,8 +9,8 @@
 //	rate_limit.go    rate limits
 //	validate.go      parameters and body against the OpenAPI document
 //	param_fit.go     accepting parameters that fit
-//	body.go          media types of bodies, reading and scanning one
-//	body_budget.go   bounds on the memory for bodies
+//	body.go          what the body of an operation may be; reading and scanning one
+//	body_budget.go   bounds on the memory for bodies and files, and reading a body within them
 //	body_fit.go      accepting a body without decoding it
 //	body_outline.go  the parts that the validator gets of a body that was not accepted
 //	                 (the handler of the operation)
@@ -24,7 +24,7 @@
 //	commands.go, send_as.go    two other ways of sending
 //	attachments.go             files, read and written as they arrive; thumbnails.go
 //	conversations.go, threads.go, settings.go, members.go, mutes.go, invitations.go
-//	lists.go, blocks.go
+//	lists.go                   allow and deny lists; blocks.go
 //	spaces.go, space_members.go, channels.go, roles.go, permissions.go
 //	events.go                  streams and pages of events, tickets; accept.go what a client wants
 //	data_streams.go            data streams; data_stream_frames.go their frames

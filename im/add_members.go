@@ -206,7 +206,7 @@ func addMember(tx Tx, actor Actor, c Conversation, m MemberView) error {
 		return err
 	}
 	if c.Kind == Space && m.Role == Owner {
-		if err := putOwner(tx, c.ID, m.User, at); err != nil {
+		if err := putSpaceOwner(tx, c.ID, m.User, at); err != nil {
 			return err
 		}
 	}

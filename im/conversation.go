@@ -191,16 +191,3 @@ func ParseConversationRef(s string) (ConversationRef, bool) {
 	id, ok := ParseID(s)
 	return ConversationRef{ID: id}, ok
 }
-
-// names maps the values of an enumeration to their names in the API.
-type names[T comparable] map[T]string
-
-func (n names[T]) parse(s string) (T, bool) {
-	for v, name := range n {
-		if name == s {
-			return v, true
-		}
-	}
-	var zero T
-	return zero, false
-}

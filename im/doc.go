@@ -16,6 +16,7 @@
 //	snapshot_cache.go  a Reader that caches what access is computed from
 //	errors.go          refusals
 //	id.go, user.go     ids; users, devices and actors
+//	names.go           the names of constants in the API
 //	caller.go          the caller of a read or write, bulk writes; read_turns.go how reads take turns
 //	long_work.go       long requests of one user; pacer.go steps and pauses of jobs
 //	clock.go           jumps of the wall clock
@@ -23,24 +24,25 @@
 // Access:
 //
 //	membership.go         Membership: what is stored of a member
-//	access.go             Access: what follows from it now
+//	access.go             Access: what follows from it now; members as others see them
 //	visibility.go         which messages a user may read
 //	audience.go           which users receive an event
 //	permission.go         permissions and how they are computed; allow.go refuses without them
-//	mute.go, block.go     mutes and blocks
+//	mute.go               muting and unmuting; block.go blocks
 //	lists.go              allow and deny lists
 //
 // Conversations:
 //
 //	conversation.go        a conversation; settings.go its settings
 //	conversation_list.go   a user's list
-//	group.go, thread.go    creating groups, rooms and threads
+//	group.go               creating groups and rooms; thread.go threads
 //	space.go, channels.go  spaces and their channels
-//	space_members.go       joining, leaving, adding, removing, and the owner
-//	space_roles.go         roles: defining and giving them
+//	space_members.go       members of a space: lists, joining, leaving, adding, removing, the owner
+//	space_roles.go         roles of a space: defining and giving them
 //	channel_overrides.go   what roles may in one channel
-//	members.go             lists of members, and events about members
-//	add_members.go, remove_members.go, member_roles.go
+//	members.go             members of a conversation: lists, events; checks of lists of users
+//	add_members.go         adding members; remove_members.go leaving and removing them
+//	member_roles.go        owner, admin and member in groups and rooms
 //	join.go                joining at one's own request; invitations.go
 //	delete_conversation.go deleting and purging
 //
@@ -52,7 +54,7 @@
 //	send_as.go           sending as any user, for admins
 //	command.go           commands: messages that are not stored
 //	counts.go            what a stored message changes in its conversation
-//	history.go           pages of history
+//	history.go           reading one message, and pages of history
 //	search.go            queries and hits; search_messages.go the use case
 //	attachment.go        Attachment; attachment_body.go bodies of messages that have one
 //	attachment_access.go who may read and send one; attached.go those of a message
@@ -69,7 +71,7 @@
 //
 // Erasing:
 //
-//	erasure.go           erasing a message, lists of erasures
+//	erasure.go           erasing a message, and those that are due; lists of erasures
 //	revoke.go, burn.go   the two that users cause
 //	start_burn.go        messages that start to burn when they are read
 //	keys.go, slot_set.go the keys that seal contents

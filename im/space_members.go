@@ -237,7 +237,7 @@ func (s *Service) removeFromSpace(tx Tx, actor Actor, c Conversation, target Mem
 		return false, err
 	}
 	if target.Role == Owner {
-		if err := putOwner(tx, c.ID, "", at); err != nil {
+		if err := putSpaceOwner(tx, c.ID, "", at); err != nil {
 			return false, err
 		}
 	}
@@ -271,7 +271,7 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 			if _, err := tx.Append(c.event(updated, actor, s.time())); err != nil {
 				return SpaceMemberView{}, err
 			}
-			if err := putOwner(tx, id, user, at); err != nil {
+			if err := putSpaceOwner(tx, id, user, at); err != nil {
 				return SpaceMemberView{}, err
 			}
 		}
@@ -283,8 +283,8 @@ func (s *Service) HandOverSpace(ctx context.Context, actor Actor, id ID, user Us
 	})
 }
 
-// putOwner stores the owner of a space from an event on, "" for none.
-func putOwner(tx Tx, space ID, owner UserID, from Position) error {
+// putSpaceOwner stores the owner of a space from an event on, "" for none.
+func putSpaceOwner(tx Tx, space ID, owner UserID, from Position) error {
 	roles, err := tx.RolesAt(space, Latest)
 	if err != nil {
 		return err

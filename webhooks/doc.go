@@ -5,7 +5,7 @@
 // goroutine, a connection and a part of the log without content. The content of a request is looked
 // up for each attempt. Package im decides the outcome of an attempt and stores it.
 //
-//	deliverer.go  [Deliverer]: starts and stops the goroutines as webhooks change
+//	deliverer.go  [Deliverer]: what it needs, and starting and stopping goroutines as webhooks change
 //	endpoint.go   one webhook: reading, delivering, saving
 //	request.go    one request: its headers, and what its answer means
 package webhooks

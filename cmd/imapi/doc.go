@@ -1,9 +1,9 @@
 // Command imapi is the server and its tools: see imapi help.
 //
 //	main.go              the list of commands, signals, exit codes
-//	flags.go             flags and help; rate_flags.go, retention_flags.go and
-//	                     presend_flags.go some of them
-//	serve.go             serving: listening, running, shutdown
+//	flags.go             flags and help; rate_flags.go rates and lists of addresses in flags
+//	retention_flags.go   flags of retention; presend_flags.go flags of the pre-send hook
+//	serve.go             serving: listening, what it prints at the start, running, shutdown
 //	serve_flags.go       its flags
 //	memory.go            returning memory after a burst
 //	node.go              a server with all of its parts, put together

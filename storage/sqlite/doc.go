@@ -27,7 +27,7 @@
 //	erase.go           erasing a message; starting timers, due messages; stamps
 //	erasure_note.go    the note of a tombstone
 //	erasures.go        lists of erasures for clients
-//	shredder.go        shredding keys after the commit
+//	shredder.go        shredding keys after the commit; keys that wait for it
 //	attachments.go     attachments, which messages have them, and dead blobs
 //	thumbnails.go      thumbnails of attachments, and which are waiting
 //	reconcile.go       making data and keys agree that have not always been together; listing what is sealed
@@ -51,8 +51,8 @@
 //	conversations.go      a conversation; children.go threads, channels and spaces
 //	conversation_list.go  a user's list of conversations
 //	entry.go              what most use cases load, in one query
-//	members.go            present members; members_at.go those at an event
-//	space_members.go      members of a space with roles, lists and mutes
+//	members.go            present members, joining, leaving; members_at.go members at an event
+//	space_members.go      members of a space with roles, lists and mutes; giving and taking roles
 //	versions.go           roles and access rules as of an event
 //	access_lists.go       allow and deny lists
 //	marks.go              a user's own state of a conversation: pinned, muted, cleared, hidden

@@ -70,7 +70,7 @@ func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addAssignments(list, string(numbers), space, channel, at == im.Latest)
+	return list, r.addRolesListsAndMutes(list, string(numbers), space, channel, at == im.Latest)
 }
 
 // SpaceMembers returns a page of the present members of a space, in the order of
@@ -88,12 +88,12 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 	if err != nil {
 		return nil, err
 	}
-	return list, r.addAssignments(list, string(numbers), space, channel, true)
+	return list, r.addRolesListsAndMutes(list, string(numbers), space, channel, true)
 }
 
-// addAssignments adds roles, and list entries and mutes in the channel unless that is 0, to
+// addRolesListsAndMutes adds roles, and list entries and mutes in the channel unless that is 0, to
 // members of a space with these keys. If now is set, it leaves out what has ended.
-func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
+func (r *reader) addRolesListsAndMutes(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
 	roles, lists := selectRoleStays, selectListStays
 	if now {
 		roles, lists = selectOpenRoleStays, selectOpenListStays
@@ -125,13 +125,13 @@ func (r *reader) addAssignments(list []im.SpaceMember, keys string, space, chann
 // there.
 func (r *reader) InChannel(channel im.ID, user im.UserID) ([]im.ListStay, time.Time, error) {
 	in := make([]im.ChannelOf, 1)
-	err := r.addChannelAssignments(in, []int64{int64(channel)}, user)
+	err := r.addListsAndMutes(in, []int64{int64(channel)}, user)
 	return in[0].Lists, in[0].MutedHere, err
 }
 
-// addChannelAssignments adds a user's list entries and mutes to the channels with these
+// addListsAndMutes adds a user's list entries and mutes to the channels with these
 // ids.
-func (r *reader) addChannelAssignments(list []im.ChannelOf, ids []int64, user im.UserID) error {
+func (r *reader) addListsAndMutes(list []im.ChannelOf, ids []int64, user im.UserID) error {
 	key, err := r.userKey(user)
 	if err != nil {
 		return err

@@ -99,7 +99,7 @@ func (r *reader) Overridden(space im.ID, roles []im.ID, user im.UserID) ([]im.Ch
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	return list, r.addChannelAssignments(list, ids, user)
+	return list, r.addListsAndMutes(list, ids, user)
 }
 
 // RolesSpan returns the range of events in which the roles were the same as after one of

@@ -122,8 +122,8 @@ func testSpaceMembers(w *world) {
 	}
 }
 
-// testManyStays checks that many short assignments do not make loading a member slower, and
-// that the recent ones are known.
+// testManyStays checks that many short stays in a role and on a list do not make loading a member
+// slower, and that the recent ones are known.
 func testManyStays(w *world) {
 	space := w.space("alice", "bob")
 	channel := w.channel(space)
@@ -153,9 +153,9 @@ func testManyStays(w *world) {
 			if is {
 				want = []any{[]im.ID{7}, []im.List{im.AllowList, im.DenyList}}
 			}
-			w.equal(fmt.Sprint("at ", at), assignmentsAt(bob(at), at), want)
+			w.equal(fmt.Sprint("at ", at), rolesAndListsAt(bob(at), at), want)
 		}
 	}
 	then := bob(first + 2*times)
-	w.equal("number of known assignments", []int{len(then.Roles), len(then.Lists)}, []int{100, 101})
+	w.equal("number of known stays", []int{len(then.Roles), len(then.Lists)}, []int{100, 101})
 }

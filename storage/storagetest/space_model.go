@@ -240,7 +240,7 @@ func (m *spaceModel) compareAt(at im.Position, want spaceState) {
 			var got []im.UserID
 			for _, member := range list {
 				got = append(got, member.User)
-				m.equal(fmt.Sprintf("roles and lists of %s at %d", member.User, at), assignmentsAt(member, at),
+				m.equal(fmt.Sprintf("roles and lists of %s at %d", member.User, at), rolesAndListsAt(member, at),
 					[]any{slices.Sorted(maps.Keys(want.roles[member.User])), slices.Sorted(maps.Keys(want.lists[member.User]))})
 				whole, err := r.Membership(m.space, member.User)
 				m.must(err)
@@ -248,7 +248,7 @@ func (m *spaceModel) compareAt(at im.Position, want spaceState) {
 				lists, muted, err := r.InChannel(m.channel, member.User)
 				m.must(err)
 				in := im.SpaceMember{Roles: member.Roles, Lists: lists}
-				m.equal("in the channel", []any{assignmentsAt(in, at), muted}, []any{assignmentsAt(member, at), member.MutedHere})
+				m.equal("in the channel", []any{rolesAndListsAt(in, at), muted}, []any{rolesAndListsAt(member, at), member.MutedHere})
 			}
 			m.equal(fmt.Sprintf("members at %d of %v", at, asked), got, users)
 		}
@@ -278,8 +278,8 @@ func (m *spaceModel) compareSpan(
 	}
 }
 
-// assignmentsAt returns the roles and lists of a member after an event.
-func assignmentsAt(m im.SpaceMember, at im.Position) []any {
+// rolesAndListsAt returns the roles and lists of a member after an event.
+func rolesAndListsAt(m im.SpaceMember, at im.Position) []any {
 	holds := func(from, to im.Position) bool { return from <= at && (to == 0 || at < to) }
 	var roles []im.ID
 	var lists []im.List
