@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,6 +90,63 @@ func (f *following) interrupt() int {
 	}
 	_ = f.cmd.Wait() // the exit status is checked instead
 	return f.cmd.ProcessState.ExitCode()
+}
+
+// TestSendIsInterruptedWhileItReads checks that Ctrl-C ends a command that waits for its standard
+// input.
+func TestSendIsInterruptedWhileItReads(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	f := &following{t: t, cmd: exec.Command(s.bin, "send", "--as", "alice", "--to", "bob", "-"), out: &syncBuffer{}, diag: &syncBuffer{}}
+	f.cmd.Env = append(os.Environ(), "IMAPI_DATA="+s.data)
+	f.cmd.Stdout, f.cmd.Stderr = f.out, f.diag
+	in, err := f.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(patience, func() { _ = f.cmd.Process.Kill() })
+	defer kill.Stop()
+	// More than a pipe holds: once it is written, the command reads.
+	if _, err := in.Write(bytes.Repeat([]byte("x"), 256<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if status := f.interrupt(); status != exitFailure || !strings.Contains(f.diag.String(), "interrupted") {
+		t.Errorf("status %d: %s", status, f.diag)
+	}
+}
+
+// TestCommandsAreInterruptedWhileTheyOpen checks that a command does not wait for a named pipe that
+// nobody writes to once it is interrupted.
+func TestCommandsAreInterruptedWhileTheyOpen(t *testing.T) {
+	t.Parallel()
+	data := dataDir(t)
+	for _, args := range [][]string{{"import"}, {"send", "--as", "alice", "--to", "bob", "--server", "http://127.0.0.1:1", "--file"}} {
+		t.Run(args[0], func(t *testing.T) {
+			pipe := filepath.Join(t.TempDir(), "pipe")
+			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			var out, diag syncBuffer
+			status := make(chan int, 1)
+			go func() { status <- dispatch(ctx, append(slices.Clone(args), pipe, "--data", data), &out, &diag) }()
+			select {
+			case got := <-status:
+				if got != exitFailure || !strings.Contains(diag.String(), "interrupted") {
+					t.Errorf("status %d: %s", got, diag.String())
+				}
+			case <-time.After(patience):
+				t.Error("it waits for the pipe")
+			}
+			if w, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // ends the open
+				_ = w.Close()
+			}
+		})
+	}
 }
 
 func TestSend(t *testing.T) {

@@ -46,7 +46,10 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	if err := a.check(); err != nil {
 		return err
 	}
-	in, size, err := openInput(files[0])
+	in, size, err := openInput(ctx, files[0])
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	if err != nil {
 		return err
 	}
@@ -90,11 +93,11 @@ func openEasemob(file string) (*transfer.Easemob, error) {
 
 // openInput opens a file, or standard input for "-". It returns the size of the file, 0 if
 // unknown.
-func openInput(name string) (*os.File, int64, error) {
+func openInput(ctx context.Context, name string) (*os.File, int64, error) {
 	f := os.Stdin
 	if name != "-" {
 		var err error
-		if f, err = os.Open(name); err != nil {
+		if f, err = unlessInterrupted(ctx, func() (*os.File, error) { return os.Open(name) }); err != nil {
 			return nil, 0, err
 		}
 	}

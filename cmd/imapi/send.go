@@ -70,14 +70,14 @@ func runSend(ctx context.Context, args []string, out, diag io.Writer) error {
 	if err != nil {
 		return err
 	}
-	files, err := openFiles(s.files)
+	files, err := openFiles(ctx, s.files)
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	defer closeFiles(files)
-	text, err := textToSend(texts, len(files) > 0)
+	text, err := textToSend(ctx, texts, len(files) > 0)
 	if err != nil {
-		return err
+		return interrupted(ctx, err)
 	}
 	drafts, err := s.drafts(ctx, c, text, files, diag)
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *sendFlags) check(texts []string) error {
 const maxInput = 1 << 20
 
 // textToSend returns the text of a message, "" if there is none.
-func textToSend(texts []string, files bool) (string, error) {
+func textToSend(ctx context.Context, texts []string, files bool) (string, error) {
 	var text string
 	switch {
 	case len(texts) == 1 && texts[0] != "-":
@@ -140,7 +140,7 @@ func textToSend(texts []string, files bool) (string, error) {
 	case len(texts) == 0 && tty.Is(os.Stdin):
 		return "", misuse(`no text: give it as an argument, or pipe it into the command; - reads what you type until Ctrl-D`)
 	default:
-		b, err := io.ReadAll(io.LimitReader(os.Stdin, maxInput+1))
+		b, err := unlessInterrupted(ctx, func() ([]byte, error) { return io.ReadAll(io.LimitReader(os.Stdin, maxInput+1)) })
 		if err != nil {
 			return "", fmt.Errorf("read standard input: %w", err)
 		}
@@ -161,14 +161,14 @@ func textToSend(texts []string, files bool) (string, error) {
 }
 
 // openFiles opens all files before anything is sent.
-func openFiles(paths []string) (files []*os.File, err error) {
+func openFiles(ctx context.Context, paths []string) (files []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeFiles(files)
 		}
 	}()
 	for _, path := range paths {
-		f, err := os.Open(path)
+		f, err := unlessInterrupted(ctx, func() (*os.File, error) { return os.Open(path) })
 		if err != nil {
 			return files, fmt.Errorf("--file: %w", err)
 		}
