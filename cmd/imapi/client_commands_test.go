@@ -149,6 +149,44 @@ func TestCommandsAreInterruptedWhileTheyOpen(t *testing.T) {
 	}
 }
 
+// TestExportKeepsWhatIsNoFile checks that an export is written to a named pipe and through a symbolic
+// link, instead of taking their place: otherwise root would lose a device such as /dev/stdout.
+func TestExportKeepsWhatIsNoFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	pipe, file, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(file, []byte("old"), 0o600), os.Symlink(file, link))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string, 1)
+	go func() {
+		b, err := os.ReadFile(pipe)
+		read <- fmt.Sprintf("%s %v", b, err)
+	}()
+	if err := writeFile(t.Context(), pipe, strings.NewReader("lines")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(pipe); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		t.Fatalf("the pipe is now %v %v", info.Mode(), err)
+	}
+	if got := <-read; got != "lines <nil>" {
+		t.Errorf("the pipe has %q", got)
+	}
+	if err := writeFile(t.Context(), link, strings.NewReader("new")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is now %v %v", info.Mode(), err)
+	}
+	if b, err := os.ReadFile(file); string(b) != "new" {
+		t.Errorf("the file has %q %v", b, err)
+	}
+	if err := writeFile(t.Context(), dir, strings.NewReader("new")); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("to a directory: %v", err)
+	}
+}
+
 func TestSend(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -52,7 +53,7 @@ func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 	}
 	bar := newProgress(diag, 0)
 	stop := bar.run()
-	err = writeFile(files[0], io.TeeReader(res.Body, counted{bar}))
+	err = writeFile(ctx, files[0], io.TeeReader(res.Body, counted{bar}))
 	stop()
 	return err
 }
@@ -66,7 +67,19 @@ func (c counted) Write(b []byte) (int, error) {
 }
 
 // writeFile writes a file that only this user can read. The file gets its name once it is complete.
-func writeFile(name string, from io.Reader) error {
+// A symbolic link stays, and so does what is no file: a device or a named pipe is written to.
+func writeFile(ctx context.Context, name string, from io.Reader) error {
+	switch info, err := os.Stat(name); {
+	case err != nil: // no such file yet
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", name)
+	case !info.Mode().IsRegular():
+		return writeTo(ctx, name, from)
+	default:
+		if target, err := filepath.EvalSymlinks(name); err == nil {
+			name = target
+		}
+	}
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {
 		return err
@@ -82,4 +95,14 @@ func writeFile(name string, from io.Reader) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
+}
+
+// writeTo writes to a device or a named pipe.
+func writeTo(ctx context.Context, name string, from io.Reader) error {
+	f, err := unlessInterrupted(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY, 0) })
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
 }
