@@ -26,7 +26,7 @@ type EventsOptions struct {
 	// events. Store it to resume after a restart.
 	OnCursor func(cursor string)
 	// OnJSON is called with each event as the server sent it, before the loop gets it. The
-	// bytes are valid until it returns.
+	// bytes are valid until it returns. [Client.Frames] does not call it.
 	OnJSON func(event []byte)
 	// OnDisconnect is called after a connection ended or could not be made, with the
 	// reason and the wait before the next attempt.

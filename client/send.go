@@ -51,7 +51,7 @@ func (e *SendError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 // The error is a [*Problem] if the server refused the message, a [*SendError] if there
 // was no response, the error of ctx if ctx ended before anything was sent, and that of the
 // token source if it has no token. After a [*Problem] with the status 502, 503 or 504 it is
-// unknown whether the message was stored; one with a client_id of its own can be sent again.
+// unknown whether the message was stored; if you set its client_id, you can send it again.
 func (c *Client) Send(ctx context.Context, conversation string, message Draft) (Message, error) {
 	content, clientID := message.prepare(rand.Text())
 	body, err := json.Marshal(content)

@@ -211,7 +211,7 @@ func (s *stream) view() View {
 }
 
 // finish ends the data stream, unless it has ended, and reports whether it did. The caller
-// holds mu; the notice is published by [Hub.ended].
+// holds mu, and must publish the notice of the end.
 func (s *stream) finish(e End, lingers time.Duration) bool {
 	if s.end != nil {
 		return false

@@ -52,7 +52,7 @@ const maxChangedUsers = 256
 
 // Committed passes a commit to the hub. It must be called in the order of commits, and after the
 // token verifier has learned of the cut-offs in it: a request that is attached too late for the hub
-// to end it is then refused by [auth.Verifier.Recheck]. It does not block.
+// to end it is then refused by the verifier's Recheck. It does not block.
 func (h *Hub) Committed(c im.Commit) {
 	list := im.AccessChanges(c)
 	var erased, deleted []im.ID
@@ -183,7 +183,7 @@ func (s *stream) isIdle(now time.Time) bool {
 	return s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
 }
 
-// isCut reports whether a cut-off invalidates a token, as in [events.Hub].
+// isCut reports whether a cut-off invalidates a token, as package events does.
 func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }

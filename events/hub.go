@@ -124,7 +124,7 @@ func (h *Hub) Offline(users []im.UserID) []im.UserID {
 func (h *Hub) Lost() Cursor { return Cursor{Log: h.opts.LogID + 1} }
 
 // RetryLater returns the body of the response to a stream request that is refused for now. It
-// makes an EventSource wait five to ten times as long as usual before it tries again.
+// makes an EventSource wait five to ten times Options.Retry before it tries again.
 func (h *Hub) RetryLater() []byte {
 	least := 5 * h.opts.Retry
 	return appendRetry(nil, least+rand.N(least+1)) //nolint:gosec // spreads clients, hides nothing

@@ -38,8 +38,8 @@ type Observer interface {
 	// TransientDelivered is called when a transient event was written to a stream, lag after
 	// it happened.
 	TransientDelivered(lag time.Duration)
-	// TransientsDropped is called when n streams, or the hub for all of them, dropped a transient
-	// event.
+	// TransientsDropped is called when streams dropped transient events: n is the sum over the
+	// streams. An event that the hub dropped for all streams counts once.
 	TransientsDropped(n int)
 }
 

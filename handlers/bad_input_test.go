@@ -198,7 +198,7 @@ func TestUnknownMethodsOfUnknownPaths(t *testing.T) {
 	}
 }
 
-func TestRepeatedParametersAreNamedSo(t *testing.T) {
+func TestRepeatedParametersAreRefused(t *testing.T) {
 	w := newWorld(t)
 	for _, query := range []string{"limit=1&limit=2", "page_token=a&page_token=b", "pinned=true&pinned=true"} {
 		p := w.must(http.StatusBadRequest, "alice", http.MethodGet, "/v1/conversations?"+query, "")
@@ -208,9 +208,9 @@ func TestRepeatedParametersAreNamedSo(t *testing.T) {
 	}
 }
 
-// TestBodiesAreNotCompressed checks that an encoded body is refused, and not parsed or stored as it
-// is.
-func TestBodiesAreNotCompressed(t *testing.T) {
+// TestCompressedBodiesAreRefused checks that an encoded body is refused, and neither parsed nor
+// stored as it is.
+func TestCompressedBodiesAreRefused(t *testing.T) {
 	w := newWorld(t)
 	const text = `{"type":"text","body":{"text":"x"}}`
 	for name, c := range map[string]struct {
@@ -497,9 +497,9 @@ func TestTimesNameTheLostPlus(t *testing.T) {
 	}
 }
 
-// TestBadTimesSayWhatATimeIs checks that a time that does not exist or is written otherwise is
-// refused with its field and the rule, in bodies and in queries.
-func TestBadTimesSayWhatATimeIs(t *testing.T) {
+// TestBadTimesAreRefusedWithTheRule checks that a time that does not exist, or is not in RFC 3339,
+// is refused with its field and the rule, in bodies and in queries.
+func TestBadTimesAreRefusedWithTheRule(t *testing.T) {
 	w := newWorld(t)
 	for _, bad := range []string{
 		"2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2016-12-31T23:59:60Z", "2026-01-01T00:00:00",

@@ -33,8 +33,8 @@ func originalPath(next http.Handler) http.Handler {
 
 // lastEventIDInQuery takes the Last-Event-ID of a stream from the query parameter lastEventId.
 // Libraries that stand in for EventSource send it there when they reconnect, and give up at the
-// 400 that an unknown parameter gets. It is no parameter of the OpenAPI document, because code that
-// is generated from it names both alike.
+// 400 that an unknown parameter gets. The OpenAPI document does not have the parameter, because
+// generated code would give it the same name as the header.
 func lastEventIDInQuery(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const param, header = "lastEventId", "Last-Event-ID"
@@ -256,8 +256,8 @@ func readsDataStream(path string) bool {
 	return is && rest == "events"
 }
 
-// errSeveralTokens refuses a request with several Authorization headers. A proxy that checks
-// another of them than this server would let a user act as somebody else.
+// errSeveralTokens refuses a request with several Authorization headers. If a proxy checked one of
+// them and this server another, a user could act as somebody else.
 var errSeveralTokens = &auth.Error{Code: auth.CodeTokenMalformed, Message: "the request has several Authorization headers"}
 
 // verify verifies the token or ticket of a request.

@@ -57,8 +57,9 @@ type Options struct {
 	// SentAs is called for each message that an admin sends as another user, with "sent",
 	// "repeated" or "refused". It may be nil.
 	SentAs func(result string)
-	// Uploaded is called after each upload of which the server has read the file, with its size or
-	// the error. It may be nil.
+	// Uploaded is called after each upload that was passed to Service, with its size or the error.
+	// It is not called if the request is refused before that, such as for its Content-Length. It may
+	// be nil.
 	Uploaded func(bytes int64, err error)
 	// LostFile is called for each download of an attachment whose file is missing or damaged.
 	// It may be nil.

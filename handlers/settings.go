@@ -72,7 +72,8 @@ func spacePatch(p *api.SpaceSettingsPatch) (im.ConversationPatch, error) {
 type patchReader struct{ err error }
 
 // nullable reads a member that may be null. It returns nil if the member is missing, and a
-// pointer to nil if it is null. A valid body fails only by an integer such as 1e3 or 1.0.
+// pointer to nil if it is null. The only value of a validated body that it refuses is an integer
+// written as 1e3 or 1.0.
 func nullable[T any](r *patchReader, name string, raw json.RawMessage) **T {
 	if raw == nil {
 		return nil

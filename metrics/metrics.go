@@ -141,7 +141,7 @@ func New(version string) *Metrics {
 			Help: "Messages that the pre-send hook was asked about, by outcome: allowed, refused, dropped, rewritten, failed_open or failed_closed.",
 		}, []string{"outcome"}),
 		presendFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "imapi_presend_failures_total", Help: "Questions that the pre-send hook did not answer, by reason.",
+			Name: "imapi_presend_failures_total", Help: "Questions to which the pre-send hook gave no usable answer, by reason.",
 		}, []string{"reason"}),
 		presendDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "imapi_presend_duration_seconds", Help: "Duration of a question to the pre-send hook, whether answered or not.",
@@ -291,7 +291,8 @@ func (m *Metrics) TransientDelivered(lag time.Duration) {
 	m.transientLag.Observe(lag.Seconds())
 }
 
-// TransientsDropped counts a transient event that n streams, or all, did not get.
+// TransientsDropped adds n to the count of transient events that a stream did not get. One that the
+// hub dropped for all streams counts once.
 func (m *Metrics) TransientsDropped(n int) { m.transientsDropped.Add(float64(n)) }
 
 // EventDelivered counts an event delivered to a stream as it was published,

@@ -32,8 +32,9 @@ type Options struct {
 	AtOnce int
 	// MaxMessageBytes bounds the body and ext of a message, and so the size of an answer.
 	MaxMessageBytes int
-	// Observe is called after each question with the time it took and the reason why it has no
-	// answer, "" if it has one. Several goroutines may call it at once. It may be nil.
+	// Observe is called after each question, unless its context ended, with the time it took and
+	// the reason why it has no answer, "" if it has one. The time is 0 if the hook was not asked.
+	// Several goroutines may call Observe at once. It may be nil.
 	Observe func(took time.Duration, why Why)
 	// Now is the clock; time.Now if nil.
 	Now    func() time.Time

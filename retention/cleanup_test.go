@@ -125,16 +125,16 @@ func TestCleanupReportsTrimmedMessages(t *testing.T) {
 	}
 }
 
-// If the clock is set forward, the next run is due within 15 s at the latest when that clock says
-// so; setting it back does not delay the run.
+// If the clock is set past the time of the next run, the run begins within 15 s. Setting the clock
+// back does not delay the run.
 func TestCleanupFollowsTheWallClock(t *testing.T) {
 	for name, tt := range map[string]struct {
 		jump time.Duration // just after 30 minutes
 		at   time.Duration // the time of the second run
 	}{
-		"is right":        {0, time.Hour},
-		"is set forward":  {2 * time.Hour, 30*time.Minute + 15*time.Second},
-		"is set backward": {-2 * time.Hour, time.Hour},
+		"right":       {0, time.Hour},
+		"set forward": {2 * time.Hour, 30*time.Minute + 15*time.Second},
+		"set back":    {-2 * time.Hour, time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

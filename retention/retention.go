@@ -8,15 +8,15 @@ import (
 	"github.com/imapi/imapi/faults"
 )
 
-// Interval is the time between two runs of a [Job]. At this interval a run is a few batches,
+// Interval is the usual time between two runs of a [Job]. At this interval a run is a few batches,
 // because its data is kept for days.
 const Interval = time.Minute
 
-// Job deletes data that has been kept long enough.
+// Job deletes data that has been kept long enough or is left over.
 type Job struct {
 	// Name is the value of the log key "job".
 	Name string
-	// Do deletes the rows and returns their number.
+	// Do deletes the data, and returns the number of rows or files.
 	Do func(ctx context.Context) (int, error)
 }
 

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// Deliveries are stored in batches: after mostUnsaved of them, after saveAfter, and before
-	// each wait. If only the position has moved, it is stored after moveAfter. After a crash,
-	// deliveries that were not stored are repeated.
+	// Deliveries are stored in batches: after mostUnsaved of them, after saveAfter, and before a
+	// wait for another attempt. If only the position has moved, it is stored after moveAfter. After
+	// a crash, deliveries that were not stored are repeated.
 	mostUnsaved = 256
 	saveAfter   = 500 * time.Millisecond
 	moveAfter   = 5 * time.Second

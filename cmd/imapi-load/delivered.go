@@ -73,7 +73,7 @@ func newReceived(conversations []*conversation) *received {
 }
 
 // take records a message of a conversation and calls count, unless the conversation is one of
-// another run. No message is missing from the counts when lost returns 0.
+// another run. It holds the lock meanwhile, so that every message is counted once lost returns 0.
 func (r *received) take(conversation []byte, seq int64, count func(verdict)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

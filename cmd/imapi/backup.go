@@ -14,9 +14,9 @@ import (
 )
 
 const backupSummary = `Copy the data into DIR, with or without a running server, and print the path of the copy.
-DIR then holds imapi-TIME.db, which may be kept forever, because what is erased later
-cannot be read in it, and keys, which replaces the previous copy of the keys. The sealed
-files of attachments that DIR/blobs lacks are copied there.`
+The copy of the database, DIR/imapi-TIME.db, may be kept forever, because what is erased
+later cannot be read in it. The copy of the keys, DIR/keys, replaces the previous one.
+The sealed files of attachments that DIR/blobs lacks are copied there.`
 
 // runBackup makes a backup.
 func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {

@@ -44,9 +44,9 @@ func (c dataStreamConfig) fault() error {
 	case c.max < 1 || c.maxPerUser < 1 || c.maxReaders < 1:
 		return misuse("--max-data-streams, --max-data-streams-per-user, --max-stream-readers: must be at least 1")
 	case c.buffer < 4*c.maxFrameBytes || c.buffer > maxBufferBytes:
-		return misuse("--stream-buffer-bytes: must be at least four times --max-frame-bytes, %d", 4*c.maxFrameBytes)
+		return misuse("--stream-buffer-bytes: must be %d, which is four times --max-frame-bytes, to %d", 4*c.maxFrameBytes, maxBufferBytes)
 	case c.bufferBytes < c.buffer || c.bufferBytes > maxBufferBytes:
-		return misuse("--stream-buffers-bytes: must be at least --stream-buffer-bytes, %d", c.buffer)
+		return misuse("--stream-buffers-bytes: must be %d, which is --stream-buffer-bytes, to %d", c.buffer, maxBufferBytes)
 	case c.rate < 1:
 		return misuse("--stream-rate: must be at least 1")
 	default:

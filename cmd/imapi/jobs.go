@@ -113,7 +113,7 @@ func (t *jobWriter) progress(done, total int64) {
 	}
 	t.mu.Unlock()
 	if due {
-		_ = t.line(jobLine{Done: done, Total: total}) // the job is ended
+		_ = t.line(jobLine{Done: done, Total: total}) // an error ends the job
 	}
 }
 

@@ -30,7 +30,7 @@ const (
 	// maxPresendTimeout is well below the 30 s within which the server must answer a request.
 	maxPresendTimeout = 10 * time.Second
 	maxPresendAtOnce  = 10_000
-	// presendUsers is the least number of users who together can use up the concurrent questions.
+	// A user may cause 1/presendUsers of the concurrent questions, and at least one.
 	presendUsers = 8
 )
 

@@ -38,7 +38,8 @@ func (f flags) clockGuard(p *im.Policy) {
 	f.DurationVar(&p.ClockGuard, "clock-guard", p.ClockGuard, "the `duration` for which nothing is trimmed after the clock jumped ahead by more than a day, even across a restart; 0 trusts it at once")
 }
 
-// checkRetention refuses a default retention longer than conversations may choose.
+// checkRetention refuses a default retention longer than conversations may choose, and a negative
+// --clock-guard.
 func checkRetention(p im.Policy) error {
 	if p.ClockGuard < 0 {
 		return misuse("--clock-guard: must not be negative")
