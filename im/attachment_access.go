@@ -151,8 +151,8 @@ func (d Draft) uploadedFor(a Attachment, sender UserID) bool {
 }
 
 // mayAttach returns the rule for the attachments of a draft: its sender, or the admin who sends
-// it for them, must have uploaded them, or the sender can read them. seen are the sightings of
-// the sender; nil searches for them.
+// it for them, must have uploaded them, or the sender must be able to read them. seen are the
+// sightings of the sender; nil searches for them.
 func (s *Service) mayAttach(r Reader, d Draft, sender UserID, seen *sightings) func(Attachment) (bool, error) {
 	return func(a Attachment) (bool, error) {
 		switch {

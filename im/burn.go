@@ -2,8 +2,8 @@ package im
 
 import "context"
 
-// mayBurn returns the reason why the actor may not burn a message; nil if they may, or if it is
-// burned already. m is the message as of now.
+// mayBurn returns the reason why the actor may not burn a message, nil if they may. That it is
+// burned already is no reason. m is the message as of now.
 func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 	switch {
 	case c.Kind == Direct && m.Sender == actor.User:

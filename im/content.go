@@ -71,8 +71,8 @@ func (d Draft) checkTimers() error {
 }
 
 // Content checks a draft by itself, independent of sender and conversation, and returns its
-// stored form. maxBytes bounds, as canonical JSON, body and ext together, push, and the
-// mentions.
+// stored form. maxBytes bounds body and ext together, and push by itself, as canonical JSON, and
+// the user ids of the mentions together.
 func (d Draft) Content(maxBytes int) (*Content, error) {
 	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {
 		return nil, RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)

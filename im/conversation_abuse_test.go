@@ -73,9 +73,8 @@ func TestRolesDoNotOpenHiddenChannels(t *testing.T) {
 func TestMovingRolesGivesNoPermissions(t *testing.T) {
 	w := newWorld(t)
 	id := w.space("owner", "mod", "bob")
-	c := w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
-	_ = c
-	w.role(id, "owner", 0, im.PermissionKick, "mod", "bob") // B, higher than C
+	w.role(id, "owner", im.PermissionManageRoles, 0, "mod")
+	w.role(id, "owner", 0, im.PermissionKick, "mod", "bob") // is above kickers, so it decides
 	kickers := w.role(id, "owner", im.PermissionKick, 0, "mod", "bob")
 	_, may, err := w.SpacePermissions(w.ctx, as("mod"), id)
 	w.must(err)

@@ -77,7 +77,7 @@ type StreamEndReason uint8
 
 // The reasons.
 const (
-	StreamEndedByOwner   StreamEndReason = iota + 1 // the owner ended it, or lost access to its conversation
+	StreamEndedByOwner   StreamEndReason = iota + 1 // its owner ended it, or may no longer use its conversation
 	StreamEndedIdle                                 // it had no frame for its idle time
 	StreamEndedByMessage                            // it ended with a final message
 	StreamDeleted                                   // by its owner, an admin, or with its conversation
@@ -148,9 +148,9 @@ type DataStream struct {
 	readers, publishers map[UserID]struct{}
 }
 
-// NewDataStream returns the data stream of a checked draft. place is its conversation, the
-// zero Conversation for none.
-func NewDataStream(d DataStreamDraft, owner UserID, place Conversation, now time.Time) DataStream {
+// NewDataStream returns the data stream of a checked draft. c is its conversation, the zero
+// Conversation for none.
+func NewDataStream(d DataStreamDraft, owner UserID, c Conversation, now time.Time) DataStream {
 	set := func(users []UserID) map[UserID]struct{} {
 		out := make(map[UserID]struct{}, len(users))
 		for _, u := range users {
@@ -159,7 +159,7 @@ func NewDataStream(d DataStreamDraft, owner UserID, place Conversation, now time
 		return out
 	}
 	return DataStream{
-		ID: NewDataStreamID(), Owner: owner, Conversation: place.ID, Parent: place.Parent, Space: place.Space,
+		ID: NewDataStreamID(), Owner: owner, Conversation: c.ID, Parent: c.Parent, Space: c.Space,
 		Access: d.Access, Label: d.Label, Idle: cmp.Or(d.Idle, DefaultStreamIdle), CreatedAt: now.UTC().Truncate(time.Millisecond),
 		readers: set(d.Readers), publishers: set(d.Publishers),
 	}

@@ -4,7 +4,7 @@
 // Rules are pure functions of state, actor, policy and time. Use cases are methods of
 // [Service]: each loads state through [Store] and [Tx], checks the rules, changes the state
 // and appends events, in one transaction, or in several if it is long. Besides the standard
-// library, the package imports only package seqs and the Unicode tables of golang.org/x/text.
+// library, the package imports only package seqs and golang.org/x/text/unicode/norm.
 // Storage engines implement its interfaces; HTTP is in the package handlers.
 //
 // The frame:
@@ -39,7 +39,7 @@
 //	space.go, channels.go  spaces and their channels
 //	space_members.go       members of a space: lists, joining, leaving, adding, removing, the owner
 //	space_roles.go         roles of a space: defining and giving them
-//	channel_overrides.go   what roles may in one channel
+//	channel_overrides.go   what roles allow and deny in one channel
 //	members.go             members of a conversation: lists, events; checks of lists of users
 //	add_members.go         adding members; remove_members.go leaving and removing them
 //	member_roles.go        owner, admin and member in groups and rooms

@@ -96,8 +96,10 @@ func (d *Download) recheck() {
 }
 
 // OnLost sets a function that is called if the download ends because its user lost the
-// attachment: the caller may be waiting for a client that does not read. It is called in another
-// goroutine, after Err returns the error, and not after Close has returned.
+// attachment, or because that could not be checked: the caller may be waiting for a client that
+// does not read. It is called in another goroutine and not after Close has returned. It must not
+// block or call methods of the download, which is locked. Once it has returned, Err returns the
+// error.
 func (d *Download) OnLost(lost func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -154,8 +154,8 @@ func (s *Service) hideUpTo(tx Tx, actor Actor, c Conversation, me Access, d Hide
 }
 
 // HideConversation hides a conversation from the actor's list until the next message, and its
-// messages forever unless keepMessages is set. It publishes that to the actor's other devices. It
-// refuses a conversation that the actor cannot see.
+// messages forever unless keepMessages is set. Its messages no longer count as unread. It publishes
+// that to the actor's other devices. It refuses a conversation that the actor cannot see.
 func (s *Service) HideConversation(ctx context.Context, actor Actor, ref ConversationRef, keepMessages bool) error {
 	_, err := write(ctx, s, func(tx Tx) (struct{}, error) {
 		c, me, err := s.enter(tx, actor, ref)

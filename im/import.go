@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// ImportMessage is a message to be imported. Its ids are texts of another system.
+// ImportMessage is a message to be imported. Its ids are texts that are not parsed yet.
 type ImportMessage struct {
+	// ID is the id of the message on another imapi server, "" for none.
 	ID string
 	// Conversation is an id, or "@user" for the direct conversation of Sender with that
 	// user.

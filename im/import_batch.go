@@ -545,7 +545,7 @@ func idAfter(before ID, at time.Time) ID {
 	return id
 }
 
-// pass makes the following ids greater than an id of another system.
+// pass makes the ids that Next returns from now on greater than this one.
 func (g *IDs) pass(id ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -54,8 +54,9 @@ func (s *Service) intoConversation(ref ConversationRef) inviting {
 }
 
 // InviteToSpace invites users to a space, publishes an event to each and returns their
-// invitations. It skips members and users on the deny list, and it invites nobody if one of
-// the users has blocked the actor.
+// invitations. Users who are invited already keep their invitation, without an event. It skips
+// members and users on the deny list, and it invites nobody if one of the users has blocked the
+// actor.
 func (s *Service) InviteToSpace(ctx context.Context, actor Actor, id ID, users []UserID) ([]InvitationView, error) {
 	return s.invite(ctx, actor, users, s.intoSpace(id))
 }

@@ -42,7 +42,7 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 }
 
 // mayJoin refuses a group or room that the actor may not join. The answer is the same as if it did
-// not exist.
+// not exist, unless the only reason is that it is full.
 func (s *Service) mayJoin(r MemberReader, actor Actor, c Conversation) error {
 	_, invited, err := maybe(r.Invitation(c.ID, actor.User))
 	if err != nil {

@@ -145,7 +145,8 @@ func (s *Service) setListedInChannel(tx Tx, actor Actor, c Conversation, me Acce
 	if before.onListAt(list, Latest) == on {
 		return nil
 	}
-	// Actors may put themselves on an allow list, although no role of theirs is below their own.
+	// Actors may put themselves on an allow list and take themselves off. belowMe would refuse
+	// that, because nobody is below themselves.
 	if user != actor.User || list == DenyList {
 		if _, err := s.belowMe(tx, actor, c.Space, c.ID, me, user, PermissionManageMembers); err != nil {
 			return err

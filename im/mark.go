@@ -8,8 +8,8 @@ type Mark struct {
 	// PinnedAt is when they pinned it, zero if it is not.
 	PinnedAt time.Time
 	Muted    bool
-	// ClearedSeq is the seq up to which messages do not count as unread, because they
-	// cleared the count.
+	// ClearedSeq is the seq up to which messages do not count as unread, because the user cleared
+	// the count, hid the conversation, or could not see the channel until then.
 	ClearedSeq int64
 	// HiddenSeq is the seq up to which messages are hidden. Those created before HiddenBefore
 	// are hidden, too.

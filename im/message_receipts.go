@@ -16,8 +16,8 @@ type Receipts struct {
 
 // Receipts returns the receipts of a message of the actor, of the users who were members
 // when it was sent. For a tombstone it returns the receipts given before the erasure. It refuses a
-// message that the actor cannot read or did not send, one in a room or channel, and one of a group
-// that was sent without receipt.
+// message that the actor cannot read or did not send, one in a room or channel, and one in a group
+// or thread that was not sent with receipt.
 func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, error) {
 	return view(ctx, s, func(r Reader) (Receipts, error) {
 		c, _, m, err := s.readable(r, actor, id)
@@ -31,7 +31,7 @@ func (s *Service) Receipts(ctx context.Context, actor Actor, id ID) (Receipts, e
 			return Receipts{}, Refuse(Rule, "receipts_unsupported", "a %s has no receipts", c.Kind)
 		}
 		if c.Kind != Direct && !m.Receipt {
-			return Receipts{}, Refuse(Rule, "receipt_not_asked", "the message was sent without receipt")
+			return Receipts{}, Refuse(Rule, "receipt_not_asked", "the message was sent without asking for receipts")
 		}
 		users, err := r.MembersAtSeq(c.ID, m.Seq, s.policy.MaxMembers)
 		if err != nil {

@@ -39,9 +39,9 @@ func (s *Service) jobPace() pace { return pace{began: time.Now(), most: s.step /
 // over reports whether the step has held the writer for long enough.
 func (p pace) over() bool { return time.Since(p.began) >= p.most }
 
-// PauseAfter waits for as long as a step of a background job took, at most 250 ms, so that the job
-// gets no more than half of the resource that it shares with others. If ctx ends first it returns
-// its cause.
+// PauseAfter waits for as long as a step of a background job took, so that the job gets no more
+// than half of the resource that it shares with others. It waits at most 250 ms, even after a
+// longer step. If ctx ends first it returns its cause.
 func PauseAfter(ctx context.Context, took time.Duration) error {
 	timer := time.NewTimer(min(took, maxPause))
 	defer timer.Stop()

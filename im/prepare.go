@@ -180,8 +180,8 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 // MaxImportMembers is the maximum number of members of an imported conversation.
 const MaxImportMembers = 10000
 
-// PrepareConversation checks a conversation as strictly as a created one, except that the policy's
-// longest retention does not apply.
+// PrepareConversation checks a conversation. The policy's limits on retention and members do not
+// apply, because the other server may have higher ones; the maximum is [MaxImportMembers].
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 	p, err := prepareConversation(in, s.time())
 	if err != nil {

@@ -289,7 +289,7 @@ func (a PresendAnswer) checkRefusal() error {
 	}
 	for _, c := range a.Text {
 		if c != '\n' && !unicode.IsPrint(c) {
-			return errors.New("the text has control characters")
+			return errors.New("the text has characters that are not printable")
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func TestDecideByAnswer(t *testing.T) {
 		{name: "refuse with invalid characters in the code", answer: PresendAnswer{Action: PresendRefuse, Code: "Spam!"}},
 		{name: "refuse with a long text", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: strings.Repeat("a", MaxRefusalText+1)}},
 		{name: "refuse with control characters", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\x1b[2J"}},
-		{name: "refuse with text that turns direction", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\u202eb"}},
+		{name: "refuse with text that changes its direction", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\u202eb"}},
 		{name: "refuse with broken UTF-8", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Text: "a\xff"}},
 		{name: "refuse with a body", answer: PresendAnswer{Action: PresendRefuse, Code: "a", Body: json.RawMessage(`{}`)}},
 		{name: "allow with a code", answer: PresendAnswer{Action: PresendAllow, Code: "spam"}},

@@ -14,7 +14,7 @@ import (
 type readKind uint8
 
 const (
-	byJob     readKind = iota // a job of the server, such as retention or an export
+	byJob     readKind = iota // a job such as retention, or a command such as imapi export
 	byRequest                 // a request of a user, who is waiting for the answer
 	byStream                  // a stream of a user that reads the log
 	delivers                  // finding the recipients of an event, which all streams wait for
@@ -75,8 +75,8 @@ const (
 //
 // A free reader goes to the delivery job first, and otherwise to the kind of read with the fewest
 // readers. Within a kind it goes to the caller with the fewest readers, and among those to the one
-// that has waited longest since its last turn, however many reads it has queued. The other jobs
-// together have at most one reader, and streams at most half of them.
+// that has waited longest since its last turn, however many reads it has queued. All streams
+// together have at most half of the readers, and all other jobs at most one.
 type turns struct {
 	each int           // the maximum number of readers of one user
 	wait time.Duration // the longest that a request waits

@@ -80,9 +80,9 @@ func (p Policy) revokeOthersWindow(c Conversation, ancestors []Conversation) tim
 // within reports whether a message of an age is within a window; a window of 0 sets no limit.
 func within(window, age time.Duration) bool { return window == 0 || age <= window }
 
-// mayRevoke returns the reason why the actor may not revoke a message; nil if they may, or if it is
-// revoked already. m is the message as of now, and me the actor's access, which may be empty for an
-// admin.
+// mayRevoke returns the reason why the actor may not revoke a message, nil if they may. That it is
+// revoked already is no reason. m is the message as of now, and me the actor's access, which may be
+// empty for an admin.
 func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now time.Time) error {
 	mine := m.Sender == actor.User
 	own := mine && me.Can(PermissionRevokeOwn)
@@ -105,8 +105,9 @@ func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now
 }
 
 // Revoke withdraws a message for everyone and returns its tombstone. For a revoked message
-// it returns the tombstone and publishes nothing. It refuses a message that the actor
-// cannot read, may not revoke or may no longer revoke, and an invalid note.
+// it returns the tombstone and publishes nothing. It drops the note of an actor who is not an
+// admin and may not send, for example because they are muted or blocked. It refuses a message that
+// the actor cannot read, may not revoke or may no longer revoke, and an invalid note.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNote) (Message, error) {
 	note, err := note.checked()
 	if err != nil {
@@ -122,9 +123,11 @@ type RevokeResult struct {
 }
 
 // RevokeMany is Revoke for several messages. Each id has a result of its own, even an invalid
-// one; it refuses too many ids. It takes several transactions. If one is refused, for example because the server is
-// overloaded, messages revoked before stay revoked and the rest have the refusal as their
-// result.
+// one. It refuses more than [MaxRevokedAtOnce] ids.
+//
+// It takes several transactions. If the first is refused, for example because the server is
+// overloaded, RevokeMany returns the refusal. If a later one is, messages revoked before stay
+// revoked and the rest have the refusal as their result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
 	if len(ids) > MaxRevokedAtOnce {
 		return nil, RefuseField(Invalid, "invalid_request", "ids", "at most %d messages", MaxRevokedAtOnce)

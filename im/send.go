@@ -322,7 +322,7 @@ func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) 
 	if err != nil {
 		return 0, err
 	}
-	if q.Conversation != c.ID || q.VisibleTo != "" { // not a message that other members cannot see
+	if q.Conversation != c.ID || q.VisibleTo != "" { // other members might not see what it replies to
 		return 0, refusal
 	}
 	return id, nil

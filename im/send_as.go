@@ -31,9 +31,9 @@ type SentAs struct {
 // With a client_id, it is idempotent for each target: a repetition sends what is missing,
 // even if the first request did not finish or the repetition has other targets.
 //
-// It takes several transactions. If one is refused, for example because the server is
-// overloaded, messages that were sent before stay sent, and the other targets have the
-// refusal as their result.
+// It takes several transactions. If the first is refused, for example because the server is
+// overloaded, SendAs returns the refusal. If a later one is, messages that were sent before stay
+// sent, and the other targets have the refusal as their result.
 func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []string, d Draft) ([]SentAs, error) {
 	if !actor.Admin {
 		return nil, errNotAdmin()

@@ -114,11 +114,11 @@ func (p ConversationPatch) unsupported(k Kind) error {
 	return nil
 }
 
-// MaxRevokeWindow is the longest revoke window of a conversation that is not 0, which sets no
+// MaxRevokeWindow is the longest revoke window of a conversation, apart from 0, which sets no
 // limit.
 const MaxRevokeWindow = 365 * 24 * time.Hour
 
-// MaxRetention is the longest retention of a conversation that is not 0, which means forever.
+// MaxRetention is the longest retention of a conversation, apart from 0, which means forever.
 const MaxRetention = 36500 * day
 
 // MaxSlowMode is the longest interval of slow mode.
@@ -332,8 +332,8 @@ func (s *Service) patchShared(
 	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
 }
 
-// setThreadRetention changes the retention of the threads of a conversation, beginning after one,
-// until the step is over.
+// setThreadRetention changes the retention of the threads of a conversation whose ids are greater
+// than after, by id, until the step is over. through is the last one that it has changed.
 func (s *Service) setThreadRetention(tx ConversationWriter, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
 		through, more, err = tx.SetThreadRetention(id, retention, past, after, threadsAtOnce)

@@ -46,9 +46,10 @@ type Store interface {
 	Write(ctx context.Context, fn func(Tx) error) error
 
 	// Admit is called at the start of a write request, before any other work for it. While too many
-	// writes wait, it waits for a moment. If there are still too many then, it returns an
-	// [Unavailable] error, code "overloaded"; if ctx ends first, its cause. Callers without a
-	// waiting write who have not exceeded their share go before the others.
+	// writes wait, it waits for a moment. It returns an [Unavailable] error, code "overloaded", if
+	// there are still too many then, or at once if too many requests wait in Admit already. If ctx
+	// ends first, it returns its cause. Callers without a waiting write who have not exceeded their
+	// share go before the others.
 	Admit(ctx context.Context, c Caller) error
 
 	// OnCommit registers a function that is called with every commit, in their order. It

@@ -31,9 +31,9 @@ type MessageReader interface {
 	// quiet; false if none of the newest [MaxLastSent] messages is one.
 	LastSent(conversation ID, user UserID) (time.Time, bool, error)
 	// SeqSince returns the seq of the first message of the conversation that was stored at
-	// a time or later, or else the next seq. Messages are stored in the order of their ids,
-	// whatever their CreatedAt is, and never before it. It returns ErrNotFound if there is
-	// no such conversation.
+	// a time or later, or else the next seq. Messages are stored in the order of their ids, which
+	// may differ from that of their CreatedAt, and none is stored before its CreatedAt. It returns
+	// ErrNotFound if there is no such conversation.
 	SeqSince(conversation ID, at time.Time) (int64, error)
 	// Taken returns the ids of a list that belong to messages.
 	Taken(ids []ID) ([]ID, error)

@@ -10,7 +10,7 @@ type WebhookView struct {
 	Webhook
 	// Secret is its secret right after that was created or replaced, otherwise "".
 	Secret string
-	// Head is the newest event of the log.
+	// Head is the position of the newest event in the log.
 	Head Position
 }
 
