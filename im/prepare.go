@@ -9,9 +9,9 @@ import (
 // This file has the checks of import lines that need no stored state. They take longer than storing
 // the lines and can run on all cores.
 
-// maxImportSeq is the greatest seq of an imported message: the largest integer that every JSON
-// parser can represent.
-const maxImportSeq = 1<<53 - 1
+// maxLineSeq is the greatest seq in a line: the largest integer that every JSON parser can
+// represent. A message keeps its seq up to maxImportedSeq.
+const maxLineSeq = 1<<53 - 1
 
 // PrepareMessage checks a message as strictly as a sent one.
 func (s *Service) PrepareMessage(m ImportMessage) Prepared {
@@ -83,8 +83,8 @@ func checkImported(m ImportMessage) error {
 		return RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)
 	case m.VisibleTo != "" && !m.VisibleTo.Valid():
 		return RefuseField(Invalid, "invalid_request", "visible_to", "is not a user id")
-	case m.Seq < 0 || m.Seq > maxImportSeq:
-		return RefuseField(Invalid, "invalid_request", "seq", "must be 1 to %d", int64(maxImportSeq))
+	case m.Seq < 0 || m.Seq > maxLineSeq:
+		return RefuseField(Invalid, "invalid_request", "seq", "must be 1 to %d", int64(maxLineSeq))
 	case m.Type.String() == "":
 		return RefuseField(Invalid, "invalid_request", "type", "is not a type of message")
 	}
@@ -318,7 +318,7 @@ func stays(m ImportMember) ([]Interval, bool) {
 	after := int64(0)
 	for i, stay := range list {
 		lasts := stay.To == Lasts
-		if stay.From <= after || stay.From > maxImportSeq || stay.To < stay.From-1 || lasts && i+1 < len(list) {
+		if stay.From <= after || stay.From > maxLineSeq || stay.To < stay.From-1 || lasts && i+1 < len(list) {
 			return nil, false
 		}
 		out[i] = Interval{FromSeq: stay.From}

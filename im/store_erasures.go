@@ -2,7 +2,8 @@ package im
 
 import "time"
 
-// ErasureReader reads what was erased and what is due to be, and what cannot be unsealed.
+// ErasureReader reads what was erased and what is due to be, and checks whether content can be
+// unsealed.
 type ErasureReader interface {
 	SealedReader
 
