@@ -45,7 +45,8 @@ func (s *Service) delete(tx Tx, actor Actor, c Conversation) error {
 	return tx.DeleteConversation(c.ID, stamp, at)
 }
 
-// Purge deletes the messages and other rows of deleted conversations and shreds their keys.
+// Purge ends the invitations to deleted conversations and spaces, which may be too many for one
+// transaction, deletes the messages and other rows of those conversations, and shreds their keys.
 // It works in steps with pauses, see [PauseAfter]. If it is interrupted, the next call
 // finishes the rest. Any error is from the store, or the context's cause.
 func (s *Service) Purge(ctx context.Context) error {
@@ -57,7 +58,12 @@ func (s *Service) Purge(ctx context.Context) error {
 		}
 		p := newPacer(jobRows)
 		for done := false; !done; {
-			done, err = paced(ctx, s, p, func(tx Tx, limit int) (bool, error) { return tx.Purge(list[0].ID, limit, s.time()) })
+			done, err = paced(ctx, s, p, func(tx Tx, limit int) (bool, error) {
+				if ended, err := s.endInvitations(tx, list[0], limit); err != nil || ended {
+					return false, err
+				}
+				return tx.Purge(list[0].ID, limit, s.time())
+			})
 			if err != nil {
 				return err
 			}

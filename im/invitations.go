@@ -236,6 +236,21 @@ func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user User
 	return s.endInvitation(tx, actor, c, i)
 }
 
+// endInvitations ends up to limit invitations to a deleted conversation or space. It returns false if
+// there were none.
+func (s *Service) endInvitations(tx Tx, c Conversation, limit int) (bool, error) {
+	list, err := tx.Invitations(c.ID, Page{Limit: limit})
+	if err != nil {
+		return false, err
+	}
+	for _, i := range list {
+		if err := s.endInvitation(tx, Actor{}, c, i); err != nil {
+			return false, err
+		}
+	}
+	return len(list) > 0, nil
+}
+
 // endInvitation deletes an invitation and publishes that to the invited user.
 func (s *Service) endInvitation(tx Tx, actor Actor, c Conversation, i Invitation) error {
 	if err := tx.DeleteInvitation(c.ID, i.User); err != nil {

@@ -215,16 +215,38 @@ func TestInvitationsToGroups(t *testing.T) {
 	w.must(err)
 	w.equal("open invitations of carol in the end", len(mine), 0)
 
-	w.step("to a deleted group", func() {
-		g := w.group(im.HistoryAll, "owner")
-		_, err = w.Invite(w.ctx, as("owner"), byID(g), []im.UserID{"carol"})
-		w.must(err)
-		w.must(w.DeleteConversation(w.ctx, as("owner"), byID(g)))
-		mine, err = w.MyInvitations(w.ctx, as("carol"), 0, 10)
-		w.must(err)
-		w.equal("open invitations", len(mine), 0)
-		w.equal("declining", answer(w.DeleteInvitation(w.ctx, as("carol"), byID(g), "carol")), "404 conversation_not_found")
-	})
+	for _, p := range w.joinables() {
+		w.step("to a deleted "+p.kind, func() {
+			_, err := p.invite("owner", "carol", "dave")
+			w.must(err)
+			if p.kind == "space" {
+				w.must(w.DeleteSpace(w.ctx, as("owner"), p.id))
+			} else {
+				w.must(w.DeleteConversation(w.ctx, as("owner"), byID(p.id)))
+			}
+			for _, when := range []string{"at first", "when purged"} {
+				if when == "when purged" {
+					w.must(w.Purge(w.ctx))
+				}
+				for _, user := range []im.UserID{"carol", "dave"} {
+					mine, err = w.MyInvitations(w.ctx, as(user), 0, 10)
+					w.must(err)
+					w.equal(when+": open invitations", len(mine), 0)
+					unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
+					w.equal(when+": declining", answer(p.uninvite(user, user)), unknown)
+				}
+			}
+			w.must(w.Purge(w.ctx))
+			var ended []string
+			for _, e := range w.committed() {
+				if e.Conversation == p.id && (e.Type == im.ConversationUninvited || e.Type == im.SpaceUninvited) {
+					ended = append(ended, string(e.Type)+" "+string(e.To))
+				}
+			}
+			prefix := map[bool]string{true: "space.", false: "conversation."}[p.kind == "space"]
+			w.equal("published, once each", ended, []string{prefix + "uninvited carol", prefix + "uninvited dave"})
+		})
+	}
 	w.step("to kinds without members of their own", func() {
 		sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
 		w.must(err)

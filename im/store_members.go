@@ -48,8 +48,9 @@ type MemberReader interface {
 	// Invitations returns a page of the invitations to a conversation, by user. page.After
 	// is a user.
 	Invitations(conversation ID, page Page) ([]Invitation, error)
-	// InvitationsOf returns up to limit invitations of a user, by ascending id of the
-	// conversation, those greater than after; 0 starts at the beginning.
+	// InvitationsOf returns up to limit invitations of a user, except those to deleted
+	// conversations and spaces, by ascending id of the conversation, those greater than after; 0
+	// starts at the beginning.
 	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)

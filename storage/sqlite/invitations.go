@@ -7,11 +7,12 @@ const (
 	selectInvitation   = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.conversation_id = ? AND v.name = ?"
 	selectInvitations  = invitationColumns + "CROSS JOIN users b ON b.id = v.by_id WHERE v.conversation_id = ? AND v.name > ? ORDER BY v.name LIMIT ?"
 	selectInvitationOf = invitationColumns + `INDEXED BY invitations_of_user CROSS JOIN users b ON b.id = v.by_id
-		WHERE v.name = ? AND v.conversation_id > ? ORDER BY v.conversation_id LIMIT ?`
+		WHERE v.name = ? AND v.conversation_id > ?
+			AND NOT EXISTS (SELECT 1 FROM conversations c WHERE c.id = v.conversation_id AND c.deleted_at IS NOT NULL)
+		ORDER BY v.conversation_id LIMIT ?`
 	putInvitation = `INSERT INTO invitations (conversation_id, name, by_id, at) VALUES (?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET by_id = excluded.by_id, at = excluded.at`
-	deleteInvitation  = "DELETE FROM invitations WHERE conversation_id = ? AND name = ?"
-	deleteInvitations = "DELETE FROM invitations WHERE conversation_id IN (SELECT j.value FROM json_each(?1) AS j)"
+	deleteInvitation = "DELETE FROM invitations WHERE conversation_id = ? AND name = ?"
 )
 
 func (r *reader) invitations(query string, args ...any) (list []im.Invitation, err error) {
@@ -40,7 +41,8 @@ func (r *reader) Invitations(conversation im.ID, page im.Page) ([]im.Invitation,
 	return r.invitations(selectInvitations, int64(conversation), page.After, page.Limit)
 }
 
-// InvitationsOf returns the invitations of a user, by conversation.
+// InvitationsOf returns the invitations of a user to conversations that are not deleted, by
+// conversation.
 func (r *reader) InvitationsOf(user im.UserID, after im.ID, limit int) ([]im.Invitation, error) {
 	return r.invitations(selectInvitationOf, string(user), orFirst(after), limit)
 }

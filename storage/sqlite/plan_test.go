@@ -210,7 +210,7 @@ func TestHotPlans(t *testing.T) {
 		selectMutesOf:       {"SEARCH n USING PRIMARY KEY (conversation_id=? AND user_id=?)"},
 		selectListed:        {"SEARCH list_stays USING INDEX list_stays_open (conversation_id=? AND list=? AND name>?)"},
 		selectOnList:        {"SEARCH list_stays USING COVERING INDEX list_stays_open (conversation_id=? AND list=? AND name=?)"},
-		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND conversation_id>?)"},
+		selectInvitationOf:  {"SEARCH v USING INDEX invitations_of_user (name=? AND conversation_id>?)", "SEARCH c USING INTEGER PRIMARY KEY (rowid=?)"},
 		trimRoles:           {"SEARCH space_roles USING COVERING INDEX space_roles_closed (to_event<?)"},
 		trimAccess:          {"SEARCH channel_access USING COVERING INDEX channel_access_closed (to_event<?)"},
 		selectOpenRoleStays: {"SEARCH s USING COVERING INDEX role_stays_open (space_id=? AND user_id=?)"},

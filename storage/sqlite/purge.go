@@ -41,8 +41,8 @@ const (
 
 // DeleteConversation deletes a conversation and its descendants: it erases their texts,
 // ends all memberships, and frees the users of a direct conversation for a new one.
-// Versions of roles and access end, and are trimmed with the log. [tx.Purge] deletes the
-// rest.
+// Versions of roles and access end, and are trimmed with the log. Invitations stay for
+// [im.Service.Purge] to end, and [tx.Purge] deletes the rest.
 func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	var one int
 	found, err := t.session.row(selectUndeleted, []any{int64(id)}, &one)
@@ -71,12 +71,7 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 			return err
 		}
 	}
-	for _, query := range []string{deleteMembers, deleteInvitations} {
-		if err := t.updateList(query, ids); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.updateList(deleteMembers, ids)
 }
 
 // Purge deletes what is left of a deleted conversation: messages as [tx.Trim] does, then receipts,
