@@ -115,7 +115,7 @@ type adminFlags struct {
 func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
 	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
-	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; needed even while a server runs")
+	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; give it even while a server runs")
 	f.StringVar(&a.blobs, "blobs", "", "`directory` of attachments, as for serve; ignored while a server runs")
 	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; ignored while a server runs")
 }
