@@ -67,7 +67,8 @@ func (c counted) Write(b []byte) (int, error) {
 }
 
 // writeFile writes a file that only this user can read. The file gets its name once it is complete.
-// A symbolic link stays, and so does what is no file: a device or a named pipe is written to.
+// It replaces the target of a symbolic link, not the link, and writes to a device or a named pipe
+// instead of replacing it.
 func writeFile(ctx context.Context, name string, from io.Reader) error {
 	switch info, err := os.Stat(name); {
 	case err != nil: // no such file yet

@@ -76,8 +76,9 @@ func main() {
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// unlessInterrupted returns what read returns, or the error of ctx if that ends first. Reading a
-// terminal and opening a named pipe wait in the system and do not know ctx.
+// unlessInterrupted returns what read returns, or the error of ctx if that ends first. It is for
+// reading a terminal and opening a named pipe, which ctx cannot end. After an interruption read
+// goes on, so the command must end.
 func unlessInterrupted[T any](ctx context.Context, read func() (T, error)) (T, error) {
 	type result struct {
 		value T
