@@ -9,8 +9,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Open opens a blob of size bytes. It checks only that the blob exists; the bytes are checked
-// as they are read.
+// Open opens a blob of size bytes. It checks only that the file exists and has the length that
+// belongs to the size; the bytes are checked as they are read.
 func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (im.BlobReader, error) {
 	r := &reader{ctx: ctx, files: f, name: b.ID.String(), seal: newSeal(f.id, b), size: size}
 	if err := r.seekChunk(0); err != nil {

@@ -14,8 +14,8 @@ var ErrNotFound = errors.New("blobs: no such blob")
 // implements it, and an object store could: a blob is written as one stream, and read from an
 // offset. It is safe for concurrent use.
 type Store interface {
-	// Create begins a blob. Nobody can open it before [Writer.Commit] has returned. The name
-	// must be new.
+	// Create begins a blob. Nobody can open it before [Writer.Commit] is called. The name must be
+	// new.
 	Create(ctx context.Context, name string) (Writer, error)
 
 	// Open reads a blob from an offset, and returns the size of the whole blob in bytes. It returns
@@ -37,7 +37,8 @@ type Store interface {
 // Writer writes one blob. Either Commit or Abort must be called.
 type Writer interface {
 	io.Writer
-	// Commit makes the blob durable, then visible. After an error there may be a blob.
+	// Commit makes the bytes durable, then the blob visible, and returns once it is durable under
+	// its name. After an error there may be a blob.
 	Commit() error
 	// Abort discards what was written.
 	Abort() error

@@ -4,8 +4,8 @@
 // refuses objects with two members of the same name, of which one reader would use the first and
 // another the last.
 //
-// [Scan] checks a text. All other functions take a text that has passed it: they
-// may panic, or return anything, on one that is not valid.
+// [Scan] and [Fault] check a text. The other functions take a text that has passed, unless they say
+// otherwise: they may panic, or return anything, on one that is not valid.
 //
 //	scan.go   checking a text
 //	walk.go   the members of an object, the elements of an array, and strings

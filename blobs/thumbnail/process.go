@@ -49,9 +49,9 @@ const (
 const madeHeader = 9
 
 // Process makes thumbnails in another process, which it starts when there is work and ends
-// when there is none for a while. A picture that takes too much memory or time ends that
-// process and not this one, and that process has none of the keys and contents of this one.
-// It may be used by many goroutines; one picture is made at a time.
+// when there is none for a while. A picture that takes too much memory, or never stops decoding,
+// ends that process and not this one, and that process has none of the keys and contents of this
+// one. A Process may be used by many goroutines; one picture is made at a time.
 type Process struct {
 	path string
 	args []string

@@ -58,7 +58,7 @@ func testEvents(w *world) {
 		_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"})
 		return err
 	})
-	checkTrimmed := w.leave(id, "bob")
+	left := w.leave(id, "bob")
 	w.send(w.text(id, "alice", "bob is no longer a member"))
 
 	head := w.bounds().Head
@@ -72,10 +72,10 @@ func testEvents(w *world) {
 		},
 		{Position: added, Type: im.MemberAdded, At: got[2].At, Conversation: id, Actor: "carol", User: "carol", Role: im.Member},
 		{Position: added + 1, Type: im.ConversationUpdated, At: at, Conversation: id, To: "bob", Actor: "carol"},
-		{Position: checkTrimmed, Type: im.MemberRemoved, At: got[4].At, Conversation: id, Actor: "bob", User: "bob"},
+		{Position: left, Type: im.MemberRemoved, At: got[4].At, Conversation: id, Actor: "bob", User: "bob"},
 	})
 	got, _ = w.events("carol", 0, head, 1)
-	w.equal("events for carol", positions(got), []im.Position{added, checkTrimmed, head})
+	w.equal("events for carol", positions(got), []im.Position{added, left, head})
 	got, _ = w.events("nobody", 0, head, 1)
 	w.equal("events for an unknown user", len(got), 0)
 	for _, after := range []im.Position{head, head + 5} {

@@ -7,9 +7,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// testRestore checks that RestoreMember stores memberships unchanged, and that earlier
+// testRestoreMember checks that RestoreMember stores memberships unchanged, and that earlier
 // events of the log are not delivered to the restored members.
-func testRestore(w *world) {
+func testRestoreMember(w *world) {
 	other := w.group(im.HistoryAll, "alice") // the log is not empty
 	at := w.tick()
 	id := w.ids.Next(at)

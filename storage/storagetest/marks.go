@@ -103,3 +103,15 @@ func testMarksOfNonMembers(w *world) {
 		}
 	}
 }
+
+func testMuting(w *world) {
+	id := w.group(im.HistoryAll, "alice", "bob")
+	muting := func(users ...im.UserID) []im.UserID {
+		w.Helper()
+		return read(w, func(r im.Reader) ([]im.UserID, error) { return r.Muting(id, users) })
+	}
+	w.putMark(id, "alice", im.Mark{ChangedAt: epoch})
+	w.putMark(id, "bob", im.Mark{Muted: true, ChangedAt: epoch})
+	w.equal("among three", muting("alice", "bob", "unknown"), []im.UserID{"bob"})
+	w.equal("among none", len(muting()), 0)
+}

@@ -83,7 +83,7 @@ func testTrim(w *world) {
 		[]im.EventType{im.ConversationCreated, im.ConversationCreated})
 }
 
-// checkTrimmed checks that no trace of a message is left.
+// checkTrimmed checks that a message is found neither by its id nor by its client_id.
 func (w *world) checkTrimmed(m im.Message) {
 	w.Helper()
 	w.view(func(r im.Reader) error {
