@@ -238,24 +238,24 @@ func TestVerifyAtTheEdgesOfTime(t *testing.T) {
 	const leeway = 30 * time.Second
 	exp, nbf := start.Add(time.Minute), start.Add(time.Second)
 	claims := with(jwt.MapClaims{"exp": exp.Unix(), "nbf": nbf.Unix()})
-	tests := []struct {
+	tests := map[string]struct {
 		leeway time.Duration
 		at     time.Time
 		code   string
 	}{
-		{0, nbf.Add(-1), auth.CodeTokenNotYetValid},
-		{0, nbf, ""},
-		{0, exp.Add(-1), ""},
-		{0, exp, auth.CodeTokenExpired},
-		{leeway, nbf.Add(-leeway - 1), auth.CodeTokenNotYetValid},
-		{leeway, nbf.Add(-leeway), ""},
-		{leeway, exp.Add(leeway - 1), ""},
-		{leeway, exp.Add(leeway), auth.CodeTokenExpired},
+		"just before it is valid":                   {0, nbf.Add(-1), auth.CodeTokenNotYetValid},
+		"from the time it is valid":                 {0, nbf, ""},
+		"just before it expires":                    {0, exp.Add(-1), ""},
+		"when it expires":                           {0, exp, auth.CodeTokenExpired},
+		"just before the leeway of the beginning":   {leeway, nbf.Add(-leeway - 1), auth.CodeTokenNotYetValid},
+		"from the leeway of the beginning on":       {leeway, nbf.Add(-leeway), ""},
+		"just before the leeway of the expiry ends": {leeway, exp.Add(leeway - 1), ""},
+		"when the leeway of the expiry ends":        {leeway, exp.Add(leeway), auth.CodeTokenExpired},
 	}
 	token := signHS(t, claims)
-	for _, tt := range tests {
+	for name, tt := range tests {
 		for _, cached := range []bool{false, true} {
-			t.Run(fmt.Sprintf("leeway %v at %v cached %v", tt.leeway, tt.at.Format("05.000000000"), cached), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, cached %t", name, cached), func(t *testing.T) {
 				c := newClock()
 				cfg := hs256(c)
 				cfg.Leeway = tt.leeway
@@ -281,30 +281,32 @@ func TestIssuedInTheFuture(t *testing.T) {
 	const leeway = 30 * time.Second
 	iat := start.Add(time.Minute)
 	token := signHS(t, with(jwt.MapClaims{"iat": iat.Unix()}))
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		leeway time.Duration
 		at     time.Time
 		code   string
 	}{
-		{0, iat, ""},
-		{0, iat.Add(-1), auth.CodeTokenFromFuture},
-		{leeway, iat.Add(-leeway), ""},
-		{leeway, iat.Add(-leeway - 1), auth.CodeTokenFromFuture},
-		{leeway, iat.Add(-leeway).Add(-1000 * time.Hour), auth.CodeTokenFromFuture},
+		"when it was issued":            {0, iat, ""},
+		"just before it was issued":     {0, iat.Add(-1), auth.CodeTokenFromFuture},
+		"as early as the leeway allows": {leeway, iat.Add(-leeway), ""},
+		"just before the leeway":        {leeway, iat.Add(-leeway - 1), auth.CodeTokenFromFuture},
+		"long before the leeway":        {leeway, iat.Add(-leeway).Add(-1000 * time.Hour), auth.CodeTokenFromFuture},
 	} {
 		for _, cached := range []bool{false, true} {
-			c := newClock()
-			cfg := hs256(c)
-			cfg.Leeway = tt.leeway
-			v := newVerifier(t, cfg)
-			if cached {
-				c.set(iat)
+			t.Run(fmt.Sprintf("%s, cached %t", name, cached), func(t *testing.T) {
+				c := newClock()
+				cfg := hs256(c)
+				cfg.Leeway = tt.leeway
+				v := newVerifier(t, cfg)
+				if cached {
+					c.set(iat)
+					_, err := v.Verify(token)
+					wantCode(t, err, "")
+				}
+				c.set(tt.at)
 				_, err := v.Verify(token)
-				wantCode(t, err, "")
-			}
-			c.set(tt.at)
-			_, err := v.Verify(token)
-			wantCode(t, err, tt.code)
+				wantCode(t, err, tt.code)
+			})
 		}
 	}
 }

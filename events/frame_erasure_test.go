@@ -123,14 +123,21 @@ func TestRetractionsAreKept(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct {
+		name string
 		add  int
 		want bool
-	}{{0, true}, {1, true}, {len(r.recent) - 1, true}, {len(r.recent), true}, {len(r.recent) + 1, false}} {
+	}{
+		{"none", 0, true},
+		{"one", 1, true},
+		{"one fewer than are kept", len(r.recent) - 1, true},
+		{"as many as are kept", len(r.recent), true},
+		{"one more than are kept", len(r.recent) + 1, false},
+	} {
 		before := r.count()
 		add(tt.add)
 		got, ok := r.since(before)
 		if ok != tt.want {
-			t.Errorf("after %d: known = %t", tt.add, ok)
+			t.Errorf("%s: known = %t, want %t", tt.name, ok, tt.want)
 		}
 		var want []im.ID
 		for i := range tt.add {
@@ -141,7 +148,7 @@ func TestRetractionsAreKept(t *testing.T) {
 			ids = append(ids, m.tombstone.ID)
 		}
 		if diff := cmp.Diff(want, ids); ok && diff != "" {
-			t.Errorf("after %d: unexpected retractions (-want +got):\n%s", tt.add, diff)
+			t.Errorf("%s: unexpected retractions (-want +got):\n%s", tt.name, diff)
 		}
 	}
 }

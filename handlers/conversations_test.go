@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 )
@@ -386,8 +388,8 @@ func TestEventsOfConversations(t *testing.T) {
 			if err := json.Unmarshal(handlers.AppendEvent(nil, &c.event, "cursor"), &got); err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(got, c.want) {
-				t.Errorf("got  %v\nwant %v", got, c.want)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("unexpected event (-want +got):\n%s", diff)
 			}
 			spec := contract()
 			if err := spec.Components.Schemas["Event"].Value.VisitJSON(got); err != nil {

@@ -3,9 +3,10 @@ package im_test
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -86,39 +87,41 @@ func TestCanonicalForm(t *testing.T) {
 
 // The stored form must not change between versions: a retry may come after an upgrade.
 func TestStoredForm(t *testing.T) {
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		draft im.Draft
 		want  string
 	}{
-		{
+		"a text": {
 			im.Draft{Type: im.Text, Body: []byte(`{"text":"hi <b> & \/ \u2028"}`)},
 			`{"body":{"text":"hi <b> & / \u2028"},"ext":{},"type":"text"}`,
 		},
-		{im.Draft{
+		"a custom message with everything": {im.Draft{
 			Type: im.Custom, ClientID: "c", Body: []byte(`{"name":"n","data":[-0, 1E+2, 123456789012345678901234567890.50, 1e300]}`),
 			Ext: []byte(`{"b":1,"a":2}`), Mentions: []im.UserID{"carol", "bob"}, ReplyTo: "0000000000001", Receipt: true,
 			Push: []byte(`{"z":1,"a":{}}`),
 		}, `{"body":{"data":[-0,1E+2,123456789012345678901234567890.50,1e300],"name":"n"},"ext":{"a":2,"b":1},` +
 			`"mentions":["carol","bob"],"push":{"a":{},"z":1},"receipt":true,"reply_to":"0000000000001","type":"custom"}`},
 	} {
-		c, err := test.draft.Content(4096)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(c.Sent) != test.want {
-			t.Errorf("stored as\n%s, want\n%s", c.Sent, test.want)
-		}
-		var parts map[string]json.RawMessage
-		if err := json.Unmarshal(c.Sent, &parts); err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(c.Body, parts["body"]) || !bytes.Equal(c.Ext, parts["ext"]) {
-			t.Errorf("body %s and ext %s are not as stored: %s", c.Body, c.Ext, c.Sent)
-		}
-		back, err := im.ParseContent(c.Sent)
-		if err != nil || !reflect.DeepEqual(back, c) {
-			t.Errorf("read back as %+v, %v, want %+v", back, err, c)
-		}
+		t.Run(name, func(t *testing.T) {
+			c, err := test.draft.Content(4096)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(c.Sent) != test.want {
+				t.Errorf("stored as\n%s, want\n%s", c.Sent, test.want)
+			}
+			var parts map[string]json.RawMessage
+			if err := json.Unmarshal(c.Sent, &parts); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(c.Body, parts["body"]) || !bytes.Equal(c.Ext, parts["ext"]) {
+				t.Errorf("body %s and ext %s are not as stored: %s", c.Body, c.Ext, c.Sent)
+			}
+			back, err := im.ParseContent(c.Sent)
+			if diff := cmp.Diff(c, back); err != nil || diff != "" {
+				t.Errorf("read back with %v (-want +got):\n%s", err, diff)
+			}
+		})
 	}
 }
 
@@ -162,8 +165,8 @@ func FuzzContent(f *testing.F) {
 			t.Fatalf("stored as %q", c.Sent)
 		}
 		back, err := im.ParseContent(c.Sent)
-		if err != nil || !reflect.DeepEqual(back, c) {
-			t.Fatalf("%q reads back as %+v, %v, want %+v", c.Sent, back, err, c)
+		if diff := cmp.Diff(c, back); err != nil || diff != "" {
+			t.Fatalf("%q reads back with %v (-want +got):\n%s", c.Sent, err, diff)
 		}
 		var stored struct {
 			Push    json.RawMessage
@@ -176,8 +179,8 @@ func FuzzContent(f *testing.F) {
 			Type: d.Type, Body: back.Body, Ext: back.Ext, Mentions: back.Mentions,
 			Push: stored.Push, ReplyTo: stored.ReplyTo,
 		}.Content(limit)
-		if err != nil || !reflect.DeepEqual(again, c) {
-			t.Fatalf("%q sent again is %+v, %v", c.Sent, again, err)
+		if diff := cmp.Diff(c, again); err != nil || diff != "" {
+			t.Fatalf("%q sent again with %v (-want +got):\n%s", c.Sent, err, diff)
 		}
 	})
 }

@@ -203,17 +203,17 @@ func TestOwnSettings(t *testing.T) {
 	}
 	w.equal("published", received, []string{"bobphone{true true}", "bobphone{true false}"})
 
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		pinned *bool
 		want   []im.ID
-	}{{&yes, []im.ID{a}}, {&no, []im.ID{b}}} {
+	}{"pinned": {&yes, []im.ID{a}}, "not pinned": {&no, []im.ID{b}}} {
 		page, err := w.Conversations(w.ctx, as("bob"), im.ConversationFilter{Pinned: tt.pinned, Limit: 10})
 		w.must(err)
 		var got []im.ID
 		for _, v := range page.Items {
 			got = append(got, v.ID)
 		}
-		w.equal("filtered", got, tt.want)
+		w.equal(name, got, tt.want)
 	}
 }
 
@@ -322,16 +322,16 @@ func TestAroundAMessage(t *testing.T) {
 	for i := range 10 {
 		sent = append(sent, w.say("alice", byID(id), fmt.Sprint(i)))
 	}
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		around, limit int
 		want          []string
 		more          bool
 	}{
-		{5, 4, []string{"7", "6", "5", "4"}, true},
-		{5, 5, []string{"7", "6", "5", "4", "3"}, true},
-		{9, 4, []string{"9", "8", "7", "6"}, true},
-		{0, 4, []string{"2", "1", "0"}, false},
-		{3, 1, []string{"3"}, true},
+		"an even limit":          {5, 4, []string{"7", "6", "5", "4"}, true},
+		"an odd limit":           {5, 5, []string{"7", "6", "5", "4", "3"}, true},
+		"the last message":       {9, 4, []string{"9", "8", "7", "6"}, true},
+		"the first message":      {0, 4, []string{"2", "1", "0"}, false},
+		"a limit of one message": {3, 1, []string{"3"}, true},
 	} {
 		f := im.HistoryFilter{Around: sent[tt.around].ID.String(), Limit: tt.limit}
 		page, err := w.Messages(w.ctx, as("alice"), byID(id), f)
@@ -341,15 +341,15 @@ func TestAroundAMessage(t *testing.T) {
 		for _, m := range page.Messages {
 			got, last = append(got, words(m)), m.Seq
 		}
-		w.equal(fmt.Sprint("around ", tt.around), got, tt.want)
-		w.equal("more", page.Next != nil, tt.more)
+		w.equal(name, got, tt.want)
+		w.equal(name+": more", page.Next != nil, tt.more)
 		if page.Next == nil {
 			continue
 		}
 		f.Past = page.Next
 		page, err = w.Messages(w.ctx, as("alice"), byID(id), f)
 		w.must(err)
-		w.equal("what follows", page.Messages[0].Seq, last-1)
+		w.equal(name+": what follows", page.Messages[0].Seq, last-1)
 	}
 	_, err := w.Messages(w.ctx, as("alice"), byID(id), im.HistoryFilter{Around: "0000000000001", Limit: 5})
 	w.equal("around an unknown message", answer(err), "404 message_not_found")

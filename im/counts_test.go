@@ -108,22 +108,22 @@ func TestMentioning(t *testing.T) {
 }
 
 func TestUnreadCountIsCapped(t *testing.T) {
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		count im.UnreadCount
 		full  bool
 		want  im.UnreadCount
 	}{
-		{im.UnreadCount{}, false, im.UnreadCount{}},
-		{im.UnreadCount{Messages: 1000, Mentions: 1000}, false, im.UnreadCount{Messages: 1000, Mentions: 1000}},
-		{im.UnreadCount{Messages: 1001, Mentions: 999}, false, im.UnreadCount{Messages: 1000, More: true, Mentions: 999}},
-		{im.UnreadCount{Messages: 1001, Mentions: 1000}, true, im.UnreadCount{Messages: 1000, More: true, Mentions: 1000}},
-		{im.UnreadCount{Messages: 9000, Mentions: 9000}, true, im.UnreadCount{Messages: 1000, More: true, Mentions: 1000}},
+		"nothing":                  {im.UnreadCount{}, false, im.UnreadCount{}},
+		"both at the limit":        {im.UnreadCount{Messages: 1000, Mentions: 1000}, false, im.UnreadCount{Messages: 1000, Mentions: 1000}},
+		"mentions below the limit": {im.UnreadCount{Messages: 1001, Mentions: 999}, false, im.UnreadCount{Messages: 1000, More: true, Mentions: 999}},
+		"mentions at the limit":    {im.UnreadCount{Messages: 1001, Mentions: 1000}, true, im.UnreadCount{Messages: 1000, More: true, Mentions: 1000}},
+		"both above the limit":     {im.UnreadCount{Messages: 9000, Mentions: 9000}, true, im.UnreadCount{Messages: 1000, More: true, Mentions: 1000}},
 	} {
 		if got := test.count.Full(); got != test.full {
-			t.Errorf("%+v is full: %t", test.count, got)
+			t.Errorf("%s: %+v is full: %t", name, test.count, got)
 		}
 		if got := test.count.Capped(); got != test.want {
-			t.Errorf("%+v is capped to %+v, want %+v", test.count, got, test.want)
+			t.Errorf("%s: %+v is capped to %+v, want %+v", name, test.count, got, test.want)
 		}
 	}
 }

@@ -80,15 +80,19 @@ func TestRulesOfDataStreams(t *testing.T) {
 			t.Errorf("%s: view, read, push, manage %q, want %q", c.name, got, want)
 		}
 	}
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		stream im.DataStream
 		owner  im.StreamUser
 		want   bool
 	}{
-		{members, member, true}, {members, silent, true}, {members, outside, false}, {members, blocked, false}, {open, outside, true},
+		"members: owner is a member":          {members, member, true},
+		"members: owner may not send":         {members, silent, true},
+		"members: owner has left":             {members, outside, false},
+		"members: owner is blocked":           {members, blocked, false},
+		"free, anyone: owner is not a member": {open, outside, true},
 	} {
 		if got := c.stream.Outlives(c.owner); got != c.want {
-			t.Errorf("with the owner %+v it goes on: %t", c.owner, got)
+			t.Errorf("%s: the stream goes on: %t, want %t", name, got, c.want)
 		}
 	}
 }
@@ -123,21 +127,21 @@ func TestListsOfDataStreams(t *testing.T) {
 // TestDraftsOfDataStreams: drafts that are invalid in every state are refused.
 func TestDraftsOfDataStreams(t *testing.T) {
 	in := &im.ConversationRef{ID: 7}
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		draft im.DataStreamDraft
 		code  string
 	}{
-		{im.DataStreamDraft{Access: im.StreamForMembers, Conversation: in}, ""},
-		{im.DataStreamDraft{Access: im.StreamForMembers}, "conversation_required"},
-		{im.DataStreamDraft{Access: im.StreamForListed, Readers: []im.UserID{"a"}}, ""},
-		{im.DataStreamDraft{Access: im.StreamForAnyone, Readers: []im.UserID{"a"}}, "readers_unsupported"},
-		{im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: []im.UserID{""}}, "invalid_request"},
-		{im.DataStreamDraft{Access: im.StreamForAnyone, Owner: "."}, "invalid_request"},
-		{im.DataStreamDraft{Access: im.StreamForAnyone, Idle: 25 * time.Hour}, "invalid_request"},
-		{im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: make([]im.UserID, 0, 1)}, ""},
+		"for members":                    {im.DataStreamDraft{Access: im.StreamForMembers, Conversation: in}, ""},
+		"for members of no conversation": {im.DataStreamDraft{Access: im.StreamForMembers}, "conversation_required"},
+		"for a listed reader":            {im.DataStreamDraft{Access: im.StreamForListed, Readers: []im.UserID{"a"}}, ""},
+		"for anyone, with a reader":      {im.DataStreamDraft{Access: im.StreamForAnyone, Readers: []im.UserID{"a"}}, "readers_unsupported"},
+		"an invalid publisher":           {im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: []im.UserID{""}}, "invalid_request"},
+		"an invalid owner":               {im.DataStreamDraft{Access: im.StreamForAnyone, Owner: "."}, "invalid_request"},
+		"idle for too long":              {im.DataStreamDraft{Access: im.StreamForAnyone, Idle: 25 * time.Hour}, "invalid_request"},
+		"for anyone, with no publishers": {im.DataStreamDraft{Access: im.StreamForAnyone, Publishers: make([]im.UserID, 0, 1)}, ""},
 	} {
 		if code := refusedAs(c.draft.Check()); code != c.code {
-			t.Errorf("%+v: %q, want %q", c.draft, code, c.code)
+			t.Errorf("%s: %q, want %q", name, code, c.code)
 		}
 	}
 }

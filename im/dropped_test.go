@@ -40,8 +40,10 @@ func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 		"direct": toBob, "group": group(im.HistoryAll), "group from joining on": group(im.HistoryJoined),
 		"thread": thread, "room": room, "channel": channel,
 	} {
-		for _, sent := range []struct{ before, after bool }{{}, {true, false}, {false, true}, {true, true}} {
-			scenes = append(scenes, scene{fmt.Sprintf("%s, real before %t, after %t", name, sent.before, sent.after), to, sent.before, sent.after})
+		for when, sent := range map[string]struct{ before, after bool }{
+			"nothing else": {}, "real before": {true, false}, "real after": {false, true}, "real before and after": {true, true},
+		} {
+			scenes = append(scenes, scene{name + ", " + when, to, sent.before, sent.after})
 		}
 	}
 	run := func(t *testing.T, s scene, drops bool) string {

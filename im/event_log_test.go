@@ -19,18 +19,19 @@ func TestTrimLog(t *testing.T) {
 	events := w.committed() // one about the conversation, six about messages
 	at := func(n int) im.Position { return events[n].Position }
 	for _, test := range []struct {
+		name    string
 		pass    time.Duration
 		removed int
 		cut     im.Position
 	}{
-		{0, 0, 0},                    // the first two are an hour old, no older
-		{time.Millisecond, 2, at(1)}, // now they are older
-		{0, 0, at(1)},                // only once
-		{10*time.Minute - time.Millisecond, 0, at(1)}, // to the millisecond
-		{time.Millisecond, 1, at(2)},
-		{20 * time.Minute, 2, at(4)},
-		{24 * time.Hour, 2, at(6)},
-		{24 * time.Hour, 0, at(6)},
+		{"the first two are an hour old, no older", 0, 0, 0},
+		{"now they are older", time.Millisecond, 2, at(1)},
+		{"again at the same time", 0, 0, at(1)},
+		{"the third is an hour old, no older", 10*time.Minute - time.Millisecond, 0, at(1)},
+		{"now it is older", time.Millisecond, 1, at(2)},
+		{"two more are older", 20 * time.Minute, 2, at(4)},
+		{"all are older", 24 * time.Hour, 2, at(6)},
+		{"nothing is left", 24 * time.Hour, 0, at(6)},
 	} {
 		w.pass(test.pass)
 		removed, err := w.TrimLog(w.ctx)
@@ -38,10 +39,10 @@ func TestTrimLog(t *testing.T) {
 		bounds, err := w.LogBounds(w.ctx)
 		w.must(err)
 		if removed != test.removed || bounds.Cut != test.cut || bounds.Head != at(6) {
-			t.Errorf("%s after: removed %d, bounds %+v, want %d, cut %d, head %d",
-				w.clock().Sub(epoch), removed, bounds, test.removed, test.cut, at(6))
+			t.Errorf("%s: removed %d, bounds %+v, want %d, cut %d, head %d",
+				test.name, removed, bounds, test.removed, test.cut, at(6))
 		}
-		w.equal("the rest", len(w.replay(as("bob"), bounds.Cut, 3)), int(at(6)-test.cut))
+		w.equal(test.name+": the rest", len(w.replay(as("bob"), bounds.Cut, 3)), int(at(6)-test.cut))
 	}
 	w.equal("the messages still exist", w.said("bob", direct("alice")), []string{"0", "1", "2", "3", "4", "5"})
 

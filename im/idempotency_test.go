@@ -1,8 +1,9 @@
 package im_test
 
 import (
-	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -60,8 +61,8 @@ func TestSendingAgain(t *testing.T) {
 			got = "sent"
 			if sent.Again {
 				got = "again"
-				if !reflect.DeepEqual(sent.Message, first) {
-					t.Errorf("%s: %+v, want %+v", test.name, sent.Message, first)
+				if diff := cmp.Diff(first, sent.Message); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", test.name, diff)
 				}
 			}
 		}

@@ -183,17 +183,17 @@ func TestPresendRulesApplyAgain(t *testing.T) {
 }
 
 func TestPresendTypesAndKinds(t *testing.T) {
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		types []im.MessageType
 		kinds []im.Kind
 		want  int64 // for a text and a location in both a group and a direct conversation
 	}{
-		{nil, nil, 4},
-		{[]im.MessageType{im.Text}, nil, 2},
-		{nil, []im.Kind{im.Direct}, 2},
-		{[]im.MessageType{im.Location}, []im.Kind{im.Group}, 1},
-		{[]im.MessageType{im.Custom}, nil, 0},
-		{nil, []im.Kind{im.Room}, 0},
+		"all":                     {nil, nil, 4},
+		"texts":                   {[]im.MessageType{im.Text}, nil, 2},
+		"in direct conversations": {nil, []im.Kind{im.Direct}, 2},
+		"locations in groups":     {[]im.MessageType{im.Location}, []im.Kind{im.Group}, 1},
+		"custom messages":         {[]im.MessageType{im.Custom}, nil, 0},
+		"in rooms":                {nil, []im.Kind{im.Room}, 0},
 	} {
 		w := newWorld(t)
 		group := w.group(im.HistoryAll, "alice", "bob")
@@ -205,7 +205,7 @@ func TestPresendTypesAndKinds(t *testing.T) {
 			w.must1(w.Send(w.ctx, as("alice"), to, im.Draft{Type: im.Location, Body: json.RawMessage(`{"latitude":1,"longitude":2}`)}))
 		}
 		if asks.Load() != test.want {
-			t.Errorf("types %v, kinds %v: asked %d times, want %d", test.types, test.kinds, asks.Load(), test.want)
+			t.Errorf("%s: asked %d times, want %d", name, asks.Load(), test.want)
 		}
 	}
 }

@@ -226,19 +226,19 @@ func TestCrowdedReadsAreRefusedEarly(t *testing.T) {
 		if err := request("alice"); err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range []struct{ queued, credit, left, wait int }{
-			{0, perRefusal, perRefusal, 5},
-			{manyWaiting, perRefusal, 0, 1},
-			{manyWaiting, perRefusal - 1, perRefusal - 1, 5},
+		for name, c := range map[string]struct{ queued, credit, left, wait int }{
+			"nobody else waits":                {0, perRefusal, perRefusal, 5},
+			"many wait, credit for a refusal":  {manyWaiting, perRefusal, 0, 1},
+			"many wait, credit for no refusal": {manyWaiting, perRefusal - 1, perRefusal - 1, 5},
 		} {
 			k := &readers.kinds[byRequest]
 			k.queued, k.credit = c.queued, c.credit
 			began := time.Now()
 			if err := request("bob"); err == nil {
-				t.Error("bob has a turn")
+				t.Errorf("%s: bob has a turn", name)
 			}
 			if got, want := time.Since(began), time.Duration(c.wait)*time.Second; got != want || k.credit != c.left {
-				t.Errorf("with %d waiting and a credit of %d: refused after %v, and %d are left", c.queued, c.credit, got, k.credit)
+				t.Errorf("%s: refused after %v with a credit of %d left, want %v and %d", name, got, k.credit, want, c.left)
 			}
 		}
 	})

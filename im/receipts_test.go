@@ -91,21 +91,21 @@ func TestReceiptsAreRefused(t *testing.T) {
 	w := newWorldWith(t, p)
 	mine := w.say("alice", direct("bob"), "hi")
 	other := w.say("alice", direct("carol"), "hi")
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		user  im.UserID
 		ref   im.ConversationRef
 		draft im.ReceiptDraft
 		want  string
 	}{
-		{"stranger", byID(mine.Conversation), im.ReceiptDraft{Kind: im.Read, UpTo: mine.ID.String()}, "404 conversation_not_found"},
-		{"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: other.ID.String()}, "404 message_not_found"},
-		{"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: "x"}, "404 message_not_found"},
-		{"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{mine.ID.String(), "x"}}, "404 message_not_found"},
-		{"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: make([]string, 201)}, "400 invalid_request"},
-		{"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{mine.ID.String()}}, "ok"},
+		"from a stranger":                 {"stranger", byID(mine.Conversation), im.ReceiptDraft{Kind: im.Read, UpTo: mine.ID.String()}, "404 conversation_not_found"},
+		"up to a message elsewhere":       {"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: other.ID.String()}, "404 message_not_found"},
+		"up to no message":                {"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, UpTo: "x"}, "404 message_not_found"},
+		"for a message and an invalid id": {"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{mine.ID.String(), "x"}}, "404 message_not_found"},
+		"for too many messages":           {"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: make([]string, 201)}, "400 invalid_request"},
+		"for a message":                   {"bob", direct("alice"), im.ReceiptDraft{Kind: im.Read, MessageIDs: []string{mine.ID.String()}}, "ok"},
 	} {
 		_, err := w.PutReceipt(w.ctx, as(test.user), test.ref, test.draft)
-		w.equal(fmt.Sprintf("%+v", test), answer(err), test.want)
+		w.equal(name, answer(err), test.want)
 	}
 	d := text("to many")
 	d.Receipt = true

@@ -152,19 +152,19 @@ func TestWhoMaySetRetention(t *testing.T) {
 	_, err := w.SetRole(w.ctx, as("alice"), byID(id), "bob", im.Admin)
 	w.must(err)
 	w.say("alice", direct("bob"), "hi")
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		user im.UserID
 		ref  im.ConversationRef
 		want string
 	}{
-		{"bob", byID(id), "403 permission_denied"},
-		{"carol", byID(id), "403 permission_denied"},
-		{"mallory", byID(id), "404 conversation_not_found"},
-		{"alice", byID(id), "ok"},
-		{"bob", direct("alice"), "ok"},
+		"admin of a group":                {"bob", byID(id), "403 permission_denied"},
+		"member of a group":               {"carol", byID(id), "403 permission_denied"},
+		"stranger to a group":             {"mallory", byID(id), "404 conversation_not_found"},
+		"owner of a group":                {"alice", byID(id), "ok"},
+		"member of a direct conversation": {"bob", direct("alice"), "ok"},
 	} {
 		_, err := w.UpdateConversation(w.ctx, as(tt.user), tt.ref, im.ConversationPatch{Retention: &own})
-		w.equal(string(tt.user), answer(err), tt.want)
+		w.equal(name, answer(err), tt.want)
 	}
 }
 

@@ -174,23 +174,23 @@ func TestWhoMayRevoke(t *testing.T) {
 // overrides the server's; 0 sets no limit.
 func TestRevokeWindowResolves(t *testing.T) {
 	minute, hour, none := time.Minute, time.Hour, time.Duration(0)
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		server       time.Duration
 		kind         *time.Duration
 		conversation *time.Duration
 		age          time.Duration
 		want         string
 	}{
-		{minute, nil, nil, time.Minute, "ok"},
-		{minute, nil, nil, time.Minute + time.Millisecond, "403 revoke_window_expired"},
-		{minute, &hour, nil, time.Hour, "ok"},
-		{hour, &minute, nil, time.Hour, "403 revoke_window_expired"},
-		{minute, &minute, &hour, time.Hour, "ok"},
-		{hour, &hour, &minute, time.Hour, "403 revoke_window_expired"},
-		{none, nil, nil, 1000 * time.Hour, "ok"},
-		{minute, &none, nil, 1000 * time.Hour, "ok"},
-		{minute, nil, &none, 1000 * time.Hour, "ok"},
-		{none, nil, &minute, time.Hour, "403 revoke_window_expired"},
+		"at the end of the server's window":  {minute, nil, nil, time.Minute, "ok"},
+		"after the server's window":          {minute, nil, nil, time.Minute + time.Millisecond, "403 revoke_window_expired"},
+		"longer window of the kind":          {minute, &hour, nil, time.Hour, "ok"},
+		"shorter window of the kind":         {hour, &minute, nil, time.Hour, "403 revoke_window_expired"},
+		"longer window of the conversation":  {minute, &minute, &hour, time.Hour, "ok"},
+		"shorter window of the conversation": {hour, &hour, &minute, time.Hour, "403 revoke_window_expired"},
+		"no limit of the server":             {none, nil, nil, 1000 * time.Hour, "ok"},
+		"no limit for the kind":              {minute, &none, nil, 1000 * time.Hour, "ok"},
+		"no limit in the conversation":       {minute, nil, &none, 1000 * time.Hour, "ok"},
+		"limit in the conversation alone":    {none, nil, &minute, time.Hour, "403 revoke_window_expired"},
 	} {
 		p := im.DefaultPolicy()
 		p.RevokeWindow = test.server
@@ -205,7 +205,7 @@ func TestRevokeWindowResolves(t *testing.T) {
 		w.pass(test.age)
 		_, err = w.Revoke(w.ctx, as("sender"), m.ID, im.RevokeNote{})
 		if got := answer(err); got != test.want {
-			t.Errorf("%+v: %s", test, got)
+			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
 }
@@ -359,19 +359,19 @@ func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
 		}
 		return b
 	}
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		expires time.Duration
 		burn    *im.Burn
 		at      time.Duration
 		state   im.State
 	}{
-		{0, nil, 0, 0},
-		{5 * time.Second, nil, 5 * time.Second, im.Expired},
-		{0, burn(1, time.Minute, 0), time.Minute, im.Burned},
-		{0, burn(1, time.Minute, 2*time.Minute), 2 * time.Minute, im.Burned}, // once it is read, the unread time no longer applies
-		{5 * time.Second, burn(1, time.Minute, 0), 5 * time.Second, im.Expired},
-		{2 * time.Minute, burn(1, time.Minute, 0), time.Minute, im.Burned},
-		{5 * time.Second, burn(1, time.Minute, 3*time.Second), 3 * time.Second, im.Burned},
+		"neither":                               {0, nil, 0, 0},
+		"expires":                               {5 * time.Second, nil, 5 * time.Second, im.Expired},
+		"burns unread":                          {0, burn(1, time.Minute, 0), time.Minute, im.Burned},
+		"burns after it was read, not unread":   {0, burn(1, time.Minute, 2*time.Minute), 2 * time.Minute, im.Burned},
+		"expires before it burns unread":        {5 * time.Second, burn(1, time.Minute, 0), 5 * time.Second, im.Expired},
+		"burns unread before it expires":        {2 * time.Minute, burn(1, time.Minute, 0), time.Minute, im.Burned},
+		"burns after it was read, then expires": {5 * time.Second, burn(1, time.Minute, 3*time.Second), 3 * time.Second, im.Burned},
 	} {
 		m := im.Message{State: im.Active, CreatedAt: sent, Burn: test.burn, Content: &im.Content{}}
 		if test.expires > 0 {
@@ -379,13 +379,13 @@ func TestEarlierOfBurnAndExpiryCounts(t *testing.T) {
 		}
 		at, state, ok := m.Due()
 		if ok != (test.state != 0) || state != test.state || ok && at.Sub(sent) != test.at {
-			t.Errorf("%+v: %v %v %v", test, at, state, ok)
+			t.Errorf("%s: due at %v, %v, %t, want %v, %v", name, at, state, ok, sent.Add(test.at), test.state)
 		}
 		if !ok {
 			continue
 		}
 		if m.AsOf(at.Add(-time.Millisecond)).State != im.Active || m.AsOf(at).State != test.state || m.AsOf(at).Content != nil {
-			t.Errorf("%+v: as of around then: %v, %v", test, m.AsOf(at.Add(-time.Millisecond)).State, m.AsOf(at))
+			t.Errorf("%s: as of around then: %v, %v", name, m.AsOf(at.Add(-time.Millisecond)).State, m.AsOf(at))
 		}
 	}
 }

@@ -75,21 +75,21 @@ func TestUserIDCharacters(t *testing.T) {
 }
 
 func TestActedHere(t *testing.T) {
-	for _, test := range []struct {
+	for name, test := range map[string]struct {
 		me     im.Actor
 		actor  im.UserID
 		device string
 		want   bool
 	}{
-		{im.Actor{User: "alice", Device: "phone"}, "alice", "phone", true},
-		{im.Actor{User: "alice", Device: "phone"}, "alice", "laptop", false},
-		{im.Actor{User: "alice", Device: "phone"}, "alice", "", false},
-		{im.Actor{User: "alice"}, "alice", "phone", false},
-		{im.Actor{User: "alice"}, "alice", "", false},
-		{im.Actor{User: "bob", Device: "phone"}, "alice", "phone", false},
+		"same device":                       {im.Actor{User: "alice", Device: "phone"}, "alice", "phone", true},
+		"another device":                    {im.Actor{User: "alice", Device: "phone"}, "alice", "laptop", false},
+		"no device acted":                   {im.Actor{User: "alice", Device: "phone"}, "alice", "", false},
+		"on no device":                      {im.Actor{User: "alice"}, "alice", "phone", false},
+		"neither has a device":              {im.Actor{User: "alice"}, "alice", "", false},
+		"another user, same name of device": {im.Actor{User: "bob", Device: "phone"}, "alice", "phone", false},
 	} {
 		if got := test.me.ActedHere(test.actor, test.device); got != test.want {
-			t.Errorf("%+v acted by %s on %q: acted here %t, want %t", test.me, test.actor, test.device, got, test.want)
+			t.Errorf("%s: acted here %t, want %t", name, got, test.want)
 		}
 	}
 }

@@ -125,26 +125,26 @@ func TestWebhookPatience(t *testing.T) {
 func TestWebhookWants(t *testing.T) {
 	t.Parallel()
 	w := im.Webhook{ID: 7, Events: []im.EventType{im.MessageCreated, im.SpaceUpdated}, Kinds: []im.Kind{im.Direct}}
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		of   im.Webhook
 		e    im.Event
 		kind im.Kind
 		want bool
 	}{
-		{w, im.Event{Type: im.MessageCreated}, im.Direct, true},
-		{w, im.Event{Type: im.MessageCreated}, im.Group, false},
-		{w, im.Event{Type: im.MessageRevoked}, im.Direct, false},
-		{w, im.Event{Type: im.SpaceUpdated}, im.Space, true},
-		{w, im.Event{Type: im.WebhookTest, Webhook: 7}, 0, true},
-		{w, im.Event{Type: im.WebhookTest, Webhook: 8}, 0, false},
-		{w, im.Event{Type: im.WebhookGap, Webhook: 7}, 0, true},
-		{w, im.Event{Type: im.WebhookDisabled, Webhook: 8}, 0, false},
-		{im.Webhook{}, im.Event{Type: im.MessageCreated}, im.Channel, true},
-		{im.Webhook{}, im.Event{Type: im.WebhookDisabled, Webhook: 8}, 0, true},
-		{im.Webhook{}, im.Event{Type: im.WebhookGap, Webhook: 8}, 0, false},
+		"a listed type and kind":          {w, im.Event{Type: im.MessageCreated}, im.Direct, true},
+		"another kind":                    {w, im.Event{Type: im.MessageCreated}, im.Group, false},
+		"another type":                    {w, im.Event{Type: im.MessageRevoked}, im.Direct, false},
+		"about a space":                   {w, im.Event{Type: im.SpaceUpdated}, im.Space, true},
+		"a test of its own":               {w, im.Event{Type: im.WebhookTest, Webhook: 7}, 0, true},
+		"a test of another":               {w, im.Event{Type: im.WebhookTest, Webhook: 8}, 0, false},
+		"a gap of its own":                {w, im.Event{Type: im.WebhookGap, Webhook: 7}, 0, true},
+		"another is off, not listed":      {w, im.Event{Type: im.WebhookDisabled, Webhook: 8}, 0, false},
+		"without lists, a message":        {im.Webhook{}, im.Event{Type: im.MessageCreated}, im.Channel, true},
+		"without lists, another is off":   {im.Webhook{}, im.Event{Type: im.WebhookDisabled, Webhook: 8}, 0, true},
+		"without lists, a gap of another": {im.Webhook{}, im.Event{Type: im.WebhookGap, Webhook: 8}, 0, false},
 	} {
 		if got := tt.of.Wants(tt.e, tt.kind); got != tt.want {
-			t.Errorf("%+v wants %s of %d in a %v: %t", tt.of, tt.e.Type, tt.e.Webhook, tt.kind, got)
+			t.Errorf("%s: wanted %t, want %t", name, got, tt.want)
 		}
 	}
 }

@@ -72,23 +72,23 @@ func TestRateOfCommands(t *testing.T) {
 	}
 	const message, command = `{"type":"text","body":{"text":"hi"}}`, `{"type":"command","body":{"action":"typing"}}`
 	alice, admin := s.token("alice"), s.token("alice", "--admin")
-	for i, c := range []struct {
-		token, body string
-		want        int
+	for _, c := range []struct {
+		name, token, body string
+		want              int
 	}{
-		{alice, message, http.StatusCreated},
-		{alice, command, http.StatusAccepted},
-		{alice, command, http.StatusTooManyRequests},
-		{alice, message, http.StatusCreated},
-		{admin, command, http.StatusAccepted},
-		{admin, command, http.StatusAccepted},
+		{"a message", alice, message, http.StatusCreated},
+		{"a command", alice, command, http.StatusAccepted},
+		{"a second command", alice, command, http.StatusTooManyRequests},
+		{"a message after the commands", alice, message, http.StatusCreated},
+		{"a command of an admin", admin, command, http.StatusAccepted},
+		{"a second command of an admin", admin, command, http.StatusAccepted},
 	} {
 		status, wait := send(c.token, c.body)
 		if status != c.want {
-			t.Errorf("%d: got %d, want %d", i, status, c.want)
+			t.Errorf("%s: got %d, want %d", c.name, status, c.want)
 		}
 		if seconds, _ := strconv.Atoi(wait); (status == http.StatusTooManyRequests) != (seconds > 0) {
-			t.Errorf("%d: Retry-After %q with %d", i, wait, status)
+			t.Errorf("%s: Retry-After %q with %d", c.name, wait, status)
 		}
 	}
 }

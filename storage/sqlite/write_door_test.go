@@ -172,18 +172,19 @@ func TestDoorRationsRefusals(t *testing.T) {
 			return in, refused
 		}
 		for _, c := range []struct {
+			name        string
 			after       time.Duration
 			transaction bool
 			in, refused int
 		}{
-			{doorWait - time.Millisecond, true, maxBatch, 0},
-			{time.Millisecond, false, 0, 0},
-			{0, true, maxBatch, maxBatch / perRefusal},
-			{doorWait - time.Millisecond, false, 0, 0},
-			{time.Millisecond, false, 0, 2*crowded - 2*maxBatch - maxBatch/perRefusal},
+			{"a transaction before the first is due", doorWait - time.Millisecond, true, maxBatch, 0},
+			{"the first are due, no transaction", time.Millisecond, false, 0, 0},
+			{"a transaction when the first are due", 0, true, maxBatch, maxBatch / perRefusal},
+			{"long after, no transaction", doorWait - time.Millisecond, false, 0, 0},
+			{"the last are due, no transaction", time.Millisecond, false, 0, 2*crowded - 2*maxBatch - maxBatch/perRefusal},
 		} {
 			if in, refused := after(c.after, c.transaction); in != c.in || refused != c.refused {
-				t.Fatalf("after %v more, transaction: %t: %d are let in and %d refused, want %d and %d", c.after, c.transaction, in, refused, c.in, c.refused)
+				t.Fatalf("%s: %d are let in and %d refused, want %d and %d", c.name, in, refused, c.in, c.refused)
 			}
 		}
 		if l.door.line.Len() != 0 || len(l.door.guests) != 0 {

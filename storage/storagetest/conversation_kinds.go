@@ -125,12 +125,18 @@ func testChildRetention(w *world) {
 	// A cutoff never moves back, and is set only where there are older messages.
 	w.send(w.text(first, "alice", "old"))
 	past := w.tick()
-	for _, test := range []struct{ past, want time.Time }{
-		{past, past}, {past.Add(-time.Second), past}, {past.Add(time.Second), past.Add(time.Second)}, {time.Time{}, past.Add(time.Second)},
+	for _, test := range []struct {
+		name       string
+		past, want time.Time
+	}{
+		{"the first cutoff", past, past},
+		{"an earlier cutoff", past.Add(-time.Second), past},
+		{"a later cutoff", past.Add(time.Second), past.Add(time.Second)},
+		{"no cutoff", time.Time{}, past.Add(time.Second)},
 	} {
 		set(nil, test.past, 0, 9, second, false)
-		w.equal("cutoff", w.conversation(first).TrimBefore, test.want)
-		w.equal("cutoff of an empty thread", w.conversation(second).TrimBefore, time.Time{})
+		w.equal(test.name, w.conversation(first).TrimBefore, test.want)
+		w.equal(test.name+" in an empty thread", w.conversation(second).TrimBefore, time.Time{})
 	}
 }
 
