@@ -23,16 +23,17 @@ func TestFrameIndex(t *testing.T) {
 	w.add(frames...)
 	frames[2].holds.Add(1)
 	for _, tt := range []struct {
+		name      string
 		release   int
 		about, in []int
 	}{
-		{3, []int{4, 2, 0}, []int{5, 4, 2, 0}},
-		{2, []int{4, 2, 0}, []int{5, 4, 2, 0}},
-		{2, []int{4, 0}, []int{5, 4, 0}},
-		{4, []int{0}, []int{5, 0}},
-		{1, []int{0}, []int{5, 0}},
-		{5, []int{0}, []int{0}},
-		{0, nil, nil},
+		{"one that is about no message", 3, []int{4, 2, 0}, []int{5, 4, 2, 0}},
+		{"the first of two holds", 2, []int{4, 2, 0}, []int{5, 4, 2, 0}},
+		{"the last hold", 2, []int{4, 0}, []int{5, 4, 0}},
+		{"the newest about the message", 4, []int{0}, []int{5, 0}},
+		{"one of another conversation", 1, []int{0}, []int{5, 0}},
+		{"the newest of the conversation", 5, []int{0}, []int{0}},
+		{"the only one left", 0, nil, nil},
 	} {
 		w.release(frames[tt.release])
 		for what, found := range map[string]struct {
@@ -44,7 +45,7 @@ func TestFrameIndex(t *testing.T) {
 				want = append(want, frames[i])
 			}
 			if !slices.Equal(found.got, want) {
-				t.Errorf("after %d was released: %d frames of the %s, want those at %v", tt.release, len(found.got), what, found.want)
+				t.Errorf("%s was released: %d frames of the %s, want those at %v", tt.name, len(found.got), what, found.want)
 			}
 		}
 	}

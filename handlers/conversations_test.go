@@ -64,27 +64,27 @@ func TestMembersByKind(t *testing.T) {
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	w.must(http.StatusOK, "bob", http.MethodPost, "/v1/conversations/"+room+"/join", "")
 	under, deep := w.newThread("alice", inGroup), w.newThread("alice", inChannel)
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		user, id string
 		want     map[string]any
 	}{
-		{"bob", "@alice", map[string]any{"kind": "direct", "role": "member", "creator": "alice"}},
-		{"bob", group, map[string]any{"kind": "group", "role": "member", "creator": "alice"}},
-		{"bob", room, map[string]any{"kind": "room", "role": "member", "creator": "alice"}},
-		{"alice", under, map[string]any{"kind": "thread", "role": "member", "creator": "alice", "parent_id": group, "root_id": inGroup, "message_count": 0.0}},
-		{"bob", under, map[string]any{"kind": "thread", "creator": "alice", "parent_id": group, "root_id": inGroup, "message_count": 0.0}},
-		{"bob", deep, map[string]any{"kind": "thread", "creator": "alice", "parent_id": public, "root_id": inChannel, "space_id": space, "message_count": 0.0}},
-		{"bob", public, map[string]any{"kind": "channel", "role": "member", "creator": "alice", "space_id": space, "visibility": "public"}},
-		{"alice", private, map[string]any{"kind": "channel", "role": "owner", "creator": "alice", "space_id": space, "visibility": "private"}},
+		"direct":                {"bob", "@alice", map[string]any{"kind": "direct", "role": "member", "creator": "alice"}},
+		"group":                 {"bob", group, map[string]any{"kind": "group", "role": "member", "creator": "alice"}},
+		"room":                  {"bob", room, map[string]any{"kind": "room", "role": "member", "creator": "alice"}},
+		"thread to its creator": {"alice", under, map[string]any{"kind": "thread", "role": "member", "creator": "alice", "parent_id": group, "root_id": inGroup, "message_count": 0.0}},
+		"thread to others":      {"bob", under, map[string]any{"kind": "thread", "creator": "alice", "parent_id": group, "root_id": inGroup, "message_count": 0.0}},
+		"thread in a channel":   {"bob", deep, map[string]any{"kind": "thread", "creator": "alice", "parent_id": public, "root_id": inChannel, "space_id": space, "message_count": 0.0}},
+		"public channel":        {"bob", public, map[string]any{"kind": "channel", "role": "member", "creator": "alice", "space_id": space, "visibility": "public"}},
+		"private channel":       {"alice", private, map[string]any{"kind": "channel", "role": "owner", "creator": "alice", "space_id": space, "visibility": "private"}},
 	} {
 		got := w.must(http.StatusOK, c.user, http.MethodGet, "/v1/conversations/"+c.id, "")
-		for _, name := range []string{"kind", "role", "creator", "parent_id", "root_id", "space_id", "visibility", "message_count", "muted_until"} {
-			if value, there := got[name]; !there || value != c.want[name] {
-				t.Errorf("%s of a %v to %s is %v, want %v", name, c.want["kind"], c.user, value, c.want[name])
+		for _, field := range []string{"kind", "role", "creator", "parent_id", "root_id", "space_id", "visibility", "message_count", "muted_until"} {
+			if value, there := got[field]; !there || value != c.want[field] {
+				t.Errorf("%s: %s is %v, want %v", name, field, value, c.want[field])
 			}
 		}
 		if (got["last_activity_at"] != nil) != (c.want["kind"] == "thread") {
-			t.Errorf("a %v was last active %v", c.want["kind"], got["last_activity_at"])
+			t.Errorf("%s: last active %v", name, got["last_activity_at"])
 		}
 	}
 	if a := w.do("bob", http.MethodGet, "/v1/conversations/"+private, ""); a.status != http.StatusNotFound {
@@ -122,39 +122,39 @@ func TestMutedUntil(t *testing.T) {
 	w := newWorld(t)
 	group := w.group("alice", "bob")
 	space, channel := w.newSpace("alice", "bob")
-	for _, c := range []struct{ path, seen string }{
-		{"/v1/conversations/" + group, "/v1/conversations/" + group},
-		{"/v1/conversations/" + channel, ""},
-		{"/v1/spaces/" + space, "/v1/spaces/" + space},
+	for name, c := range map[string]struct{ path, seen string }{
+		"group":   {"/v1/conversations/" + group, "/v1/conversations/" + group},
+		"channel": {"/v1/conversations/" + channel, ""},
+		"space":   {"/v1/spaces/" + space, "/v1/spaces/" + space},
 	} {
 		mute := c.path + "/members/bob/mute"
 		until := func(body string) any {
 			got := w.must(http.StatusOK, "alice", http.MethodPut, mute, body)
 			if got["user"] != "bob" {
-				t.Errorf("%s: %v was muted", c.path, got["user"])
+				t.Errorf("%s: %v was muted", name, got["user"])
 			}
 			if c.seen != "" {
 				if seen := w.must(http.StatusOK, "bob", http.MethodGet, c.seen, "")["muted_until"]; seen != got["muted_until"] {
-					t.Errorf("%s: muted until %v, seen by them as %v", c.path, got["muted_until"], seen)
+					t.Errorf("%s: muted until %v, seen by them as %v", name, got["muted_until"], seen)
 				}
 			}
 			return got["muted_until"]
 		}
 		forGood := im.MutedForGood.Format("2006-01-02T15:04:05.000Z07:00")
 		if got := until(""); got != forGood {
-			t.Errorf("%s: without a body until %v, want %s", c.path, got, forGood)
+			t.Errorf("%s: without a body until %v, want %s", name, got, forGood)
 		}
 		if got := until(`{}`); got != forGood {
-			t.Errorf("%s: without seconds until %v, want %s", c.path, got, forGood)
+			t.Errorf("%s: without seconds until %v, want %s", name, got, forGood)
 		}
 		at, err := time.Parse(time.RFC3339, until(`{"seconds":3600}`).(string))
 		if ahead := time.Until(at); err != nil || ahead > time.Hour || ahead < time.Minute {
-			t.Errorf("%s: for an hour is until %v", c.path, at)
+			t.Errorf("%s: for an hour is until %v", name, at)
 		}
 		w.must(http.StatusNoContent, "alice", http.MethodDelete, mute, "")
 		if c.seen != "" {
 			if seen := w.must(http.StatusOK, "bob", http.MethodGet, c.seen, "")["muted_until"]; seen != nil {
-				t.Errorf("%s: unmuted, muted until %v", c.path, seen)
+				t.Errorf("%s: unmuted, muted until %v", name, seen)
 			}
 		}
 	}

@@ -165,16 +165,16 @@ func TestListingDataStreams(t *testing.T) {
 	free := w.startStream("alice", `{"access":"anyone"}`)
 	ended := w.startStream("alice", in+`"access":"members"}`)
 	w.must(http.StatusNoContent, "alice", http.MethodDelete, ended, "")
-	for _, l := range []struct {
+	for name, l := range map[string]struct {
 		user, query string
 		want        []string
 	}{
-		{"alice", "?conversation_id=" + group + "&limit=1", []string{a, b, c}},
-		{"bob", "?conversation_id=" + group, []string{a, b, c}},
-		{"carol", "?conversation_id=" + group + "&limit=2", []string{a, c}},
-		{"alice", "?limit=2", []string{a, b, free}},
-		{"bob", "", []string{c}},
-		{"dave", "", nil},
+		"of a conversation, one in a page":                 {"alice", "?conversation_id=" + group + "&limit=1", []string{a, b, c}},
+		"of a conversation, to a listed reader":            {"bob", "?conversation_id=" + group, []string{a, b, c}},
+		"of a conversation, to a member who is not listed": {"carol", "?conversation_id=" + group + "&limit=2", []string{a, c}},
+		"her own, two in a page":                           {"alice", "?limit=2", []string{a, b, free}},
+		"his own":                                          {"bob", "", []string{c}},
+		"of one who owns none":                             {"dave", "", nil},
 	} {
 		var got []string
 		for token := ""; ; {
@@ -192,7 +192,7 @@ func TestListingDataStreams(t *testing.T) {
 			token = page["next_page_token"].(string)
 		}
 		if fmt.Sprint(got) != fmt.Sprint(l.want) {
-			t.Errorf("%s lists %s: %v, want %v", l.user, l.query, got, l.want)
+			t.Errorf("%s: %v, want %v", name, got, l.want)
 		}
 	}
 	if a := w.do("dave", http.MethodGet, "/v1/streams?conversation_id="+group, ""); a.code(t) != "conversation_not_found" {

@@ -2,10 +2,11 @@ package handlers_test
 
 import (
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
@@ -111,8 +112,8 @@ func TestHeadIsAnsweredAsGet(t *testing.T) {
 				get.header.Del(name)
 				head.header.Del(name)
 			}
-			if !reflect.DeepEqual(head.header, get.header) {
-				t.Errorf("HEAD %s by %q: %v, GET %v", path, user, head.header, get.header)
+			if diff := cmp.Diff(get.header, head.header); diff != "" {
+				t.Errorf("HEAD %s by %q has other headers (-GET +HEAD):\n%s", path, user, diff)
 			}
 		}
 	}

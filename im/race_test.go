@@ -2,8 +2,9 @@ package im_test
 
 import (
 	"fmt"
-	"reflect"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/imapi/imapi/im"
 )
@@ -61,8 +62,8 @@ func comeAndGo(t *testing.T, history im.History) {
 			}
 			got[e.Position] = e.Message != nil
 		}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s receives %v, want %v", user, got, want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s receives other events (-want +got):\n%s", user, diff)
 		}
 		readable := 0
 		for _, with := range want {

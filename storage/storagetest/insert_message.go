@@ -42,10 +42,18 @@ func testInsert(w *world) {
 	expect("after the clock was set back", 6, 2, at(-9), at(1))
 
 	// A message keeps its own seq if that is greater than the last one.
-	for _, own := range []struct{ seq, want int64 }{{6, 7}, {1, 8}, {100, 100}, {0, 101}} {
+	for _, own := range []struct {
+		name      string
+		seq, want int64
+	}{
+		{"the last seq", 6, 7},
+		{"a lower seq", 1, 8},
+		{"a higher seq", 100, 100},
+		{"no seq", 0, 101},
+	} {
 		m := w.text(id, "alice", "hi")
 		m.Seq, m.Quiet, m.CreatedAt = own.seq, true, at(0)
-		w.equal(fmt.Sprint("own seq ", own.seq), w.send(m).Seq, own.want)
+		w.equal(own.name, w.send(m).Seq, own.want)
 	}
 	expect("after own seqs", 101, 2, at(-9), at(1))
 
