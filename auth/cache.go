@@ -13,9 +13,9 @@ type cache struct {
 	mu         sync.RWMutex
 	half       int // capacity of each generation
 	young, old map[[sha256.Size]byte]verified
-	// generation counts the calls of clear. A token verified with the keys before a
+	// cleared counts the calls of clear. A token verified with the keys before a
 	// clear must not enter the cache after it.
-	generation uint64
+	cleared uint64
 }
 
 // newCache returns a cache for about size tokens.
@@ -26,28 +26,27 @@ func newCache(size int) *cache {
 // cacheKey returns the key of a token in the cache.
 func cacheKey(token string) [sha256.Size]byte { return sha256.Sum256([]byte(token)) }
 
-// get looks up a token. If it is not found, the caller passes generation to put.
-func (c *cache) get(key [sha256.Size]byte) (v verified, generation uint64, ok bool) {
+// get looks up a token. If it is not found, the caller passes cleared to put.
+func (c *cache) get(key [sha256.Size]byte) (v verified, cleared uint64, ok bool) {
 	c.mu.RLock()
 	v, ok = c.young[key]
 	inOld := false
 	if !ok {
 		v, inOld = c.old[key]
 	}
-	generation = c.generation
+	cleared = c.cleared
 	c.mu.RUnlock()
 	if inOld {
-		c.put(key, v, generation)
+		c.put(key, v, cleared)
 	}
-	return v, generation, ok || inOld
+	return v, cleared, ok || inOld
 }
 
-// put adds a token, unless the cache was cleared since the get that returned
-// generation.
-func (c *cache) put(key [sha256.Size]byte, v verified, generation uint64) {
+// put adds a token, unless the cache was cleared after the get that returned cleared.
+func (c *cache) put(key [sha256.Size]byte, v verified, cleared uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if generation != c.generation {
+	if cleared != c.cleared {
 		return
 	}
 	if _, ok := c.young[key]; !ok && len(c.young) >= c.half {
@@ -60,6 +59,6 @@ func (c *cache) put(key [sha256.Size]byte, v verified, generation uint64) {
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.generation++
+	c.cleared++
 	c.old, c.young = nil, map[[sha256.Size]byte]verified{}
 }

@@ -9,8 +9,8 @@ import (
 
 // remember adds a token to the cache as Verify does.
 func remember(c *cache, token string) {
-	_, generation, _ := c.get(cacheKey(token))
-	c.put(cacheKey(token), verified{Principal: Principal{Actor: im.Actor{User: im.UserID(token)}}}, generation)
+	_, cleared, _ := c.get(cacheKey(token))
+	c.put(cacheKey(token), verified{Principal: Principal{Actor: im.Actor{User: im.UserID(token)}}}, cleared)
 }
 
 func known(c *cache, token string) bool {
@@ -51,13 +51,13 @@ func TestCacheKeepsEntriesInUse(t *testing.T) {
 func TestCacheClear(t *testing.T) {
 	c := newCache(10)
 	remember(c, "a")
-	_, generation, _ := c.get(cacheKey("b"))
+	_, cleared, _ := c.get(cacheKey("b"))
 	c.clear()
 	if known(c, "a") {
 		t.Error("an entry survived")
 	}
 	// A verification that began before the clear ends after it.
-	c.put(cacheKey("b"), verified{}, generation)
+	c.put(cacheKey("b"), verified{}, cleared)
 	if _, _, ok := c.get(cacheKey("b")); ok {
 		t.Error("a token verified before the clear was added after it")
 	}

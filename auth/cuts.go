@@ -23,7 +23,7 @@ func newCuts(leeway time.Duration) *cuts {
 	return &cuts{leeway: leeway, byUser: map[im.UserID]int64{}}
 }
 
-// add adds a cut-off. One earlier than the user's last changes nothing.
+// add adds a cut-off. It has no effect if the user has a later one.
 func (c *cuts) add(cut im.TokenCut) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -26,7 +26,7 @@ func seeds(f *testing.F) {
 	f.Add(sign(f, jwt.SigningMethodEdDSA, ed25519Key(), with(jwt.MapClaims{"aud": "imapi:events"}), nil))
 }
 
-// FuzzVerify checks that an unsigned text is refused without a panic.
+// FuzzVerify checks that a text that no key of the verifier has signed is refused without a panic.
 func FuzzVerify(f *testing.F) {
 	seeds(f)
 	c := newClock()

@@ -47,13 +47,13 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 		return Principal{}, ErrTokenMalformed
 	}
 	key := cacheKey(token)
-	found, generation, ok := v.cache.get(key)
+	found, cleared, ok := v.cache.get(key)
 	if !ok {
 		var err error
 		if found, err = v.verify(token); err != nil {
 			return Principal{}, err
 		}
-		v.cache.put(key, found, generation)
+		v.cache.put(key, found, cleared)
 	}
 	// A cached token may have expired in the meantime, and a clock that is set back can make a
 	// token not valid yet.

@@ -6,8 +6,8 @@ import "sync"
 // within a page costs more.
 const pageSize = 4 << 10
 
-// buffer has room for a sealed chunk, after the end of the last one that does not fill a page. It
-// may hold content, so it is cleared before another upload or download uses it.
+// buffer has room for a sealed chunk and, before it, for the end of the previous chunk, which may not
+// fill a page. It may hold content, so it is cleared before another upload uses it.
 type buffer [pageSize + sealedSize]byte
 
 // buffers holds the buffers of uploads that are not in use. An upload uses up to three.

@@ -15,8 +15,9 @@ import (
 const unfinishedDir = "unfinished"
 
 // Dir is a [Store] in a directory. A blob is a file in one of 1,024 subdirectories, so that
-// none becomes large. A subdirectory is named after the last two letters of the blob's name,
-// which are random in an id. Only this user can read files and directories.
+// none becomes large. A subdirectory is named after the last two characters of the blob's name,
+// which are random in an id. Of the users of the system, only the one that runs the server can read
+// files and directories.
 type Dir struct {
 	path string
 

@@ -11,7 +11,7 @@
 //	format.go  the header of a file and its chunks
 //	sealed.go  Files: sealed blobs on an engine, as package im uses them
 //	writer.go  writing one; reader.go reading it; buffers.go their memory
-//	writeback.go starts writing a range to the disk early, by system
+//	writeback_*.go starts writing a range to the disk early, for each operating system
 //
 // # Adding a kind of blob
 //

@@ -34,9 +34,9 @@ type Transient struct {
 // transient is a Transient that waits for the dispatcher.
 type transient struct {
 	Transient
-	// after is the newest position of the log when the event was published. It is dispatched
-	// after the events up to there, so that a user who was removed before does not get it,
-	// and before later ones.
+	// after is the newest position of the log when the event was published. The hub dispatches it
+	// after the events up to this position and before later ones, so a user whom one of the earlier
+	// events removed does not get it.
 	after im.Position
 }
 
@@ -180,8 +180,8 @@ func (h *Hub) blocked(by []im.UserID) {
 	}
 }
 
-// lost reports whether the stream must not write a frame, because its user may have lost
-// access to the conversation of a transient event.
+// lost reports whether the stream must not write a frame, because its user may have lost access
+// to the conversation of a transient event, or blocked the user that caused it.
 func (s *Subscription) lost(f *Frame) bool {
 	return f.transient > 0 && f.transient <= s.transientsLost.Load()
 }

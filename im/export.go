@@ -21,9 +21,10 @@ type ExportLine struct {
 // exportPage is the number of messages or conversations that one read of an export returns.
 const exportPage = 500
 
-// Export calls write with each conversation, by id, followed by its messages, by seq. If
-// only is not 0, it exports only that conversation. It leaves out messages past retention, and
-// exports messages that are due as tombstones. Each call of write gets the result of one read, and
+// Export calls write with each direct conversation, group and room, in the order of their ids, each
+// followed by its messages, in the order of their seqs. If only is not 0, it exports only that
+// conversation. It leaves out messages past retention; a message that is due is exported as a
+// tombstone. Each call of write gets the result of one read, and
 // no read is open during the call. It refuses an actor who is not an admin and an unknown
 // conversation, and returns an error of write unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
@@ -52,8 +53,8 @@ func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([
 	}
 }
 
-// exportConversation exports one conversation. It returns false if there is none with this id or it
-// was deleted.
+// exportConversation exports one conversation. It returns false if there is none with this id, or it
+// was deleted or is of a kind that is not exported.
 func (s *Service) exportConversation(ctx context.Context, id ID, write func([]ExportLine) error) (bool, error) {
 	head, err := s.exportHead(ctx, id)
 	if err != nil || head.Conversation == nil {

@@ -141,7 +141,7 @@ func TestReplies(t *testing.T) {
 		want    string
 	}{
 		{"a message of the conversation", "bob", byID(group), early.ID.String(), "ok"},
-		{"an own message", "owner", byID(group), early.ID.String(), "ok"},
+		{"their own message", "owner", byID(group), early.ID.String(), "ok"},
 		{"a message since joining", "carol", byID(group), seen.ID.String(), "ok"},
 		{"a message of a direct conversation", "bob", direct("owner"), dm.ID.String(), "ok"},
 		{"a message from before joining", "carol", byID(group), early.ID.String(), "422 reply_to_not_found"},

@@ -93,7 +93,8 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 				}
 			}
 			// A message that has started to burn is not found again, so each transaction continues
-			// where the last one stopped. The last one stores the receipt.
+			// where the previous one stopped. When all have started, the receipt is stored, possibly
+			// in several transactions.
 			more := len(unstarted) > maxStarted
 			if !more {
 				put, err := s.putReceipt(tx, actor, c, me, d, ranges, now)
@@ -150,8 +151,8 @@ func takesReceipts(c Conversation, me Access) error {
 }
 
 // receiptRanges returns the messages that a receipt is for: those that the member can read
-// and that were sent while they were a member. It leaves out their own messages and
-// tombstones.
+// and that were sent while they were a member. Of the messages in MessageIDs it leaves out their
+// own and tombstones.
 func (s *Service) receiptRanges(r Reader, actor Actor, c Conversation, me Access, d ReceiptDraft) (seqs.Set, error) {
 	if d.UpTo != "" {
 		m, err := s.named(r, c, me, "up_to", d.UpTo)

@@ -103,10 +103,10 @@ func TestPublishedReceipts(t *testing.T) {
 		read    string // the seqs of bob's messages that alice has read, by GET …/receipts
 	}{
 		"up to a message of the peer":                              {"bb", []func(*scene){put(im.Read, 2)}, []string{"alice read <=2"}, "1 2"},
-		"up to an own message":                                     {"bba", []func(*scene){put(im.Read, 3)}, []string{"alice read <=2"}, "1 2"},
-		"up to an own message, nothing new":                        {"ba", []func(*scene){put(im.Read, 1), put(im.Read, 2)}, []string{"alice read <=1"}, "1"},
+		"up to their own message":                                  {"bba", []func(*scene){put(im.Read, 3)}, []string{"alice read <=2"}, "1 2"},
+		"up to their own message, nothing new":                     {"ba", []func(*scene){put(im.Read, 1), put(im.Read, 2)}, []string{"alice read <=1"}, "1"},
 		"own messages only":                                        {"aa", []func(*scene){put(im.Read, 2), putIDs(im.Read, 1)}, nil, ""},
-		"an own message by its id":                                 {"ab", []func(*scene){putIDs(im.Read, 1, 2)}, []string{"alice read [2]"}, "2"},
+		"their own message by its id":                              {"ab", []func(*scene){putIDs(im.Read, 1, 2)}, []string{"alice read [2]"}, "2"},
 		"a tombstone":                                              {"b", []func(*scene){revoke(1), put(im.Read, 1), putIDs(im.Read, 1)}, nil, ""},
 		"up to a tombstone":                                        {"bb", []func(*scene){revoke(2), put(im.Read, 2)}, []string{"alice read <=1"}, "1"},
 		"up to a message after a tombstone":                        {"bbb", []func(*scene){revoke(2), put(im.Read, 3)}, []string{"alice read <=3"}, "1 3"},
@@ -121,7 +121,7 @@ func TestPublishedReceipts(t *testing.T) {
 		"hidden unread and revoked":                                {"bb", []func(*scene){hide(1), revoke(1), put(im.Read, 2)}, []string{"alice read <=2"}, "2"},
 		"read, then hidden":                                        {"bbb", []func(*scene){put(im.Read, 2), hide(1), put(im.Read, 3)}, []string{"alice read <=2", "alice read <=3"}, "1 2 3"},
 		"all hidden unread":                                        {"bb", []func(*scene){hideAll, more("b"), put(im.Read, 3)}, []string{"alice read [3]"}, "3"},
-		"an own message hidden":                                    {"bab", []func(*scene){hide(2), put(im.Read, 3)}, []string{"alice read <=3"}, "1 3"},
+		"their own message hidden":                                 {"bab", []func(*scene){hide(2), put(im.Read, 3)}, []string{"alice read <=3"}, "1 3"},
 		"hidden unread among more messages than one event names":   {strings.Repeat("b", 1203), []func(*scene){hide(1), put(im.Read, 1203)}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

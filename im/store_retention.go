@@ -28,7 +28,7 @@ type RetentionReader interface {
 	// messages; nil is that of conversations without one of their own.
 	Retentions() ([]*time.Duration, error)
 	// Oldest returns up to limit conversations with a setting whose OldestAt is before a
-	// time, by OldestAt and id, those after past.
+	// time, in the order of OldestAt and id, beginning after past.
 	Oldest(retention *time.Duration, before time.Time, past *OldestKey, limit int) ([]Conversation, error)
 	// OldestMessage returns the earliest CreatedAt of all messages; false if there is none.
 	OldestMessage() (time.Time, bool, error)
@@ -55,8 +55,8 @@ type RetentionReader interface {
 type RetentionWriter interface {
 	// Trim deletes up to limit messages of the conversation that were created before a
 	// time, the oldest first, with their events, receipts and hides, and shreds their keys.
-	// Until it is done, the conversation's TrimBefore is before. The keys of the messages
-	// are remembered, as of at. It returns ErrNotFound if there is no such conversation.
+	// Until that is done, before is the conversation's TrimBefore. The keys of the messages are
+	// remembered, as of at. It returns ErrNotFound if there is no such conversation.
 	Trim(conversation ID, before time.Time, limit int, at time.Time) (Trimmed, error)
 	// Purge deletes up to limit messages of a deleted conversation and what is left of it,
 	// and shreds its keys. It returns true if nothing is left. The keys of the messages are

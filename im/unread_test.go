@@ -73,7 +73,7 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 	}{
 		"no act":                      {func(*scenario) {}, "4/4"},
 		"more messages":               {say(2), "6/6"},
-		"an own message":              {func(p *scenario) { p.say("bob", byID(p.id), "mine") }, "4/4"},
+		"their own message":           {func(p *scenario) { p.say("bob", byID(p.id), "mine") }, "4/4"},
 		"a message without a mention": {func(p *scenario) { p.say("alice", byID(p.id), "plain") }, "5/4"},
 		"a mention of another user":   {func(p *scenario) { p.send("alice", byID(p.id), mentioning("carol")) }, "5/4"},
 		"read up to a message":        {func(p *scenario) { p.read("bob", byID(p.id), p.sent[1].ID) }, "2/2"},
@@ -82,7 +82,7 @@ func TestUnreadAfterEachKindOfAct(t *testing.T) {
 		"read by another user":        {func(p *scenario) { p.read("carol", byID(p.id), p.sent[3].ID) }, "4/4"},
 		"revoked":                     {func(p *scenario) { p.revoke("alice", p.sent[3].ID) }, "3/3"},
 		"read, then revoked":          {func(p *scenario) { p.readEach("bob", byID(p.id), p.sent[3].ID); p.revoke("alice", p.sent[3].ID) }, "3/3"},
-		"an own message, revoked":     {func(p *scenario) { m := p.say("bob", byID(p.id), "mine"); p.revoke("bob", m.ID) }, "4/4"},
+		"their own message, revoked":  {func(p *scenario) { m := p.say("bob", byID(p.id), "mine"); p.revoke("bob", m.ID) }, "4/4"},
 		"hidden":                      {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID) }, "3/3"},
 		"hidden, then revoked":        {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.revoke("alice", p.sent[1].ID) }, "3/3"},
 		"hidden, then read":           {func(p *scenario) { p.hide("bob", byID(p.id), p.sent[1].ID); p.read("bob", byID(p.id), p.sent[2].ID) }, "1/1"},

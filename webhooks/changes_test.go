@@ -15,7 +15,7 @@ import (
 	"github.com/imapi/imapi/internal/await"
 )
 
-// For a day, requests are signed with the replaced secret and the new one.
+// For a day after a rotation, requests are signed with both the old secret and the new one.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, true)
@@ -32,7 +32,7 @@ func TestRotation(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	hook := w.hook(server.URL, im.MessageCreated)
-	check := func(what string, old, replaced bool, second string) {
+	check := func(what string, byOld, byNew bool, second string) {
 		t.Helper()
 		mu.Lock()
 		n := len(signed)
@@ -46,7 +46,7 @@ func TestRotation(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		by := signed[len(signed)-1]
-		if by(hook.Secret) != old || by(second) != replaced {
+		if by(hook.Secret) != byOld || by(second) != byNew {
 			t.Errorf("%s: signed by the first %t, by the second %t", what, by(hook.Secret), by(second))
 		}
 	}

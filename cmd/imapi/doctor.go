@@ -63,7 +63,7 @@ func runDoctor(ctx context.Context, args []string, out, diag io.Writer) error {
 	running := d.checkDatabase(ctx, r)
 	checkTimeService(r, clockSynchronized)
 	if d.server == "" && !running {
-		r.skip("server", "none runs on "+d.data+" and --server names none")
+		r.skip("server", "no server runs on "+d.data+", and --server names none")
 		return r.result()
 	}
 	if !checkServer(ctx, r, c.server) {
@@ -154,7 +154,7 @@ func (d *doctorFlags) checkConfiguration(r *report) {
 	const check = "configuration"
 	failed := r.failed
 	if err := d.complete(); err != nil {
-		r.fail(check, err.Error(), "correct the flag, or the variable of the environment; imapi serve --help lists them")
+		r.fail(check, err.Error(), "correct the flag or the environment variable; imapi serve --help lists them")
 	}
 	log := slog.New(slog.DiscardHandler)
 	if _, err := d.verification(log); err != nil {
@@ -213,7 +213,8 @@ const (
 	skewFailure = time.Minute
 )
 
-// checkServer checks that the server is ready, and its clock. It reports whether a server answered.
+// checkServer checks that the server is ready, and its clock. It reports whether
+// the server is ready.
 func checkServer(ctx context.Context, r *report, server string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -248,11 +249,11 @@ func checkClock(r *report, server, asked time.Time, took time.Duration) {
 	}
 	switch off := skew.Abs().Round(time.Second); {
 	case skew.Abs() > skewFailure:
-		r.fail("clock", fmt.Sprintf("this machine's and the server's differ by %v", off), "run NTP on both machines; retention, timers and tokens go by the clock")
+		r.fail("clock", fmt.Sprintf("the clocks of this machine and the server differ by %v", off), "run NTP on both machines; retention, timers and tokens go by the clock")
 	case skew.Abs() > skewWarning:
-		r.warn("clock", fmt.Sprintf("this machine's and the server's differ by %v", off), "run NTP on both machines; if this one signs tokens, see --auth-leeway")
+		r.warn("clock", fmt.Sprintf("the clocks of this machine and the server differ by %v", off), "run NTP on both machines; if this one signs tokens, see --auth-leeway")
 	default:
-		r.ok("clock", "this machine's and the server's agree")
+		r.ok("clock", "the clocks of this machine and the server agree")
 	}
 }
 
@@ -262,11 +263,11 @@ func checkTimeService(r *report, synchronized func() (bool, error)) {
 	const check = "time service"
 	switch yes, err := synchronized(); {
 	case err != nil:
-		r.skip(check, "this system does not tell whether one sets this machine's clock")
+		r.skip(check, "this system does not tell whether a time service sets this machine's clock")
 	case yes:
-		r.ok(check, "the kernel says that one sets this machine's clock")
+		r.ok(check, "the kernel says that a time service sets this machine's clock")
 	default:
-		r.skip(check, "the kernel knows of none that sets this machine's clock: run NTP, unless the hypervisor sets it")
+		r.skip(check, "the kernel knows of no time service that sets this machine's clock: run NTP, unless the hypervisor sets it")
 	}
 }
 
@@ -285,7 +286,7 @@ func checkToken(ctx context.Context, r *report, c *connection, source client.Tok
 	now := time.Now()
 	switch {
 	case !about.Expires.IsZero() && now.After(about.Expires):
-		r.fail("token", fmt.Sprintf("that of %s expired %v ago, at %s", clean(about.Subject), now.Sub(about.Expires).Round(time.Second), about.Expires.Format(time.RFC3339)), "get a new one")
+		r.fail("token", fmt.Sprintf("the token of %s expired %v ago, at %s", clean(about.Subject), now.Sub(about.Expires).Round(time.Second), about.Expires.Format(time.RFC3339)), "get a new one")
 		return "", false
 	case now.Before(about.NotBefore):
 		r.fail("token", "it is valid only from "+about.NotBefore.Format(time.RFC3339), "wait, or correct the clock of the machine that signs")
@@ -302,6 +303,6 @@ func checkToken(ctx context.Context, r *report, c *connection, source client.Tok
 		r.fail("token", strings.ReplaceAll(c.explain(err).Error(), "\n  ", "; "), "it is signed by "+clean(about.Algorithm)+": compare --auth-algorithm, --auth-issuer and --auth-audience of the server, and its key")
 		return "", false
 	}
-	r.ok("token", "that of %s is accepted; %s, expires at %s", clean(about.Subject), clean(about.Algorithm), about.Expires.Format(time.RFC3339))
+	r.ok("token", "the token of %s is accepted; %s, expires at %s", clean(about.Subject), clean(about.Algorithm), about.Expires.Format(time.RFC3339))
 	return token, true
 }

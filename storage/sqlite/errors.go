@@ -39,9 +39,9 @@ var (
 	errSlowRead   = unavailable(errors.New("the read transaction exceeded its time limit"))
 )
 
-// refusal converts an error of the driver. Errors that may go away are [im.Unavailable], a
-// full disk is [im.Full]. Others, such as a violated constraint, are bugs and are returned
-// unchanged.
+// refusal converts an error of the driver. Temporary errors become [im.Unavailable], and a full
+// disk becomes [im.Full]. Others, such as a violated constraint, are bugs and are only wrapped. An
+// [im.Error] is returned unchanged.
 func refusal(err error) error {
 	if _, ok := im.AsError(err); ok {
 		return err

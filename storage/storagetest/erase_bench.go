@@ -104,8 +104,11 @@ func benchReceipt(b *testing.B, open Engine) {
 	give := func(w *world, id im.ID, user im.UserID, r im.SeqRange, at time.Time) error {
 		return w.store.Write(context.Background(), func(tx im.Tx) error {
 			fresh, err := tx.PutReceipt(im.Read, id, user, r, at)
-			if err != nil || len(fresh) != 1 {
-				return fmt.Errorf("fresh ranges %v: %w", fresh, err)
+			if err != nil {
+				return err
+			}
+			if len(fresh) != 1 {
+				return fmt.Errorf("fresh ranges %v, want one", fresh)
 			}
 			_, err = tx.Unread(im.UnreadQuery{Conversation: id, User: user, Ranges: []im.SeqRange{{From: 1, To: n}}, Now: at})
 			return err

@@ -15,7 +15,7 @@ func (w *world) waiting(a im.Attachment) im.Thumbnail {
 	return t
 }
 
-// makeThumbnail stores a blob for a thumbnail.
+// makeThumbnail stores that a thumbnail was made, with the name of a blob.
 func (w *world) makeThumbnail(t im.Thumbnail) im.Thumbnail {
 	w.Helper()
 	slot, _, err := w.store.NextBlobKey()

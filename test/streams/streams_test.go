@@ -89,7 +89,7 @@ func (s *server) until(what string, condition func() bool) {
 		select {
 		case <-poll.C:
 		case <-late:
-			s.t.Fatalf("waited a minute until %s", what)
+			s.t.Fatalf("gave up after a minute, waiting until %s", what)
 		}
 	}
 }
