@@ -160,8 +160,9 @@ func safe(address *url.URL) bool {
 	}
 }
 
-// keys returns the keys that may have signed a token with the given kid. If it is
-// unknown, and the last fetch was at least keySetPause ago, it fetches the set first.
+// keys returns the keys that may have signed a token with the given kid. If the kid is unknown,
+// and the last fetch was at least keySetPause ago, it fetches the set first. If the kid is still
+// unknown, it returns ErrKeysUnavailable if the last fetch failed, otherwise ErrTokenInvalid.
 func (s *keySet) keys(kid string) (any, error) {
 	if keys := s.find(kid); keys != nil {
 		return jwt.VerificationKeySet{Keys: keys}, nil

@@ -13,8 +13,8 @@ const (
 	leastBackoff = 10 * time.Millisecond
 )
 
-// backoff computes the wait before the next connection. It starts with base, the
-// server's retry value, and doubles after each failure, up to most.
+// backoff computes the wait before the next connection. It starts with base, which is
+// MinBackoff or a retry value of the server, and doubles after each failure, up to most.
 type backoff struct {
 	base, most time.Duration
 	failures   int

@@ -44,11 +44,11 @@ type Decoder struct {
 // decoderBuffer is the size of the buffer of a decoder.
 const decoderBuffer = 16 << 10
 
-// NewDecoder returns a decoder of frames whose bodies have at most maxBody bytes. It calls inFrame
-// with true before it reads within a frame, and with false before it waits for the next one. Before
-// it allocates more memory for a frame than a connection uses anyway, it calls take with the number
-// of additional bytes; if take returns an error, Next returns it. The caller releases the bytes
-// when it is done with the frame.
+// NewDecoder returns a decoder of frames whose bodies have at most maxBody bytes. The decoder calls
+// inFrame with true before it reads within a frame and, except for OneJSON, with false before it
+// waits for the next frame. Before it allocates more memory for a frame than a connection uses
+// anyway, it calls take with the number of additional bytes; if take returns an error, Next returns
+// that error. The caller releases the bytes when it is done with the frame.
 func NewDecoder(body io.Reader, form Encoding, maxBody int, inFrame func(bool), take func(bytes int) error) *Decoder {
 	return &Decoder{
 		in: bufio.NewReaderSize(body, decoderBuffer), form: form, most: maxBody, line: 2*maxBody + 1024,
@@ -156,7 +156,8 @@ func (d *Decoder) nextOnly() (Payload, error) {
 	return d.parse(bytes.TrimSpace(d.text))
 }
 
-// readText appends to text up to a delimiter, or the end of the body, and reports which.
+// readText appends to d.text through the next delimiter, or to the end of the body if there is no
+// delimiter. ended is true at the end of the body.
 func (d *Decoder) readText(delim byte) (ended bool, err error) {
 	for {
 		part, err := d.in.ReadSlice(delim)

@@ -34,7 +34,8 @@ type View struct {
 	im.DataStream
 	// Readers and Publishers are sorted.
 	Readers, Publishers []im.UserID
-	// First is the id of the oldest frame of the buffer, and Next that of the next frame.
+	// First is the id of the oldest frame of the buffer, and Next that of the next frame. After the
+	// end, First is Next.
 	First, Next int64
 	End         *End // nil while it runs
 }
@@ -61,7 +62,7 @@ type stream struct {
 	frames []*frame
 	head   int
 	first  int64
-	bytes  int // the sum of their sizes
+	bytes  int // the sum of the sizes of the frames
 	// taken is an id: every reader that is not stuck has taken all frames below it.
 	taken int64
 	// waiting are readers that have taken all frames.
@@ -184,7 +185,8 @@ func (s *stream) lookForTaken() bool {
 	return s.first < s.taken
 }
 
-// encoded counts the bytes of a frame that was encoded as an event, if it is in the buffer.
+// encoded counts the bytes of a frame that was encoded as an event, if it is in the buffer, and
+// drops the oldest frames if the buffer has become too large.
 func (s *stream) encoded(f *frame, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,7 +241,8 @@ func (s *stream) finish(e End, lingers time.Duration) bool {
 	return true
 }
 
-// attachedUsers returns the users of the requests that read or push, and the owner.
+// attachedUsers returns the users of the requests that read or push, and the owner, sorted and
+// without duplicates. The caller holds mu.
 func (s *stream) attachedUsers() []im.UserID {
 	users := []im.UserID{s.is.Owner}
 	for c := range s.clients {

@@ -20,8 +20,8 @@ const conversationIdle = time.Hour
 //
 // Opening a stream looks nothing up, so its cost does not depend on the number of
 // conversations of its user. Instead, the first event of a conversation looks up which of
-// the online users are members, and later ones look up only the users who came online
-// since the last one, all in one call. In between, events about members keep the set up
+// the online users are members. Each later event looks up only the users who came online
+// since the previous one, all in one call. In between, events about members keep the set up
 // to date. A user who joins is looked up, because the event does not say from which
 // message on they see the conversation.
 type audience struct {
@@ -143,7 +143,7 @@ func (a *audience) compact() {
 	a.arrivals, a.numbers = arrivals, numbers
 }
 
-// forget drops all conversations.
+// forget drops all conversations and the unwritten transient events of all users.
 func (a *audience) forget() {
 	for _, u := range a.users {
 		u.conversations = nil
@@ -202,9 +202,9 @@ func (a *audience) recipients(dst []*Subscription, e *im.Event, found im.Audienc
 	return dst
 }
 
-// partition moves the streams of users who joined after the activity of an updated thread
-// began to the end of streams, and returns the number of the others. Those users get the
-// event without the activity.
+// partition moves the streams of some users to the end: of those who joined after the activity
+// of an updated thread had begun. These users get the event without the activity. It returns
+// the number of the other streams.
 func (a *audience) partition(e *im.Event, streams []*Subscription) int {
 	c := a.conversations[e.Conversation]
 	if e.Type != im.ThreadUpdated || e.Activity == nil || c == nil {

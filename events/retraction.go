@@ -13,7 +13,7 @@ import (
 //   - a message was erased: frames show its tombstone instead;
 //   - messages with a seq below a bound were trimmed, or deleted with their conversation:
 //     nothing is written about them;
-//   - a user has hidden messages: they get the events without the messages.
+//   - a user has hidden messages: the user gets the events without the messages.
 type retraction struct {
 	tombstone *im.Message // of the erased message; nil for the other kinds
 

@@ -9,9 +9,9 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// jsonObject appends a JSON object to a buffer, one member per call. Messages and events are
-// written with it instead of encoding/json, which would scan and copy the stored JSON in them once
-// more.
+// jsonObject appends a JSON object to a buffer, one member per call. Messages, conversations and
+// events are written with it instead of encoding/json, which would scan and copy the stored JSON in
+// them once more.
 type jsonObject struct{ buf []byte }
 
 // openObject begins an object at the end of buf.
@@ -84,7 +84,7 @@ func (o *jsonObject) timeOrNull(name string, t time.Time) {
 	o.time(name, t)
 }
 
-// The following methods add nothing for a zero value.
+// The methods whose names end in IfSet add nothing for a zero value.
 
 func (o *jsonObject) textIfSet(name, s string) {
 	if s != "" {

@@ -136,7 +136,8 @@ func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
 }
 
 // failed takes a token from the bucket of an address after a failed authentication, and returns the
-// error to answer with. It takes none if the server could not fetch its keys.
+// error to answer with. It takes no token if the server could not fetch its keys, or if err is not
+// an [auth.Error].
 func (l *limits) failed(r *http.Request, err error) error {
 	var denied *auth.Error
 	if !errors.As(err, &denied) || denied.Code == auth.CodeKeysUnavailable {

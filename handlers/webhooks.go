@@ -144,7 +144,7 @@ func (s *Server) Redeliver(ctx context.Context, r api.RedeliverRequestObject) (a
 // ListDeliveries implements GET /v1/admin/webhooks/{webhook}/deliveries.
 func (s *Server) ListDeliveries(ctx context.Context, r api.ListDeliveriesRequestObject) (api.ListDeliveriesResponseObject, error) {
 	id, err := webhookID(r.Webhook)
-	if !actor(ctx).Admin { // refuse them before the page token
+	if !actor(ctx).Admin { // refuse a caller who is not an admin before reading the page token
 		_, err = s.service.Webhook(ctx, actor(ctx), id)
 	}
 	if err != nil {

@@ -17,8 +17,8 @@ func errDenied(p Permissions) error {
 	return Refuse(Forbidden, "permission_denied", "you need the permission %s here", p)
 }
 
-// allowRemoval refuses the removal of a member by another one whose role is not above
-// theirs.
+// allowRemoval refuses the removal of a member by a user who lacks [PermissionKick] or, except in a
+// thread, whose role is not above the member's.
 func allowRemoval(c Conversation, a Access, target MemberView) error {
 	if err := Allow(c, a, PermissionKick); err != nil {
 		return err

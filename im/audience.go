@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// This file decides which users receive the events of a conversation: those who were
-// members when it happened and, in a channel of a space, those who could see the channel by
-// the lists, roles and overrides at the time of the event.
+// This file decides which users receive an event of a conversation: those who were members when the
+// event happened. The members of a channel are the members of the space who could see the channel
+// by the lists, roles and overrides at that time. A member of a thread in a channel must also have
+// been able to see the channel.
 
 // Audience holds the recipients of an event of a conversation, among some users.
 type Audience struct {
@@ -90,8 +91,9 @@ func (s *Service) membersAt(r Reader, conversation ID, at Position, users []User
 	return a, err
 }
 
-// extendToParent extends the stays of members of a thread back to when they joined the parent
-// group, if that shows its history from joining on, because they may read the thread from then on.
+// extendToParent extends the open stays of members of a thread back to when they joined the parent
+// group, if the group shows its history from joining on: then they may read the thread from that
+// time on.
 func extendToParent(r Reader, a *Audience, at Position) error {
 	parent, err := r.Conversation(a.Conversation.Parent)
 	if err != nil || parent.History == HistoryAll {

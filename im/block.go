@@ -56,7 +56,7 @@ func notBlockedBy(r MemberReader, actor Actor, users []UserID, field string, nam
 }
 
 // livesLonger reports whether a change makes existing or future messages live longer. A
-// user who is blocked by their peer may only shorten their lives.
+// user who is blocked by their peer may only make messages live shorter.
 func (p Policy) livesLonger(before, after Conversation) bool {
 	longer := func(before, after time.Duration) bool { // 0 means forever
 		return before != 0 && (after == 0 || after > before)

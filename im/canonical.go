@@ -75,7 +75,7 @@ func (c *canonical) next() byte {
 	return 0
 }
 
-// value writes the next value. It returns false if the syntax is wrong.
+// value writes the next value. It returns false if the syntax is wrong or the nesting too deep.
 func (c *canonical) value(depth int) bool {
 	if depth > maxNesting {
 		return false

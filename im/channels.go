@@ -10,7 +10,7 @@ type ChannelDraft struct {
 }
 
 // CreateChannel creates a channel of a space. The creator of a private channel is put on its
-// allow list; the owner of the space sees it anyway.
+// allow list, except the owner of the space, who sees the channel anyway.
 func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d ChannelDraft) (ConversationView, error) {
 	d.Settings.Name, d.Settings.Private = &d.Name, &d.Private
 	if err := d.Settings.checkFor(Channel, s.policy); err != nil {
@@ -71,7 +71,7 @@ func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Ac
 }
 
 // staysVisible refuses a change of a channel's visibility after which the actor could no longer see
-// it. The creator of a private channel counts as being on its allow list.
+// the channel. If access is private, the actor counts as being on the allow list.
 func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access ChannelAccess) error {
 	m, err := spaceMember(r, c.Space, c.ID, actor.User)
 	if err != nil {
@@ -90,8 +90,9 @@ func (s *Service) staysVisible(r Reader, actor Actor, c Conversation, access Cha
 	return nil
 }
 
-// Channels returns a page of the channels of a space that the actor can see, by id. after
-// is the last id of the previous page; 0 starts at the beginning. Next has only an ID.
+// Channels returns a page of the channels of a space that the actor can see, in the order of
+// their ids. after is the last id of the previous page; 0 starts at the beginning. Next has only
+// an ID.
 // Every page but the last is full: a shorter one would disclose channels that the actor
 // cannot see.
 func (s *Service) Channels(ctx context.Context, actor Actor, space, after ID, limit int) (ConversationPage, error) {

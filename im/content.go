@@ -116,8 +116,9 @@ func (d Draft) checkSize(maxBytes int) error {
 	return nil
 }
 
-// stored returns the stored form of a draft: canonical JSON of everything that the sender wrote,
-// without anything that imapi adds. Equal drafts have equal stored forms.
+// stored returns the stored form of a draft: canonical JSON of the request, without its client_id.
+// If the pre-send hook rewrote the message, the form includes the fingerprint of the original
+// request. Equal drafts have equal stored forms.
 func (d Draft) stored() (*Content, error) {
 	c := &Content{Ext: json.RawMessage("{}"), Mentions: d.Mentions, MentionAll: d.MentionAll}
 	out := make([]byte, 0, 128+len(d.Body)+len(d.Ext)+len(d.Push)+32*len(d.Mentions))
@@ -209,8 +210,8 @@ func CheckSize(body, ext, push []byte, maxBytes int) error {
 }
 
 // ParseContent reads the stored form of a message's content, which is canonical JSON. Body
-// and Ext are parts of b: only the mentions are decoded. It returns an error if b is not an
-// object; it does not check the syntax within body and ext.
+// and Ext are parts of b: only the mentions and Original are decoded. It returns an error if b is
+// not an object; it does not check the syntax within body and ext.
 func ParseContent(b []byte) (*Content, error) {
 	c := &Content{Sent: b, Ext: json.RawMessage("{}")}
 	err := eachStored(b, func(name, value []byte) (err error) {
@@ -274,7 +275,8 @@ func (c *Content) push() (push json.RawMessage) {
 
 var errStoredForm = errors.New("is not a canonical JSON object")
 
-// eachStored calls fn for each member of a canonical JSON object that has a plain name.
+// eachStored calls fn for each member of a canonical JSON object, whose names must be plain, until
+// fn returns an error.
 func eachStored(b []byte, fn func(name, value []byte) error) error {
 	if len(b) < 2 || b[0] != '{' {
 		return errStoredForm

@@ -12,8 +12,8 @@ type GroupDraft struct {
 	Name string
 	// Settings are those that differ from the defaults.
 	Settings ConversationPatch
-	// Members are added besides the owner. It is not an error to name the owner or a user
-	// twice.
+	// Members are added besides the owner. It is not an error to name the owner, or to name a
+	// user twice.
 	Members []UserID
 }
 

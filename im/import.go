@@ -55,7 +55,8 @@ type ImportMember struct {
 	// Left is set for a former member who left, and was not removed.
 	Left bool
 	// Stays are the ranges of messages of their stays, oldest first. A stay that has not
-	// ended has [Lasts] as its To. A member without any has one from the first message on.
+	// ended has [Lasts] as its To. A current member without stays has one from the first
+	// message on; a former member without stays is refused.
 	Stays []SeqRange
 }
 

@@ -13,8 +13,8 @@ type Invitation struct {
 	At           time.Time
 }
 
-// InvitationView is an invitation as the invited user sees it, with the kind and name of the
-// conversation or space.
+// InvitationView is an invitation as clients see it, with the kind and name of the conversation or
+// space.
 type InvitationView struct {
 	Invitation
 	Kind Kind
@@ -100,7 +100,8 @@ func (s *Service) invite(ctx context.Context, actor Actor, named []UserID, into 
 	})
 }
 
-// inviteOne invites one user. It returns the zero Invitation if they are on the deny list.
+// inviteOne invites one user, or returns the invitation that the user already has. It returns the
+// zero Invitation if the user is on the deny list.
 func (s *Service) inviteOne(tx Tx, actor Actor, c Conversation, user UserID) (Invitation, error) {
 	i, found, err := maybe(tx.Invitation(c.ID, user))
 	if err != nil || found {
@@ -236,8 +237,8 @@ func (s *Service) deleteInvitation(tx Tx, actor Actor, c Conversation, user User
 	return s.endInvitation(tx, actor, c, i)
 }
 
-// endInvitations ends up to limit invitations to a deleted conversation or space. It returns false if
-// there were none.
+// endInvitations ends up to limit invitations to a deleted conversation or space. It returns false
+// if there were none.
 func (s *Service) endInvitations(tx Tx, c Conversation, limit int) (bool, error) {
 	list, err := tx.Invitations(c.ID, Page{Limit: limit})
 	if err != nil {

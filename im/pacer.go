@@ -53,8 +53,9 @@ func PauseAfter(ctx context.Context, took time.Duration) error {
 	}
 }
 
-// The maximum number of rows that one transaction of a job changes, and the number for its first
-// transaction. Trimming takes rows of many conversations in turn; rows of the log are the cheapest.
+// firstRows is the number of rows that the first transaction of a job changes. The others are the
+// most that one transaction changes. Trimming takes rows of many conversations in turn; rows of the
+// log are the cheapest.
 const (
 	firstRows = 10
 	jobRows   = 100

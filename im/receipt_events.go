@@ -30,7 +30,7 @@ func receiptEvent(kind ReceiptKind, actor Actor, c Conversation, now time.Time) 
 // newestOf returns the newest message of the peer in a direct conversation that the receipt is new
 // for, nil if there is none. holds reports whether the receipt may be published as one for all
 // messages up to that one, that is, whether none of these was hidden unread or lacks a receipt of
-// this kind.
+// this kind. It is also false if not all messages in question could be examined.
 func (s *Service) newestOf(r Reader, kind ReceiptKind, c Conversation, me Access, ranges, fresh seqs.Set) (m *Message, holds bool, err error) {
 	m, sure, err := s.oneOf(r, c, me, me.user, fresh)
 	if err != nil || !sure || m == nil {
@@ -66,9 +66,10 @@ func (s *Service) oneOf(r MessageReader, c Conversation, me Access, reader UserI
 	return nil, false, nil
 }
 
-// owed returns, by seq, the messages in the ranges whose senders get a receipt of the member:
-// active messages that the member can read, in groups only those that were sent with receipt. If
-// there are more than the limit, through is the seq up to which the result is complete.
+// owed returns, in the order of seq, the messages in the ranges whose senders get a receipt of the
+// member: active messages that the member can read, in groups only those that were sent with
+// receipt. If there may be more, through is the seq up to which the result is complete; otherwise
+// it is 0.
 func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, limit int) (list []Message, through int64, err error) {
 	now := s.time()
 	if c.Kind == Direct {
@@ -103,8 +104,8 @@ func (s *Service) owed(r Reader, c Conversation, me Access, ranges seqs.Set, lim
 	return list, 0, nil
 }
 
-// publishReceipts publishes a receipt for messages: in a group to the sender of each, by
-// their ids.
+// publishReceipts publishes a receipt for messages, with their ids: in a group to each of their
+// senders who can still see the conversation.
 func (s *Service) publishReceipts(tx Tx, c Conversation, messages []Message, said Event) error {
 	var senders []UserID
 	ids := make(map[UserID][]ID)

@@ -14,7 +14,8 @@ const (
 	maxStarted = 32
 )
 
-// startBurn starts the timer of a burning message that was read, or erases it if it has none.
+// startBurn starts the timer of a burning message that was read. It erases the message instead if
+// it burns at once or is already due.
 func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error {
 	cause := Event{Actor: actor.User, ActorDevice: actor.Device}
 	current := m.AsOf(now)
@@ -41,8 +42,8 @@ func (s *Service) startBurn(tx Tx, actor Actor, m Message, now time.Time) error 
 	return err
 }
 
-// unstartedIn returns the messages that start to burn when they are read, up to one more than a
-// transaction should start.
+// unstartedIn returns the messages in the ranges that start to burn when the actor reads them, up
+// to one more than a transaction should start.
 func unstartedIn(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {
@@ -57,7 +58,7 @@ func unstartedIn(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set) 
 	return out, nil
 }
 
-// burning returns the messages in the ranges that have started to burn.
+// burning returns up to maxBurning messages in the ranges that have started to burn and are active.
 func burning(r ErasureReader, actor Actor, c Conversation, ranges seqs.Set, now time.Time) ([]Message, error) {
 	var out []Message
 	for _, rng := range ranges {

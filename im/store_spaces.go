@@ -22,8 +22,9 @@ type SpaceReader interface {
 	// AccessAt returns the settings of access to a channel as they were after the event at
 	// a position, or ErrNotFound if it had none then.
 	AccessAt(channel ID, at Position) (ChannelAccess, error)
-	// Overridden returns the channels of a space, without deleted ones, in which one of
-	// the roles has an override, by id, with the user's own entries and mute there.
+	// Overridden returns the channels of a space, without deleted ones, in which one of the roles
+	// has an override, with the user's own entries and mute there, in the order of the channels'
+	// ids.
 	Overridden(space ID, roles []ID, user UserID) ([]ChannelOf, error)
 	// RolesSpan returns the events between which the result of RolesAt is the same, or
 	// ErrNotFound if RolesAt returns none.

@@ -14,6 +14,6 @@
 //	pages.go    the page cache, through which keys are read and shredded
 //	header.go   the first page: format, store, search key, epoch
 //	slot.go     what the 16 bytes of a slot mean
-//	file.go     the file as the keeper uses it, and the one of the operating system
+//	file.go     [File]: a key file as a ring uses it; its implementation on a real file
 //	copy.go     the copy for backups, and installing one
 package keyring

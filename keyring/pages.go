@@ -11,7 +11,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// pages caches pages that were read recently, so that a page of messages does not cost a
+// pages caches pages of the file that were read, so that a page of messages does not cost a
 // system call for each key.
 type pages struct {
 	file File
@@ -175,7 +175,8 @@ func (p *pages) shredPage(n uint64, list []im.Shredding) (written bool, err erro
 	return written, err
 }
 
-// shred overwrites a key in memory.
+// shred overwrites a key in memory. A key that is already shredded keeps its code, unless the new
+// code is [im.ShredRemoved].
 func (b *page) shred(s im.Shredding) {
 	if _, err := read(b.slot(s.Slot)); err == nil || s.Code == im.ShredRemoved {
 		mark := shredMark(s.Code)
@@ -209,7 +210,8 @@ func (p *pages) punch(touched []uint64) {
 	}
 }
 
-// allRemoved reports whether every slot of a page is shredded as removed.
+// allRemoved reports whether every slot of a page is shredded as removed, or reads as zeros, as in
+// a hole.
 func (b *page) allRemoved() bool {
 	for s := range im.Slot(perPage) {
 		k := im.Key(b.slot(s))

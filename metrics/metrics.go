@@ -189,8 +189,8 @@ func New(version string) *Metrics {
 			ConstLabels: prometheus.Labels{"version": version},
 		}, func() float64 { return 1 }),
 	)
-	// Create every series now: if one appeared only with its first value, rate() would miss that
-	// value.
+	// Create the following series now: if a series appeared only with its first value, rate() would
+	// miss that value.
 	for _, by := range []string{"user", "command", "address"} {
 		m.rateLimited.WithLabelValues(by)
 	}
@@ -266,7 +266,7 @@ func (m *Metrics) ThumbnailsWaiting(waiting func() float64) {
 	m.gauge("imapi_thumbnails_waiting", "Thumbnails that wait to be made, counted up to 10,000.", waiting)
 }
 
-// Commit counts a commit of size writes.
+// Commit counts a commit of size writes. If it failed, only the failure is counted.
 func (m *Metrics) Commit(size int, took time.Duration, failed bool) {
 	if failed {
 		m.commitsFailed.Inc()
@@ -322,7 +322,7 @@ func (m *Metrics) PresendAsked(took time.Duration, why string) {
 // Erased counts an erased message; reason is "revoked", "burned" or "expired".
 func (m *Metrics) Erased(reason string) { m.erased.WithLabelValues(reason).Inc() }
 
-// ErasedLate records how long after it was due a timer erased a message.
+// ErasedLate records how late a timer erased a message.
 func (m *Metrics) ErasedLate(late time.Duration) { m.erasureLateness.Observe(late.Seconds()) }
 
 // Trimmed counts messages that were trimmed because they were past retention.

@@ -16,8 +16,9 @@ type Watcher interface {
 
 var _ Watcher = (*im.Service)(nil)
 
-// WatchClock checks the clock at once and then every 15 s, until ctx ends. It warns when
-// the clock jumped ahead so far that nothing is trimmed for some time.
+// WatchClock checks the clock at once and then every 15 s, until ctx ends. It logs when
+// the clock jumped ahead so far that nothing is trimmed for some time, and when the clock is
+// trusted again.
 func WatchClock(ctx context.Context, log *slog.Logger, w Watcher) {
 	var before im.ClockState
 	for {

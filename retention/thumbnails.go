@@ -13,7 +13,7 @@ import (
 type ThumbnailMaker interface {
 	// MakeThumbnails makes the waiting thumbnails.
 	MakeThumbnails(ctx context.Context, done func(im.ThumbnailState, time.Duration)) error
-	// ThumbnailsWaiting returns a channel that receives a value when one may be waiting.
+	// ThumbnailsWaiting returns a channel that receives a value when a thumbnail may be waiting.
 	ThumbnailsWaiting() <-chan struct{}
 }
 
@@ -22,8 +22,8 @@ var _ ThumbnailMaker = (*im.Service)(nil)
 // thumbnailRetry is the longest wait between two runs, and so for another attempt after an error.
 const thumbnailRetry = 30 * time.Second
 
-// Thumbnails makes thumbnails of uploaded pictures outside of requests. Waiting ones are in the
-// store, so they are found again after a restart.
+// Thumbnails makes thumbnails of uploaded pictures outside of requests. Waiting thumbnails are in
+// the store, so they are found again after a restart.
 type Thumbnails struct {
 	maker ThumbnailMaker
 	log   *slog.Logger

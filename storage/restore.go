@@ -55,7 +55,8 @@ func Restore(ctx context.Context, rawURL string, options Options, how Restoring)
 	})
 }
 
-// installKeys installs the keys, or checks that the present ones belong to the store.
+// installKeys installs the keys of KeysFrom or, without it, checks that the present keys belong to
+// the store. It refuses missing keys unless AcceptLostKeys is set.
 func (how Restoring) installKeys(ctx context.Context, path string, store im.StoreID) error {
 	if how.KeysFrom != "" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

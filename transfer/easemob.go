@@ -151,7 +151,7 @@ func (e *Easemob) head(m easemobMessage) (easemobLine, error) {
 }
 
 // easemobBody converts one body into the type and body of a message. A kind without a
-// counterpart here becomes a custom message with all members of the body.
+// counterpart here becomes a custom message with all members of the body but its type.
 func easemobBody(kind string, b map[string]json.RawMessage) (string, any, error) {
 	switch kind {
 	case "txt":

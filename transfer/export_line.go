@@ -122,8 +122,8 @@ func conversationOf(c im.Conversation, members []im.Membership) conversation {
 	return out
 }
 
-// settingsOf leaves out defaults, and settings that this kind of conversation does not
-// have: an import would refuse those.
+// settingsOf leaves out defaults, except that of history, and settings that this kind of
+// conversation does not have: an import would refuse the latter.
 func settingsOf(c im.Conversation) settings {
 	out := settings{
 		History:                   c.History.String(),

@@ -35,7 +35,8 @@ func headers(secrets []string, id string, at time.Time, body []byte) (http.Heade
 	return h, nil
 }
 
-// post makes a request and returns its outcome. made is false if ctx ended first.
+// post makes a request and returns its outcome. made is false if ctx ended first, or if the request
+// could not be signed, which is the only error. A request that fails has a fault as its outcome.
 func (d *Deliverer) post(ctx context.Context, w im.ActiveWebhook, id string, body []byte) (a im.Attempt, made bool, err error) {
 	a.At = d.opts.Now()
 	h, err := headers(w.Secrets, id, a.At, body)

@@ -15,8 +15,9 @@ const (
 	typeShort      = 3
 )
 
-// orientation returns the orientation in EXIF, 1 to 8; 1, which is upright, if there is none.
-// It reads the first directory and nothing that it points to.
+// orientation returns the orientation in EXIF, 1 to 8. It returns 1, which is upright, if there is
+// no orientation or the data is malformed. It reads the first directory and nothing that the
+// directory points to.
 func orientation(exif []byte) int {
 	exif = bytes.TrimPrefix(exif, []byte("Exif\x00\x00"))
 	if len(exif) < 8 {

@@ -9,7 +9,8 @@ import (
 const (
 	// Durations are counted in units of 1,024 ns.
 	unitBits = 10
-	// Each power of two has 64 buckets, so a bucket is at most 1.6 % wide.
+	// The first 64 buckets are one unit wide. Above them, each power of two has 64 buckets, so a
+	// bucket is at most 1.6 % wide.
 	subBits    = 6
 	subBuckets = 1 << subBits
 	buckets    = (64 - unitBits - subBits + 1) * subBuckets
@@ -53,7 +54,8 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// quantile returns the q-quantile of the durations, at most 1.6 % too long; 0 if there are none.
+// quantile returns the q-quantile of the durations, at most 1.6 % or one unit too long; 0 if there
+// are none.
 func (h *histogram) quantile(q float64) time.Duration {
 	total := h.total.Load()
 	if total == 0 {

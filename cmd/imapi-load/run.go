@@ -253,7 +253,8 @@ func (r *run) load(ctx context.Context) {
 	workers.Wait()
 }
 
-// do runs an operation and counts its outcome. It returns the wait that the server asks for.
+// do runs an operation and counts its outcome. It returns the wait that the server asks for, or
+// backoff if the connection failed.
 func (r *run) do(ctx context.Context, w *worker, name string, due time.Time) (wait time.Duration) {
 	measured := r.measures(time.Now())
 	a, err := operations[name](w, ctx, due)
@@ -291,8 +292,8 @@ func (a answer) shed() bool {
 	return a.retryAfter > 0 && (a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable)
 }
 
-// settle waits until the streams have received every message that was answered, or until its time
-// is up.
+// settle waits until the streams have received every message that was answered, the configured
+// time is up, or ctx ends.
 func (r *run) settle(ctx context.Context) {
 	end := time.Now().Add(r.config.settle)
 	for r.lost() > 0 && time.Now().Before(end) && ctx.Err() == nil {
@@ -332,7 +333,8 @@ func (r *ring) add(m sentMessage) {
 	r.n++
 }
 
-// take removes and returns the newest message, if it is not too old.
+// take removes the newest message and returns it. ok is false if there is none or the message
+// is too old to revoke.
 func (r *ring) take() (m sentMessage, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,7 +25,7 @@ type scenario struct {
 	shape
 }
 
-// scenarios are the shapes that the command knows. Flags change any part of one.
+// scenarios are the shapes that the command knows. Flags can change any part of a scenario.
 var scenarios = []scenario{
 	{"mixed", "what an application does: mostly sends, with reads, searches and streams", shape{
 		mix: mix{

@@ -56,11 +56,12 @@ type world struct {
 	start string
 }
 
-// secretFile is the file in the data directory of a server that signs its tokens.
+// secretFile is the file in a server's data directory that holds the secret of its tokens.
 const secretFile = "token.secret"
 
-// newWorld creates the users: as many as the configuration says with a secret, only the token's
-// user with a token.
+// newWorld creates the users. If the configuration has a token, the only user is the token's.
+// Otherwise there are as many as the configuration says, with tokens signed with the server's
+// secret.
 func newWorld(c config) (*world, error) {
 	w := &world{run: strings.ToLower(rand.Text()[:8]), of: make(map[*user][]*conversation)}
 	if c.token != "" {
@@ -112,7 +113,7 @@ func subject(token string) (string, error) {
 // setupWorkers is the number of concurrent requests that create the world.
 const setupWorkers = 8
 
-// each calls fn for every number below n, a few at once, until one fails.
+// each calls fn for every number below n, a few at once, until a call fails or ctx ends.
 func each(ctx context.Context, n int, fn func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -135,7 +136,7 @@ func each(ctx context.Context, n int, fn func(ctx context.Context, i int) error)
 	return context.Cause(ctx)
 }
 
-// setUp makes the conversations.
+// setUp sets start and makes the conversations.
 func (w *world) setUp(ctx context.Context, c config, step func(what string, done, all int)) error {
 	s, err := openStream(ctx, c.endpoint(), w.users[0].token, device, "", 4<<10)
 	if err != nil {
@@ -177,7 +178,8 @@ const mostAtOnce = 2000
 // converse creates a conversation.
 func (w *world) converse(ctx context.Context, c config, i int) (*conversation, error) {
 	made := &conversation{}
-	// Each conversation begins at a later user, so that all users are in about the same number.
+	// Each conversation begins at a later user than the previous one, so that all users are in
+	// about the same number of conversations.
 	begin := i * len(w.users) / c.conversations
 	for j := range min(c.members, len(w.users)) {
 		made.members = append(made.members, w.users[(begin+j)%len(w.users)])

@@ -15,8 +15,8 @@ import (
 // maxShown is the number of bytes of a text that a line shows.
 const maxShown = 2000
 
-// clean puts a text on one line and removes characters that control the terminal or the text
-// direction, because messages are written by others.
+// clean puts a text on one line and cuts it off after about maxShown bytes. It escapes characters
+// that control the terminal or the text direction, because messages are written by others.
 func clean(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -84,7 +84,8 @@ func bodyText(m client.Message) string {
 	return fmt.Sprintf("[%s %s]", m.Type, clean(string(m.Body)))
 }
 
-// messageText returns a message as part of a line: its seq, sender and content.
+// messageText returns a message as part of a line: its seq, its sender and its content, or, for a
+// tombstone, its state, who erased it if that was not the sender, and the postscript.
 func messageText(m client.Message) string {
 	said := fmt.Sprintf("#%d %s: ", m.Seq, clean(m.Sender))
 	if m.State == client.MessageStateActive {

@@ -44,7 +44,7 @@ type Options struct {
 	Source Source
 	// Key is the key of the hashes in the file, [search.KeySize] bytes.
 	Key []byte
-	// Data identifies the database. The file of another one is rebuilt.
+	// Data identifies the database. The file of another database is rebuilt.
 	Data []byte
 	// Mark is the mark with which the database was closed. If the index was closed with the same
 	// mark, the two agree. Nil matches no mark.
@@ -336,7 +336,8 @@ func (x *Index) Reindex(ctx context.Context, progress func(done, total int64)) e
 
 // Close writes the messages in memory to the file, stores the mark that the database is
 // closed with, and ends the index. Without a mark, or after an error, the next Open
-// compares the file with the database.
+// compares the file with the database. Errors of writing are only logged; Close returns the errors
+// of closing the connections for searches.
 func (x *Index) Close(mark []byte) error {
 	x.mu.Lock()
 	if x.closing {

@@ -49,7 +49,7 @@ type keeper struct {
 	// walDirty is set if the write-ahead log has old versions of pages from which entries were
 	// deleted.
 	walDirty bool
-	// merged is the generation of the file that was last searched for segments to merge.
+	// merged is the generation of the file in which merge last found nothing to merge.
 	merged int64
 	verifier
 }
@@ -143,8 +143,8 @@ func (x *Index) recreate() error {
 	x.verified.Store(noneVerified)
 	x.mu.Unlock()
 	x.setStored(&stored{})
-	// No connection may have the old file open: the last one to close it deletes the log by
-	// its name, which would be the log of the new file.
+	// No connection may have the old file open: the last connection to close the old file would
+	// delete the log by its name, which is by then the log of the new file.
 	err := x.exclusively(func() error { return createFile(x.path) })
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (x *Index) nextSegment() int64 {
 	return x.nextID - 1
 }
 
-// change changes the segments in one transaction. fn returns the new segments.
+// change changes the segments in one transaction. fn returns the whole new list.
 func (x *Index) change(fn func(c *conn, list []*segment) ([]*segment, error)) error {
 	before := x.stored.Load()
 	next := &stored{generation: before.generation + 1}

@@ -36,13 +36,13 @@ func (r *reader) Invitation(conversation im.ID, user im.UserID) (im.Invitation, 
 	return list[0], nil
 }
 
-// Invitations returns a page of the invitations to a conversation, by user.
+// Invitations returns a page of the invitations to a conversation, in the order of the users.
 func (r *reader) Invitations(conversation im.ID, page im.Page) ([]im.Invitation, error) {
 	return r.invitations(selectInvitations, int64(conversation), page.After, page.Limit)
 }
 
-// InvitationsOf returns the invitations of a user to conversations that are not deleted, by
-// conversation.
+// InvitationsOf returns up to limit invitations of a user to conversations that are not deleted,
+// in the order of the conversations' ids.
 func (r *reader) InvitationsOf(user im.UserID, after im.ID, limit int) ([]im.Invitation, error) {
 	return r.invitations(selectInvitationOf, string(user), orFirst(after), limit)
 }

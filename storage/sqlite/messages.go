@@ -19,8 +19,8 @@ const messageColumns = `m.id, m.conversation_id, m.seq, m.sender_id, m.sender_de
 const messageColumnCount = 24
 
 // One of these completes the columns of a message: with its content, without it, or with content
-// that is not large and a flag for large content. Lists use the last, because they hold all their
-// rows in memory; they read large contents one by one.
+// that is not large and a flag for large content. Lists use withSmallContent, because they hold all
+// their rows in memory; they read large contents one by one.
 const (
 	withContent      = "m.sealed, 0"
 	withoutContent   = "NULL, 0"
@@ -95,7 +95,8 @@ func (r *reader) scanColumns(rows row, also ...any) (*messageRow, error) {
 	return r.row, rows.Scan(columns...)
 }
 
-// readMessage returns the message of a row, with its content unsealed.
+// readMessage returns the message of a row, with its content unsealed. If the key was shredded, the
+// message is a tombstone. If the content is damaged, the error wraps errContent.
 func (r *reader) readMessage(row *messageRow) (m im.Message, err error) {
 	m = row.m
 	if err := r.readUsers(row, &m); err != nil {
@@ -215,7 +216,8 @@ func (r *reader) MessageByClientID(sender im.UserID, clientID string) (im.Messag
 	return r.message(selectMessageByClientID, key, clientID)
 }
 
-// MessageAt returns the message of a sender in a conversation with this time and content.
+// MessageAt returns the active message of a sender in a conversation with this time and content. Of
+// several, it returns the one with the lowest seq.
 func (r *reader) MessageAt(conversation im.ID, sender im.UserID, at time.Time, sent []byte) (im.Message, error) {
 	key, err := r.userKey(sender)
 	if err != nil {

@@ -190,7 +190,7 @@ func (s *shredder) deleteNotes(list []doomed) error {
 			return w.(*tx).session.deleteDoomed(first.list[:n], first.at, s.store.sealer.keys.Epoch())
 		})
 		if err != nil {
-			// The rows stay, so the keys are shredded again at the next start.
+			// The rows stay: the keys are shredded again, in the next round or at the next start.
 			var left []doomed
 			for _, q := range queue {
 				left = append(left, q.list...)

@@ -20,12 +20,13 @@ const (
 	deleteMessages    = "DELETE FROM messages WHERE id IN (SELECT j.value FROM json_each(?1) AS j)"
 )
 
-// endOfTime is a time in milliseconds after every creation.
+// endOfTime is later than the creation of any message, in milliseconds.
 const endOfTime = math.MaxInt64
 
 // Trim deletes the oldest messages with everything that belongs to them: first events from
-// before the cutoff, then messages, then receipts for trimmed messages, each up to a limit,
-// so that a transaction takes a few milliseconds. The trim is done when none of the three is left.
+// before the cutoff, then messages, then receipts and hides of trimmed messages, each up to a
+// limit, so that a transaction takes a few milliseconds. The trim is done when none of these is
+// left.
 //
 // Events after the cutoff stay until a later trim, or until the log is trimmed. They are
 // not delivered, because their messages no longer exist.
@@ -120,8 +121,9 @@ func scanDeletion(rows row) (m deletion, err error) {
 	return m, err
 }
 
-// deleteWithKeys dooms the keys of messages and their notes, and deletes their rows. It remembers
-// their ids and client_ids. It takes a few statements, however many messages there are.
+// deleteWithKeys dooms the keys of messages and their notes, releases their attachments, and
+// deletes the messages with their mentions. It remembers the ids and client_ids of the messages. It
+// takes a few statements, however many messages there are.
 func (t *tx) deleteWithKeys(conversation int64, list []deletion, at time.Time) error {
 	var ids, seqs, slots, attached []int64
 	for _, m := range list {

@@ -126,7 +126,7 @@ func (r *reader) userName(key int64) (im.UserID, error) {
 	return name, err
 }
 
-// intern returns the key of a user and creates it if necessary.
+// intern returns the key of a user, and stores the user if necessary.
 func (t *tx) intern(name im.UserID) (int64, error) {
 	key, err := t.userKey(name)
 	if err != nil || key != 0 {
@@ -189,14 +189,15 @@ func (s *session) usersAt(query string, args []any, add func(im.UserID, time.Tim
 	})
 }
 
-// ForgottenCut returns the time of the newest forgotten cut-off.
+// ForgottenCut returns the time of the newest forgotten cut-off, zero if none was forgotten.
 func (r *reader) ForgottenCut() (time.Time, error) {
 	var at sql.NullInt64
 	_, err := r.session.row(selectForgottenCut, nil, &at)
 	return optionalTime(at), err
 }
 
-// ForgetCuts forgets the oldest cut-offs and stores the time of the newest of them.
+// ForgetCuts forgets up to limit cut-offs from before a time, the oldest first, and stores the time
+// of the newest that it forgot. It returns how many it forgot.
 func (t *tx) ForgetCuts(before time.Time, limit int) (int, error) {
 	millis := ceilMillis(before).UnixMilli()
 	var newest sql.NullInt64

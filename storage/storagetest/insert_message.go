@@ -41,7 +41,7 @@ func testInsert(w *world) {
 	send(6, at(1), false, "")
 	expect("after the clock was set back", 6, 2, at(-9), at(1))
 
-	// A message keeps its own seq if that is greater than the last one.
+	// A message keeps its own seq if that is greater than the last seq of the conversation.
 	for _, own := range []struct {
 		name      string
 		seq, want int64

@@ -7,7 +7,7 @@ import (
 )
 
 // testMutes checks that a mute is per user and conversation, that it survives leaving, and
-// that it ends when it is deleted.
+// that it ends when it is deleted or its conversation is purged.
 func testMutes(w *world) {
 	id, other := w.group(im.HistoryAll, "alice", "bob"), w.group(im.HistoryAll, "alice", "bob")
 	mute := func(user im.UserID, until time.Time) {

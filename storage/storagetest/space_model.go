@@ -43,7 +43,7 @@ type spaceModel struct {
 	*world
 	random              *rand.Rand
 	space, channel      im.ID
-	otherSpace, another im.ID // changed in the same way; must not affect the first
+	otherSpace, another im.ID // changed, too; must not affect space and channel
 	users               []im.UserID
 	now                 spaceState
 	at                  map[im.Position]spaceState

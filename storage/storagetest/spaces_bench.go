@@ -10,8 +10,8 @@ import (
 
 // benchSpaces measures a space of 10,000 members, each with a role and every tenth on a
 // list and muted: loading the access of one member, as for each message; loading that of
-// all members, as for each event; and sending in a channel compared with sending in a
-// group.
+// 1,000 and of all members, as for each event; and sending in a channel compared with
+// sending in a group.
 func benchSpaces(b *testing.B, open Engine) {
 	const members = 10_000
 	w := newWorld(b, open(b, false, nil))

@@ -283,7 +283,7 @@ func (w *world) group(history im.History, members ...im.UserID) im.ID {
 	return id
 }
 
-// makeGroup creates a group with its first members and one event.
+// makeGroup creates a conversation, such as a group, with its first members and one event.
 func makeGroup(tx im.Tx, c im.Conversation, members []im.UserID) error {
 	if err := tx.CreateConversation(c); err != nil {
 		return err

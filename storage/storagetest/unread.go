@@ -18,7 +18,8 @@ type unreadModel struct {
 	users   []im.UserID
 	members map[im.UserID]bool
 	all     []im.Message
-	// mentioned holds the mentioned users who were members when the message was sent.
+	// mentioned holds, by the seq of a message, the mentioned users who were members when it was
+	// sent.
 	mentioned    map[int64][]im.UserID
 	readOrHidden map[im.UserID]map[int64]bool
 }
