@@ -21,8 +21,8 @@ var _ im.Blobs = (*Files)(nil)
 // NewFiles returns the blobs that an engine has for a store.
 func NewFiles(engine Store, store im.StoreID) *Files { return &Files{store: engine, id: store} }
 
-// Check reads a whole blob and returns why it cannot be read: [im.ErrNotFound],
-// [ErrDamaged], or the error of a read.
+// Check reads a whole blob and returns why it cannot be read: [im.ErrNotFound], [ErrDamaged], or
+// an error of opening or reading its file.
 func (f *Files) Check(ctx context.Context, b im.Blob, size int64) error {
 	if err := f.checkHeader(ctx, b); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (f *Files) checkHeader(ctx context.Context, b im.Blob) error {
 	return err
 }
 
-// readHeader reads the header of a file and closes it.
+// readHeader reads the header of a file and closes the file.
 func readHeader(in io.ReadCloser) ([]byte, error) {
 	h := make([]byte, headerSize)
 	_, err := io.ReadFull(in, h)
@@ -68,7 +68,8 @@ func readHeader(in io.ReadCloser) ([]byte, error) {
 func (f *Files) Delete(ctx context.Context, id im.ID) error { return f.store.Delete(ctx, id.String()) }
 
 // List calls fn with each blob of this store, in any order. It leaves out blobs of other
-// stores, and files that are not blobs. It returns an error of fn unchanged.
+// stores, and files that are not blobs. Unfinished files that are too short for a header may
+// belong to any store, so they are included. It returns an error of fn unchanged.
 func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	return f.store.List(ctx, func(e Entry) error {
 		file, ours, err := f.describe(ctx, e)
@@ -79,8 +80,9 @@ func (f *Files) List(ctx context.Context, fn func(im.BlobFile) error) error {
 	})
 }
 
-// describe reads the header of a blob. It returns false if the blob belongs to another store, has
-// no readable header, or is gone.
+// describe reads the header of a file. It returns false if the file is gone, is not a blob, or
+// belongs to another store or blob. If the header is cut off, it returns true for an unfinished
+// file and false for a finished one.
 func (f *Files) describe(ctx context.Context, e Entry) (file im.BlobFile, ours bool, err error) {
 	id, ok := im.ParseID(e.Name)
 	if !ok {
@@ -122,8 +124,8 @@ func (f *Files) Wrote(ctx context.Context, file im.BlobFile, key im.Key) (bool, 
 	return newSeal(f.id, im.Blob{ID: file.ID, Slot: file.Slot, Key: key}).fits(header), nil
 }
 
-// refusal converts an error of the engine: a full disk is [im.Full], others are
-// [im.Unavailable].
+// refusal converts an error of the engine: a full disk becomes [im.Full], and any other error
+// [im.Unavailable]. An [im.Error] is returned unchanged.
 func refusal(err error) error {
 	if _, ok := im.AsError(err); ok {
 		return err

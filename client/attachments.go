@@ -27,9 +27,9 @@ func (c *Client) Upload(ctx context.Context, name string, file io.Reader) (Attac
 	}
 }
 
-// Download returns the bytes of an attachment as they arrive. The caller must close it. A
-// Read fails if the attachment is erased, or the user loses access to it, before its end. The
-// error is a [*Problem] if the server refused the request.
+// Download returns a reader of the bytes of an attachment as they arrive, which the caller must
+// close. A Read fails if the attachment is erased, or the user loses access to it, before all bytes
+// have arrived. The error of Download is a [*Problem] if the server refused the request.
 func (c *Client) Download(ctx context.Context, attachment string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+"v1/attachments/"+url.PathEscape(attachment), nil)
 	if err != nil {

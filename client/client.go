@@ -10,7 +10,7 @@ import (
 )
 
 // TokenSource returns the token for a request. It is called before every request, from
-// many goroutines, so it should cache a token until that is about to expire. The client
+// many goroutines, so it should cache a token until the token is about to expire. The client
 // wraps its errors.
 type TokenSource func(ctx context.Context) (string, error)
 
@@ -30,7 +30,7 @@ type Options struct {
 	// HTTPClient sends the requests; a new one if nil. Its Timeout applies to uploads, but
 	// not to streams, pushes and downloads.
 	HTTPClient *http.Client
-	// SendTimeout is the time that [Client.Send] waits for each response; 10 s if zero.
+	// SendTimeout is the time that [Client.Send] waits for each response; 10 s if not positive.
 	SendTimeout time.Duration
 }
 
@@ -79,7 +79,7 @@ func New(server string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// identify sets the token and the device of a request.
+// identify sets the token of a request, and its device and Accept header if it has none.
 func (c *Client) identify(ctx context.Context, r *http.Request) error {
 	token, err := c.token(ctx)
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *Client) identify(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
-// identifyWith sets a given token and the device of a request.
+// identifyWith is identify with a given token.
 func (c *Client) identifyWith(r *http.Request, token string) {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)

@@ -86,8 +86,9 @@ func (h *Hub) Stats() Stats {
 	return st
 }
 
-// Create starts a data stream. It refuses an invalid draft, a conversation that the owner
-// cannot see or may not send to, and too many data streams.
+// Create starts a data stream. It refuses an invalid draft, an owner other than the actor unless
+// the actor is an admin, a conversation that the owner cannot see or may not send to, and too many
+// data streams: an admin may exceed the limit of a user. After [Hub.Drain] the error is ErrClosed.
 func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) (View, error) {
 	owner := cmp.Or(d.Owner, actor.User)
 	if err := d.Check(); err != nil {
@@ -203,8 +204,8 @@ func (h *Hub) View(ctx context.Context, actor im.Actor, id im.DataStreamID) (Vie
 	return s.viewFor(actor), nil
 }
 
-// viewFor is view for one actor: the list of readers is for the owner and admins. The caller
-// holds mu.
+// viewFor is view for one actor: the list of readers, and an end that only its sender may know, are
+// for the owner and admins. The caller holds mu.
 func (s *stream) viewFor(actor im.Actor) View {
 	v := s.view()
 	if !actor.Admin && actor.User != s.is.Owner {
@@ -295,8 +296,9 @@ func (s *stream) enforce(user func(im.UserID) (im.StreamUser, bool)) {
 }
 
 // End ends a data stream, with a final message if draft is not nil. Repeating it sends no second
-// message. It refuses an actor who is neither the owner nor an admin, and a draft that
-// [im.Service.Send] refuses. After a refusal the data stream goes on.
+// message. It refuses an actor who is neither the owner nor an admin, a draft that
+// [im.Service.Send] refuses, and a draft if the data stream has no conversation, or has ended
+// without this message. A refusal does not end the data stream.
 func (h *Hub) End(ctx context.Context, actor im.Actor, id im.DataStreamID, draft *im.Draft) (View, error) {
 	s, err := h.find(id)
 	if err != nil {
@@ -376,7 +378,7 @@ func (h *Hub) end(s *stream, e End, lingers time.Duration, actor im.Actor) {
 	h.endIf(func() bool { return true }, s, e, lingers, actor)
 }
 
-// endIf is end if a condition holds, which is checked with the lock of the data stream.
+// endIf is end if a condition holds. It checks the condition while it holds mu of the data stream.
 func (h *Hub) endIf(holds func() bool, s *stream, e End, lingers time.Duration, actor im.Actor) {
 	h.mu.Lock()
 	s.mu.Lock()

@@ -67,8 +67,9 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 const longestPause = 2 * time.Second
 
 // Push pushes a frame and returns its id. It waits for as long as the rate limit requires, except
-// that it refuses a frame that is alone in its request if the wait would be over 2 s. Any other
-// error is the reason for which the publisher was ended.
+// that it refuses a frame that is alone in its request if that wait would be over 2 s. If the
+// buffer is full, it then waits for readers, for a limited time. Any other error is the reason for
+// which the publisher was ended.
 func (p *Publisher) Push(f Payload, alone bool) (int64, error) {
 	if p.pace != nil {
 		r := p.pace.ReserveN(time.Now(), min(f.cost(), p.pace.Burst()))

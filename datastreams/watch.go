@@ -118,7 +118,7 @@ func wake(c chan struct{}) {
 	}
 }
 
-// watch ends requests and data streams by time, by cut-offs of tokens and by erasures.
+// watch calls look at intervals, and when a commit has cut-offs, erasures or deleted conversations.
 func (h *Hub) watch() {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
@@ -142,7 +142,9 @@ func (h *Hub) watch() {
 	}
 }
 
-// look ends the requests and data streams that are over by a time, or because of commits.
+// look ends the requests whose tokens have ended, and the data streams that are idle or whose
+// conversations were deleted. It drops the buffer of an ended data stream when it has lingered, or
+// when its final message was erased.
 func (h *Hub) look(now time.Time, by over) {
 	for _, s := range h.all() {
 		s.mu.Lock()
@@ -177,8 +179,8 @@ func (h *Hub) look(now time.Time, by over) {
 	h.forget(now)
 }
 
-// isIdle reports whether a running data stream has had no frame for its idle time. The caller
-// holds mu.
+// isIdle reports whether a running data stream has had no frame for its idle time. While its final
+// message is being sent, it is not idle. The caller holds mu.
 func (s *stream) isIdle(now time.Time) bool {
 	return s.end == nil && s.held == 0 && now.Sub(s.active) >= s.is.Idle
 }
@@ -188,7 +190,9 @@ func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }
 
-// forget forgets data streams that ended a while ago, and paces that allow a full burst.
+// forget forgets data streams that ended a while ago, and those that ended first if there are too
+// many, but keeps a data stream with requests and all that ended after it. It also forgets paces
+// that allow a full burst.
 func (h *Hub) forget(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -212,8 +216,9 @@ func (h *Hub) forget(now time.Time) {
 	}
 }
 
-// check ends the requests of users who have lost access to a conversation. It looks up the users
-// that a commit may affect, in one goroutine for all data streams.
+// check ends the requests of users who have lost access to a conversation, and the data streams
+// whose owners have lost it. It looks up the users that a commit may affect, in one goroutine for
+// all data streams.
 func (h *Hub) check() {
 	for {
 		select {
@@ -260,7 +265,7 @@ func (s *stream) concerned(all bool, access map[im.ID]map[im.UserID]struct{}, bl
 		return users, true
 	}
 	found := make(map[im.UserID]bool)
-	for _, u := range blocked { // by the other user of a direct conversation, if it is one
+	for _, u := range blocked { // perhaps by the other user of this direct conversation
 		found[u] = true
 	}
 	for _, id := range []im.ID{s.is.Conversation, s.is.Parent, s.is.Space} {

@@ -255,7 +255,7 @@ func (p *pooled) expired(now time.Time) bool {
 	return !p.expiresAt.IsZero() && !now.Before(p.expiresAt)
 }
 
-// Write writes p. During a turn of the writer it does not block: what the connection does not
+// Write writes b. During a turn of the writer it does not block: what the connection does not
 // accept is written later. Otherwise it returns when the connection has accepted everything.
 func (p *pooled) Write(b []byte) error {
 	n, err := p.try(b)

@@ -102,7 +102,8 @@ func (v *service) due() time.Duration {
 	return max(d, 0)
 }
 
-// tick ends the stream with its token, or writes a heartbeat if one is due.
+// tick returns the reason why the stream has ended, if it has. Otherwise, if a heartbeat is due, it
+// writes one, or [Ready] if no event was written for the time Refresh.
 func (v *service) tick() error {
 	now := time.Now()
 	if err := v.endedBy(now); err != nil {
@@ -146,8 +147,8 @@ func (v *service) open() error {
 	return v.resume(cursor)
 }
 
-// resume continues at the cursor of the client. The stream is behind, so run reads the log
-// from there.
+// resume continues at the cursor of the client, or resets the stream if [Resolve] requires that.
+// Without a reset, the stream is behind, so the log is read from the cursor next.
 func (v *service) resume(c Cursor) error {
 	// Most clients resume after a broken connection and have missed nothing, so the log need not be
 	// read.
@@ -201,7 +202,7 @@ func (v *service) catchUp() error {
 func (v *service) replay(upTo im.Position) error {
 	var next *ahead
 	defer func() { next.stop() }()
-	var room []byte // for the encodings of a window, once no frame of the one before is left
+	var room []byte // for the encodings of a window, once no frame of the previous window is left
 	quick := false
 	for v.position < upTo {
 		if err := v.alive(); err != nil {

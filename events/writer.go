@@ -20,7 +20,7 @@ type writer struct {
 	ready []*pooled // streams to serve next
 }
 
-// add passes a stream to the writer. The caller got it from [Subscription.claim].
+// add passes streams to the writer. Each must be scheduled, and nothing else may have it.
 func (w *writer) add(streams ...*pooled) {
 	w.mu.Lock()
 	w.ready = append(w.ready, streams...)
@@ -51,7 +51,8 @@ func (w *writer) run(stop <-chan struct{}) {
 	}
 }
 
-// take returns the streams to serve next. It reuses the slice that it returned before.
+// take returns the streams to serve next. before is the result of its previous call, which it
+// reuses.
 func (w *writer) take(before []*pooled) []*pooled {
 	clear(before)
 	w.mu.Lock()
@@ -61,7 +62,8 @@ func (w *writer) take(before []*pooled) []*pooled {
 	return turns
 }
 
-// tick serves the streams for which something is due, and returns the time until the next.
+// tick serves the streams for which something is due, and returns the time until something is due
+// for the next stream, or the heartbeat interval if there is none.
 func (w *writer) tick(now time.Time) time.Duration {
 	for len(w.timing) > 0 {
 		p := w.timing[0]
@@ -129,7 +131,7 @@ func (w *writer) end(p *pooled, reason error) {
 	w.hub.serving.Done()
 }
 
-// timing are streams by the time when something is due.
+// timing is a heap of streams, in the order of the times when something is due for them.
 type timing []*pooled
 
 func (t timing) Len() int           { return len(t) }
@@ -157,7 +159,7 @@ func (t *timing) Pop() any {
 	return p
 }
 
-// writer pins a stream to the writer with the fewest, or returns nil if the hub is closed.
+// writer pins a stream to the writer with the fewest streams, or returns nil if the hub is closed.
 func (h *Hub) writer() *writer {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -186,7 +188,8 @@ func (h *Hub) wakeWriters() {
 	}
 }
 
-// collect collects a stream for its writer; it ignores nil.
+// collect collects a stream for its writer, and wakes the writer if it has collected enough; it
+// ignores nil.
 func (h *Hub) collect(p *pooled) {
 	if p == nil {
 		return

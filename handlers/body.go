@@ -128,7 +128,7 @@ func isEncoded(h http.Header) bool {
 	return false
 }
 
-// unsupported returns the problem of a body that no operation could read, because of a header.
+// unsupported returns the problem of a body that the operation cannot read because of a header.
 func unsupported(header, detail string) api.Problem {
 	p := problem(http.StatusUnsupportedMediaType, "unsupported_media_type", detail)
 	p.Field = &header

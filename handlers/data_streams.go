@@ -19,7 +19,7 @@ func (s *Server) dataStreams() (*datastreams.Hub, error) {
 	return s.streams, nil
 }
 
-// dataStream returns the hub, and the id of a data stream in a path. An invalid one is
+// dataStream returns the hub, and the id of a data stream in a path. An invalid id is
 // refused like an unknown data stream.
 func (s *Server) dataStream(path api.DataStreamID) (*datastreams.Hub, im.DataStreamID, error) {
 	hub, err := s.dataStreams()

@@ -51,8 +51,8 @@ type importing struct {
 }
 
 const (
-	// The reading goroutine hands over chunks of chunkWeight rows. It may be
-	// chunksAhead chunks ahead of the one that stores them.
+	// The reading goroutine hands over a chunk of lines when it has chunkWeight rows, or when the
+	// next line has not arrived yet. It may be chunksAhead chunks ahead of the storing goroutine.
 	chunkWeight = 256
 	chunksAhead = 4
 	// importIdle is the time that an import waits for the client to send something.
@@ -199,7 +199,8 @@ func failed(line int64, p api.Problem) api.ImportResult {
 	return api.ImportResult{Line: line, Status: p.Status, Code: &p.Code, Detail: &p.Detail, Field: p.Field}
 }
 
-// batchSize is the number of rows that are stored in one transaction.
+// batchSize is the maximum number of rows that are stored in one transaction, unless one line has
+// more.
 type batchSize int
 
 // adapt adjusts the size to the time that a batch of weight rows took.

@@ -65,8 +65,8 @@ func answersHead(next http.Handler) http.Handler {
 	})
 }
 
-// headersOnly reports whether the request is HEAD. Streams and exports then end after their
-// headers.
+// headersOnly reports whether the request is HEAD. Streams, exports and downloads then end after
+// their headers.
 func headersOnly(ctx context.Context) bool {
 	only, _ := ctx.Value(headKey{}).(bool)
 	return only
@@ -175,7 +175,7 @@ const (
 
 // authenticated authenticates each request to the API before anything else is answered, and charges
 // its cost to the rate limit. If the request would write and the store has too much to write, it
-// waits or is refused.
+// waits or is refused. A request that has a principal already is passed on as it is.
 func (s *Server) authenticated(doc *document, routes chi.Routes) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -223,7 +223,8 @@ func (s *Server) tryLater(w http.ResponseWriter) {
 	_ = retryLater{s.hub.RetryLater()}.VisitGetEventsResponse(w) // fails if the client has disconnected
 }
 
-// withDevice adds the device of the X-Device-Id header. It refuses a device other than the token's.
+// withDevice adds the device of the X-Device-Id header. It refuses several such headers, an invalid
+// device, and a device other than the token's.
 func withDevice(p auth.Principal, r *http.Request) (auth.Principal, error) {
 	if len(r.Header.Values("X-Device-Id")) > 1 {
 		return p, im.RefuseField(im.Invalid, "invalid_request", "X-Device-Id", "is given more than once")

@@ -14,7 +14,7 @@ type Caller struct {
 type callerKey struct{}
 
 // WithCaller returns a context for work of a caller. The server sets the user of a request;
-// the jobs of this package set their own names.
+// jobs set their own names.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }
@@ -27,8 +27,8 @@ func CallerOf(ctx context.Context) Caller {
 
 type bulkKey struct{}
 
-// WithBulk returns a context for writes that may take long. Each has a transaction of its
-// own, between those of others.
+// WithBulk returns a context for writes that may take long. Each such write has a transaction of
+// its own, between the transactions of other callers.
 func WithBulk(ctx context.Context) context.Context {
 	return context.WithValue(ctx, bulkKey{}, true)
 }

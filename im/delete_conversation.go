@@ -3,9 +3,10 @@ package im
 import "context"
 
 // DeleteConversation deletes a conversation for everyone, with its messages and threads.
-// Nobody can read it afterwards, and [Service.Purge] deletes the rest. It refuses an actor
-// who is not an admin and lacks [PermissionDelete] in the conversation. The owner of a group or
-// room, both users of a direct conversation, and those who manage a channel or thread have it.
+// Nobody can read it afterwards, and [Service.Purge] deletes the rest. It refuses a conversation
+// that the actor cannot see, unless they are an admin and name it by its id, and an actor who is
+// not an admin and lacks [PermissionDelete] in the conversation. The owner of a group or room, both
+// users of a direct conversation, and those who manage a channel or thread have that permission.
 func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref ConversationRef) error {
 	return s.store.Write(WithBulk(ctx), func(tx Tx) error {
 		c, me, err := s.enter(tx, actor, ref)

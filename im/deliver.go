@@ -13,7 +13,7 @@ type Delivery struct {
 }
 
 // Deliver stores delivered receipts for messages that were written to streams, and publishes the
-// new ones. It works in the steps of a job, with pauses, because senders wait for each step, and
+// new receipts. It works in the steps of a job, with pauses, because senders wait for each step. It
 // skips users who are no longer members. Any error is from the store or ctx.
 func (s *Service) Deliver(ctx context.Context, deliveries []Delivery) error {
 	ctx = asJob(ctx, "deliver")

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/seqs"
 )
 
-// HistoryKey is the position of a message in the history of its conversation: by seq, or by
-// time and seq if a range of time was requested.
+// HistoryKey is the position of a message in the history of its conversation: its Seq, or its
+// CreatedAt and Seq if [HistoryQuery.ByTime] is true.
 type HistoryKey struct {
 	CreatedAt time.Time
 	Seq       int64

@@ -35,7 +35,7 @@ const (
 // requested, a short page would reveal that there are hits that the actor may not see.
 const leastHits = 100
 
-// Search returns a page of the messages that the actor can read and that contain words,
+// Search returns a page of the messages that the actor can read and that contain f.Words,
 // newest first. It refuses a conversation that the actor cannot see.
 func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (SearchPage, error) {
 	return view(ctx, s, func(r Reader) (SearchPage, error) {

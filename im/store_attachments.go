@@ -2,25 +2,25 @@ package im
 
 import "time"
 
-// AttachmentReader reads attachments and their thumbnails. It does not check who may read one.
+// AttachmentReader reads attachments and their thumbnails. It does not check who may read them.
 type AttachmentReader interface {
 	ThumbnailReader
 
 	// Attachment returns an attachment, or ErrNotFound.
 	Attachment(id ID) (Attachment, error)
 	// AttachmentUse returns the number and size of the attachments of a user, or of all users if
-	// that is "".
+	// user is "".
 	AttachmentUse(user UserID) (AttachmentUse, error)
-	// MessagesWith returns up to limit active messages that have an attachment, by
-	// descending id and without their content, those with ids less than past; 0 starts at the
-	// newest. It leaves out messages in conversations that [MessageReader.SearchedBy] does not
-	// return for the user. The user may not be allowed to see all that it returns.
+	// MessagesWith returns up to limit active messages that have an attachment and ids less than
+	// past, in descending order of id and without their content; a past of 0 starts at the newest.
+	// It leaves out messages in conversations that [MessageReader.SearchedBy] does not return for
+	// the user. The user may not be allowed to see all that it returns.
 	MessagesWith(attachment ID, user UserID, past ID, limit int) ([]Message, error)
 	// Orphans returns up to limit attachments that no message refers to and that were uploaded
 	// before a time, the oldest first.
 	Orphans(before time.Time, limit int) ([]ID, error)
-	// DeadBlobs returns up to limit blobs of erased attachments whose keys are shredded, by
-	// id.
+	// DeadBlobs returns up to limit blobs of erased attachments whose keys are shredded, in the
+	// order of their ids.
 	DeadBlobs(limit int) ([]ID, error)
 	// NamedBlobs returns the blobs among the given ones that belong to an attachment, even to an
 	// erased one.

@@ -20,29 +20,29 @@ type ConversationReader interface {
 	// user is a member of now.
 	Conversations(q ConversationQuery) ([]ListedConversation, error)
 	// NthConversation returns the id of the nth of the direct conversations, groups and rooms that
-	// the user is a member of now, by id and beginning with from; n counts from 0. It returns
-	// ErrNotFound if there are fewer.
+	// the user is a member of now, in the order of ids and beginning with the id from; n counts
+	// from 0. It returns ErrNotFound if there are fewer.
 	NthConversation(user UserID, from ID, n int) (ID, error)
 	// ConversationsOf returns up to limit ids of the direct conversations and groups that
-	// the user is a member of now, in descending order, those less than before; 0 starts at
-	// the beginning.
+	// the user is a member of now, in descending order, all less than the argument before; 0
+	// starts at the beginning.
 	ConversationsOf(user UserID, before ID, limit int) ([]ID, error)
 	// ConversationIDs returns up to limit ids of conversations that were not deleted, in
-	// ascending order, those greater than after, which may be negative; 0 starts at the
-	// beginning.
+	// ascending order, all greater than the argument after, which may be negative; 0 starts at
+	// the beginning.
 	ConversationIDs(after ID, limit int) ([]ID, error)
 
 	// Descendants returns the ids of the conversations in this one that were not deleted: the
 	// threads of a group or channel, the channels of a space and their threads.
 	Descendants(id ID) ([]ID, error)
-	// Threads returns up to limit threads of a group or channel that were not deleted, by
-	// descending id, those less than before; 0 starts at the beginning.
+	// Threads returns up to limit threads of a group or channel that were not deleted, in
+	// descending order of id, with ids less than the argument before; 0 starts at the beginning.
 	Threads(parent, before ID, limit int) ([]Conversation, error)
 	// ThreadOf returns the thread under a message, or ErrNotFound if there is none or it
 	// was deleted.
 	ThreadOf(message ID) (Conversation, error)
-	// JoinedThreads returns up to limit threads that the user is a member of now, by
-	// descending id, those less than before; 0 starts at the beginning.
+	// JoinedThreads returns up to limit threads that the user is a member of now, in
+	// descending order of id, with ids less than the argument before; 0 starts at the beginning.
 	JoinedThreads(user UserID, before ID, limit int) ([]Conversation, error)
 	// JoinedThreadsIn returns up to limit ids of threads of a group, channel or space that the
 	// user is a member of now, in any order.
@@ -50,11 +50,11 @@ type ConversationReader interface {
 	// LastActive returns when the newest message of a thread was sent that was not erased
 	// and that every member can see; false if there is none.
 	LastActive(thread ID) (time.Time, bool, error)
-	// Channels returns up to limit channels of a space that were not deleted, by ascending
-	// id, those greater than after; 0 starts at the beginning.
+	// Channels returns up to limit channels of a space that were not deleted, in ascending
+	// order of id, with ids greater than the argument after; 0 starts at the beginning.
 	Channels(space, after ID, limit int) ([]Conversation, error)
-	// Spaces returns up to limit spaces that the user is a member of now, by ascending id,
-	// those greater than after; 0 starts at the beginning.
+	// Spaces returns up to limit spaces that the user is a member of now, in ascending order of
+	// id, with ids greater than the argument after; 0 starts at the beginning.
 	Spaces(user UserID, after ID, limit int) ([]Conversation, error)
 }
 
@@ -72,10 +72,11 @@ type ConversationWriter interface {
 	// their texts and the names of their roles are erased. Their messages are left to
 	// Purge. It returns ErrNotFound if the conversation is unknown or deleted.
 	DeleteConversation(id ID, at time.Time, by Position) error
-	// SetThreadRetention stores the retention of up to limit threads of a conversation, by
-	// ascending id, those greater than after; 0 starts at the beginning. Threads with
-	// messages older than past get it as their TrimBefore, unless theirs is later; zero is
-	// none. It returns the id of the last thread and whether there are more.
+	// SetThreadRetention stores the retention of up to limit threads of a conversation, in
+	// ascending order of id, with ids greater than the argument after; 0 starts at the beginning.
+	// Threads with messages older than past get past as their TrimBefore, unless theirs is
+	// later; a zero past changes no TrimBefore. It returns the id of the last of the threads and
+	// whether there are more.
 	SetThreadRetention(id ID, retention *time.Duration, past time.Time, after ID, limit int) (last ID, more bool, err error)
 	// PutActivity stores Messages and ActiveAt of a thread, or returns ErrNotFound.
 	PutActivity(thread ID, messages int64, at time.Time) error

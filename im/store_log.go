@@ -4,13 +4,13 @@ import "time"
 
 // LogReader reads the event log and the cut-offs of tokens.
 type LogReader interface {
-	// LogBounds returns the ends of the log, without the logs before it.
+	// LogBounds returns the ends of the log, without the logs that it continues.
 	LogBounds() (LogBounds, error)
 	// Events returns up to limit events with after < position <= upTo that happened while
 	// the user was a member of their conversation, or that are addressed to the user. Each
 	// has the message that it is about as it is stored, nil if it no longer exists; other
-	// events than [MessageCreated] have it without its content. Its HiddenBy has the user if
-	// they have hidden the message by its id.
+	// events than [MessageCreated] have it without its content. The event's HiddenBy has the user
+	// if they have hidden the message by its id.
 	//
 	// It may examine only a part of that range, and ends early after [EnoughContent]. The window's
 	// Through is the position up to which it has examined the log, which is greater than after
@@ -18,12 +18,12 @@ type LogReader interface {
 	Events(user UserID, after, upTo Position, limit int) (EventWindow, error)
 	// AllEvents returns the events of all users with after < position <= upTo, of these types
 	// or of all types if there are none, without their messages. It examines up to limit events;
-	// the window's Through is the position up to which it has. The window has no Cut.
+	// the window's Through is the position up to which it has done so. The window has no Cut.
 	AllEvents(after, upTo Position, types []EventType, limit int) (EventWindow, error)
 	// EventAt returns the event at a position, without its message, or ErrNotFound.
 	EventAt(at Position) (Event, error)
-	// TokenCuts returns up to limit cut-offs by At and user, those greater than after; nil
-	// starts at the beginning.
+	// TokenCuts returns up to limit cut-offs in the order of At and user, all greater than the
+	// argument after; nil starts at the beginning.
 	TokenCuts(after *TokenCut, limit int) ([]TokenCut, error)
 	// ForgottenCut returns the latest At of the cut-offs that were forgotten, zero if none
 	// was.

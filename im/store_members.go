@@ -14,8 +14,9 @@ type MemberReader interface {
 	// mute, and the newest [MaxIntervals] of their intervals. It returns ErrNotFound if
 	// they never were a member.
 	Membership(conversation ID, user UserID) (Membership, error)
-	// Memberships returns a user's memberships as Membership does, in those of a list of
-	// conversations in which they have or had one, in any order and in few statements.
+	// Memberships returns for each of a list of conversations what Membership returns for a
+	// user, in any order and in few statements. It leaves out conversations that they never
+	// were a member of.
 	Memberships(user UserID, conversations []ID) ([]Membership, error)
 	// Members returns a page of the current members, in a stable order, with their mutes
 	// and without their intervals. page.After is a user.
@@ -24,10 +25,10 @@ type MemberReader interface {
 	// happened, with their intervals, each user once. The list may contain duplicates.
 	MembersAt(conversation ID, at Position, users []UserID) ([]Membership, error)
 	// MembersAtSeq returns up to limit users who were members when the message with this
-	// seq was sent, by user.
+	// seq was sent, in the order of users.
 	MembersAtSeq(conversation ID, seq int64, limit int) ([]UserID, error)
 	// EveryMembership returns up to limit memberships of current and former members,
-	// without their marks, by user, those greater than after.
+	// without their marks, in the order of users, all greater than the argument after.
 	EveryMembership(conversation ID, after UserID, limit int) ([]Membership, error)
 	// Muting returns the users among the given ones who have muted the conversation for themselves.
 	Muting(conversation ID, users []UserID) ([]UserID, error)
@@ -38,39 +39,39 @@ type MemberReader interface {
 	// slow mode counts, as [MemberWriter.PutSpoke] stored it; false if they never did.
 	Spoke(conversation ID, user UserID) (time.Time, bool, error)
 
-	// Listed returns a page of the users on a list of a conversation now, by user.
+	// Listed returns a page of the users on a list of a conversation now, in the order of users.
 	// page.After is a user.
 	Listed(conversation ID, list List, page Page) ([]Listing, error)
 	// OnList reports whether the user is on a list of a conversation now.
 	OnList(conversation ID, list List, user UserID) (bool, error)
 	// Invitation returns a user's invitation to a group, room or space, or ErrNotFound.
 	Invitation(conversation ID, user UserID) (Invitation, error)
-	// Invitations returns a page of the invitations to a conversation, by user. page.After
-	// is a user.
+	// Invitations returns a page of the invitations to a conversation, in the order of their
+	// users. page.After is a user.
 	Invitations(conversation ID, page Page) ([]Invitation, error)
 	// InvitationsOf returns up to limit invitations of a user, except those to deleted
-	// conversations and spaces, by ascending id of the conversation, those greater than after; 0
-	// starts at the beginning.
+	// conversations and spaces, in ascending order of the conversation's id, with ids greater than
+	// the argument after; 0 starts at the beginning.
 	InvitationsOf(user UserID, after ID, limit int) ([]Invitation, error)
 	// Blocked reports whether by has blocked user.
 	Blocked(by, user UserID) (bool, error)
 	// BlockedBy returns the users of a list who have blocked one user. The list may contain
 	// duplicates.
 	BlockedBy(users []UserID, user UserID) ([]UserID, error)
-	// Blocks returns a page of the users that a user has blocked, by user. page.After is a
-	// user.
+	// Blocks returns a page of the users that one user, by, has blocked, in the order of the
+	// blocked users. page.After is a blocked user.
 	Blocks(by UserID, page Page) ([]Block, error)
 }
 
 // MemberWriter changes the members of a conversation, and what it stores about single users.
 type MemberWriter interface {
 	// AddMember makes m.User a member with m.Role since m.JoinedAt, and raises the member
-	// count. It opens an interval at the event from; its first message is the next one. The
-	// user must not be a member. It returns ErrNotFound if there is no such conversation.
+	// count. It opens an interval at the event from, whose first message is the next one sent.
+	// The user must not be a member. It returns ErrNotFound if there is no such conversation.
 	AddMember(m Membership, from Position) error
 	// RemoveMember ends the membership of a user, and lowers the member count. It closes
-	// their interval at the event to; its last message is the newest one. left reports whether they
-	// left and were not removed. It returns ErrNotFound if they are not a member.
+	// their interval at the event to, with the newest message as its last. left reports whether
+	// they left and were not removed. It returns ErrNotFound if they are not a member.
 	RemoveMember(conversation ID, user UserID, to Position, left bool) error
 	// RestoreMember stores a membership from an import: m.Role and m.JoinedAt of a current member,
 	// for whom it raises the member count, and the seqs of all intervals. Closed intervals ended

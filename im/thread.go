@@ -6,7 +6,7 @@ import (
 )
 
 // CreateThread creates a thread under a message of a group or channel and publishes it to all
-// members there. The actor is its first member. A message has at most one thread.
+// members of the parent. The actor is its first member. A message has at most one thread.
 func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, name string) (ConversationView, error) {
 	if err := checkName(name, MaxThreadName); err != nil {
 		return ConversationView{}, err
@@ -80,9 +80,9 @@ func (s *Service) ThreadUnder(ctx context.Context, actor Actor, message ID) (Con
 	})
 }
 
-// Threads returns a page of the threads of a group or channel, the newest first, by id.
-// before is the last id of the previous page; 0 starts at the beginning. Next has only an
-// ID.
+// Threads returns a page of the threads of a group or channel that the actor can see, in descending
+// order of id. before is the last id of the previous page; 0 starts at the beginning. Next has only
+// an ID.
 func (s *Service) Threads(ctx context.Context, actor Actor, ref ConversationRef, before ID, limit int) (ConversationPage, error) {
 	return view(ctx, s, func(r Reader) (ConversationPage, error) {
 		c, _, err := s.enter(r, actor, ref)

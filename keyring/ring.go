@@ -10,7 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ErrClosed reports that the ring is closed, or that [Ring.Begin] was not called.
+// ErrClosed reports that the ring is closed, or that [Ring.Begin] was not called before [Ring.Next]
+// or was called twice.
 var ErrClosed = errors.New("keyring: not open for new keys")
 
 // Ring is an open key file. It is safe for concurrent use.
@@ -162,8 +163,8 @@ func (r *Ring) Begin(past im.Slot) error {
 }
 
 // Next gives out a key that is never given out again. Keys are made ahead of use, so Next
-// waits only if the disk does not keep up. Any error is from making keys; the next call
-// tries again.
+// waits only if the disk does not keep up. The error is ErrClosed before Begin and after Close.
+// Any other error is from making keys; the next call tries again.
 func (r *Ring) Next() (im.Slot, im.Key, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,8 +184,8 @@ func (r *Ring) Next() (im.Slot, im.Key, error) {
 	return slot, key, nil
 }
 
-// await waits until there are keys to give out. mu must be held. Any error is from
-// making them.
+// await waits until there are keys to give out. mu must be held. The error is ErrClosed if the ring
+// is not begun or is closing; any other error is from making keys.
 func (r *Ring) await() error {
 	for fails := r.fails; r.state == begun; r.made.Wait() {
 		if r.left > 0 {

@@ -22,8 +22,8 @@ func NewHasher(key []byte) *Hasher {
 	return h
 }
 
-// The kinds of entries. They keep a word from being found as a prefix, or a conversation as
-// a word.
+// The kinds of entries: words and prefixes of words, conversations, and types of messages. They
+// keep a conversation or a type from being found as a word.
 const (
 	ofWord         = 'w'
 	ofConversation = 'c'
@@ -36,8 +36,8 @@ const (
 // candidates: without 4, "ford" would be looked up by "for".
 var beginnings = []int{3, 4, 6, 8, 10, 12, 16, 20, 28}
 
-// Entry is the 40-bit hash of a word, a conversation or a kind. After a collision, the text
-// decides.
+// Entry is the 40-bit hash of a word, a prefix, a conversation or a type of message. After a
+// collision, the text decides.
 type Entry uint64
 
 // entryBits is the length of an entry.
@@ -59,8 +59,8 @@ func (h *Hasher) number(kind byte, n int64) Entry {
 // Conversation returns the entry that all texts of a conversation have.
 func (h *Hasher) Conversation(id int64) Entry { return h.number(ofConversation, id) }
 
-// Document returns the sorted entries of a text in a conversation, or none if it has no
-// words. kind is an entry too, unless it is 0.
+// Document returns the sorted entries of a text in a conversation, or none if the text has no
+// words. kind, the type of the message, is an entry too, unless it is 0.
 func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
 	d := document{h: h}
 	previous := token{}
@@ -134,14 +134,14 @@ func indexed(word string) string {
 	return longest
 }
 
-// Scope restricts a query to some conversations, if there are any, and to one kind, unless
-// it is 0.
+// Scope restricts a query to Conversations, if there are any, and to messages of the type Kind,
+// unless Kind is 0.
 type Scope struct {
 	Conversations []int64
 	Kind          uint8
 }
 
-// maxEntries is the maximum number of words that a query looks up. Leaving out words only adds
+// maxEntries is the maximum number of groups of words in a query. Leaving out groups only adds
 // candidates.
 const maxEntries = 24
 

@@ -47,7 +47,7 @@ func sameToken(a, b token) bool { return a.text == b.text }
 // span is a piece of a text, in bytes.
 type span struct{ start, end int }
 
-// Match reports whether a text has all the terms.
+// Match reports whether a text has all the terms. No text matches if there are no terms.
 func (t Terms) Match(text string) bool {
 	return t.in(tokens(text))
 }

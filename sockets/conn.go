@@ -50,8 +50,9 @@ func (c *Conn) TryWrite(p []byte) (n int, full bool, err error) {
 }
 
 // Await calls try, which may call TryWrite, each time the connection may accept more, until try
-// returns true. The error wraps [os.ErrDeadlineExceeded] if that has not happened by the deadline,
-// or if [Conn.Interrupt] was called.
+// returns true and, with TLS, the socket has accepted all that was written. The error wraps
+// [os.ErrDeadlineExceeded] if that has not happened by the deadline, or if [Conn.Interrupt] was
+// called.
 func (c *Conn) Await(until time.Time, try func() bool) error {
 	if c.secure == nil {
 		return c.socket.await(until, try)

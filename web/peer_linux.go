@@ -12,7 +12,7 @@ import (
 )
 
 // ownPeer reports whether the socket at the other end of a connection on this machine
-// belongs to the user who runs the server.
+// belongs to the operating-system user who runs the server.
 func ownPeer(peer, server netip.AddrPort) bool {
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		if uid, found := ownerOf(table, peer, server); found {

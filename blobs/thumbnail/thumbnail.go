@@ -35,8 +35,8 @@ const (
 // Box is the largest width and height of a thumbnail, in pixels.
 const Box = 320
 
-// MaxThumbnail is the largest size of a thumbnail, in bytes. One that would be larger is made
-// half as wide and high.
+// MaxThumbnail is the largest size of a thumbnail, in bytes. If a thumbnail would be larger, [Box]
+// is halved for it until it fits.
 const MaxThumbnail = 128 << 10
 
 // quality is the JPEG quality of thumbnails. Scaling has removed the finest details already.
@@ -58,8 +58,8 @@ type Thumbnail struct {
 	Bytes         []byte
 }
 
-// Make makes a thumbnail of the picture in a file. It returns ErrFormat, ErrTooLarge or the
-// error of the context, and nothing else.
+// Make makes a thumbnail of the picture in a file. Any error wraps ErrFormat or ErrTooLarge, or is
+// the error of the context.
 func Make(ctx context.Context, file []byte) (Thumbnail, error) {
 	if len(file) > MaxBytes {
 		return Thumbnail{}, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(file))

@@ -21,7 +21,7 @@ import (
 )
 
 // controlName is the file in the data directory with the address and key by which
-// commands reach the running server. A user who can read it has the rights of an admin.
+// commands reach the running server. Whoever can read the file has the rights of an admin.
 const controlName = "control.json"
 
 // control is a listener for commands on the same machine. It is separate, so that commands
@@ -50,7 +50,7 @@ func newControl(ctx context.Context) (*control, error) {
 	return &control{URL: "http://" + l.Addr().String(), Key: hex.EncodeToString(key[:]), listener: l}, nil
 }
 
-// listenControl opens the listener of the server and writes its file.
+// listenControl opens the server's listener for commands and writes its file.
 func (n *node) listenControl(ctx context.Context) (err error) {
 	if n.control, err = newControl(ctx); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (c *control) publish(data string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(data, controlName+".*") // only this user can read it
+	f, err := os.CreateTemp(data, controlName+".*") // with mode 0600
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ type adminFlags struct {
 	data, database, keys string
 	blobs                string
 	policy               im.Policy
-	// begins allows the command to create a data directory.
+	// begins allows the command to create the database.
 	begins bool
 }
 
@@ -162,7 +162,7 @@ func readControl(data string) (c control, ok bool) {
 	return c, err == nil && json.Unmarshal(b, &c) == nil
 }
 
-// runningServer checks that the server in the file answers.
+// runningServer reads the file in a data directory and checks that the server it names answers.
 func runningServer(ctx context.Context, data string) (c control, ok bool) {
 	c, ok = readControl(data)
 	if !ok {
@@ -238,7 +238,8 @@ func (a *admin) close() {
 	a.local.close()
 }
 
-// do makes a request. A refusal is an error with its code and detail.
+// do makes a request. Any status but 200 is an error: the code, field and detail of the answer, or
+// the status if the answer has no code.
 func (a *admin) do(ctx context.Context, method, path, mediaType string, body io.Reader) (*http.Response, error) {
 	return a.doBy(ctx, controlClient, method, path, mediaType, body)
 }

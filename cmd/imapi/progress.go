@@ -19,9 +19,9 @@ type progress struct {
 	// size is the total number of bytes, 0 if unknown.
 	size  int64
 	bytes atomic.Int64
-	// done counts the results.
+	// done is the number of lines, or of units if of is set.
 	done atomic.Int64
-	// of is the unit of done and all; "" for a bar that shows bytes and lines.
+	// of is the unit in which done and all count; "" for a bar that shows bytes and lines.
 	of  string
 	all atomic.Int64
 

@@ -95,7 +95,8 @@ func runSend(ctx context.Context, args []string, out, diag io.Writer) error {
 	return nil
 }
 
-// interrupted returns a shorter error than err if the command was interrupted.
+// interrupted returns a shorter error than err if the command was interrupted. It returns err
+// unchanged if that wraps a [client.SendError].
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -255,7 +256,8 @@ func (c counter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// undelivered returns the error of the command if a message fails after some of several were sent.
+// undelivered returns the error of the command if Send fails for a message. Of several messages,
+// sent is the number that were sent before.
 func (s *sendFlags) undelivered(err error, sent, of int) error {
 	var sending *client.SendError
 	if errors.As(err, &sending) && errors.Is(err, client.ErrConnectionLost) {

@@ -76,15 +76,15 @@ func (t *tailFlags) printer(out io.Writer) func(client.Message, time.Time) error
 // tail follows a conversation.
 type tail struct {
 	client *client.Client
-	// conversation is its path, and id its id once it is known: a direct conversation is created by
-	// its first message.
+	// conversation is the path of the conversation, and id its id once that is known: a direct
+	// conversation is created by its first message.
 	conversation, id string
 	print            func(client.Message, time.Time) error
 	// seq is the highest seq that was printed or skipped.
 	seq int64
 }
 
-// run prints the last messages and follows the conversation.
+// run prints the latest messages, up to last of them, and follows the conversation.
 func (t *tail) run(ctx context.Context, last int, onDisconnect func(error, time.Duration)) error {
 	begun := false
 	for event, err := range t.client.Events(ctx, client.EventsOptions{OnDisconnect: onDisconnect}) {
@@ -107,7 +107,7 @@ func (t *tail) run(ctx context.Context, last int, onDisconnect func(error, time.
 	return nil
 }
 
-// begin prints the last messages.
+// begin prints the latest messages, up to last of them.
 func (t *tail) begin(ctx context.Context, last int) error {
 	if err := t.identify(ctx); err != nil || t.id == "" {
 		return err
@@ -151,7 +151,7 @@ func (t *tail) identify(ctx context.Context) error {
 	return nil
 }
 
-// catchUp prints what was sent after the last message that was printed.
+// catchUp prints the messages with a seq greater than t.seq.
 func (t *tail) catchUp(ctx context.Context) error {
 	if t.id == "" {
 		if err := t.identify(ctx); err != nil || t.id == "" {
@@ -177,7 +177,8 @@ func (t *tail) catchUp(ctx context.Context) error {
 	}
 }
 
-// take prints the message of an event of the conversation.
+// take prints the message of an event of the conversation. It returns an error if the conversation
+// was deleted.
 func (t *tail) take(ctx context.Context, event client.Event) error {
 	if event.ConversationID == nil {
 		return nil

@@ -10,8 +10,8 @@ import (
 )
 
 // Resolver returns a resolver that asks a name server in the test. answer returns the IPv4 address
-// of any name, given the number of queries so far, and may answer each differently. It is called by
-// one goroutine.
+// of any name, given the number of queries for IPv4 addresses so far, this one included, and may
+// answer each differently. It is called by one goroutine.
 func Resolver(t testing.TB, answer func(question int) netip.Addr) *net.Resolver {
 	t.Helper()
 	server, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", "127.0.0.1:0")

@@ -17,7 +17,7 @@ type UnreadRows interface {
 	Settled(bounds []Bounds, limit int) ([]Settled, error)
 	// CountGaps counts the messages in gaps that count as unread unless they were read: sent
 	// by others, not quiet, not erased and not due. Mentions are those of them that mention
-	// the user; it may stop at [im.MaxUnread] in each gap.
+	// the user; CountGaps may stop counting mentions at [im.MaxUnread] in each range of a Set.
 	CountGaps(gaps []Gaps) ([]im.UnreadCount, error)
 	// CountMentions counts only the mentions.
 	CountMentions(gaps []Gaps) ([]im.UnreadCount, error)
@@ -57,7 +57,7 @@ const (
 // The cost depends on the number of gaps in what was read, which are few for a user who
 // reads in order, and on the number of erased messages in them: not on the number of
 // unread messages, nor on the length of the history. Most queries are answered by the first
-// two reads of rows, which more than a hundred of them share.
+// two reads of rows, which up to 128 queries share.
 func CountUnread(rows UnreadRows, queries []im.UnreadQuery) ([]im.UnreadCount, error) {
 	all := make([]*unreadCounter, len(queries))
 	for i, q := range queries {

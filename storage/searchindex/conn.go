@@ -51,8 +51,8 @@ func openConn(path string, fault func(query string) error) (*conn, error) {
 	return c, nil
 }
 
-// createFile creates an empty file with permissions for this user only, and replaces an existing
-// one.
+// createFile creates an empty file that only the operating-system user of this process can read or
+// write. It replaces an existing file.
 func createFile(path string) error {
 	for _, end := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -145,7 +145,7 @@ func (c *conn) value(query string, args ...driver.Value) (v driver.Value, err er
 	return v, err
 }
 
-// integer returns an integer that must exist. The error is errDamaged otherwise.
+// integer returns an integer, or errDamaged if the query returns none.
 func (c *conn) integer(query string, args ...driver.Value) (int64, error) {
 	v, err := c.value(query, args...)
 	if err != nil {
@@ -158,7 +158,7 @@ func (c *conn) integer(query string, args ...driver.Value) (int64, error) {
 	return n, nil
 }
 
-// bytes returns a blob, nil if there is no row.
+// bytes returns a blob, nil if there is no row, or errDamaged if the value is not a blob.
 func (c *conn) bytes(query string, args ...driver.Value) ([]byte, error) {
 	v, err := c.value(query, args...)
 	if err != nil || v == nil {

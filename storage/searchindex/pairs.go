@@ -26,8 +26,8 @@ const blockSize = 1300
 var errDamaged = errors.New("the search index is damaged")
 
 // encodeBlock encodes pairs, which are ascending, until the block has the given size in
-// bytes, and returns the rest. The first pair is stored whole, others as the difference
-// from the one before.
+// bytes, and returns the rest. The first pair is stored whole, each other pair as its difference
+// from the previous pair.
 func encodeBlock(list []pair, size int) (block []byte, rest []pair) {
 	block = make([]byte, 0, blockSize+2*binary.MaxVarintLen64)
 	before := pair(0)
@@ -55,7 +55,8 @@ func appendPairs(to []pair, block []byte) ([]pair, error) {
 	return to, nil
 }
 
-// subtract returns the pairs of list that are not in deleted. Both are ascending.
+// subtract returns the pairs of list that are not in deleted. Both are ascending. The result is in
+// the memory of list.
 func subtract(list, deleted []pair) []pair {
 	left := list[:0]
 	for _, p := range list {

@@ -8,8 +8,9 @@ import (
 const (
 	// verifyBatch is the number of messages of the database that one step compares.
 	verifyBatch = 4096
-	// buildFirst is the number of missing messages in the first segment of a comparison. Each
-	// further segment has four times as many, so that the newest messages are indexed soon.
+	// buildFirst is the number of missing messages with which a comparison writes its first
+	// segment. For each further segment it is four times as large, up to maxDocuments, so that the
+	// newest messages are indexed soon.
 	buildFirst = 4096
 )
 
@@ -24,8 +25,8 @@ type verifier struct {
 	rebuilding []*rebuild
 }
 
-// ensureOpen ensures that the file is open. It creates a new one if Reindex was called or a
-// search found the file damaged.
+// ensureOpen ensures that the file is open. It creates a new file if Reindex was called, and
+// returns errDamaged if a search found the file damaged.
 func (x *Index) ensureOpen() error {
 	x.mu.Lock()
 	asked, damaged := x.rebuilds, x.damaged
@@ -110,8 +111,8 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// missingFrom returns the messages among ids that the file does not have. have are those that
-// it has.
+// missingFrom returns the messages among ids that are neither in the file nor in x.items. have are
+// the ids in the file.
 func (x *Index) missingFrom(ctx context.Context, ids, have []int64) (missing []document, err error) {
 	var list []int64
 	x.mu.Lock()

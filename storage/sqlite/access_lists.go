@@ -31,7 +31,7 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// Listed returns a page of the users on a list of a conversation, by user.
+// Listed returns a page of the users on a list of a conversation, in the order of users.
 func (r *reader) Listed(conversation im.ID, list im.List, page im.Page) (listed []im.Listing, err error) {
 	err = r.session.usersAt(selectListed, []any{int64(conversation), int64(list), page.After, page.Limit},
 		func(user im.UserID, at time.Time) { listed = append(listed, im.Listing{User: user, At: at}) })

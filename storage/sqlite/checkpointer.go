@@ -20,10 +20,11 @@ import (
 //   - When the log has logRestart bytes, it pauses the writer for up to logPause to move the
 //     rest. The next commit then restarts the log.
 //   - Read transactions that began earlier can prevent both. When the log has logMax bytes, the
-//     pause lasts up to twice as long as a read transaction may, so that none of them is left.
+//     pause lasts up to twice as long as a read transaction may, so that none of them is left,
+//     but not longer than longPauseLimit.
 //
-// After that, only a read transaction of another process can prevent the restart. The checkpointer
-// then logs a warning and tries again.
+// Unless longPauseLimit has cut the pause short, only a read transaction of another process can
+// still prevent the restart. The checkpointer then logs a warning and tries again.
 const (
 	logStep    = 16 << 20
 	logRestart = 64 << 20
@@ -32,8 +33,9 @@ const (
 	// it share the check.
 	checkInterval = 100 * time.Millisecond
 	logPause      = 20 * time.Millisecond
-	// pauseInterval is the minimum time between a pause that failed and the next one. After
-	// a long pause it is longPauseRest times the pause.
+	// pauseInterval is the minimum time between a pause that failed and the next pause. The
+	// minimum time from a long pause that failed to the next long pause is longPauseRest times
+	// the time that the long pause may last.
 	pauseInterval = time.Second
 	longPauseRest = 20
 	// longPauseSlack is the time, for moving the log, that a long pause lasts beyond twice the
@@ -196,7 +198,7 @@ func (c *checkpointer) restart(state logState) (err error) {
 	return nil
 }
 
-// paused tries for up to patience to move the whole log while no transaction is running.
+// paused pauses the writer and tries for up to patience to move the whole log.
 func (c *checkpointer) paused(patience time.Duration) (state logState, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()

@@ -26,8 +26,8 @@ const (
 	selectConversationIDs = "SELECT id FROM conversations WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?"
 )
 
-// scanConversation reads a conversation, and the columns after its own into the variables that also
-// points to.
+// scanConversation reads a conversation, and the columns after those of the conversation into the
+// variables to which the pointers in also point.
 func (r *reader) scanConversation(rows row, also ...any) (im.Conversation, error) {
 	var c im.Conversation
 	var low, high, creator sql.NullString
@@ -194,8 +194,9 @@ func (t *tx) CreateConversation(c im.Conversation) error {
 	return err
 }
 
-// UpdateConversation stores the settings and texts of a conversation, UpdatedAt and
-// EditedAt. Texts that change are erased; those that do not are not sealed again.
+// UpdateConversation stores the settings and texts of a conversation, UpdatedAt, EditedAt, and
+// TrimBefore if it is later than the stored one. The old values of texts that change are erased;
+// texts that do not change are not sealed again.
 func (t *tx) UpdateConversation(c im.Conversation) error {
 	trimBefore := int64(0)
 	if !c.TrimBefore.IsZero() {

@@ -8,7 +8,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// erasureScan is the maximum number of erasures that one page examines.
+// erasureScan is the maximum number of erasures that one page for a user examines.
 const erasureScan = 2000
 
 // erasedRows are the erasures in order. SQLite seeks to the time of a key and filters by
@@ -46,7 +46,7 @@ const (
 		WHERE id > ?3 ORDER BY id LIMIT ?4`
 )
 
-// ErasedIn returns the erasures in a conversation, by seq.
+// ErasedIn returns the erasures in a conversation, in the order of seqs.
 func (r *reader) ErasedIn(conversation im.ID, after int64, limit int) ([]im.ErasedMessage, error) {
 	var page im.ErasurePage
 	err := r.takeErasures(&page, limit, selectErasedIn, int64(conversation), after, limit)

@@ -41,9 +41,9 @@ const (
 		ORDER BY u.name LIMIT ?3`
 )
 
-// scanStay reads a stay, and the columns after its own into the variables that also points to. It
-// adds the stay to the last membership of the list if that is of the same user, and otherwise
-// appends a new one.
+// scanStay reads a stay, and the columns after those of the stay into the variables to which the
+// pointers in also point. It adds the stay to the last membership of the list if that is of the
+// same user, and otherwise to a new membership that it appends.
 func scanStay(rows row, conversation im.ID, list []im.Membership, also ...any) ([]im.Membership, error) {
 	m := im.Membership{Conversation: conversation}
 	var i im.Interval
@@ -111,7 +111,7 @@ func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID
 	return members, nil
 }
 
-// MembersAtSeq returns the members at the time a message was sent, by user.
+// MembersAtSeq returns the members at the time a message was sent, in the order of users.
 func (r *reader) MembersAtSeq(conversation im.ID, seq int64, limit int) ([]im.UserID, error) {
 	var users []im.UserID
 	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows row) (bool, error) {

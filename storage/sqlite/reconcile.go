@@ -15,11 +15,12 @@ import (
 )
 
 // The work to do before the data may be read. It is stored in meta under 'reconcile' until it is
-// done, so that the next start continues an interrupted one.
+// done, so that the next start continues work that was interrupted.
 const (
 	// checkKeys is set if there is any work.
 	checkKeys int64 = 1 << iota
-	// renewLog is set in every backup. The events after it are unknown here, so a new log
+	// renewLog is set in every backup, and when the keys are newer than the data, which are then
+	// probably an earlier copy. The events after the copy was made are unknown here, so a new log
 	// must begin.
 	renewLog
 	// keysOlder is set if the keys are older than the data.
@@ -419,7 +420,8 @@ func (t *tx) Doom(s im.Sealed) error {
 	return t.doom(int64(s.Slot), s.Erased.ShredCode(), s.ID)
 }
 
-// Empty deletes a value that cannot be read and is not a message.
+// Empty deletes a note, a name or other text, or a secret that cannot be read. It fails for a value
+// of another kind.
 func (t *tx) Empty(s im.Sealed) error {
 	switch {
 	case s.Kind == im.SealedNote:

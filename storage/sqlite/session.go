@@ -76,8 +76,8 @@ type session struct {
 	// logger logs errors that no caller receives.
 	logger *slog.Logger
 
-	// wrote is set if a writing statement was started, and failed is an error of the driver, both
-	// since the last [session.reset].
+	// wrote is set if a writing statement was started, and failed is an error of a statement or of
+	// reading its rows, both since the last [session.reset].
 	wrote  bool
 	failed error
 	// writes counts the writing statements.
@@ -203,7 +203,8 @@ func (s *statement) bind(args []any) ([]driver.NamedValue, error) {
 	return s.args, nil
 }
 
-// fail converts an error of the driver and stores it.
+// fail converts an error of a statement, or of reading its rows, and stores it. If the context has
+// ended, it stores the cause instead.
 func (s *session) fail(err error) error {
 	if cause := context.Cause(s.ctx); cause != nil {
 		err = cause
@@ -347,8 +348,8 @@ func (s *session) writeRow(query string, args []any, dest ...any) (bool, error) 
 	return found, err
 }
 
-// ready prepares a statement. It fails after an error of the driver: SQLite may have rolled
-// back the transaction, and further writes would then be committed on their own.
+// ready prepares a statement. It fails after any error that [session.fail] has stored: SQLite may
+// have rolled back the transaction, and further writes would then be committed on their own.
 func (s *session) ready(query string) (*statement, error) { return s.readyAs(query, query) }
 
 // readyAs is ready for a query that is run in the form of another statement.

@@ -74,12 +74,12 @@ type Options struct {
 
 // BatchStats describes a transaction of the writer.
 type BatchStats struct {
-	// Calls is the number of Write calls in the transaction.
+	// Calls is the number of Write calls in the transaction, 0 if it ended before COMMIT.
 	Calls int
-	// Events is the number of events it appended.
+	// Events is the number of events that the transaction appended, 0 if it ended before COMMIT.
 	Events int
-	// Duration is the time from BEGIN to the end of COMMIT, and Commit that of COMMIT with its
-	// sync.
+	// Duration is the time from before BEGIN to the end of the transaction, and Commit the time
+	// that COMMIT took with its sync, 0 if the transaction was not committed.
 	Duration time.Duration
 	Commit   time.Duration
 	// Err is the error of the transaction, nil if it was committed.
@@ -146,10 +146,11 @@ type Store struct {
 
 var _ im.Store = (*Store)(nil)
 
-// Open opens or creates the file at path and its directory, with permissions for this user
-// only. The file, under all of its names, and its directory are locked until Close. Open
-// fails if another process has locked either, if the file was written by a newer version or is not
-// an imapi database, or if its keys cannot be opened. When it returns, the keys of all erased
+// Open opens or creates the file at path and its directory, with permissions for the
+// operating-system user of this process only. The file, under all of its names, and its directory
+// are locked until Close. Open fails if another process has locked either, if the file was written
+// by a newer version or is not an imapi database, if its keys cannot be opened, or if some keys
+// are missing and [Options].AcceptLostKeys is not set. When Open returns, the keys of all erased
 // content are shredded.
 func Open(ctx context.Context, path string, options Options) (_ *Store, err error) {
 	options, err = options.withDefaults()

@@ -17,7 +17,7 @@ func answer(calls []*call, err error) {
 	}
 }
 
-// writer is the goroutine that writes. It runs the calls that queued during the last commit
+// writer is the goroutine that writes. It runs the calls that queued during the previous commit
 // in one transaction with one sync; see [queue].
 //
 // Calls have no savepoints. Calls check their rules before they write, so a call that refuses has
@@ -92,7 +92,7 @@ func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	return <-c.done
 }
 
-// stop runs the waiting calls and ends the goroutine. Close closes the session.
+// stop runs the waiting calls and ends the goroutine. [Store.Close] closes the session.
 func (w *writer) stop() {
 	w.queue.close()
 	<-w.ended
@@ -241,7 +241,7 @@ func (w *writer) call(t *tx, c *call) (broken bool) {
 	return c.err != nil && t.session.wrote
 }
 
-// begin begins a transaction, on a new connection if the last one was lost.
+// begin begins a transaction, on a new connection if the previous connection was dropped.
 func (w *writer) begin() error {
 	if err := w.ensureSession(); err != nil {
 		return err
@@ -291,8 +291,9 @@ func (w *writer) open() (*session, error) {
 	return s, nil
 }
 
-// ensureSession opens the connection again if it was dropped. If a commit that seemed to
-// fail is durable, it publishes a gap to the listeners.
+// ensureSession opens the connection again if it was dropped. If a commit that seemed to fail has
+// stored events, it publishes a gap to the listeners. In this case, or if a commit with cut-offs
+// seemed to fail, it first publishes all cut-offs.
 func (w *writer) ensureSession() error {
 	if w.session != nil {
 		return nil
@@ -352,7 +353,7 @@ func (w *writer) publishCuts(r *reader) error {
 	}
 }
 
-// publish calls the listeners with a commit.
+// publish calls the listeners with a commit, unless it has nothing but a Head.
 func (w *writer) publish(c im.Commit) {
 	w.head = c.Head
 	if len(c.Events) == 0 && len(c.Cuts) == 0 && len(c.Blocks) == 0 && c.Due.IsZero() && !c.Webhooks && !c.Gap {

@@ -8,8 +8,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// checkOverridden checks Overridden. It expects bob to be muted for a day in one of the
-// channels, and on its deny list since position 4.
+// checkOverridden checks Overridden. It expects bob to be muted in channel for a day, and on
+// the deny list of channel since position 4.
 func (w *world) checkOverridden(space, channel, other im.ID) {
 	w.Helper()
 	deleted := w.channel(space)
@@ -52,8 +52,8 @@ func (w *world) checkOverridden(space, channel, other im.ID) {
 	w.equal("a user who is muted and denied", ask("bob", 7, 77, im.Everyone), []im.ChannelOf{here, otherChannel})
 }
 
-// testSpaceMembers checks what the model leaves out: mutes, the owner of the space, and a
-// space without a channel.
+// testSpaceMembers checks what the model leaves out: mutes, the owner of the space, and reads
+// that name no channel.
 func testSpaceMembers(w *world) {
 	space := w.space("alice", "bob")
 	channel, other := w.channel(space), w.channel(space)
