@@ -11,7 +11,7 @@ import (
 type Description struct {
 	Algorithm string
 	Subject   string
-	// Expires and NotBefore are zero if the token does not have them.
+	// Expires and NotBefore are zero if the token does not have them, or not as times.
 	Expires, NotBefore time.Time
 }
 

@@ -181,7 +181,7 @@ func (d *Dir) OpenEntry(_ context.Context, e Entry) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// Delete deletes the files of a name. The directory is not synced: the next sweep finds files
+// Delete deletes the files of a name. No directory is synced: the next sweep finds files
 // that a power cut brings back.
 func (d *Dir) Delete(_ context.Context, name string) error {
 	if !valid(name) {
@@ -201,7 +201,8 @@ func remove(path string) error {
 // listBatch is the number of names of a directory that are read at a time.
 const listBatch = 512
 
-// List goes through the subdirectories. It skips files with other names, which are not blobs.
+// List goes through the subdirectories. It skips whatever is not a regular file that has the name
+// of a blob and is in the subdirectory of that name.
 func (d *Dir) List(ctx context.Context, fn func(Entry) error) error {
 	subs, err := os.ReadDir(d.path)
 	if err != nil {

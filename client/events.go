@@ -19,7 +19,7 @@ const defaultIdleTimeout = 45 * time.Second
 // iterates.
 type EventsOptions struct {
 	// Cursor is the position to resume after: the last value that OnCursor got, or
-	// the ID of the last event. With "" the stream begins with the next event.
+	// the ID of the last event that had one. With "" the stream begins with the next event.
 	Cursor string
 	// OnCursor is called with the new position of the stream, after the loop has
 	// handled the event at that position. The position also moves while there are no
@@ -29,11 +29,12 @@ type EventsOptions struct {
 	// bytes are valid until it returns. [Client.Frames] does not call it.
 	OnJSON func(event []byte)
 	// OnDisconnect is called after a connection ended or could not be made, with the
-	// reason and the wait before the next attempt.
+	// reason and the wait before the next attempt. If there will be no other attempt, it is
+	// not called.
 	OnDisconnect func(err error, wait time.Duration)
 	// MinBackoff is the first wait before reconnecting; a second if zero. A retry value
-	// of the server replaces it. It doubles after each failure up to MaxBackoff; 30 s
-	// if zero.
+	// of the server replaces it. The wait doubles after each failure, up to MaxBackoff;
+	// 30 s if that is zero.
 	MinBackoff, MaxBackoff time.Duration
 	// IdleTimeout closes a connection on which nothing arrives; 45 s if zero. The
 	// server sends something every 15 s.
@@ -48,7 +49,8 @@ type EventsOptions struct {
 // The iteration ends with an error unless the loop ends first: that of ctx, that of the
 // token source, a [*Problem], or one that says that the answer is not a stream of imapi.
 // It reconnects after a lost connection and after a status that may pass, such as 429 or
-// 503. A 401 or 403 ends it only if the token source returns the refused token again.
+// 503. A 401 or 403 ends the iteration only if the token source then returns an error or the
+// refused token again.
 func (c *Client) Events(ctx context.Context, o EventsOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		s := newStream(c, "v1/events", o)
@@ -108,7 +110,7 @@ type stream struct {
 	handle  func(block) (ending, bool)
 	cursor  string
 	backoff backoff
-	// token is the next token to try, fetched after the last one was refused.
+	// token is the next token to try, fetched after the previous one was refused.
 	token string
 	// refused counts tokens refused in a row.
 	refused int
@@ -222,7 +224,7 @@ func (s *stream) refuse(ctx context.Context, problem *Problem, token string) end
 	return ending{err: problem, atOnce: s.refused == 1}
 }
 
-// read yields the events of a connection until it ends.
+// read passes the blocks of a connection to handle until the connection ends.
 func (s *stream) read(ctx context.Context, body io.Reader) ending {
 	in := newParser(body)
 	for {

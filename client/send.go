@@ -17,20 +17,21 @@ import (
 var (
 	// ErrUnreachable means that no connection could be made. The message was not sent.
 	ErrUnreachable = errors.New("the server could not be reached")
-	// ErrConnectionLost means that the message was sent and no response arrived. It is
-	// unknown whether the server stored it. Send it again with the same client_id to
-	// find out.
+	// ErrConnectionLost means that a connection was made, but no response said whether the
+	// server stored the message. Send the message again with the same client_id to find
+	// out.
 	ErrConnectionLost = errors.New("the connection was lost before the response")
 )
 
-// SendError is returned for a message that got no response.
+// SendError is returned for a message if no response said whether the server stored it.
 type SendError struct {
 	// Kind is [ErrUnreachable] or [ErrConnectionLost].
 	Kind error
 	// ClientID is the client_id of the message. Sent again with it, now or after a
 	// restart, the message is created only once.
 	ClientID string
-	// Cause is the error of the last attempt.
+	// Cause is the error of the last attempt, or that of the context if it ended during the
+	// wait for the second.
 	Cause error
 }
 
@@ -43,14 +44,14 @@ func (e *SendError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 // Send sends a message to a conversation, given by its id or as "@user". A message
 // without a client_id gets one.
 //
-// If no response arrives within Options.SendTimeout, Send tries once more with the same
-// client_id, so the message is created only once. If the first attempt fails early, Send
-// waits for the rest of that time before the second one, because a restarting server
-// needs a moment. A Retry-After of the server shortens the wait.
+// If no response arrives within Options.SendTimeout, or one with the status 502, 503 or 504,
+// Send tries once more with the same client_id, so the message is created only once. If the
+// first attempt fails early, Send waits for the rest of that time before the second one,
+// because a restarting server needs a moment. A Retry-After of the server shortens the wait.
 //
-// The error is a [*Problem] if the server refused the message, a [*SendError] if there
-// was no response, the error of ctx if ctx ended before anything was sent, and that of the
-// token source if it has no token. After a [*Problem] with the status 502, 503 or 504 it is
+// The error is a [*Problem] if the server refused the message, a [*SendError] if the last
+// attempt got no response, the error of ctx if ctx ended before anything was sent, and that of
+// the token source if it has no token. After a [*Problem] with the status 502, 503 or 504 it is
 // unknown whether the message was stored; if you set its client_id, you can send it again.
 func (c *Client) Send(ctx context.Context, conversation string, message Draft) (Message, error) {
 	content, clientID := message.prepare(rand.Text())
@@ -78,8 +79,8 @@ func (c *Client) Send(ctx context.Context, conversation string, message Draft) (
 	return Message{}, undecided(ctx, clientID, second.err, first.reached || second.reached)
 }
 
-// undecided returns the error for a message without a response. The message may be
-// stored if any attempt reached the server.
+// undecided returns the error for a message of which no response said whether it was stored.
+// It may be stored if any attempt reached the server.
 func undecided(ctx context.Context, clientID string, cause error, reached bool) error {
 	switch {
 	case reached:

@@ -137,8 +137,8 @@ func appendEnded(b []byte, e *End) []byte {
 	return append(b, "}\n\n"...)
 }
 
-// appendHeartbeat appends a comment and the id of the last frame, without an empty line, so
-// that no library takes it for an event.
+// appendHeartbeat appends a comment and the id of the last frame, if there is one, without an
+// empty line, so that no library takes it for an event.
 func appendHeartbeat(b []byte, last int64) []byte {
 	b = append(b, ":\n"...)
 	if last > 0 {

@@ -25,13 +25,13 @@ type Domain interface {
 type Notice struct {
 	// Stream is the data stream without its lists.
 	Stream im.DataStream
-	// To are the users who receive it, nil for all who can see the conversation.
+	// To are the users who receive the notice, nil for all who can see the conversation.
 	To []im.UserID
-	// Not is a user who does not receive it, "" for none.
+	// Not is a user who does not receive the notice, "" for none.
 	Not im.UserID
-	// End is how it ended, nil if it has started.
+	// End is how the data stream ended, nil if it has started.
 	End *End
-	// Actor is the actor who started or ended it, zero if it was nobody.
+	// Actor is the actor who started or ended the data stream, zero if nobody did.
 	Actor im.Actor
 	At    time.Time
 }
@@ -65,7 +65,7 @@ type Options struct {
 	// Each frame counts 160 bytes in addition to its body. Default: 1 MiB.
 	Rate int
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends requests
-	// with tokens issued up to that long after it.
+	// with tokens issued up to that long after it. Default: 0.
 	Leeway time.Duration
 	// Heartbeat is the longest time without a write to a reader. Default: 15 s.
 	Heartbeat time.Duration

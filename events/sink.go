@@ -17,7 +17,7 @@ type Sink interface {
 
 // NewResponseSink returns a sink that writes to an HTTP response, the header of which must
 // be written. A write or flush that blocks for longer than timeout fails. The response must
-// support flushing and deadlines, itself or by an Unwrap method (see
+// support flushing and, unless it never blocks, deadlines, itself or by an Unwrap method (see
 // [http.ResponseController]).
 func NewResponseSink(w http.ResponseWriter, timeout time.Duration) Sink {
 	return &responseSink{w: w, control: http.NewResponseController(w), timeout: timeout}

@@ -94,9 +94,9 @@ type tooLong struct {
 
 func (t *tooLong) Error() string { return fmt.Sprintf("maximum number of items is %d", t.most) }
 
-// outline returns a valid JSON text with an empty value of the same kind for each value
-// that the schema does not describe. Of the unknown members of an object it keeps the first.
-// The error is a [tooLong].
+// outline returns a valid JSON text with a short value of the same kind for each value that the
+// schema does not describe, and "x" for each nonempty plain string. Of the unknown members of an
+// object it keeps the first, with the value 0. The error is a [tooLong].
 func outline(b []byte, s *shape) ([]byte, error) {
 	o := outliner{in: b, out: make([]byte, 0, 1<<10)}
 	o.space()

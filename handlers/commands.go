@@ -60,7 +60,7 @@ func readCommand(raw []byte) (im.CommandDraft, error) {
 	return d, nil
 }
 
-// appendCommand appends the event of a command. It has no id, because it is not in the log.
+// appendCommand appends the event of a command. The event has no id, because it is not in the log.
 func appendCommand(buf []byte, c im.Command) []byte {
 	o := openObject(buf)
 	o.text("type", string(events.Command))

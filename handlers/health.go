@@ -14,8 +14,8 @@ func (s *Server) GetHealth(context.Context, api.GetHealthRequestObject) (api.Get
 	return api.GetHealth200JSONResponse{Status: api.Ok}, nil
 }
 
-// longShredding is the time after which /readyz reports that the key of an erased message still
-// waits to be shredded. The promise is 5 s.
+// longShredding is the time after which /readyz reports that the key of erased content still waits
+// to be shredded. The promise is 5 s.
 const longShredding = 2 * time.Second
 
 // GetReady implements GET /readyz.

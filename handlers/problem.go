@@ -35,8 +35,9 @@ var statuses = map[im.ErrorKind]int{
 // for a commit queue to drain, and too short for a user to notice.
 const retryAfter = "1"
 
-// problemFor returns the problem of an error. An error that is not a refusal is a fault of the
-// server. It is logged without the values that it quotes, and the client gets no details.
+// problemFor returns the problem of an error. An error that is neither a refusal nor the end of a
+// stream, of the request or of a time limit is a fault of the server. It is logged without the
+// values that it quotes, and the client gets no details.
 func (s *Server) problemFor(ctx context.Context, err error) api.Problem {
 	var (
 		refusal *im.Error

@@ -153,7 +153,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 	}
 	rule := d.bodies[key]
 	if rule != nil && isEncoded(r.Header) {
-		// Otherwise an upload would be stored as it was compressed.
+		// Otherwise an upload would be stored in its compressed form.
 		w.Header().Set("Accept-Encoding", "identity")
 		write(w, unsupported("Content-Encoding", "the body must not be compressed"))
 		return

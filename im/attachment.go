@@ -86,10 +86,10 @@ const (
 // orphanCutoff returns the time before which orphans are past their retention.
 func orphanCutoff(now time.Time) time.Time { return now.Add(-OrphanRetention) }
 
-// FileName returns the name under which a file is kept and offered: without directories,
-// control characters, invisible characters and those that change the direction of text, without
-// dots and spaces at its ends, in normal form C, and of at most [MaxFileName] bytes. It is never
-// empty.
+// FileName returns the name under which a file is kept and offered: without directories, control
+// characters, those that change the direction of text, and invisible characters other than joiners,
+// without dots, spaces and joiners at its ends, in normal form C, and of at most [MaxFileName]
+// bytes. It is never empty.
 func FileName(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {

@@ -25,8 +25,8 @@ func (t MessageType) holds(mediaType string) bool {
 	}
 }
 
-// attachmentBody is the body of a message with an attachment. Its zero fields are absent from
-// the JSON.
+// attachmentBody is the body of a message with an attachment. A field whose member is absent from
+// the JSON is zero.
 type attachmentBody struct {
 	attachment, thumbnail ID
 	name                  *string
@@ -105,7 +105,7 @@ func (b *attachmentBody) set(name string, value []byte, refuse func(name, why st
 	return nil
 }
 
-// check refuses a body that contradicts its attachments.
+// check refuses a body that contradicts its attachments, and attachments of the wrong media type.
 func (b attachmentBody) check(t MessageType, a Attachment, thumbnail *Attachment) error {
 	mismatch := func(field, format string, args ...any) error {
 		return RefuseField(Rule, "attachment_mismatch", "body/"+field, format, args...)

@@ -106,7 +106,7 @@ func (s *Service) Conversation(ctx context.Context, actor Actor, ref Conversatio
 const listedAtOnce = 5000
 
 // Conversations returns a page of the direct conversations, groups and rooms that the actor
-// is a member of, by last activity. Any error is from the store.
+// is a member of, in the order of last activity, newest first. Any error is from the store.
 func (s *Service) Conversations(ctx context.Context, actor Actor, f ConversationFilter) (ConversationPage, error) {
 	now := s.time()
 	page := ConversationPage{AsOf: f.AsOf, Through: f.Through}
@@ -163,9 +163,9 @@ func firstListed(list []ListedConversation, limit int) []ListedConversation {
 	return list[:min(len(list), limit)]
 }
 
-// listedViews adds views of the conversations to a page. If the list is longer than limit, there is
-// another page. If fresh is false the list is from an earlier read, and its conversations may have
-// changed or been deleted.
+// listedViews adds views of the conversations to a page. There is another page if the list is
+// longer than limit, or if the views end early. If fresh is false, a part of the list is from an
+// earlier read, and its conversations may have changed or been deleted.
 func (s *Service) listedViews(r Reader, actor Actor, list []ListedConversation, fresh bool, limit int, page *ConversationPage) error {
 	keys := make(map[ID]ConversationKey, len(list))
 	var ids []ID

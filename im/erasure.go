@@ -136,9 +136,9 @@ type ErasurePage struct {
 	Next *ErasureKey
 }
 
-// Erased returns the tombstones of erased messages that the actor could read, in the order
-// of their stamps. It is for a client that has missed events. Erasures in conversations that
-// the actor has joined again since come first, whatever their stamps, because the actor
+// Erased returns a page of the tombstones of erased messages that the actor could read, in the
+// order of their stamps. It is for a client that has missed events. Erasures in conversations that
+// the actor has joined again since q.Since come first, whatever their stamps, because the actor
 // received no events while away. Any error is from the store.
 func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (ErasurePage, error) {
 	q.User = actor.User
@@ -187,15 +187,15 @@ func (s *Service) Erased(ctx context.Context, actor Actor, q ErasureQuery) (Eras
 	})
 }
 
-// One page examines awayScan messages for erasures while the user was away. Each conversation
-// counts as awayCost messages.
+// To find erasures from while the user was away, one page examines about awayScan erased messages.
+// Each query for them counts as awayCost messages.
 const (
 	awayScan = 2000
 	awayCost = 10
 )
 
-// erasedWhileAway returns the erasures before q.Since in conversations that the actor has
-// joined again after it.
+// erasedWhileAway returns erasures before q.Since in conversations that the actor has joined
+// again since q.Since. next is where the next page continues, nil if these erasures end here.
 func erasedWhileAway(q ErasureQuery, known accessCache) (list []ErasedMessage, next *ErasureKey, err error) {
 	var from ErasureKey
 	if q.Past != nil {

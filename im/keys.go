@@ -17,8 +17,8 @@ const KeySize = 16
 // Key seals one content.
 type Key [KeySize]byte
 
-// ShredCode is the reason why a key was shredded. A message in a restored backup whose key has a
-// code becomes a tombstone of that state.
+// ShredCode is the reason why a key was shredded. A message in a restored backup whose key has the
+// code of a state becomes a tombstone of that state.
 type ShredCode byte
 
 // The codes. Their numbers are stored with the keys: never reuse one.

@@ -101,8 +101,8 @@ func (s *Service) enterWithMember(r Reader, actor Actor, ref ConversationRef, us
 	return c, me, s.memberView(m), err
 }
 
-// memberEvent returns an event about a member. In rooms and spaces, which may have very many
-// members, only that member receives it.
+// memberEvent returns an event about a member. In rooms, channels and spaces, which may have very
+// many members, only that member receives it.
 func memberEvent(t EventType, actor Actor, c Conversation, m MemberView, at time.Time) Event {
 	e := Event{
 		Type: t, At: at, Conversation: c.ID, Space: c.Space, Actor: actor.User, ActorDevice: actor.Device,

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Receipts are the users who have received and read a message, and those who have not read
-// it.
+// Receipts are the users who have received a message, those who have read it, and those who have
+// not read it.
 type Receipts struct {
 	Read      []Receipt
 	Delivered []Receipt

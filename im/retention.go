@@ -16,7 +16,7 @@ const day = 24 * time.Hour
 
 // ParseRetention parses a retention: the name of a plan (free is 3 days, basic 7, advanced
 // 90, enterprise 180, none means forever), a number of days such as 30 or 30d, or a duration such
-// as 36h. It returns false for any other text, and for one over [MaxRetention].
+// as 36h. It returns false for any other text, and for a time of 0 or less or over [MaxRetention].
 func ParseRetention(text string) (time.Duration, bool) {
 	if keep, ok := plans[text]; ok {
 		return keep, true
@@ -83,8 +83,8 @@ type RetentionPage struct {
 	Next  *RetentionKey
 }
 
-// checkAsOf returns asOf, or now if it is zero. It refuses a time in the future, which would trim
-// messages that are not past retention.
+// checkAsOf returns asOf, rounded up to a millisecond, or now if it is zero. It refuses a time in
+// the future, which would trim messages that are not past retention.
 func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 	now := s.time()
 	if asOf.IsZero() {
@@ -216,7 +216,7 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, trimmed func(Retenti
 			return err
 		}
 		n, err := s.trimAll(ctx, list, trimmed)
-		if err != nil || n == 0 { // another call has trimmed it already
+		if err != nil || n == 0 { // another call has trimmed these conversations already
 			return err
 		}
 	}

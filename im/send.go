@@ -18,9 +18,10 @@ type Sent struct {
 // idempotent: a repetition returns the first message. The pre-send hook, if there is one, may
 // refuse, drop or rewrite the message.
 //
-// It refuses an invalid draft, a conversation that the actor cannot see or may not send to,
-// a client_id of another message or of one that was trimmed or purged, and a draft that the
-// conversation does not support.
+// It refuses an invalid draft, a conversation that the actor cannot see or may not send to, a
+// client_id of another message or of one that was trimmed or purged, a draft that the conversation
+// does not support, an attachment that the actor may not use or that does not fit the body, a reply
+// to a message that the actor cannot read, and a message that comes too soon in slow mode.
 func (s *Service) Send(ctx context.Context, actor Actor, ref ConversationRef, d Draft) (Sent, error) {
 	given, err := d.Content(s.policy.MaxMessageBytes)
 	if err != nil {
@@ -163,10 +164,10 @@ func (s *Service) admit(r Reader, actor Actor, ref ConversationRef, d Draft, giv
 	return a, err
 }
 
-// destination returns the entry of the conversation that a message goes to. A direct
-// conversation that does not exist yet has no ID. It may exist although the actor is not a member,
-// if all messages in it were dropped. For an admin, the actor need not see a conversation that is
-// not a direct one.
+// destination returns the entry of the conversation that a message goes to. A direct conversation
+// that does not exist yet has no ID. One may exist although the actor is not a member, if all
+// messages in it were dropped. If an admin sends for the actor, the actor need not see a
+// conversation that is not a direct one.
 func (s *Service) destination(r Reader, actor Actor, ref ConversationRef, d Draft) (Entry, Access, error) {
 	clientID := d.ClientID
 	e, me, err := s.enterAs(r, actor, ref, clientID)
@@ -304,8 +305,9 @@ func (m Message) sameAs(c Conversation, content, given *Content) bool {
 	return m.Conversation == c.ID && (m.Content == nil || m.Content.SentAs(content.Sent) || m.Content.rewrittenFrom(given))
 }
 
-// quoted returns the id of the message that the draft replies to. It refuses one that is in another
-// conversation or that the actor cannot read.
+// quoted returns the id of the message that the draft replies to, 0 if it is not a reply. It
+// refuses a message that is in another conversation, that the actor cannot read, or that only one
+// user sees.
 func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) (ID, error) {
 	if replyTo == "" {
 		return 0, nil

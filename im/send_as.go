@@ -31,7 +31,7 @@ type SentAs struct {
 // With a client_id, it is idempotent for each target: a repetition sends what is missing,
 // even if the first request did not finish or the repetition has other targets.
 //
-// It takes several transactions. If the first is refused, for example because the server is
+// It may take several transactions. If the first is refused, for example because the server is
 // overloaded, SendAs returns the refusal. If a later one is, messages that were sent before stay
 // sent, and the other targets have the refusal as their result.
 func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []string, d Draft) ([]SentAs, error) {
@@ -64,7 +64,7 @@ func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []strin
 }
 
 // sendSome sends a message to targets in their order, at least to one, until the step is over.
-// earlier are the results before.
+// earlier are the results of the previous steps.
 func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content, seen *sightings, earlier []SentAs) ([]SentAs, error) {
 	by := make(map[string]SentAs, len(earlier))
 	for _, result := range earlier {

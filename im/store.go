@@ -22,11 +22,12 @@ func IsAtStart(ctx context.Context) bool { return ctx.Value(startKey{}) != nil }
 // may succeed later, and one of the kind [Full] if the disk is full. Any other error is a fault of
 // the program.
 type Store interface {
-	// View runs fn on a consistent snapshot and returns its error. Reads that take longer
-	// than a limit, 500 ms by default, fail with an [Unavailable] error: a long read keeps the
-	// write-ahead log from being truncated, and occupies a connection that other readers need. fn
-	// must not write to a client. If fn reads content that was erased after the snapshot, View runs
-	// it again on a newer one. So fn must assign its results and not add to them.
+	// View runs fn on a consistent snapshot and returns its error. Except with [AtStart], reads
+	// that take longer than a limit, 500 ms by default, fail with an [Unavailable] error: a long
+	// read keeps the write-ahead log from being truncated, and occupies a connection that other
+	// readers need. fn must not write to a client. If fn reads content that was erased after the
+	// snapshot, View runs it again on a newer one. So fn must assign its results and not add to
+	// them.
 	View(ctx context.Context, fn func(Reader) error) error
 
 	// Readers returns the number of Views that run at once; others wait.
@@ -66,8 +67,8 @@ type Store interface {
 	Instance() Instance
 
 	// NextBlobKey returns a slot and its key for a blob, which were never returned before. The
-	// caller must pass the slot to [AttachmentWriter.InsertAttachment] or
-	// [AttachmentWriter.DoomSlot].
+	// caller must pass the slot to [AttachmentWriter.InsertAttachment],
+	// [ThumbnailWriter.UpdateThumbnail] or [AttachmentWriter.DoomSlot].
 	NextBlobKey() (Slot, Key, error)
 	// BlobKey returns the key in a slot. The error is a [ShreddedError], [ErrNoKey], or the error
 	// of reading it.

@@ -13,7 +13,7 @@ type HideReader interface {
 	// It is for channels and other conversations without memberships of their own;
 	// [MemberReader.Membership] includes it for the rest.
 	Mark(conversation ID, user UserID) (Mark, error)
-	// Hidden reports whether the user has hidden the message with a seq by its id.
+	// Hidden reports whether the user has hidden, by its id, the message with this seq.
 	Hidden(conversation ID, user UserID, seq int64) (bool, error)
 	// HiddenIn returns the messages of a range that the user has hidden by their ids.
 	HiddenIn(conversation ID, user UserID, r SeqRange) (seqs.Set, error)

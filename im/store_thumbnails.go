@@ -16,7 +16,8 @@ type ThumbnailReader interface {
 // ThumbnailWriter stores thumbnails. Everything that erases an attachment, such as
 // [AttachmentWriter.EraseAttachment], erases its thumbnail in the same way.
 type ThumbnailWriter interface {
-	// InsertThumbnail stores a thumbnail without a blob, of an attachment that exists.
+	// InsertThumbnail stores a thumbnail without a blob, or returns ErrNotFound if its attachment
+	// does not exist.
 	InsertThumbnail(t Thumbnail) error
 	// UpdateThumbnail stores the state, tries and blob of a thumbnail, or returns ErrNotFound
 	// if it no longer exists. If it had another blob, that is erased: its key is shredded

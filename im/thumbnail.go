@@ -26,7 +26,9 @@ type Thumbnail struct {
 	Attachment ID
 	Uploader   UserID // of the attachment
 	State      ThumbnailState
-	// Tries is the number of attempts to make it that were begun.
+	// Tries is the number of attempts to make it that were begun. An attempt that ended before
+	// there was a thumbnail, because the maker, the store or the file was not available or the
+	// server stopped, does not count.
 	Tries int
 	// ID is the id of the blob. Slot has its key, which also seals Info.
 	ID   ID
@@ -54,8 +56,8 @@ const maxTries = 3
 // A ThumbnailMaker makes thumbnails.
 type ThumbnailMaker interface {
 	// Thumbnail makes a thumbnail of a picture of size bytes, and reads as much of it as it needs.
-	// It returns [ErrNoThumbnail] if none can be made. After any other error, except one of reading
-	// the file, the call may be repeated.
+	// It returns [ErrNoThumbnail] if none can be made, and [ErrThumbnailUnavailable] if it cannot
+	// make any now. After any error but [ErrNoThumbnail] the call may be repeated.
 	Thumbnail(ctx context.Context, file io.Reader, size int64) (MadeThumbnail, error)
 }
 

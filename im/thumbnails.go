@@ -43,9 +43,10 @@ func (s *Service) wantThumbnail(tx Tx, a Attachment) error {
 
 // MakeThumbnails makes the waiting thumbnails, one after another and with uploaders taking turns,
 // and calls done with the state of each and the time that it took. It holds only one of them in
-// memory, and waiting ones survive a restart. A thumbnail that cannot be made is marked as failed
-// and not tried again. MakeThumbnails returns an error of the store, of the files, or of a maker
-// that does not work at all; the thumbnail then continues to wait.
+// memory, and waiting ones survive a restart. A thumbnail that cannot be made, or not in maxTries
+// attempts, is marked as failed and not tried again. MakeThumbnails returns an error of the store,
+// of the files, or of a maker that does not work at all; the thumbnail then continues to wait. A
+// file that is missing or damaged only ends the attempt.
 func (s *Service) MakeThumbnails(ctx context.Context, done func(ThumbnailState, time.Duration)) error {
 	ctx = asJob(ctx, "thumbnails")
 	for past := UserID(""); ; {
@@ -140,7 +141,7 @@ func (s *Service) readAndMake(ctx context.Context, id ID) (MadeThumbnail, error)
 }
 
 // storeThumbnail writes the blob of a thumbnail and its row. If the attachment was erased in the
-// meantime, it erases the blob, too.
+// meantime, it erases the blob, too; also after an error, unless the row may be stored.
 func (s *Service) storeThumbnail(ctx context.Context, t Thumbnail, made MadeThumbnail) (ThumbnailState, error) {
 	slot, key, err := s.store.NextBlobKey()
 	if err != nil {

@@ -22,7 +22,7 @@ func Object(b []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		for i := bytes.IndexByte(b, '{') + 1; i < len(b); i++ {
 			if b[i] != '"' {
-				continue // white space, a comma or the closing bracket
+				continue // white space, a comma or the closing brace
 			}
 			end := EndOfString(b, i) + 1
 			name := b[i:end]

@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// ErrAhead reports that the file to be replaced is not older than the keys that would replace it,
-// so replacing it could lose keys, or bring shredded ones back.
+// ErrAhead reports that the file to be replaced is newer than the keys that would replace it, or,
+// by [Install], that it is as new. Replacing it could lose keys, or bring shredded ones back.
 var ErrAhead = errors.New("the keys to be replaced are not older")
 
 // errSelf reports a copy of the key file onto itself.
@@ -30,8 +30,8 @@ const (
 )
 
 // Copy writes a copy of the key file to path. The copy is at least as new as the keys were
-// when Copy was called. An older copy at path is replaced, overwritten and deleted, so no
-// copy at path still has a key that was shredded before the call. progress, which may be
+// when Copy was called. A copy at path that is not newer is replaced, overwritten and deleted,
+// so no copy at path still has a key that was shredded before the call. progress, which may be
 // nil, is called with the number of bytes copied and the total.
 //
 // The copy is atomic: it is written under another name, synced and renamed. Leftovers of an
@@ -67,8 +67,8 @@ func (r *Ring) copy(ctx context.Context, path string, progress func(done, total 
 	return Replace(f.Name(), path)
 }
 
-// mayReplace returns an error unless the file at path is missing or an older copy of these
-// keys.
+// mayReplace returns an error unless the file at path is missing or a copy of these keys that is
+// not newer.
 func (r *Ring) mayReplace(path string) error {
 	existing, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

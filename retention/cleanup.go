@@ -30,8 +30,8 @@ type Cleanup struct {
 	wake    chan struct{}
 }
 
-// NewCleanup returns a job that does nothing until Run. removed, which may be nil, is called with
-// the number of trimmed messages.
+// NewCleanup returns a job that does nothing until Run. removed, which may be nil, is called for
+// each trimmed conversation with the number of its trimmed messages.
 func NewCleanup(log *slog.Logger, c Cleaner, every time.Duration, removed func(int64)) *Cleanup {
 	if removed == nil {
 		removed = func(int64) {}
@@ -56,7 +56,7 @@ func (j *Cleanup) Committed(c im.Commit) {
 }
 
 // Run cleans up at once and then at every interval and wake-up, until ctx ends. It logs
-// failures and tries again at the next interval. Call it once.
+// failures and tries again at the next interval or wake-up. Call it once.
 func (j *Cleanup) Run(ctx context.Context) {
 	for {
 		j.once(ctx)

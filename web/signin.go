@@ -29,8 +29,8 @@ var People = []string{"Ada", "Grace", "Alan", "Hedy", "Iris"}
 //   - Host must be a loopback address or localhost, with the server's port. A page that reaches the
 //     server by DNS rebinding has its own name in Host, and so does a proxy that passes Host on.
 //   - No header may come from a proxy.
-//   - Origin and Sec-Fetch-Site must be those of the page itself, and a POST must be JSON, which
-//     other pages cannot send without a CORS preflight.
+//   - Origin and Sec-Fetch-Site, if present, must be those of the page itself, and a POST must be
+//     JSON, which other pages cannot send without a CORS preflight.
 //
 // It signs only tokens of [People], without the scope admin.
 type SignIn struct {

@@ -13,9 +13,9 @@ import (
 //go:embed dist
 var dist embed.FS
 
-// contentSecurity allows the page its own script and style, requests to its own server, and
-// pictures that it downloaded. Nothing that a user wrote can become a script: there are no
-// inline scripts, and no text becomes HTML (Trusted Types).
+// contentSecurity allows the page its own script, style and pictures, requests to its own server,
+// and pictures, sound and video that it downloaded. Nothing that a user wrote can become a script:
+// there are no inline scripts, and no text becomes HTML (Trusted Types).
 const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // signInOff is the mark in the page that the server replaces with signInOn if it would sign

@@ -15,11 +15,12 @@ import (
 )
 
 var (
-	// ErrProcess means that the process that makes thumbnails died while it worked on a picture, or
-	// did not answer in time. The picture may or may not be the cause, so it is worth a bounded
-	// number of retries.
+	// ErrProcess means that the process that makes thumbnails died while it worked on a picture,
+	// did not answer in time, or sent a malformed answer. The picture may or may not be the cause,
+	// so it is worth a bounded number of retries.
 	ErrProcess = errors.New("thumbnail: the process that makes thumbnails has ended")
-	// ErrStart means that this process could not be started.
+	// ErrStart means that the process that makes thumbnails could not be started, or did not report
+	// that it is ready.
 	ErrStart = errors.New("thumbnail: the process that makes thumbnails could not be started")
 )
 
@@ -51,12 +52,12 @@ const madeHeader = 9
 // Process makes thumbnails in another process, which it starts when there is work and ends
 // when there is none for a while. A picture that takes too much memory, or never stops decoding,
 // ends that process and not this one, and that process has none of the keys and contents of this
-// one. A Process may be used by many goroutines; one picture is made at a time.
+// one. A Process may be used by many goroutines; one thumbnail is made at a time.
 type Process struct {
 	path string
 	args []string
 
-	turn  chan struct{} // held while a picture is made
+	turn  chan struct{} // held while a thumbnail is made
 	child *child
 	idle  *time.Timer
 }
@@ -70,7 +71,8 @@ func NewProcess(path string, args ...string) *Process {
 }
 
 // Make is [Make] in the other process. It reads size bytes of the file. It returns the errors of
-// [Make], ErrProcess, ErrStart, and those of reading the file.
+// [Make], ErrProcess, ErrStart, and those of reading the file; [io.ErrUnexpectedEOF] if the file is
+// shorter.
 func (p *Process) Make(ctx context.Context, file io.Reader, size int64) (Thumbnail, error) {
 	if size > MaxBytes {
 		return Thumbnail{}, fmt.Errorf("%w: %d bytes", ErrTooLarge, size)
@@ -296,7 +298,8 @@ func answer(file []byte) []byte {
 // take a second or two.
 const cpuTime = 10 * time.Second
 
-// withCPUTime returns a context that ends when this process has used the given processor time.
+// withCPUTime returns a context that ends when this process has used the given processor time since
+// the call.
 func withCPUTime(limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	end := cpuUsed() + limit

@@ -33,8 +33,8 @@ func (p *progress) step(what string, done, all int) {
 	p.say(done == all, func() string { return fmt.Sprintf("%d of %d %s", done, all, what) })
 }
 
-// say writes a line if enough time has passed since the last one, or if it is the last of its
-// kind.
+// say writes a line if enough time has passed since the previous one, or if last is set: then no
+// other line of its kind follows.
 func (p *progress) say(last bool, line func() string) {
 	if p == nil {
 		return

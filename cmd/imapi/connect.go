@@ -36,7 +36,7 @@ func (c *connection) add(f flags) {
 	f.StringVar(&c.audience, "auth-audience", "", "with --as, the `audience` (aud) that the server requires")
 }
 
-// locate sets the URL of the server if no flag does.
+// locate sets the URL of the server if no flag does, and otherwise checks it.
 func (c *connection) locate() error {
 	if c.server == "" {
 		c.server = defaultServer
@@ -84,7 +84,7 @@ func (c *connection) credential(f flags) (client.TokenSource, error) {
 // signedFor is the lifetime of a token that a command signs for itself.
 const signedFor = time.Hour
 
-// sign returns tokens for a user, signed with the secret in the data directory.
+// sign returns a source of tokens for a user, signed with the secret in the data directory.
 func (c *connection) sign(user string) (client.TokenSource, error) {
 	if !im.UserID(user).Valid() {
 		return nil, misuse("--as: must be %s", im.UserIDRule)
@@ -104,8 +104,9 @@ func (c *connection) sign(user string) (client.TokenSource, error) {
 	return func(context.Context) (string, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		// Return the same token until shortly before it expires. The client gives up when it gets
-		// the refused token again; with a new token for each request it would retry forever.
+		// Return the same token until a quarter of its lifetime is left. The client gives up when
+		// it gets the refused token again; with a new token for each request it would retry
+		// forever.
 		now := time.Now()
 		if until.Sub(now) > signedFor/4 {
 			return token, nil
@@ -133,7 +134,8 @@ func (c *connection) open(f flags) (*client.Client, error) {
 // is short because a person is waiting.
 const sendTimeout = 5 * time.Second
 
-// explain adds to an error of the client a line about what to do next.
+// explain adds to an error of the client a line about what to do next, if there is anything to say.
+// It returns an unreachableError if there was no answer from the server.
 func (c *connection) explain(err error) error {
 	var (
 		problem   *client.Problem

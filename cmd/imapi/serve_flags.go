@@ -154,7 +154,7 @@ func parseOrigins(list string) ([]string, error) {
 
 // originFault returns why no browser sends an origin, or "".
 func originFault(origin string) string {
-	if origin == "*" || origin == "null" { // a page without an origin, such as a local file
+	if origin == "*" || origin == "null" { // null is a page without an origin, such as a local file
 		return ""
 	}
 	u, err := url.Parse(origin)

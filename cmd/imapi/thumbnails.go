@@ -35,7 +35,7 @@ func (n *node) useThumbnails() error {
 	return nil
 }
 
-// observeThumbnail counts a thumbnail.
+// observeThumbnail counts a thumbnail that was made or has failed, or an attempt that did neither.
 func (n *node) observeThumbnail(state im.ThumbnailState, took time.Duration) {
 	result := "retried"
 	switch state {
@@ -51,7 +51,8 @@ func (n *node) observeThumbnail(state im.ThumbnailState, took time.Duration) {
 // maxCountedThumbnails bounds the count that a scrape of the metrics costs.
 const maxCountedThumbnails = 10_000
 
-// waitingThumbnails returns the number of waiting thumbnails, for the metrics.
+// waitingThumbnails returns the number of waiting thumbnails, at most maxCountedThumbnails, for the
+// metrics. If they cannot be counted it returns 0.
 func (n *node) waitingThumbnails() float64 {
 	waiting, err := n.service.WaitingThumbnails(context.Background(), maxCountedThumbnails)
 	if err != nil {

@@ -39,9 +39,10 @@ var (
 	errSlowRead   = unavailable(errors.New("the read transaction exceeded its time limit"))
 )
 
-// refusal converts an error of the driver. Temporary errors become [im.Unavailable], and a full
-// disk becomes [im.Full]. Others, such as a violated constraint, are bugs and are only wrapped. An
-// [im.Error] is returned unchanged.
+// refusal converts an error of the database. A full disk becomes [im.Full]. Errors that show a bug,
+// such as a violated constraint, and errors of another origin are only wrapped. All others, such as
+// a lock, a damaged file or a lost connection, become [im.Unavailable]. An [im.Error] is returned
+// unchanged.
 func refusal(err error) error {
 	if _, ok := im.AsError(err); ok {
 		return err

@@ -299,7 +299,7 @@ type timeRange struct{ from, to im.HistoryKey }
 
 const (
 	inTimeRange = " AND (m.created_at, m.seq) >= (?, ?) AND (m.created_at, m.seq) <= (?, ?)"
-	// inTimesOf is timeRange for rows that are found by another range.
+	// inTimesOf is inTimeRange for rows that are found by another range.
 	inTimesOf = " AND (m.created_at, +m.seq) >= (?, ?) AND (m.created_at, +m.seq) <= (?, ?)"
 )
 

@@ -35,7 +35,7 @@ func (r *reader) SentAs(keys []im.ClientKey) ([]im.ClientKey, error) {
 	return r.keysAmong(selectSentAs, keys)
 }
 
-// keysAmong runs a query that returns the indexes of some of a list of keys.
+// keysAmong runs a query that finds the indexes of some of a list of keys, and returns those keys.
 func (r *reader) keysAmong(query string, keys []im.ClientKey) (list []im.ClientKey, err error) {
 	values := make([][2]string, len(keys))
 	for i, k := range keys {

@@ -22,7 +22,8 @@ const (
 		FROM members m CROSS JOIN users u ON u.id = m.user_id
 		LEFT JOIN mutes n ON n.conversation_id = m.conversation_id AND n.user_id = m.user_id
 		WHERE m.conversation_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?`
-	// selectEveryMember finds up to ?3 users after ?2, by name, who are or were members.
+	// selectEveryMember finds the stays of up to ?3 users who are or were members: the next after
+	// ?2 in the order of names.
 	selectEveryMember = stayColumns + `FROM (
 			SELECT u.id AS id FROM (SELECT DISTINCT user_id FROM intervals WHERE conversation_id = ?1) d
 			CROSS JOIN users u ON u.id = d.user_id WHERE u.name > ?2 ORDER BY u.name LIMIT ?3
@@ -84,7 +85,8 @@ func (r *reader) Memberships(user im.UserID, conversations []im.ID) ([]im.Member
 	return list, err
 }
 
-// EveryMembership returns the memberships of all present and former members, by user.
+// EveryMembership returns the memberships of up to limit present and former members: the next after
+// a user in the order of the users' ids. The memberships have no marks.
 func (r *reader) EveryMembership(conversation im.ID, after im.UserID, limit int) (list []im.Membership, err error) {
 	err = r.session.query(selectEveryMember, []any{int64(conversation), string(after), limit},
 		func(rows row) (more bool, err error) {

@@ -20,7 +20,7 @@ const (
 		AND from_seq <= ?5 ORDER BY from_seq`
 	// selectRangeAfter finds the first range that begins after ?4.
 	selectRangeAfter = "SELECT from_seq, to_seq, at" + ofRanges + "AND from_seq > ?4 ORDER BY from_seq LIMIT 1"
-	// selectOldRanges finds ?5 ranges that begin at or before ?4, descending.
+	// selectOldRanges finds up to ?5 ranges that begin at or before ?4, descending.
 	selectOldRanges = "SELECT from_seq, to_seq, at" + ofRanges + "AND from_seq <= ?4 ORDER BY from_seq DESC LIMIT ?5"
 	// countRanges counts up to ?5 ranges that begin after ?4, from the newest, and returns
 	// where the oldest of them begins.
@@ -73,7 +73,7 @@ func (t *tx) addRange(kind record.RangeKind, conversation im.ID, user im.UserID,
 	return record.AddRange(o, kind, r, at.UnixMilli())
 }
 
-// From implements [record.Ranges], as do the methods after it.
+// From implements [record.Ranges], as do the methods after it up to Delete.
 func (o *rangesOf) From(from, to int64) ([]record.Range, error) {
 	return o.ranges(selectRanges, from, to)
 }
@@ -148,8 +148,8 @@ func (r *reader) ReceiptsOf(kind im.ReceiptKind, conversation im.ID, seq int64) 
 	return r.usersWith(record.ReceiptRange(kind), conversation, seq)
 }
 
-// usersWith returns the users with a range of a kind that contains a message, by user, and
-// when the range was added.
+// usersWith returns the users with a range of a kind that contains a message, in the order of their
+// ids, and when the range was added.
 func (r *reader) usersWith(kind record.RangeKind, conversation im.ID, seq int64) ([]im.Receipt, error) {
 	var list []im.Receipt
 	err := r.session.usersAt(selectRangesOf, []any{int64(conversation), int64(kind), seq},

@@ -46,7 +46,7 @@ func (r *reader) Retentions() (list []*time.Duration, err error) {
 }
 
 // Oldest returns conversations with this retention setting whose oldest message is from before a
-// time, by that message.
+// time, in the order of the times of those messages.
 func (r *reader) Oldest(retention *time.Duration, before time.Time, past *im.OldestKey, limit int) ([]im.Conversation, error) {
 	at, id := int64(math.MinInt64), int64(math.MinInt64)
 	if past != nil {

@@ -12,8 +12,8 @@ import (
 
 // row is a row that is being read, by itself or in a list.
 type row interface {
-	// Scan stores the columns in the variables that dest points to. Byte slices are not copied, and
-	// stay valid.
+	// Scan stores the columns in the variables that dest points to. Blobs are not copied, and stay
+	// valid.
 	Scan(dest ...any) error
 }
 
@@ -77,8 +77,8 @@ func (p packedRow) skip(columns int) error {
 	return nil
 }
 
-// scanValue stores a value in the variable that dest points to. It converts numbers and texts only
-// to types based on them.
+// scanValue stores a value in the variable that dest points to. It converts a number only to a type
+// based on a number or a bool, and a text only to a type based on a string or to bytes.
 func scanValue(dest any, v *packed.Value) error {
 	fits := v.Kind == packed.Integer
 	switch d := dest.(type) {

@@ -67,7 +67,7 @@ func (r *reader) webhooks(query string, args ...any) (list []im.Webhook, err err
 	return list, err
 }
 
-// Webhooks returns all webhooks by id.
+// Webhooks returns all webhooks in the order of their ids.
 func (r *reader) Webhooks() ([]im.Webhook, error) { return r.webhooks(selectWebhooks) }
 
 // Webhook returns a webhook.
@@ -79,8 +79,8 @@ func (r *reader) Webhook(id im.ID) (im.Webhook, error) {
 	return list[0], nil
 }
 
-// WebhookSecrets returns the secrets of a webhook. They are zero if there are none, if their key is
-// shredded, or if they are damaged.
+// WebhookSecrets returns the secrets of a webhook. They are zero if there are none or if they
+// cannot be unsealed, because their key is shredded or missing or they are damaged.
 func (r *reader) WebhookSecrets(id im.ID) (secrets im.WebhookSecrets, err error) {
 	var s sealedText
 	if _, err := r.session.row(selectWebhookSecrets, []any{int64(id)}, &s.slot, &s.sealed); err != nil || !s.slot.Valid {
@@ -161,7 +161,8 @@ func (t *tx) PutWebhookProgress(id im.ID, p im.WebhookProgress) error {
 	return err
 }
 
-// PutWebhookSecrets seals the secrets of a webhook, and dooms the key of the previous ones.
+// PutWebhookSecrets seals the secrets of a webhook, unless they are zero, and dooms the key of the
+// previous ones.
 func (t *tx) PutWebhookSecrets(id im.ID, secrets im.WebhookSecrets) error {
 	var before, after sealedText
 	found, err := t.session.row(selectWebhookSecrets, []any{int64(id)}, &before.slot, &before.sealed)
@@ -225,8 +226,8 @@ const (
 	selectEvent = "SELECT " + eventColumns + " FROM events e WHERE e.pos = ?"
 )
 
-// AllEvents returns the events of all users in a range of positions, of some types. It
-// examines up to limit events, and decodes only those that it returns.
+// AllEvents returns the events of all users in a range of positions, of some types, or of all if
+// none are given. It examines up to limit events, and decodes only those that it returns.
 func (r *reader) AllEvents(after, upTo im.Position, types []im.EventType, limit int) (im.EventWindow, error) {
 	w := im.EventWindow{Through: after}
 	if after >= upTo || limit <= 0 {

@@ -23,8 +23,8 @@ const (
 	// maxQueue is the maximum number of waiting calls, and maxOwn that of calls of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
-	// maxWait is the time that a call of a user waits. It is shorter than the 10 s after which
-	// clients give up.
+	// maxWait is the longest time that a call of a user waits, unless it is a bulk call. It is
+	// shorter than the 10 s after which clients give up.
 	maxWait = 5 * time.Second
 	// retryAfter is the Retry-After for callers that are refused because of these limits.
 	retryAfter = time.Second
@@ -87,7 +87,7 @@ type account struct {
 	calls  []*call // in order
 	// used is the caller's virtual time in each lane.
 	used [lanes]time.Duration
-	long bool // the last call took longCall or more
+	long bool // the previous call took longCall or more
 	// turn is the virtual start time of the first call in its lane.
 	turn time.Duration
 	// at is the index in the lane's heap, -1 if the account is not in it: it has no waiting
@@ -135,9 +135,9 @@ const (
 	lanes
 )
 
-// lane holds waiting callers by the turn of their first call. Its own turn, the lane's
-// virtual time, is that of the last call taken. A new caller starts there, or at their own
-// virtual time if that is later.
+// lane holds waiting callers by the turn of their first call. Its own turn is the lane's virtual
+// time: at least the turn of the first call of the newest batch. A new caller starts there, or at
+// their own virtual time if that is later.
 type lane struct {
 	turns
 	turn time.Duration
@@ -353,7 +353,7 @@ func (b *batch) take(a *account) *call {
 	return c
 }
 
-// settle charges the caller of the last call.
+// settle charges the caller of the previous call, if that was not done yet.
 func (b *batch) settle() {
 	if b.running != nil {
 		b.used += b.last.took

@@ -9,8 +9,9 @@ import (
 )
 
 // benchViews measures the requests of a client that starts, for a user with a thousand
-// conversations who has read no message: the first page of the list, all unread counts, and a page
-// of history. With a hundred times as many messages it must not take twice as long.
+// conversations who has read no message: the first page of the list, now and as of an earlier time,
+// all unread counts, and a page of history. With a hundred times as many messages it must not take
+// twice as long.
 func benchViews(b *testing.B, open Engine) {
 	const n = 1000
 	for _, messages := range []int{10_000, 1_000_000} {
@@ -55,7 +56,7 @@ func benchViews(b *testing.B, open Engine) {
 	}
 }
 
-// spread sends messages to many conversations in turn.
+// spread creates conversations and sends messages to them in turn.
 func (w *world) spread(conversations, messages int) []im.ID {
 	w.Helper()
 	ids := make([]im.ID, conversations)
