@@ -16,8 +16,8 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return t.Append(make([]byte, 0, len(timeLayout))), nil
 }
 
-// Append appends what MarshalJSON returns. A page has hundreds of times, and the time package
-// reads the layout again for each.
+// Append appends what MarshalJSON returns. A page has hundreds of values of type Time, and the
+// time package would read the layout again for each of them.
 func (t Time) Append(into []byte) []byte {
 	utc := time.Time(t).UTC()
 	year, month, day := utc.Date()

@@ -3,7 +3,7 @@ package auth
 import "strings"
 
 // Bearer returns the token of an Authorization header. It returns [ErrTokenMissing] if
-// the header is empty or has another scheme.
+// the header is empty, has another scheme or has no token.
 func Bearer(authorization string) (string, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	token = strings.TrimSpace(token)

@@ -72,7 +72,7 @@ func (v *Verifier) Verify(token string) (Principal, error) {
 	return found.Principal, nil
 }
 
-// Recheck returns an error if the principal's tokens were cut off after Verify returned it. A
+// Recheck returns an error if a cut-off applies by now to a principal that was verified before. A
 // long-lived request calls it after it has registered to be ended by later cut-offs, so that no
 // cut-off in between is missed.
 func (v *Verifier) Recheck(p Principal) error { return v.cuts.refuse(p, v.now()) }
@@ -90,7 +90,7 @@ func (v *Verifier) Cut(cut im.TokenCut) { v.cuts.add(cut) }
 func (v *Verifier) ForgetCuts(through time.Time) { v.cuts.forget(through) }
 
 // Ready returns an error while no token can be verified, because no key set was fetched
-// yet or the last one has no key for the algorithm.
+// yet or the last key set has no key for the algorithm.
 func (v *Verifier) Ready() error { return v.keys.ready() }
 
 // verify verifies a token without the cache and the cut-offs.

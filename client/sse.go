@@ -42,7 +42,7 @@ type parser struct {
 	hasRetry bool
 
 	begun  bool
-	skipLF bool // the last line ended with CR, so a LF now belongs to it
+	skipLF bool // the previous line ended with CR, so a LF now belongs to that line
 	line   []byte
 	data   []byte
 }
@@ -138,7 +138,7 @@ func (p *parser) nextLine() ([]byte, error) {
 // text decodes UTF-8 like a browser: invalid bytes become U+FFFD.
 func text(value []byte) string { return strings.ToValidUTF8(string(value), "\ufffd") }
 
-// milliseconds parses a number of milliseconds that has only digits.
+// milliseconds parses a number of milliseconds that has only digits. It returns at most maxRetry.
 func milliseconds(value []byte) (time.Duration, bool) {
 	if len(value) == 0 {
 		return 0, false

@@ -8,9 +8,10 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// inbox queues published commits for the dispatcher. It is bounded: for commits that do not
-// fit, it keeps only the position up to which the log must be read, and the retractions,
-// because frames of those messages may be in memory.
+// inbox queues published commits for the dispatcher. The number of events is bounded: for commits
+// that do not fit, it keeps only the position up to which the log must be read, the cut-offs, the
+// users who have blocked others, and the retractions, because frames of the retracted messages
+// may be in memory.
 type inbox struct {
 	size int           // the maximum number of events
 	wake chan struct{} // holds a token while there is something to take
@@ -107,7 +108,8 @@ func (d *backlog) keepRetractions(events []im.Event, limit int) {
 	}
 }
 
-// take returns the backlog and begins a new one, which reuses the memory of the previous one.
+// take returns the backlog and begins a new one, which reuses the memory of before: the backlog
+// that the previous call returned.
 func (b *inbox) take(before backlog) backlog {
 	clear(before.events)
 	b.mu.Lock()
@@ -118,7 +120,7 @@ func (b *inbox) take(before backlog) backlog {
 	return d
 }
 
-// close makes put ignore all further commits.
+// close drops what was not taken, and makes put ignore all further commits.
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -33,7 +33,7 @@ type receipts struct {
 	log     *slog.Logger
 	wake    chan struct{} // holds a token once pending is not empty
 	stop    chan struct{} // closed by close
-	done    chan struct{} // closed when all were stored
+	done    chan struct{} // closed when run returns
 
 	mu      sync.Mutex
 	closed  bool
@@ -82,7 +82,8 @@ func (r *receipts) collect(deliveries []im.Delivery) {
 	}
 }
 
-// add adds a range, merged with those that it touches.
+// add adds a range, merged with the ranges that it touches. It drops a range that touches none if
+// there are maxReceipts.
 func (r *receipts) add(d im.Delivery) {
 	to := recipient{d.User, d.Conversation}
 	list := r.pending[to]
@@ -117,8 +118,8 @@ func (r *receipts) take() []im.Delivery {
 	return all
 }
 
-// run stores receipts, receiptInterval after the first of them. It returns after close is called
-// and the last ones are stored.
+// run stores receipts, receiptInterval after the first of them. After close is called it makes one
+// attempt to store what is left, and returns.
 func (r *receipts) run(ctx context.Context) {
 	defer close(r.done)
 	failures := 0
@@ -151,7 +152,7 @@ func (r *receipts) store(ctx context.Context, all []im.Delivery) error {
 }
 
 // failed puts back receipts that could not be stored, or drops them after the last attempt. It
-// returns the number of failed attempts so far.
+// returns the number of failed attempts in a row, 0 once the receipts are dropped.
 func (r *receipts) failed(err error, all []im.Delivery, tries int) int {
 	if tries == receiptTries {
 		r.log.Error("delivered receipts dropped: storing them failed", "error", faults.Text(err), "ranges", len(all))
@@ -177,8 +178,8 @@ func (r *receipts) last(ctx context.Context) {
 	}
 }
 
-// close stores what was collected and returns when that is done. Later receipts are
-// ignored.
+// close makes run attempt once more to store what was collected, and returns when that is done.
+// Later receipts are ignored.
 func (r *receipts) close() {
 	r.mu.Lock()
 	if !r.closed {

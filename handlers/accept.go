@@ -17,11 +17,12 @@ type acceptKey struct{}
 // pushKey is the key of the request in the context of PushFrames, which reads its body.
 type pushKey struct{}
 
-// takeKey is set in the context of GetEvents if the connection can be taken from the server.
+// takeKey is the key of a bool in the context of GetEvents: whether the connection can be taken
+// from the server.
 type takeKey struct{}
 
-// negotiated puts the Accept header into the context of the streams, and the request into
-// that of PushFrames.
+// negotiated puts the Accept header into the context of the streams, the request into that of
+// PushFrames, and into that of GetEvents also whether the connection can be taken.
 func negotiated(next api.StrictHandlerFunc, operation string) api.StrictHandlerFunc {
 	switch operation {
 	case "GetEvents":

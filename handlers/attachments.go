@@ -100,7 +100,7 @@ func readRefused(next http.Handler) http.Handler {
 		r.Body = body
 		next.ServeHTTP(w, r)
 		if body.ended || !body.began && r.Header.Get("Expect") != "" {
-			return // or the client waits for the answer before it sends
+			return // the body was read, or the client waits for the answer before it sends
 		}
 		rc := http.NewResponseController(w)
 		// Without it, net/http would read a part of the body before it sends the answer.
@@ -395,7 +395,7 @@ func disposition(name string) string {
 	return "attachment"
 }
 
-// matchesETag reports whether a list of ETags contains etag, by weak comparison.
+// matchesETag reports whether a list of ETags contains etag, by weak comparison, or "*".
 func matchesETag(list, etag string) bool {
 	for one := range strings.SplitSeq(list, ",") {
 		if one = strings.TrimPrefix(strings.TrimSpace(one), "W/"); one == etag || one == "*" {
@@ -406,9 +406,9 @@ func matchesETag(list, etag string) bool {
 }
 
 // oneRange parses a header with one range of bytes, such as "bytes=0-99", "bytes=100-" or
-// "bytes=-100". The length is 0 if the range begins after the end. It returns false for a header
-// that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore such a header,
-// and many small ranges of one file would be expensive.
+// "bytes=-100". The length is 0 if no byte of the file is in the range. It returns false for a
+// header that is missing or malformed, or has several ranges: RFC 9110 lets a server ignore such
+// a header, and many small ranges of one file would be expensive.
 func oneRange(header string, size int64) (from, length int64, ok bool) {
 	unit, text, found := strings.Cut(header, "=")
 	first, last, dash := strings.Cut(strings.TrimSpace(text), "-")

@@ -44,7 +44,8 @@ func (s *Service) withAttachments(r Reader, t MessageType, content *Content, all
 	return out, err
 }
 
-// load loads an attachment; nil if there is none.
+// load loads an attachment; nil if there is none. It sets refusal, unless that is set already, if
+// the message may not have the attachment.
 func (out *attached) load(r Reader, field string, id ID, allow func(Attachment) (bool, error)) (*Attachment, error) {
 	a, found, err := maybe(r.Attachment(id))
 	if err != nil {

@@ -26,11 +26,12 @@ func (s *Service) EraseOrphans(ctx context.Context) (int, error) {
 	})
 }
 
-// deadBatch is the number of dead blobs that are deleted and forgotten at once.
+// deadBatch is the number of dead blobs that DeleteBlobs deletes and forgets at once, and of files
+// that SweepBlobs looks up at once.
 const deadBatch = 100
 
-// DeleteBlobs deletes the files of erased attachments, whose keys are shredded, and returns their
-// number.
+// DeleteBlobs deletes the files of erased attachments and thumbnails, whose keys are shredded, and
+// returns the number of the files.
 func (s *Service) DeleteBlobs(ctx context.Context) (n int, err error) {
 	ctx = asJob(ctx, "blobs")
 	for {
@@ -86,7 +87,7 @@ func (s *Service) SweepBlobs(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-// sweep deletes the files that no row names.
+// sweep deletes those of the files that no row names, and shreds the keys of the unfinished ones.
 func (s *Service) sweep(ctx context.Context, files []BlobFile) (n int, err error) {
 	ids := make([]ID, len(files))
 	for i, f := range files {

@@ -23,8 +23,8 @@ func (p Policy) mayBurn(actor Actor, c Conversation, m Message) error {
 
 // Burn burns a direct message that the actor received and returns its tombstone. For a message that
 // is burned already it returns the tombstone and publishes nothing. It refuses a message that the
-// actor cannot read or has sent, that is not direct, or that was not sent for burning, unless the
-// policy allows any to be burned.
+// actor cannot read or has sent, that is revoked or expired, that is not direct, or that was not
+// sent for burning, unless the policy allows any to be burned.
 func (s *Service) Burn(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, _, m, err := s.readable(tx, actor, id)

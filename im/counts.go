@@ -12,8 +12,8 @@ type Counts struct {
 }
 
 // With returns the counts after a message is stored. LastSeq is then its seq: the next one,
-// or m.Seq if that is greater. A quiet message is not counted. A message that only one user can see
-// does not change ListedAt.
+// or m.Seq if that is greater. A quiet message is not counted. A quiet message that only one user
+// can see changes neither UpdatedAt nor ListedAt.
 func (c Counts) With(m Message) Counts {
 	empty := c.FirstSeq > c.LastSeq
 	c.LastSeq = max(c.LastSeq+1, m.Seq)

@@ -77,7 +77,7 @@ type StreamEndReason uint8
 
 // The reasons.
 const (
-	StreamEndedByOwner   StreamEndReason = iota + 1 // its owner ended it, or may no longer use its conversation
+	StreamEndedByOwner   StreamEndReason = iota + 1 // by its owner or an admin, or its owner may no longer use its conversation
 	StreamEndedIdle                                 // it had no frame for its idle time
 	StreamEndedByMessage                            // it ended with a final message
 	StreamDeleted                                   // by its owner, an admin, or with its conversation
@@ -178,7 +178,8 @@ func (d *DataStream) Readers() []UserID { return slices.Sorted(maps.Keys(d.reade
 // Publishers returns the users with the right to push besides the owner, sorted.
 func (d *DataStream) Publishers() []UserID { return slices.Sorted(maps.Keys(d.publishers)) }
 
-// PutPublisher gives a user the right to push. It refuses if there are too many publishers.
+// PutPublisher gives a user the right to push. It refuses an invalid user id, and more than
+// MaxStreamPublishers.
 func (d *DataStream) PutPublisher(user UserID) error {
 	return putListed(d.publishers, user, "publishers", MaxStreamPublishers)
 }
@@ -186,8 +187,8 @@ func (d *DataStream) PutPublisher(user UserID) error {
 // DeletePublisher takes the right to push from a user.
 func (d *DataStream) DeletePublisher(user UserID) { delete(d.publishers, user) }
 
-// PutReader lists a reader. It refuses if there are too many readers, and a data stream
-// without a list.
+// PutReader lists a reader. It refuses a data stream without a list, an invalid user id, and more
+// than MaxStreamReaders.
 func (d *DataStream) PutReader(user UserID) error {
 	if err := d.listsReaders(); err != nil {
 		return err
@@ -195,7 +196,7 @@ func (d *DataStream) PutReader(user UserID) error {
 	return putListed(d.readers, user, "readers", MaxStreamReaders)
 }
 
-// DeleteReader takes a reader from the list. It refuses a data stream without one.
+// DeleteReader takes a reader from the list. It refuses a data stream without a list.
 func (d *DataStream) DeleteReader(user UserID) error {
 	if err := d.listsReaders(); err != nil {
 		return err
@@ -241,7 +242,8 @@ func (d *DataStream) named(user UserID) bool {
 }
 
 // AllowView refuses an actor who may not see the data stream, with the same refusal as for an
-// unknown one. Admins may see all.
+// unknown data stream. Only an actor whom the other user has blocked is told so. Admins may see
+// all.
 func (d *DataStream) AllowView(actor Actor, u StreamUser) error {
 	switch {
 	case actor.Admin || d.Access == StreamForAnyone:

@@ -6,8 +6,8 @@ import (
 )
 
 // Join makes the actor a member of a room, of a group that is open or to which they are
-// invited, or of a thread that they can read. It changes nothing for a member. In a channel, every
-// user who can see it is a member.
+// invited, or of a thread that they can read. It changes nothing for a member, and refuses
+// a direct conversation. In a channel, every user who can see it is a member.
 func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (ConversationView, error) {
 	id, err := write(ctx, s, func(tx Tx) (ID, error) {
 		c, err := lookup(tx, actor, ref)
@@ -69,9 +69,8 @@ func notDenied(r MemberReader, c Conversation, user UserID, field string) error 
 	return err
 }
 
-// join makes the actor, who may be muted there, a member at their own request. A user who
-// joins a conversation or space that has no owner, because all have left it, becomes the
-// owner.
+// join makes the actor, who may be muted there, a member at their own request. A user who joins
+// a group, room or space that has no owner, because all have left it, becomes the owner.
 func (s *Service) join(tx Tx, actor Actor, c Conversation, mutedUntil time.Time) error {
 	m := MemberView{User: actor.User, Role: Member, JoinedAt: s.time(), MutedUntil: mutedUntil}
 	if c.Kind != Thread {

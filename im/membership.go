@@ -81,7 +81,7 @@ func (s Stays) has(seq int64) bool {
 }
 
 // inChannel converts stays in a space to stays in one of its channels, where every member who can
-// see the channel may read all messages.
+// see the channel may read all messages. Stays that have ended have no messages there.
 func (s Stays) inChannel() Stays {
 	s = slices.Clone(s)
 	for i := range s {

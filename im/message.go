@@ -41,7 +41,7 @@ type State uint8
 const (
 	Active  State = 1
 	Revoked State = 2 // withdrawn for everyone
-	Burned  State = 3 // erased because its recipient has read it, or left it unread for too long
+	Burned  State = 3 // erased: its recipient has read it, asked for it, or left it unread too long
 	Expired State = 4 // erased because its time ran out
 )
 
@@ -74,7 +74,8 @@ type Content struct {
 type Message struct {
 	ID           ID
 	Conversation ID
-	// Seq numbers the messages of the conversation, from 1 and without gaps.
+	// Seq numbers the messages of the conversation: from 1 and without gaps, except where an
+	// imported message has kept a greater seq.
 	Seq          int64
 	Sender       UserID
 	SenderDevice string
@@ -84,8 +85,8 @@ type Message struct {
 	ReplyTo      ID
 	Receipt      bool
 	CreatedAt    time.Time
-	// Quiet is set for a message that was imported or inserted: it is not published, and it counts
-	// as read.
+	// Quiet is set for a message that counts as read: one that was imported or inserted, which is
+	// not published, or one that the pre-send hook dropped, which is published only to its sender.
 	Quiet bool
 	// VisibleTo is the one member who can see the message, "" for all.
 	VisibleTo UserID
@@ -106,9 +107,9 @@ type Message struct {
 type Burn struct {
 	// After is the time from reading to burning.
 	After time.Duration
-	// UnreadTTL is the time from its creation after which it burns even if it is unread.
+	// UnreadTTL is the time from the message's creation after which it burns even if it is unread.
 	UnreadTTL time.Duration
-	// At is when it burns, zero until it is read.
+	// At is when the message burns, zero until it is read.
 	At time.Time
 }
 

@@ -32,7 +32,7 @@ func (s *Service) MuteSpaceMember(ctx context.Context, actor Actor, space ID, us
 	return until, s.putMute(ctx, actor, user, until, s.muteInSpace(actor, space, user))
 }
 
-// UnmuteSpaceMember ends that mute. Mutes of single channels stay.
+// UnmuteSpaceMember ends the mute that MuteSpaceMember has set. Mutes in single channels stay.
 func (s *Service) UnmuteSpaceMember(ctx context.Context, actor Actor, space ID, user UserID) error {
 	return s.putMute(ctx, actor, user, time.Time{}, s.muteInSpace(actor, space, user))
 }

@@ -54,7 +54,7 @@ const allPermissions = pastPermissions - 1
 const RolePermissions = allPermissions &^ (PermissionManageRetention | PermissionDelete)
 
 // ChannelPermissions are the permissions that overrides of a channel can allow and deny. The
-// others concern the space as a whole.
+// other RolePermissions concern the space as a whole.
 const ChannelPermissions = RolePermissions &^ (PermissionInvite | PermissionKick | PermissionManageSpace)
 
 var permissionNames = names[Permissions]{
@@ -174,8 +174,8 @@ type Override struct {
 
 // ChannelAccess is what determines access to a channel in addition to the roles of its space.
 type ChannelAccess struct {
-	// Private hides the channel from members who are not on its allow list and have no role whose
-	// override allows viewing it.
+	// Private hides the channel from every member who is not the owner, is not on its allow list and
+	// has no role whose override allows viewing the channel.
 	Private   bool
 	Overrides []Override
 }

@@ -181,7 +181,8 @@ func pastTime(field string, at, now time.Time) (time.Time, error) {
 const MaxImportMembers = 10000
 
 // PrepareConversation checks a conversation. The policy's limits on retention and members do not
-// apply, because the other server may have higher ones; the maximum is [MaxImportMembers].
+// apply, because the other server may have higher ones. The limits are [MaxRetention] and
+// [MaxImportMembers].
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 	p, err := prepareConversation(in, s.time())
 	if err != nil {
@@ -308,7 +309,7 @@ func prepareMembers(in ImportConversation, id ID, created, now time.Time) ([]Mem
 }
 
 // stays returns the intervals of a member's stays. They have no events: ToEvent is -1 if they
-// have ended. It returns false if the stays are inconsistent.
+// have ended. It returns false if the stays are inconsistent, or missing for a former member.
 func stays(m ImportMember) ([]Interval, bool) {
 	list := m.Stays
 	if len(list) == 0 && m.Role != 0 {

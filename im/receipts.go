@@ -55,9 +55,9 @@ type Receipted struct {
 // Reading a message that burns starts its timer, or erases it at once if it has none.
 //
 // A receipt is for messages of other users that the actor can read, that were sent while
-// they were a member and that they have not hidden. One for many messages takes several
-// transactions. It refuses a conversation or message that the actor cannot see, a room, and
-// a thread that they have not joined.
+// they were a member and that they have not hidden. A receipt for many messages takes several
+// transactions. PutReceipt refuses a conversation or message that the actor cannot see, a room,
+// a thread that they have not joined, and more than [MaxReceiptIDs] ids.
 func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationRef, d ReceiptDraft) (Receipted, error) {
 	type step struct {
 		Receipted
@@ -79,7 +79,7 @@ func (s *Service) PutReceipt(ctx context.Context, actor Actor, ref ConversationR
 			if err != nil {
 				return step{}, err
 			}
-			var before UnreadCount // a delivered receipt changes none
+			var before UnreadCount // a delivered receipt does not change the count
 			if d.Kind == Read {
 				if before, err = s.unread(tx, c, me); err != nil {
 					return step{}, err

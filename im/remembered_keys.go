@@ -2,12 +2,13 @@ package im
 
 import "context"
 
-// The ids and client_ids of trimmed and purged messages are remembered for a time, so that
-// neither a retry nor a repeated import stores such a message again.
+// The ids, client_ids, senders and times of trimmed and purged messages are remembered for a while,
+// so that neither a retry nor a repeated import stores such a message again.
 
-// Forget forgets the keys of messages that were trimmed or purged longer ago than the policy's
-// ClientIDRetention, and returns their number. It works in steps with pauses, see [PauseAfter], and
-// forgets nothing while the clock is not trusted.
+// Forget forgets the messages that were trimmed or purged longer ago than the policy's
+// ClientIDRetention, and the direct conversations that were purged longer ago. It returns the
+// number of both together. It works in steps with pauses, see [PauseAfter], and forgets nothing
+// while the clock is not trusted.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "client ids")
 	before := s.time().Add(-s.policy.ClientIDRetention)

@@ -32,7 +32,7 @@ type Policy struct {
 	// LogRetention is the time for which events stay in the log.
 	LogRetention time.Duration
 	// ClientIDRetention is the time for which the keys of trimmed and purged messages are
-	// remembered, so that neither a retry nor a repeated import stores one again.
+	// remembered, so that neither a retry nor a repeated import stores such a message again.
 	ClientIDRetention time.Duration
 	// ClockGuard is the time for which nothing is trimmed or forgotten after the clock has jumped
 	// ahead by more than a day; 0 trusts the clock at once.

@@ -332,8 +332,9 @@ func (s *Service) patchShared(
 	return 0, false, s.putShared(tx, actor, c, changed, m, access, cutoff)
 }
 
-// setThreadRetention changes the retention of the threads of a conversation whose ids are greater
-// than after, by id, until the step is over. through is the last one that it has changed.
+// setThreadRetention changes the retention of a conversation's threads with ids greater than after,
+// in the order of their ids, until the step is over. through is the id of the last thread that it
+// has changed.
 func (s *Service) setThreadRetention(tx ConversationWriter, id ID, retention *time.Duration, past time.Time, after ID) (through ID, more bool, err error) {
 	for step := s.pace(); ; after = through {
 		through, more, err = tx.SetThreadRetention(id, retention, past, after, threadsAtOnce)
@@ -367,8 +368,8 @@ func (s *Service) putShared(
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
-	// Only a change of the retention advances TrimBefore. With a wrong clock, any other change
-	// would put messages past retention for good.
+	// Only a change of the retention advances TrimBefore. If other changes did, too, one made while
+	// the clock is wrong would put messages past retention for good.
 	if changed.Retention != c.Retention && !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
 		changed.TrimBefore = cutoff // messages past the old retention stay past retention
 	}
@@ -386,8 +387,8 @@ func (s *Service) putShared(
 	return tx.PutListed(c.ID, AllowList, actor.User, changed.UpdatedAt, at)
 }
 
-// visibility returns the access of a channel that the patch makes private or public, nil if
-// it changes neither.
+// visibility returns the new access rules of a channel that the patch makes private or public, nil
+// if it does neither.
 func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*ChannelAccess, error) {
 	if changed.Private == c.Private {
 		return nil, nil
@@ -408,7 +409,7 @@ func (s *Service) visibility(r Reader, actor Actor, changed, c Conversation) (*C
 	return &access, roles.protectHigherRoles(roles.roles, before, access)
 }
 
-// patchOwn changes the actor's own settings.
+// patchOwn changes the actor's own settings, and publishes that to the actor's other devices.
 func (s *Service) patchOwn(tx Tx, actor Actor, c Conversation, m Access, p ConversationPatch) error {
 	now, mark := s.time(), m.mark
 	switch {

@@ -100,8 +100,8 @@ func (s *Service) SpaceOf(ctx context.Context, actor Actor, id ID) (SpaceView, e
 	return view(ctx, s, func(r Reader) (SpaceView, error) { return s.currentSpaceView(r, actor, id) })
 }
 
-// Spaces returns up to limit spaces of which the actor is a member, by id, after the one with the
-// id after; 0 starts at the beginning.
+// Spaces returns up to limit spaces of which the actor is a member, in the order of their ids,
+// beginning after the id after; 0 starts at the beginning.
 func (s *Service) Spaces(ctx context.Context, actor Actor, after ID, limit int) ([]SpaceView, error) {
 	return view(ctx, s, func(r Reader) ([]SpaceView, error) {
 		list, err := r.Spaces(actor.User, after, limit)

@@ -13,17 +13,18 @@ type ErasureReader interface {
 	// NextDue returns when the next message is due; false if none is.
 	NextDue() (time.Time, bool, error)
 	// Unstarted returns up to limit active messages of a range that burn after being read
-	// and were not read yet, which the user did not send, by seq and with their content.
+	// and were not read yet, which the user did not send, in the order of their seqs and with their
+	// content.
 	Unstarted(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
 	// Burning returns up to limit active messages of a range whose time to burn is set,
-	// which the user did not send, by seq and without their content.
+	// which the user did not send, in the order of their seqs and without their content.
 	Burning(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
 	// Erasures returns a page of erased messages, in the order of their stamps: of the
 	// conversations that a user is a member of now, or of all. It examines a bounded number of
 	// erasures, so a page may be short or empty and still have a Next.
 	Erasures(q ErasureQuery) (ErasurePage, error)
-	// ErasedIn returns up to limit erased messages of a conversation, by seq, those greater
-	// than after.
+	// ErasedIn returns up to limit erased messages of a conversation with seqs greater than after,
+	// in the order of their seqs.
 	ErasedIn(conversation ID, after int64, limit int) ([]ErasedMessage, error)
 	// Stamped returns the latest result of [ErasureWriter.Stamp], zero if there is none.
 	Stamped() (time.Time, error)
@@ -50,9 +51,9 @@ type ErasureWriter interface {
 // SealedReader reads sealed content that may be damaged or without its key, for restores and for
 // verifying.
 type SealedReader interface {
-	// Sealed returns what was sealed in up to limit messages or conversations after a key,
-	// and whether it can be unsealed. Erased messages are included while the slots of their
-	// keys are known.
+	// Sealed returns what was sealed in up to limit messages, conversations, roles, attachments,
+	// thumbnails or webhooks after a key, and whether it can be unsealed. Erased messages,
+	// attachments and thumbnails are included while the slots of their keys are known.
 	Sealed(after SealedKey, limit int, look SealedLook) (SealedPage, error)
 	// MessageShell returns a message without its content, even if that cannot be unsealed,
 	// or ErrNotFound.
@@ -66,7 +67,8 @@ type SealedWriter interface {
 	// Their events, receipts and hides are left to a trimming, which it begins. It returns
 	// ErrNotFound if there is no such conversation.
 	Remove(conversation ID, ids []ID, at time.Time) (active int, err error)
-	// Empty deletes a sealed note or text that cannot be unsealed, or returns ErrNotFound.
+	// Empty deletes a sealed note, text or webhook secret that cannot be unsealed, or returns
+	// ErrNotFound. It returns an error for other kinds.
 	Empty(s Sealed) error
 	// Doom marks the key of erased content, which is then shredded after the commit.
 	Doom(s Sealed) error

@@ -12,7 +12,7 @@ type DeliveryQuery struct {
 
 // WebhookReader reads webhooks and their deliveries.
 type WebhookReader interface {
-	// Webhooks returns all webhooks by id, without their secrets.
+	// Webhooks returns all webhooks in the order of their ids, without their secrets.
 	Webhooks() ([]Webhook, error)
 	// Webhook returns a webhook without its secrets, or ErrNotFound.
 	Webhook(id ID) (Webhook, error)
@@ -39,7 +39,7 @@ type WebhookWriter interface {
 	// secrets. It returns ErrNotFound if there is no such webhook.
 	DeleteWebhook(id ID) error
 	// PutDeliveries stores deliveries of a webhook. Each replaces an earlier delivery of the same
-	// event. It keeps only the newest delivered ones and the newest skipped ones, up to the given
-	// numbers.
+	// event. Of the deliveries that are delivered and of those that are skipped it keeps only the
+	// newest, up to the given numbers.
 	PutDeliveries(webhook ID, list []WebhookDelivery, delivered, skipped int) error
 }

@@ -22,7 +22,8 @@ type Verified struct {
 // Verify checks that each content that was not erased can be unsealed and that each erased
 // one cannot, and calls problem with the others. It reads the files of attachments and
 // thumbnails. It changes nothing. Contents that are erased in the meantime are not reported. Both
-// functions may be nil. It returns an error of the store or of problem, or the context's cause.
+// functions may be nil. It returns an error of the store, of blobs or of problem, or the context's
+// cause.
 func Verify(ctx context.Context, store Store, blobs Blobs, progress func(Progress), problem func(Problem) error) (Verified, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "verify"})
 	v := verifier{store: store, blobs: blobs, problem: problem}
@@ -88,7 +89,8 @@ func (v *verifier) look(ctx context.Context, s Sealed) error {
 	return nil
 }
 
-// file reads the file of an attachment or thumbnail; false if that was erased in the meantime.
+// file reads the file of an attachment or thumbnail; false if that was erased or replaced in the
+// meantime.
 func (v *verifier) file(ctx context.Context, s Sealed) (found Finding, there bool, err error) {
 	load := func() (b Blob, size int64, there bool, err error) {
 		err = v.store.View(ctx, func(r Reader) (err error) {

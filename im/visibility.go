@@ -12,8 +12,10 @@ import (
 // that only another user can see.
 
 // Visible returns which messages of a conversation the user may read now, as far as that depends on
-// their membership: all, or those of their stays, as the conversation's History says. It is empty
-// for a user who is not a member and may not preview.
+// their membership: all, or those of their stays, as the conversation's History says. In a thread
+// whose parent shows history only from joining on, they are those of the user's stays and those
+// since the user joined the parent. The result is empty for a user who is not a member and may not
+// preview.
 func (a Access) Visible(c Conversation) seqs.Set {
 	if !a.IsMember() && !a.canPreview {
 		return nil
@@ -94,7 +96,8 @@ func (s *Service) shows(r HideReader, c Conversation, me Access, m Message) (boo
 	return !hidden, err
 }
 
-// within is shows, except that it ignores messages hidden by their ids and so reads nothing.
+// within is shows, except that it reads nothing from the store, and so reports true also for
+// a message that the user has hidden by its id.
 func (s *Service) within(c Conversation, me Access, m Message) bool {
 	return m.Seq > me.mark.HiddenSeq && !m.CreatedAt.Before(s.since(c, me)) && (m.VisibleTo == "" || m.VisibleTo == me.user)
 }

@@ -39,7 +39,7 @@ func (s *Service) viewWebhook(w Webhook) WebhookView {
 	return WebhookView{Webhook: w, Head: max(s.store.Head(), w.Position)}
 }
 
-// Webhooks returns all webhooks by id. It refuses an actor who is not an admin.
+// Webhooks returns all webhooks in the order of their ids. It refuses an actor who is not an admin.
 func (s *Service) Webhooks(ctx context.Context, actor Actor) ([]WebhookView, error) {
 	if !actor.Admin {
 		return nil, errNotAdmin()
@@ -52,7 +52,8 @@ func (s *Service) Webhooks(ctx context.Context, actor Actor) ([]WebhookView, err
 	return list, err
 }
 
-// Webhook returns a webhook. It refuses an actor who is not an admin.
+// Webhook returns a webhook. It refuses an actor who is not an admin. Like the other methods in
+// this file that take the id of a webhook, it also refuses an unknown id.
 func (s *Service) Webhook(ctx context.Context, actor Actor, id ID) (WebhookView, error) {
 	w, err := view(ctx, s, func(r Reader) (Webhook, error) { return enterWebhook(r, actor, id) })
 	return s.viewWebhook(w), err
@@ -137,7 +138,7 @@ func (s *Service) DeleteWebhook(ctx context.Context, actor Actor, id ID) error {
 }
 
 // RotateWebhookSecret replaces the secret of a webhook; "" generates one. For a day, requests are
-// also signed with the previous one. It refuses an actor who is not an admin and a malformed
+// also signed with the previous secret. It refuses an actor who is not an admin and a malformed
 // secret.
 func (s *Service) RotateWebhookSecret(ctx context.Context, actor Actor, id ID, secret string) (WebhookView, error) {
 	if !actor.Admin {
@@ -205,9 +206,10 @@ func (s *Service) WebhookDeliveries(ctx context.Context, actor Actor, q Delivery
 	})
 }
 
-// Redeliver requests another delivery of an event, with a single attempt and out of order. It
-// refuses an actor who is not an admin, an unknown delivery, an event that the log no longer has,
-// and a webhook that is not active.
+// Redeliver requests another delivery of an event, with a single attempt and out of order. If the
+// event is still being retried, it only brings the next attempt forward to now. It refuses an
+// actor who is not an admin, an unknown delivery, an event that the log no longer has, and
+// a webhook that is not active.
 func (s *Service) Redeliver(ctx context.Context, actor Actor, id ID, at Position) (WebhookView, error) {
 	w, err := write(ctx, s, func(tx Tx) (Webhook, error) {
 		w, err := enterWebhook(tx, actor, id)

@@ -41,13 +41,14 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Why is the reason why a question has no answer, as a word: one of these or an [outgoing.Reason].
+// Why is the reason why a question has no answer, as a word: one of the constants below or an
+// [outgoing.Reason].
 type Why string
 
 // Reasons other than those of the request.
 const (
-	WhyStatus Why = "status" // its status is not 200
-	WhyAnswer Why = "answer" // it is not as documented
+	WhyStatus Why = "status" // the answer's status is not 200
+	WhyAnswer Why = "answer" // the answer is too long or not as documented
 	WhyPaused Why = "paused" // the hook was not asked: it has failed too often
 )
 
@@ -193,7 +194,7 @@ func (c *Client) ask(ctx context.Context, q im.PresendQuestion) (im.PresendAnswe
 const logInterval = 10 * time.Second
 
 // Failed logs that a message was sent or refused without a usable answer. It writes at most one
-// line every 10 seconds, with the number of such messages since the last one.
+// line every 10 seconds, with the number of such messages since the previous line.
 func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err error) {
 	c.mu.Lock()
 	now := c.opts.Now()
@@ -208,7 +209,7 @@ func (c *Client) Failed(ctx context.Context, outcome im.PresendOutcome, err erro
 	}
 	text := err.Error()
 	if refusal, ok := im.AsError(err); ok {
-		text = "the rewritten message is refused: " + refusal.Code // not its message, which may name members of the answer
+		text = "the rewritten message is refused: " + refusal.Code // not its text, which may name members of the answer
 	}
 	c.opts.Logger.WarnContext(ctx, "pre-send hook failed", "outcome", string(outcome), "error", text, "messages", failed)
 }

@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// continued returns the indexed words and prefixes that begin with a word one character
-// shorter than the first indexed prefix: the word itself, and the word with each likely next
-// character. The likely ones are those of ASCII, of Latin-1, and of the 256-character page of the
-// word's last character, which covers its alphabet. So prefixes of two letters need no entries of
-// their own; a query reads the list of each result instead.
+// continued returns the indexed words and prefixes that begin with a given word, which is one
+// character shorter than the shortest indexed prefix: the word itself, and the word with each
+// likely next character. The likely characters are those of ASCII, of Latin-1, and of the
+// 256-character page of the word's last character, which covers its alphabet. So prefixes of two
+// letters need no entries of their own; a query reads the list of each result instead.
 func continued(word string) []string {
 	last, _ := utf8.DecodeLastRuneInString(word)
 	list := []string{word}

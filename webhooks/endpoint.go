@@ -41,8 +41,8 @@ type endpoint struct {
 	// The other fields belong to the goroutine. w has the position of the last event that was
 	// delivered or skipped.
 	w im.ActiveWebhook
-	// window has the next events. The log was read up to through, which is the position if the
-	// window is empty.
+	// window has the next events. The log was read up to through, which becomes the position once
+	// the window is done.
 	window  []im.Event
 	through im.Position
 	// delivery is that of the next event, zero before its first attempt.
@@ -130,7 +130,7 @@ func (e *endpoint) log(err error) {
 	e.opts.Logger.Error("webhook not read or stored", "webhook", e.w.ID.String(), "error", faults.Text(err))
 }
 
-// drop forgets events that were read but not delivered.
+// drop forgets events and redeliveries that were read but not delivered.
 func (e *endpoint) drop() {
 	e.window, e.through, e.queued, e.askQueued = nil, e.w.Position, nil, true
 }
@@ -339,8 +339,8 @@ func (e *endpoint) attempted(d im.WebhookDelivery) {
 	}
 }
 
-// record records the delivery of an event. It replaces one of the same event that is not stored
-// yet.
+// record records the delivery of an event. It replaces the newest record if that is of the same
+// event and not stored yet.
 func (e *endpoint) record(d im.WebhookDelivery) {
 	e.touch()
 	if n := len(e.records); n > 0 && e.records[n-1].Position == d.Position {

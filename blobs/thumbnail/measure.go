@@ -140,7 +140,7 @@ func (p *Picture) png(c *cursor, head []byte) error {
 	}
 }
 
-// gif reads the size of the screen. Its first frame is within it.
+// gif reads the size of the screen. The first frame is within the screen.
 func (p *Picture) gif(_ *cursor, head []byte) error {
 	p.stored = image.Pt(int(binary.LittleEndian.Uint16(head[6:])), int(binary.LittleEndian.Uint16(head[8:])))
 	p.pixelBytes = 2 // one byte, and another if the frame is interlaced

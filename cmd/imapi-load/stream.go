@@ -19,7 +19,7 @@ import (
 const (
 	// idleTimeout closes a stream on which nothing arrives. The server sends something every 15 s.
 	idleTimeout = 60 * time.Second
-	// backoff is the wait before a stream that ended is opened again.
+	// backoff is the wait before a stream is opened again, unless reconnect has closed it.
 	backoff = time.Second
 )
 
@@ -39,13 +39,13 @@ type stream struct {
 	id   string
 	// cursor is the id of the last event that next returned, or of a later heartbeat.
 	cursor string
-	// beat is set if the last line was a comment. An id after it belongs to a heartbeat, which does
-	// not end with an empty line.
+	// beat is set if the previous line was a comment. An id after a comment belongs to a heartbeat,
+	// which does not end with an empty line.
 	beat bool
 }
 
 // openStream opens the stream of a user on a device after a cursor; "" begins now. size is the size
-// of the buffer in bytes.
+// of each buffer in bytes.
 func openStream(ctx context.Context, to *endpoint, token, device, cursor string, size int) (*stream, error) {
 	c, err := to.dial(ctx)
 	if err != nil {
@@ -153,12 +153,12 @@ type listener struct {
 	mu     sync.Mutex
 	open   *stream
 	closed bool // by reconnect, so it does not count as a disconnect
-	// waiting are notified of the next ready.
+	// waiting are notified of the next ready event, or of the error if the next attempt fails.
 	waiting []chan error
 }
 
-// listen follows the stream until ctx ends. It returns an error only if the first attempt is
-// refused.
+// listen follows the stream until ctx ends. It returns an error only if the first attempt to open
+// the stream fails, or if ctx ends during an attempt.
 func (l *listener) listen(ctx context.Context, ready func()) error {
 	cursor := ""
 	for first := true; ctx.Err() == nil; first = false {
@@ -252,7 +252,8 @@ func (l *listener) tell(err error) {
 	l.waiting = nil
 }
 
-// reconnect closes the stream and waits until it is open again.
+// reconnect closes the stream and waits until it is open again. It returns an error if the next
+// attempt fails or ctx ends.
 func (l *listener) reconnect(ctx context.Context) error {
 	told := make(chan error, 1)
 	l.mu.Lock()

@@ -29,7 +29,8 @@ func (n *node) pages(secret []byte) (demo, reference http.Handler) {
 	return demo, reference
 }
 
-// signIn returns the function that signs visitors in; nil if the demo must not.
+// signIn returns the functions that sign visitors in and prove erasures; nil if the demo must not
+// sign anybody in.
 func (n *node) signIn(secret []byte) *web.SignIn {
 	if !n.config.demo || !n.inDevelopment() {
 		return nil

@@ -51,7 +51,7 @@ func (d *doctorFlags) checkDirectory(r *report) {
 	d.checkDisk(r, took)
 }
 
-// checkPermissions reports files that other users can read.
+// checkPermissions warns if other users have any permission on the directory or on its files.
 func (d *doctorFlags) checkPermissions(r *report, dir fs.FileInfo) {
 	open := func(info fs.FileInfo) bool { return info.Mode().Perm()&0o077 != 0 }
 	if open(dir) {
@@ -144,7 +144,8 @@ type disk struct {
 }
 
 // checkDatabase checks that the database opens and agrees with its keys, and reports whether
-// a server runs on it. It does not open a database that the next start of serve would migrate.
+// a server runs on it. A database that the next start of serve would migrate is not opened, and
+// checkDatabase then returns false without looking for a server.
 func (d *doctorFlags) checkDatabase(ctx context.Context, r *report) (running bool) {
 	const check = "database"
 	there, err := storage.Exists(d.database, d.data)

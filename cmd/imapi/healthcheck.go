@@ -118,7 +118,8 @@ func askReady(ctx context.Context, server, key string) (r readiness, err error) 
 	return r, nil
 }
 
-// notAnswering returns the error of a request without an answer, without its URL.
+// notAnswering returns the error of a request without an answer. It names the server, not the URL
+// of the request.
 func notAnswering(server string, err error) error {
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err

@@ -115,8 +115,8 @@ func openInput(ctx context.Context, name string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// converter converts a line of another format into lines of an import, or returns why it is
-// skipped.
+// converter converts a line of another format into lines of an import. skipped is the reason why
+// the line, or a part of it, is skipped; "" if nothing is.
 type converter func(line []byte) (lines [][]byte, skipped string, err error)
 
 // importRun is a run of the command.
@@ -222,7 +222,8 @@ func (r *importRun) send(in io.Reader, to io.Writer) error {
 	}
 }
 
-// put appends to out the line to send for a line of the file.
+// put appends to out the lines to send for a line of the file. There are none for a line that is
+// empty, is skipped as a whole or cannot be converted.
 func (r *importRun) put(out *bytes.Buffer, number int64, line []byte) {
 	if len(line) == 0 {
 		return

@@ -19,7 +19,7 @@ type note struct {
 }
 
 // ErrNote reports a note that cannot be decoded, or whose JSON is not valid. It does not
-// quote it, because it is content.
+// quote the note, which is content.
 var ErrNote = errors.New("the note of an erased message is malformed")
 
 // Note encodes the postscript, extension and push notification of an erasure. It returns nil

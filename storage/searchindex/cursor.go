@@ -10,13 +10,13 @@ import (
 
 const (
 	// stretchFirst is the number of messages of a segment that the first step searches. Each
-	// further step searches stretchFactor times as many: a common word is found among the newest, a
-	// rare one in few steps.
+	// further step of the search, up to maxDocuments, searches stretchFactor times as many as the
+	// previous step: a common word is found among the newest messages, a rare one in few steps.
 	stretchFirst  = 4096
 	stretchFactor = 4
 	// fewDocuments is the maximum number of candidates whose stored entries are read, one by one,
-	// in place of the lists of a further group. That costs less if the group has about as many
-	// lists.
+	// in place of the lists of a further group. That costs less if the group has at least half as
+	// many lists.
 	fewDocuments = 64
 	// fewConversations is the maximum number of conversations that are looked up in the lists.
 	fewConversations = 64
@@ -381,7 +381,8 @@ func (c *Cursor) filter(s *segment, numbers []int, groups search.Query) ([]int, 
 	return list, nil
 }
 
-// idsOf returns the ids of documents that are in the searched conversations, ascending.
+// idsOf returns the ids of those documents that are not deleted, within the bounds of the search
+// and in the searched conversations, ascending.
 func (c *Cursor) idsOf(s *segment, numbers []int) (ids []int64, err error) {
 	var chunk []numbered
 	at := -1

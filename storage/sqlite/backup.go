@@ -185,7 +185,7 @@ func (s *Store) copyData(ctx context.Context, to string, progress func(im.Progre
 }
 
 // copyPages copies the database of a session, page by page, into a new file. It does not
-// sync it.
+// sync the file.
 func copyPages(ctx context.Context, source *session, to string, progress func(done, total int)) error {
 	f, err := os.OpenFile(to, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 		UNION ALL SELECT t.id FROM (SELECT c.id AS id` + channelsOf + `?1) p
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = p.id`
 	// selectSearched finds the conversations in the user's list, the threads of their
-	// groups, the channels of their spaces, and the threads of those.
+	// groups, the channels of their spaces, and the threads of those channels.
 	selectSearched = `SELECT conversation_id FROM members INDEXED BY members_of_user WHERE user_id = ?1 AND kind <= {room}
 		UNION ALL SELECT t.id FROM members g INDEXED BY members_of_user
 		CROSS JOIN conversations t INDEXED BY threads_of_parent ON t.deleted_at IS NULL AND t.parent_id = g.conversation_id
@@ -111,7 +111,7 @@ func (r *reader) JoinedThreads(user im.UserID, before im.ID, limit int) ([]im.Co
 	return r.conversations(selectJoinedThreads, key, orLast(before), limit)
 }
 
-// JoinedThreadsIn returns threads in a group, channel or space that the user is a member of.
+// JoinedThreadsIn returns the threads that the user is a member of in a group, channel or space.
 func (r *reader) JoinedThreadsIn(user im.UserID, id im.ID, limit int) ([]im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -120,12 +120,12 @@ func (r *reader) JoinedThreadsIn(user im.UserID, id im.ID, limit int) ([]im.ID, 
 	return r.ids(selectJoinedChildren, key, int64(id), limit)
 }
 
-// Channels returns channels of a space, by id.
+// Channels returns channels of a space, in the order of their ids.
 func (r *reader) Channels(space, after im.ID, limit int) ([]im.Conversation, error) {
 	return r.conversations(selectChannels, int64(space), orFirst(after), limit)
 }
 
-// Spaces returns spaces that the user is a member of, by id.
+// Spaces returns spaces that the user is a member of, in the order of their ids.
 func (r *reader) Spaces(user im.UserID, after im.ID, limit int) ([]im.Conversation, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

@@ -28,8 +28,10 @@ const (
 // greatest seq and of the newest timed one, 0 if there is none.
 type lastIDs struct{ bySeq, byTime im.ID }
 
-// Newest returns the newest message of each query. Two statements find nearly all of them. A
-// query whose newest message its reader may not read is answered by [reader.Messages].
+// Newest returns, for each query, a page with its newest message. It stops once the messages have
+// enough content, so there may be fewer pages than queries. Two statements find nearly all of the
+// messages. The other queries, such as one whose newest message its reader may not read, are
+// answered by [reader.Messages].
 func (r *reader) Newest(queries []im.HistoryQuery) ([]im.HistoryPage, error) {
 	found, err := r.findNewest(queries)
 	if err != nil {
@@ -131,8 +133,10 @@ func (r *reader) readNewest(queries []im.HistoryQuery, found []lastIDs) (map[im.
 	return messages, err
 }
 
-// newestOf returns the newest message of a query, nil if there is none. known is false if the one
-// that was found was not loaded, or if the reader may not see it.
+// newestOf returns the newest message of a query, nil if there is none. known is false if what was
+// found does not decide which message that is: there is no candidate but more than one range,
+// a candidate was not loaded, the reader may not see the newest candidate, or the candidates cannot
+// be compared by time.
 func newestOf(q im.HistoryQuery, found lastIDs, messages map[im.ID]im.Message) (m *im.Message, known bool) {
 	if found == (lastIDs{}) && len(q.Ranges) <= 1 {
 		return nil, true

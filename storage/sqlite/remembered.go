@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// rememberMessages stores the ids and client_ids of messages in the transaction that deletes
-	// them.
+	// rememberMessages stores the ids, client_ids, senders and times of messages in the transaction
+	// that deletes the messages.
 	rememberMessages = `INSERT OR REPLACE INTO remembered_messages (id, conversation_id, sender_id, client_id, created_at, remembered_at)
 		SELECT id, conversation_id, sender_id, client_id, created_at, ?1 FROM messages
 		WHERE id IN (SELECT j.value FROM json_each(?2) AS j)`

@@ -26,8 +26,8 @@ const (
 type Replacing struct {
 	// Backup is the file that replaces the database.
 	Backup string
-	// Keys installs the keys of the store, or checks that they exist. It is called before anything
-	// else changes.
+	// Keys installs the keys of the store, or checks that they exist. It is called once the backup
+	// is copied, before the old database and the files derived from it change.
 	Keys func(store im.StoreID) error
 	// Shred shreds keys of values that were erased in the replaced database but not
 	// shredded before it was closed. Without it, nothing would shred them.

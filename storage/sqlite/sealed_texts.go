@@ -18,7 +18,8 @@ const (
 		ON CONFLICT DO UPDATE SET slot = excluded.slot, name = excluded.name`
 	deleteRoleName = "DELETE FROM role_names WHERE role_id = ?"
 
-	// These statements find and delete the texts of the conversations ?1.
+	// These statements find the slots of all texts of the conversations ?1, and delete the names of
+	// their roles.
 	selectTextSlots = `SELECT name_slot FROM conversations WHERE name_slot IS NOT NULL AND id IN (SELECT j.value FROM json_each(?1) AS j)
 		UNION ALL SELECT announcement_slot FROM conversations
 			WHERE announcement_slot IS NOT NULL AND id IN (SELECT j.value FROM json_each(?1) AS j)
@@ -37,8 +38,8 @@ type sealedText struct {
 }
 
 // text unseals a text. A text that cannot be read is empty: either its key was shredded
-// because the text was changed or deleted, which a newer snapshot shows, or the key was lost, and a
-// group without a name is better than none.
+// because the text was changed or deleted, which a newer snapshot shows, or the key was lost or the
+// text is damaged, and a group without a name is better than none.
 func (r *reader) text(s sealedText) (string, error) {
 	if !s.slot.Valid {
 		return "", nil

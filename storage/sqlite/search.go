@@ -16,8 +16,8 @@ import (
 
 const (
 	selectCandidates = "SELECT " + messageColumns + withSmallContent + " FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value"
-	// selectEvery is for words the index cannot find, and for messages it does not have
-	// yet.
+	// selectEvery is for words that the index cannot find, for messages that it does not have yet,
+	// and for searches in which it fails.
 	selectEvery = "SELECT " + messageColumns + withSmallContent + " FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC LIMIT ?"
 )
 
@@ -32,7 +32,8 @@ const (
 	// conversationCost is the cost of checking whether the user can see a conversation.
 	conversationCost = 100
 	// searchFirst is the number of candidates that the first step takes beyond the wanted hits.
-	// Each further step takes searchFactor times as many from the index.
+	// Each further step takes searchFactor times as many as the previous step from the index, but
+	// at most searchMax.
 	searchFirst  = 8
 	searchMax    = 4096
 	searchFactor = 4
@@ -87,8 +88,8 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 	return f.page, err
 }
 
-// find examines candidates until the page is full or its budget is spent. It leaves next at the
-// position where it stopped.
+// find examines candidates until the page is full, its budget is spent or searchTime is over. It
+// leaves next at the position where it stopped.
 func (f *finder) find() error {
 	index := f.r.searcher
 	q := searchindex.Query{

@@ -24,8 +24,8 @@ const (
 	selectSearchables = "SELECT " + messageColumns + withContent + ` FROM json_each(?) AS j CROSS JOIN messages m ON m.id = j.value
 		WHERE m.state = ?`
 
-	// closedKey is the mark with which the database and the index were closed. If both have the
-	// same mark, they belong together, and neither was opened or replaced since.
+	// closedKey is the key of the mark with which the database and the index were closed. If both
+	// have the same mark, they belong together, and neither was opened or replaced since.
 	closedKey    = "closed"
 	deleteClosed = "DELETE FROM meta WHERE key = 'closed'"
 	putClosed    = `INSERT INTO meta (key, value) VALUES ('closed', ?) ON CONFLICT DO UPDATE SET value = excluded.value`
@@ -43,7 +43,8 @@ func (s *Store) openIndex(closed []byte) {
 	close(opened)
 }
 
-// closeIndex closes the index with a mark that is also stored in the database.
+// closeIndex closes the index with a mark that is also stored in the database, and without a mark
+// if there is no session or the mark cannot be stored.
 func (s *Store) closeIndex(session *session) error {
 	if session == nil {
 		return s.index.Close(nil)
@@ -96,7 +97,7 @@ func documentOf(m im.Message) searchindex.Document {
 	return searchindex.Document{ID: int64(m.ID), Conversation: int64(m.Conversation), Kind: kindOf(m.Type), Words: content.Words}
 }
 
-// index adds a message to the search index after the commit.
+// index adds a message to the search index after the commit, if it is active and has words.
 func (t *tx) index(m im.Message) {
 	if m.State == im.Active && m.Type.HasWords() {
 		t.searchAdded = append(t.searchAdded, documentOf(m))

@@ -81,7 +81,7 @@ func (t *tx) InsertThumbnail(thumb im.Thumbnail) error {
 	return t.must(insertThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries)
 }
 
-// UpdateThumbnail stores a thumbnail, and erases its old blob.
+// UpdateThumbnail stores a thumbnail, and erases its old blob if it has another blob now, or none.
 func (t *tx) UpdateThumbnail(thumb im.Thumbnail) error {
 	if err := t.eraseThumbnailBlobs([]int64{int64(thumb.Attachment)}, thumb.ID); err != nil {
 		return err
@@ -96,8 +96,8 @@ func (t *tx) UpdateThumbnail(thumb im.Thumbnail) error {
 	return t.must(updateThumbnail, int64(thumb.Attachment), thumb.State, thumb.Tries, int64(thumb.ID), int64(thumb.Slot), thumb.Size, sealed)
 }
 
-// eraseThumbnailBlobs dooms the keys of the thumbnails of attachments, except one of them,
-// and records their blobs as dead.
+// eraseThumbnailBlobs dooms the keys of the thumbnails of attachments and records their blobs as
+// dead, except for the blob with the id except.
 func (t *tx) eraseThumbnailBlobs(attachments []int64, except im.ID) error {
 	list, err := json.Marshal(attachments)
 	if err != nil {

@@ -50,11 +50,12 @@ const (
 			- (SELECT count(*) FROM messages m INDEXED BY messages_due_in
 				WHERE m.conversation_id = part.conversation_id AND due_at IS NOT NULL AND due_at <= ?3
 				AND seq BETWEEN low AND high AND sender_id <> ?1 AND quiet = 0), ` + mentionsInPart + " FROM part"
-	// countMentions counts only mentions of the user.
+	// countMentions counts only the mentions in the parts; see mentionsInPart.
 	countMentions = partList + "SELECT at, 0, " + mentionsInPart + " FROM part"
 
 	// mentionsInPart counts the mentions in a part: messages that mention the user, and messages of
-	// others that mention everyone, up to ?4 of each. A message that does both is counted once.
+	// others that mention everyone, up to ?4 of each, without those that are due at ?3. A message
+	// that does both is counted once.
 	mentionsInPart = `(SELECT count(*) FROM (SELECT 1 FROM mentions_all a
 			WHERE a.conversation_id = part.conversation_id AND a.seq BETWEEN low AND high AND a.sender_id <> ?1
 			AND NOT EXISTS (SELECT 1 FROM mentions n WHERE n.conversation_id = part.conversation_id AND n.seq = a.seq AND n.user_id = ?1)
@@ -147,7 +148,7 @@ func (u *unreadRows) count(query string, gaps []record.Gaps) ([]im.UnreadCount, 
 // parts is a list of parts of conversations, as JSON for SQL.
 type parts []byte
 
-// add adds a part for the query with an index.
+// add adds a part for the query with the index at.
 func (p *parts) add(at int, conversation im.ID, r seqs.Range) {
 	b := append(*p, ",["...)
 	for i, n := range []int64{int64(at), int64(conversation), r.From, r.To} {

@@ -8,7 +8,7 @@ import (
 )
 
 // Versions follow each other without a gap. The newest version that began at or before an
-// event was valid after it, unless it has ended.
+// event was valid after that event, unless the version had ended by then.
 const (
 	selectRoles     = `SELECT roles, coalesce((SELECT u.name FROM users u WHERE u.id = owner_id), '')` + rolesAt
 	selectRolesSpan = "SELECT from_event, to_event" + rolesAt

@@ -209,8 +209,8 @@ func appendLogged(log []loggedEvent, members map[im.UserID]bool, also im.UserID)
 	return append(log, loggedEvent{position: im.Position(len(log) + 1), users: users})
 }
 
-// testEventsModel compares windows of every size with a log in memory, while members join
-// and leave.
+// testEventsModel lets members join and leave, and then compares windows of several sizes with
+// a log in memory.
 func testEventsModel(w *world) {
 	random := rand.New(rand.NewPCG(5, 6))
 	users := []im.UserID{"u1", "u2", "u3", "u4", "u5", "u6"}
@@ -253,8 +253,8 @@ func testEventsModel(w *world) {
 	w.checkDelivered(log, users, random)
 }
 
-// checkDelivered compares the events of each user, in windows of random bounds and every
-// size, with the log.
+// checkDelivered compares the events of each user, in windows of random bounds and several
+// sizes, with the log.
 func (w *world) checkDelivered(log []loggedEvent, users []im.UserID, random *rand.Rand) {
 	w.Helper()
 	head := w.bounds().Head

@@ -129,7 +129,7 @@ type File struct {
 	file *os.File
 }
 
-// OpenFile opens a file that exists and counts as synced.
+// OpenFile opens an existing file, whose present content then counts as synced.
 func (d *Disk) OpenFile(name string) (*File, error) {
 	if err := d.importFile(name); err != nil {
 		return nil, err
@@ -185,7 +185,8 @@ type onDisk struct {
 	name string
 }
 
-// find returns the disk and the name of the file at a path.
+// find returns the disk and the name of the file at a path; false if the path is on no disk. The
+// caller holds disks.mu.
 func find(path string) (onDisk, bool) {
 	for _, d := range disks.list {
 		if name, ok := strings.CutPrefix(path, d.dir+string(filepath.Separator)); ok {
