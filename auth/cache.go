@@ -8,7 +8,8 @@ import (
 // cache holds verified tokens by their hash, so a token itself stays in memory no
 // longer than its request. It has two generations. When the young one is full, it
 // becomes the old one, and the previous old one is dropped. A hit in the old
-// generation moves the entry to the young one. Expired entries leave the same way.
+// generation copies the entry to the young one. Expired entries, too, stay until their
+// generation is dropped.
 type cache struct {
 	mu         sync.RWMutex
 	half       int // capacity of each generation

@@ -93,8 +93,8 @@ func readScopes(claim any) ([]string, bool) {
 }
 
 // readTime reads a claim in seconds since the Unix epoch and drops fractions. given is
-// false if the claim is missing; ok is false if it is not a number, or before 1970 or too late for
-// RFC 3339.
+// false if the claim is missing or null; ok is false if it is anything else that is not a number,
+// or before 1970 or too late for RFC 3339.
 func readTime(claims jwt.MapClaims, name string) (at time.Time, given, ok bool) {
 	claim, given := claims[name]
 	if !given || claim == nil {

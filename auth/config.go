@@ -59,7 +59,7 @@ type Config struct {
 	// MaxAge limits the age of a token, by its iat, whatever its exp says. If it is
 	// set, a token without iat is refused. Zero sets no limit.
 	MaxAge time.Duration
-	// CacheSize is the maximum number of verified tokens to cache; 10,000 if zero.
+	// CacheSize is the approximate maximum number of verified tokens to cache; 10,000 if zero.
 	CacheSize int
 	// Now returns the current time; time.Now if nil.
 	Now func() time.Time
@@ -176,7 +176,8 @@ func (c Config) checkAlgorithm() error {
 	}
 }
 
-// check validates a configuration whose defaults are filled in, except for the keys.
+// check validates a configuration whose defaults are filled in. It does not look at the public key
+// and the URL of the key set, but only at whether they are given.
 func (c Config) check() error {
 	if err := c.checkAlgorithm(); err != nil {
 		return err

@@ -10,7 +10,7 @@ const pageSize = 4 << 10
 // fill a page. It may hold content, so it is cleared before another upload uses it.
 type buffer [pageSize + sealedSize]byte
 
-// buffers holds the buffers of uploads that are not in use. An upload uses up to three.
+// buffers holds the free buffers of uploads. An upload uses up to three.
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 func takeBuffer() *buffer {
@@ -33,7 +33,7 @@ const runChunks = 2
 // runBuffer has room for a run of chunks and the tag of the last one.
 type runBuffer [runChunks*chunkSize + tagSize]byte
 
-// runBuffers holds the buffers of downloads that are not in use. A download uses up to two.
+// runBuffers holds the free buffers of downloads. A download uses up to two.
 var runBuffers = sync.Pool{New: func() any { return new(runBuffer) }}
 
 func takeRunBuffer() *runBuffer {

@@ -23,9 +23,9 @@ type Copied struct {
 // file system allows it, Copy links the file, which is safe because blobs never change. A copy gets
 // its name once it is durable, so an interrupted Copy leaves no incomplete blob and can be
 // repeated. An existing blob is replaced only by a longer one, because the shorter of the two was
-// truncated. Copy skips blobs that are deleted from the source in the meantime, and blobs of the
-// store whose key is gone, which nobody can read. It calls progress with the number of bytes copied
-// or linked. gone and progress may be nil.
+// truncated. Copy skips unfinished blobs, blobs that are deleted from the source in the meantime,
+// and blobs of the store whose key is gone, which nobody can read. It calls progress with the
+// number of bytes copied or linked so far. gone and progress may be nil.
 func Copy(ctx context.Context, from, to *Dir, store im.StoreID, gone func(im.Slot) bool, progress func(bytes int64)) (done Copied, err error) {
 	changed := map[string]bool{}
 	err = from.List(ctx, func(e Entry) error {
@@ -61,8 +61,9 @@ func Copy(ctx context.Context, from, to *Dir, store im.StoreID, gone func(im.Slo
 	return done, err
 }
 
-// copyBlob copies a blob and returns its length; -1 if the other directory has it. It returns
-// [fs.ErrNotExist] if there is no such blob, or if skip returns true for it.
+// copyBlob copies a blob and returns its length; -1 if the other directory has it in at least
+// the same length. It returns [fs.ErrNotExist] if there is no such blob, or if skip returns true
+// for it.
 func copyBlob(from, to *Dir, name string, skip func() (bool, error)) (int64, error) {
 	source, err := os.Stat(from.file(name))
 	if err != nil {

@@ -21,14 +21,15 @@ func (f *Files) Create(ctx context.Context, b im.Blob, seen func([]byte)) (im.Bl
 }
 
 // writer seals what is written to it. It holds a full chunk back until more data arrives, because
-// the last chunk is sealed differently. While a chunk is sealed and written, another goroutine
-// calls seen with it: hashing a chunk takes about as long as the rest.
+// the last chunk is sealed differently. While any other chunk is sealed and written, another
+// goroutine calls seen with it: hashing a chunk takes about as long as the rest. Commit itself
+// calls seen with the last chunk.
 type writer struct {
 	out  Writer
 	seal seal
 	seen watcher
 	// plain is what has not been sealed yet. next holds the previous chunk until seen returns, and
-	// is then free for the next chunk. It is nil until there are two chunks.
+	// is then free for the next chunk. next is nil as long as the first chunk is not full.
 	plain, next *buffer
 	used        int // of plain
 	// sealed is what has not been written yet. Every write except the last ends on a page boundary.
@@ -38,7 +39,7 @@ type writer struct {
 	err    error
 }
 
-// Write seals each full chunk.
+// Write seals each full chunk once more data arrives.
 func (w *writer) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && w.err == nil {
 		if w.used == chunkSize {
@@ -91,7 +92,8 @@ func (w *writer) flush() {
 	w.plain, w.next, w.used = next, w.plain, 0
 }
 
-// write seals what is in plain and writes what is sealed.
+// write seals the chunk in plain. It writes the full pages of what is sealed, or all of it if the
+// chunk is the last.
 func (w *writer) write(last bool) {
 	if w.chunk >= maxChunks {
 		w.err = errors.New("blobs: too many chunks")

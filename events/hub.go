@@ -302,7 +302,7 @@ func (h *Hub) fallBack(head im.Position) {
 	h.opts.Observer.StreamsLagged(len(streams))
 }
 
-// cut ends the streams of users whose tokens were cut off.
+// cut records cut-offs, and ends the streams whose tokens they invalidate.
 func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 	if len(cuts) == 0 {
 		return
@@ -334,8 +334,8 @@ func (h *Hub) cut(cuts map[im.UserID]time.Time) {
 // its verification to the opening of its stream.
 const cutsKept = time.Minute
 
-// isCut reports whether a cut-off invalidates a token. It always invalidates a token without an
-// issue time, and one issued within the leeway after it, because the issuer's clock may be ahead.
+// isCut reports whether a cut-off invalidates a token: one that was issued before the cut-off, or
+// within the leeway after it, because the issuer's clock may be ahead, or that has no issue time.
 func (h *Hub) isCut(issued, cut time.Time) bool {
 	return issued.IsZero() || !issued.After(cut.Add(h.opts.Leeway))
 }
@@ -358,7 +358,7 @@ func (h *Hub) all(dst []*Subscription) []*Subscription {
 	return dst
 }
 
-// position returns the position up to which the log was dispatched.
+// position returns the position up to which events were dispatched or are being dispatched.
 func (h *Hub) position() im.Position {
 	h.mu.Lock()
 	defer h.mu.Unlock()

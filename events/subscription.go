@@ -19,8 +19,8 @@ type Subscriber struct {
 	ExpiresAt time.Time
 }
 
-// Subscription is one stream. It is registered with the hub from [Hub.Subscribe] until it ends
-// or [Subscription.Close]. [Subscription.Serve] writes it with the goroutine of its caller, and
+// Subscription is one stream. It is registered with the hub from [Hub.Subscribe] until
+// [Subscription.Close]. [Subscription.Serve] writes it with the goroutine of its caller, and
 // [Subscription.ServeConn] with one of the writers of the hub.
 //
 // A stream has joined the dispatcher, which then puts frames into its queue, or it is
@@ -51,8 +51,8 @@ type Subscription struct {
 	// is nil if the stream waits only for events.
 	interrupt func(reason error)
 	behind    bool
-	// joined is the position of the dispatcher when this stream joined. Later events come through
-	// the queue, earlier ones from the log.
+	// joined is the position after which events come through the queue: that of the dispatcher
+	// when this stream joined, or a greater one. Events up to it are not queued.
 	joined im.Position
 	// queue are frames that the dispatcher has queued, and batch those that are being written. Both
 	// hold their frames, so that retractions find them.
@@ -95,7 +95,7 @@ func (h *Hub) Subscribe(sub Subscriber) (*Subscription, error) {
 		return nil, ErrOverloaded
 	}
 	// Events committed before are not for this stream, even if the hub has not dispatched
-	// them yet. A client would get events of its own requests that were answered before.
+	// them yet. Otherwise a client would get events of its own requests that were answered before.
 	s.joined = max(h.processed, head)
 	s.position = s.joined
 	h.audience.add(s)
@@ -119,8 +119,8 @@ func (s *Subscription) Close() {
 	h.opts.Observer.StreamsOpen(h.streams)
 }
 
-// offer puts a frame into the queue, unless the stream is behind or reads the event from
-// the log. If the queue is full the stream falls behind. If it is now a writer's turn, offer
+// offer puts a frame into the queue, unless the stream has ended, is behind or reads the event
+// from the log. If the queue is full the stream falls behind. If it is now a writer's turn, offer
 // returns the stream, which the caller must give to the writer.
 func (s *Subscription) offer(f *Frame) *pooled {
 	s.mu.Lock()
@@ -195,8 +195,8 @@ func (s *Subscription) end(reason error) {
 	s.signal()
 }
 
-// interruptible makes end call a function, until it is called with nil. If the stream has
-// ended it returns the reason instead.
+// interruptible makes end call a function, until interruptible is called with nil. If the stream
+// has ended, a call with a function returns the reason instead.
 func (s *Subscription) interruptible(by func(reason error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,8 +26,8 @@ type bodyBudgets struct {
 	wait     time.Duration // the longest wait for room to decode
 }
 
-// The bounds, in bytes. Reading takes the length of a body beyond readingFree, which a connection
-// takes anyway. Decoding takes up to ten times the length.
+// The bounds, in bytes. Reading takes the size of the buffer of a body beyond readingFree, which a
+// connection takes anyway. Decoding takes up to ten times the length of the body.
 const (
 	readingBytes         = 64 << 20
 	readingBytesPerUser  = readingBytes / 8
@@ -36,8 +36,9 @@ const (
 	decodingBytesPerUser = decodingBytes / 8
 )
 
-// read reads a body to its end. announced is its Content-Length, or -1. It takes memory as the
-// bytes arrive, so a client that announces much and sends little blocks nobody.
+// read reads a body to its end. announced is its Content-Length, or -1. read takes memory as the
+// bytes arrive, so a client that announces much and sends little blocks nobody. The error is
+// [errOverloaded] if there is no memory, or that of from.
 func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body []byte, err error) {
 	held := 0
 	defer func() { b.reading.release(user, held) }()
@@ -70,8 +71,8 @@ func (b *bodyBudgets) read(from io.Reader, user im.UserID, announced int) (body 
 }
 
 // budget is a number of bytes that requests share. The requests of one user can have only a
-// part of it. They are served in order of arrival; a request of a user who has reached
-// their limit is skipped.
+// part of it. Requests are served in the order of their arrival; a request of a user who has
+// reached their limit is skipped.
 type budget struct {
 	mu      sync.Mutex
 	size    int

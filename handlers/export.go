@@ -23,8 +23,8 @@ func (s *Server) ExportMessages(ctx context.Context, r api.ExportMessagesRequest
 	return answering(func(w http.ResponseWriter) error { return s.export(ctx, w, only) }), nil
 }
 
-// export writes all conversations, or one. It writes only between reads of the store, so that a
-// slow client keeps no read open.
+// export writes all direct conversations, groups and rooms, or one of them. It writes only between
+// reads of the store, so that a slow client keeps no read open.
 func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) error {
 	out := newLineWriter(s, w)
 	encoder := transfer.NewEncoder(&out.buffer)
@@ -54,5 +54,5 @@ func (s *Server) export(ctx context.Context, w http.ResponseWriter, only im.ID) 
 // errHeadersOnly ends an export for a HEAD request, once it is known not to be refused.
 var errHeadersOnly = errors.New("headers only")
 
-// exportFlush is the minimum number of bytes that are written at once.
+// exportFlush is the minimum number of bytes that are written at once, except at the end.
 const exportFlush = 32 << 10

@@ -112,8 +112,7 @@ func space(v im.SpaceView) api.Space {
 	}
 }
 
-// spaceID reads the id of a space in a path. An invalid one is
-// refused like an unknown space.
+// spaceID reads the id of a space in a path. An invalid id is refused like an unknown space.
 func spaceID(s string) (im.ID, error) {
 	id, ok := im.ParseID(s)
 	if !ok {

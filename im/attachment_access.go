@@ -5,9 +5,9 @@ import (
 )
 
 // readableAttachment returns an attachment that a user may read, and the message in which they
-// see it. A user may read their own orphans, for which the message is 0, and the attachments of
-// active messages that they can read. Any other attachment is refused as unknown. If seen is not 0,
-// it is the message to try first.
+// see it. A user may read their own orphans that are not past their retention, for which the
+// message is 0, and the attachments of active messages that they can read. Any other attachment is
+// refused as unknown. If seen is not 0, it is the message to try first.
 func (s *Service) readableAttachment(r Reader, user UserID, id, seen ID) (a Attachment, in ID, err error) {
 	a, found, err := maybe(r.Attachment(id))
 	if err == nil && found {
@@ -84,8 +84,9 @@ type sightings struct {
 	outdated bool
 }
 
-// sightingTries is the number of searches for messages with the sender's attachments. A search is
-// repeated if a message that it found is erased before the transaction.
+// sightingTries is the maximum number of searches for messages with the sender's attachments. A
+// search is repeated if, before the transaction, a message that it found is erased or the sender
+// loses access to it.
 const sightingTries = 4
 
 // sendSighted stores a message as [Service.send] does. It searches for the attachments of the
@@ -131,7 +132,7 @@ func (s *Service) findSightings(ctx context.Context, d Draft, sender UserID, con
 	})
 }
 
-// findSighting adds the sighting of one attachment, if it needs one and there is one.
+// findSighting adds the sighting of an attachment, if the attachment needs a sighting and has one.
 func (s *Service) findSighting(r Reader, d Draft, sender UserID, id ID, seen *sightings) error {
 	a, found, err := maybe(r.Attachment(id))
 	if err != nil || !found || d.uploadedFor(a, sender) {
@@ -151,8 +152,9 @@ func (d Draft) uploadedFor(a Attachment, sender UserID) bool {
 }
 
 // mayAttach returns the rule for the attachments of a draft: its sender, or the admin who sends
-// it for them, must have uploaded them, or the sender must be able to read them. seen are the
-// sightings of the sender; nil searches for them.
+// it for them, must have uploaded them, or the sender must be able to read them. An uploaded orphan
+// must not be past its retention. seen are the sightings of the sender, which the rule may set to
+// outdated; nil searches for them.
 func (s *Service) mayAttach(r Reader, d Draft, sender UserID, seen *sightings) func(Attachment) (bool, error) {
 	return func(a Attachment) (bool, error) {
 		switch {

@@ -31,9 +31,9 @@ type Progress struct{ Done, Total int64 }
 // Backuper is a [Store] that can copy itself into a directory while it runs.
 type Backuper interface {
 	// Backup writes a copy of the current data, named by [BackupName], and a copy of the
-	// keys that replaces an older one. Both are durable when it returns. also is called once the
-	// data is copied, before the copy gets its name; its error ends the backup. Both functions may
-	// be nil.
+	// keys that replaces an older one. Both copies are durable when it returns. also is called once
+	// the data is copied, before the copy gets its name; its error ends the backup. also and
+	// progress may be nil.
 	Backup(ctx context.Context, dir string, also func() error, progress func(Progress)) (Backup, error)
 }
 

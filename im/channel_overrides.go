@@ -76,10 +76,10 @@ func (s *Service) PutOverride(ctx context.Context, actor Actor, ref Conversation
 	})
 }
 
-// protectHigherRoles refuses a change of a channel's access that would hide the channel from a role
-// above the actor's highest, or take from such a role a permission that the role itself allows
-// there. Otherwise a member could lock out those with higher roles, who could not undo it. roles
-// are the roles after the change.
+// protectHigherRoles refuses a change of roles or of a channel's access that would hide the channel
+// from a role above the actor's highest, or take from such a role a permission that the role itself
+// allows there. Otherwise a member could lock out those with higher roles, who could not undo the
+// change. roles are the roles after the change.
 func (c roleChange) protectHigherRoles(roles RoleSet, before, after ChannelAccess) error {
 	for rank := range max(c.rank, 0) {
 		role := c.roles[rank]

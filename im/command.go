@@ -41,8 +41,8 @@ type Command struct {
 // Command checks a command and returns it for publishing. It changes nothing.
 //
 // It refuses an invalid draft, a conversation that does not exist or that the actor cannot
-// see, and an actor who may not send messages there. It does not create a direct conversation. Slow
-// mode neither delays commands nor counts them.
+// see, and an actor who is blocked or may not send messages there. It does not create a direct
+// conversation. Slow mode neither delays commands nor counts them.
 func (s *Service) Command(ctx context.Context, actor Actor, ref ConversationRef, d CommandDraft) (Command, error) {
 	cmd, err := d.command(s.policy.MaxMessageBytes)
 	if err != nil {

@@ -123,7 +123,8 @@ type Conversation struct {
 	// DeletedAt is when the conversation was deleted for everyone, zero if it was not. Users
 	// cannot see a deleted conversation; the event log and the purge job still need it.
 	DeletedAt time.Time
-	// LastEvent is the position of the newest event for its members.
+	// LastEvent is the position of the newest event for its members; in a space, events of its
+	// channels count, too.
 	LastEvent Position
 	CreatedAt time.Time
 	// UpdatedAt is the time of the last activity: the creation, a published message, or a

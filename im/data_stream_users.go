@@ -65,7 +65,7 @@ type AccessChange struct {
 	Conversation ID
 	// User is the affected user, "" for all.
 	User UserID
-	// Deleted is set if it was deleted.
+	// Deleted is set if the conversation was deleted.
 	Deleted bool
 }
 

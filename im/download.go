@@ -46,8 +46,8 @@ type Download struct {
 	closed bool
 }
 
-// Download opens an attachment. It refuses one that the actor may not read, and one whose file is
-// lost. Next refuses one whose file turns out to be damaged.
+// Download opens an attachment. It refuses one that the actor may not read, and one whose file or
+// key is lost. Next refuses one whose file turns out to be damaged.
 func (s *Service) Download(ctx context.Context, actor Actor, id ID) (*Download, error) {
 	if s.attachments.blobs == nil {
 		return nil, errNoBlobs
@@ -106,8 +106,8 @@ func (d *Download) OnLost(lost func()) {
 	d.lost = lost
 }
 
-// errAttachmentLost refuses an attachment whose file is missing or damaged for good, as after the
-// loss of a disk.
+// errAttachmentLost refuses an attachment whose file or key is missing, or whose file is damaged
+// for good, as after the loss of a disk.
 func errAttachmentLost(id ID, cause error) error {
 	err := Refuse(Gone, "attachment_lost", "the server has lost the file of this attachment")
 	err.Cause = fmt.Errorf("attachment %v: %w", id, cause)
@@ -115,7 +115,8 @@ func errAttachmentLost(id ID, cause error) error {
 }
 
 // failure returns the error of a download whose file cannot be read. If the attachment was erased
-// in the meantime, it is not lost but unknown.
+// in the meantime, it is not lost but unknown. A refusal is returned unchanged, and so is any error
+// after the end of the request.
 func (d *Download) failure(err error, seen ID) error {
 	if _, ok := AsError(err); ok || d.ctx.Err() != nil {
 		return err

@@ -13,20 +13,22 @@ import (
 type ExportLine struct {
 	// Conversation is nil in the line of a message.
 	Conversation *Conversation
-	// Members are by user. JoinedAt is zero for former members.
+	// Members are in the order of their user ids. JoinedAt is zero for former members.
 	Members []Membership
 	Message *Message
 }
 
-// exportPage is the number of messages or conversations that one read of an export returns.
+// exportPage is the maximum number of conversations, members or messages that one read of an export
+// returns.
 const exportPage = 500
 
 // Export calls write with each direct conversation, group and room, in the order of their ids, each
 // followed by its messages, in the order of their seqs. If only is not 0, it exports only that
 // conversation. It leaves out messages past retention; a message that is due is exported as a
-// tombstone. Each call of write gets the result of one read, and
-// no read is open during the call. It refuses an actor who is not an admin and an unknown
-// conversation, and returns an error of write unchanged.
+// tombstone. Each call of write gets a conversation with its members, or the messages of one read,
+// and no read is open during the call. Export refuses an actor who is not an admin and, if only is
+// not 0, a conversation that is unknown, deleted or of another kind. It returns an error of write
+// unchanged.
 func (s *Service) Export(ctx context.Context, actor Actor, only ID, write func([]ExportLine) error) error {
 	if !actor.Admin {
 		return errNotAdmin()
@@ -136,7 +138,8 @@ func withPeers(c Conversation, members []Membership) []Membership {
 	return members
 }
 
-// exported reports whether conversations of a kind are exported: those without a parent.
+// exported reports whether conversations of a kind are exported: those without a parent, except
+// spaces.
 func exported(k Kind) bool { return k == Direct || k == Group || k == Room }
 
 // lastKept returns the seq of the last message that is not past retention, 0 if there is
@@ -190,8 +193,8 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 	return lines, through, err
 }
 
-// exportedQuote returns the id of the message that m replies to if that is exported, too, and
-// otherwise 0, because an import refuses other ids.
+// exportedQuote returns id if the quoted message with this id is exported, too, and otherwise 0,
+// because an import refuses other ids.
 func (s *Service) exportedQuote(r MessageReader, c Conversation, id ID) (ID, error) {
 	if id == 0 {
 		return 0, nil

@@ -41,8 +41,9 @@ type GoneConversation struct {
 }
 
 // Hide hides messages from the actor, on all their devices and forever, and publishes that to their
-// other devices. It publishes nothing if all of them were hidden already. It refuses a conversation
-// or message that the actor cannot see, and too many ids.
+// other devices. It publishes nothing if all messages named were hidden by their ids already, or if
+// an earlier call hid everything before the same or a later time, or up to the newest message. It
+// refuses a conversation or message that the actor cannot see, and too many ids.
 func (s *Service) Hide(ctx context.Context, actor Actor, ref ConversationRef, d HideDraft) error {
 	if len(d.MessageIDs) > MaxHiddenIDs {
 		return RefuseField(Invalid, "invalid_request", "message_ids", "at most %d messages", MaxHiddenIDs)

@@ -56,8 +56,9 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 	return c, me, Allow(c, me, PermissionManageMembers)
 }
 
-// PutListed puts a user on a list of a conversation. The deny list of a group or room also ends
-// their membership or invitation. It is not an error if they are on the list.
+// PutListed puts a user on a list of a conversation. In a channel the user must be a member of the
+// space. The deny list of a group or room also ends their membership or invitation. It is not an
+// error if they are on the list.
 func (s *Service) PutListed(ctx context.Context, actor Actor, ref ConversationRef, list List, user UserID) error {
 	return s.setListed(ctx, actor, ref, list, user, true)
 }

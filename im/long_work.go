@@ -89,8 +89,9 @@ func errTooMuchInLine() error {
 
 // eachInSteps works through a list in transactions of bounded length. some processes the first
 // items of rest, at least one, and returns a result for each; earlier are the previous results. A
-// refusal in the first step is returned. A refusal in a later step is converted by failed into the
-// result of every remaining item, because the earlier steps stay committed.
+// refusal in the first step is returned, and so is any other error in any step. A refusal in a
+// later step is converted by failed into the result of every remaining item, because the earlier
+// steps stay committed.
 func eachInSteps[R any](ctx context.Context, s *Service, items []string, some func(tx Tx, rest []string, earlier []R) ([]R, error),
 	failed func(item string, err error) R,
 ) ([]R, error) {

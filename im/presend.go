@@ -14,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// The pre-send hook: the application is asked about a message before it is stored. It may
-// allow it, refuse it, drop it so that only its sender sees it, or rewrite it.
+// The pre-send hook: the application is asked about a message before it is stored. The application
+// may allow the message, refuse it, drop it so that only its sender sees it, or rewrite it.
 
 // PresendHook asks the application.
 type PresendHook interface {
@@ -64,7 +64,7 @@ type PresendAnswer struct {
 	Action PresendAction
 	// Code and Text are for the sender of a refused message.
 	Code, Text string
-	// Body and Ext replace those of a rewritten message; an empty one replaces nothing.
+	// Body and Ext replace those of a rewritten message; nil replaces nothing.
 	Body, Ext json.RawMessage
 }
 
@@ -111,8 +111,8 @@ type presend struct {
 	turns *turns
 
 	mu sync.Mutex
-	// asking has the messages that the hook is being asked about. Each channel is closed when there
-	// is an answer.
+	// asking has the requests about whose messages the hook may be asked. Each channel is closed
+	// when its request has ended.
 	asking map[ClientKey]chan struct{}
 }
 
@@ -132,8 +132,8 @@ func (p *presend) mayAsk(t MessageType) bool {
 
 func (p *presend) asksIn(k Kind) bool { return p.Kinds == nil || slices.Contains(p.Kinds, k) }
 
-// alone waits until the hook is not being asked about another request with this client_id, so that
-// it is asked only once about a request and its repetitions. It returns a function that lets the
+// alone waits until no other request of the sender with this client_id is in progress, so that the
+// hook is asked only once about a request and its repetitions. It returns a function that lets the
 // next request proceed, or the context's cause.
 func (p *presend) alone(ctx context.Context, key ClientKey) (done func(), err error) {
 	if key.ClientID == "" {
@@ -190,8 +190,8 @@ func (s *Service) sendAsked(ctx context.Context, actor Actor, ref ConversationRe
 }
 
 // ask asks the hook and returns what to do with the message. It refuses the message if the hook
-// does, if there is no usable answer and FailOpen is not set, or if it got no turn: otherwise a
-// user could get messages past the hook by sending many at once.
+// does, if there is no usable answer and FailOpen is not set, or, even with FailOpen, if the
+// question got no turn: otherwise a user could get messages past the hook by sending many at once.
 func (s *Service) ask(ctx context.Context, q PresendQuestion) (ruling, error) {
 	p := s.presend
 	done, err := p.turns.take(WithCaller(ctx, Caller{User: q.Sender}))
@@ -319,7 +319,8 @@ func fingerprint(sent []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// hookRetry is the time after which a sender may retry after a failure of the hook.
+// hookRetry is the time after which a sender may retry if the hook has failed, or if the question
+// got no turn.
 const hookRetry = 2 * time.Second
 
 func errHookUnavailable(why string) error {

@@ -27,8 +27,8 @@ const DeliveryJob = "delivery"
 
 type streamKey struct{}
 
-// WithStream returns a context for reads of a stream. They wait for their turn without a limit, and
-// together get at most half of the readers.
+// WithStream returns a context for reads of a stream. They wait for their turn without a limit of
+// time, and the reads of all streams together get at most half of the readers.
 func WithStream(ctx context.Context) context.Context {
 	return context.WithValue(ctx, streamKey{}, true)
 }
@@ -56,7 +56,7 @@ func readingOf(ctx context.Context) reading {
 const (
 	// defaultReadWait is the time that a read of a request may wait for its turn.
 	defaultReadWait = 5 * time.Second
-	// mostWaiting is the maximum number of waiting reads of one user.
+	// mostWaiting is the maximum number of waiting reads of one caller for one purpose.
 	mostWaiting = 256
 	// While more than manyWaiting reads of requests wait, a read that has waited for crowdedWait
 	// may be refused, so that its client learns early that the server is overloaded. Every
@@ -92,8 +92,8 @@ type kindTurns struct {
 	most, reading int
 	queued        int // reads that wait
 	credit        int // turns that no refusal has used up; see perRefusal
-	// waiting are the queues with waiting reads that may have another reader, by the number
-	// of readers that they have.
+	// waiting are the queues with waiting reads that may have another reader. The index is the
+	// number of readers that they have.
 	waiting []list.List
 }
 
@@ -192,7 +192,8 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// refuses reports whether a read of a request that has waited for crowdedWait is refused.
+// refuses reports whether a read of a request that has waited for crowdedWait is refused, and uses
+// up the turns that allow the refusal.
 func (t *turns) refuses() bool {
 	k := &t.kinds[byRequest]
 	if k.queued <= manyWaiting || k.credit < perRefusal {
@@ -223,8 +224,8 @@ func (t *turns) release(l *line) {
 	t.grant()
 }
 
-// queue puts a line at the end of the waiting ones if it may get another reader, and otherwise
-// removes it from them. It forgets a line without reads.
+// queue puts a line that may get another reader at the end of the waiting lines, unless it is among
+// them already. It removes any other line from them, and forgets a line without reads.
 func (t *turns) queue(l *line) {
 	switch waits := l.waiting.Len() > 0 && l.reading < t.each; {
 	case !waits:

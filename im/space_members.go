@@ -71,8 +71,8 @@ func (m SpaceMember) onListAt(list List, at Position) bool {
 	return false
 }
 
-// JoinSpace makes the actor a member of a space that is open or to which they are invited. It
-// changes nothing for a member.
+// JoinSpace makes the actor a member of a space that is open or to which they are invited, unless
+// they are on its deny list or it is full. It changes nothing for a member.
 func (s *Service) JoinSpace(ctx context.Context, actor Actor, id ID) (SpaceView, error) {
 	return write(ctx, s, func(tx Tx) (SpaceView, error) {
 		c, err := findSpace(tx, id)
@@ -332,7 +332,7 @@ func (s *Service) belowMe(r Reader, actor Actor, space, channel ID, me Access, u
 }
 
 // rank returns the index of the member's highest role, where 0 is the highest role of the
-// space and -1 the owner.
+// space and -1 the owner. For a member without roles it is the number of roles of the space.
 func (m SpaceMember) rank(roles SpaceRoles) int {
 	if m.User == roles.Owner {
 		return -1

@@ -28,7 +28,7 @@ type MessageReader interface {
 	// LastMessage returns the greatest id of a message, 0 if there is none.
 	LastMessage() (ID, error)
 	// LastSent returns when the user last sent a message to the conversation that was not
-	// quiet; false if none of the newest [MaxLastSent] messages is one.
+	// quiet; false if there is no such message among the newest [MaxLastSent].
 	LastSent(conversation ID, user UserID) (time.Time, bool, error)
 	// SeqSince returns the seq of the first message of the conversation that was stored at
 	// a time or later, or else the next seq. Messages are stored in the order of their ids, which

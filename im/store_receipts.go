@@ -11,10 +11,11 @@ type ReceiptReader interface {
 	// ReceiptsIn returns the messages of a range for which the user has given a receipt of
 	// a kind.
 	ReceiptsIn(kind ReceiptKind, conversation ID, user UserID, r SeqRange) (seqs.Set, error)
-	// ReceiptsOf returns the receipts of a kind for the message with a seq, by user.
+	// ReceiptsOf returns the receipts of a kind for the message with a seq, in the order of the ids
+	// of the users who gave them.
 	ReceiptsOf(kind ReceiptKind, conversation ID, seq int64) ([]Receipt, error)
 	// Tracked returns up to limit active messages of a range that others than the user sent with
-	// receipt, by seq and without their content.
+	// receipt, in the order of their seqs and without their content.
 	Tracked(conversation ID, r SeqRange, notBy UserID, limit int) ([]Message, error)
 	// Unread counts the messages that a user has not read, for each query. All queries are of
 	// the same user and time, and take few statements together.

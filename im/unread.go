@@ -57,7 +57,8 @@ type Unread struct {
 	Total    int64
 	More     bool
 	Mentions int64
-	// Items are the conversations with unread messages, by last activity.
+	// Items are the conversations with unread messages, the most recently active first, or the one
+	// that the request names.
 	Items []UnreadOf
 	// Next is the past of the next page of [Service.UnreadPast], 0 at the end.
 	Next ID
@@ -121,7 +122,8 @@ func (s *Service) unreadOfEach(r Reader, list []entered) ([]UnreadCount, error) 
 	return counts, err
 }
 
-// mayBeUnread returns the messages of a set that count as unread unless the user has read them.
+// mayBeUnread returns the messages of a set that an [UnreadQuery] has to examine; all others do not
+// count as unread.
 func (s *Service) mayBeUnread(r Reader, c Conversation, me Access, of seqs.Set) (seqs.Set, error) {
 	if !me.IsMember() || c.Counted == 0 || c.Kind == Room {
 		return nil, nil
@@ -256,9 +258,9 @@ func (s *Service) clearUnread(tx Tx, actor Actor, c Conversation, me Access) err
 	return publishUnread(tx, actor, c, UnreadCount{}, Event{At: now, UpToSeq: c.LastSeq})
 }
 
-// ClearAllUnread is ClearUnread for every direct conversation and group of the actor, in
-// short transactions. Each conversation has an event of its own. Messages that arrive in the
-// meantime may stay unread.
+// ClearAllUnread is ClearUnread for every direct conversation and group of the actor that has
+// unread messages and is not hidden, in short transactions. Each conversation has an event of its
+// own. Messages that arrive in the meantime may stay unread.
 func (s *Service) ClearAllUnread(ctx context.Context, actor Actor) error {
 	var all []ID
 	_, err := s.eachUnread(ctx, actor, 0, math.MaxInt, func(e entered, _ UnreadCount) { all = append(all, e.ID) })

@@ -28,7 +28,8 @@ type Upload struct {
 // Upload stores a file and returns it as an attachment that only the actor may read. It reads the
 // body once and holds up to 192 KiB of it in memory. It refuses an empty body, one over the
 // policy's limit, one that ends early, and one for which the actor's quota has no room. After an
-// error nothing is left that anyone could read.
+// error nothing is left that anyone could read, unless the error leaves open whether the attachment
+// was stored.
 func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment, error) {
 	if s.attachments.blobs == nil {
 		return Attachment{}, errNoBlobs
@@ -134,7 +135,7 @@ type uploadReader struct {
 	err error
 }
 
-// Read reads the body. It converts an error that is not a refusal to one.
+// Read reads the body. It converts an error that is neither [io.EOF] nor a refusal into a refusal.
 func (u *uploadReader) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {

@@ -148,7 +148,7 @@ func (s *Service) ForgetPreviousSecrets(ctx context.Context) (n int, err error) 
 }
 
 // webhookScan bounds the events of the log that one read for a webhook examines. An event
-// that it does not want costs a few microseconds.
+// that the webhook does not want costs a few microseconds.
 const webhookScan = 1000
 
 // WebhookWindow is the part of the log that a webhook gets next.
@@ -209,7 +209,7 @@ func (s *Service) WebhookEvent(ctx context.Context, webhook ID, at Position) (Ev
 
 // WebhookContent is the event with all that a webhook gets of it.
 type WebhookContent struct {
-	// Event has its message as it can be read now.
+	// Event has its message, as it can be read now, if it is about a new or an erased message.
 	Event
 	// Data is the push data of a message that was sent, nil without one.
 	Data json.RawMessage
@@ -217,7 +217,7 @@ type WebhookContent struct {
 	Offline *Offline
 }
 
-// Offline are the recipients of a message without an open stream who have not muted its
+// Offline are the recipients of a message who have no open stream and have not muted its
 // conversation.
 type Offline struct {
 	// Users are the first of them, and Count is the number of all.
@@ -229,7 +229,7 @@ type Offline struct {
 
 const (
 	// mostRecipients is the number of members up to which all are considered recipients. In larger
-	// conversations only mentioned users are.
+	// conversations, and in rooms and channels of any size, only mentioned users are.
 	mostRecipients = 2000
 	// mostOffline is the maximum number of offline users that an event names.
 	mostOffline = 500
@@ -237,8 +237,9 @@ const (
 
 // WebhookContent looks up what a webhook gets of an event now: a message that was erased in the
 // meantime is a tombstone. It returns false if the event is not delivered because its message or
-// conversation was deleted, or because the pre-send hook dropped the message. offline returns the
-// users in a list who have no open stream; it must not block. Any error is from the store.
+// conversation was deleted, because the message is past retention, or because the pre-send hook
+// dropped it. offline returns the users in a list who have no open stream; it must not block. Any
+// error is from the store.
 func (s *Service) WebhookContent(ctx context.Context, webhook ID, e Event, offline func([]UserID) []UserID) (out WebhookContent, found bool, err error) {
 	if e.MessageID == 0 {
 		return WebhookContent{Event: e}, true, nil
@@ -337,8 +338,8 @@ func (s *Service) present(r Reader, c Conversation, e Event, users []UserID) ([]
 	return out, nil
 }
 
-// QueuedDeliveries returns up to limit deliveries of a webhook that an admin has requested, the
-// oldest events first. Any error is from the store.
+// QueuedDeliveries returns up to limit deliveries of a webhook that an admin has requested: those
+// of the newest events, in the order of the log. Any error is from the store.
 func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) ([]WebhookDelivery, error) {
 	list, err := view(asWebhook(ctx, webhook), s, func(r Reader) ([]WebhookDelivery, error) {
 		return r.Deliveries(DeliveryQuery{Webhook: webhook, State: DeliveryQueued, Before: Latest, Limit: limit})
@@ -347,9 +348,10 @@ func (s *Service) QueuedDeliveries(ctx context.Context, webhook ID, limit int) (
 	return list, err
 }
 
-// SaveWebhook stores the progress of a webhook and deliveries since the last call. Its progress is
-// ignored if an admin has moved the webhook in the meantime. If the webhook is off, that is stored
-// and published. It returns false if the webhook was deleted. Any error is from the store.
+// SaveWebhook stores the progress of a webhook and deliveries since the previous call. If w is off
+// and the stored webhook is active, that is stored and published, too. If an admin has moved the
+// webhook in the meantime, only the deliveries are stored. SaveWebhook returns false if the webhook
+// was deleted. Any error is from the store.
 func (s *Service) SaveWebhook(ctx context.Context, w Webhook, list []WebhookDelivery) (found bool, err error) {
 	ctx = withSize(asWebhook(ctx, w.ID), len(list))
 	return write(ctx, s, func(tx Tx) (bool, error) {

@@ -49,7 +49,7 @@ func (r *Ring) round() (last bool) {
 	first, size := r.next, r.size
 	epoch := r.epoch
 	if len(calls) > 0 {
-		// Raise it even if shredding then fails: the new epoch may have reached the disk.
+		// Raise the epoch even if shredding then fails: the new one may have reached the disk.
 		epoch++
 		r.epoch = epoch
 	}
@@ -85,8 +85,9 @@ func (r *Ring) round() (last bool) {
 	}
 	if len(touched) > 0 || len(calls) > 0 || wanted && notMade == nil {
 		if failed := r.file.Sync(); failed != nil {
-			// Neither is known to be on the disk, so both fail. Callers write everything again,
-			// because the system treats a page whose write-back has failed as clean.
+			// Neither the shreddings nor the extent are known to be on the disk, so both fail. Callers
+			// write everything again, because the system treats a page whose write-back has failed as
+			// clean.
 			err = errors.Join(err, failed)
 			notMade = cmp.Or(notMade, failed)
 		}

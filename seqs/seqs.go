@@ -17,7 +17,8 @@ func (r Range) Empty() bool { return r.From > r.To }
 // Has reports whether a seq is in the range.
 func (r Range) Has(seq int64) bool { return r.From <= seq && seq <= r.To }
 
-// Touches reports whether no seq lies between the range and next, which must not begin before it.
+// Touches reports whether no seq lies between the range and next, which must not begin before the
+// range does.
 func (r Range) Touches(next Range) bool { return next.From-1 <= r.To }
 
 // clip returns the intersection of two ranges.

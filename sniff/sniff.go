@@ -150,8 +150,9 @@ func riffType(b []byte) string {
 	return ""
 }
 
-// isText reports whether a head is UTF-8 without control characters. A full head may end in the
-// middle of a character.
+// isText reports whether a head is UTF-8 and not empty, and has no ASCII control characters except
+// tabs, line feeds, carriage returns and form feeds. A full head may end in the middle of a
+// character.
 func isText(b []byte) bool {
 	cut := len(b) == HeadSize
 	if len(b) == 0 {

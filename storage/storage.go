@@ -1,5 +1,5 @@
-// Package storage opens the storage engine that a URL names, with its keys. storage.go opens one,
-// restore.go restores a backup.
+// Package storage opens the storage engine that a URL names, with its keys. storage.go opens the
+// engine, restore.go restores a backup.
 package storage
 
 import (

@@ -18,12 +18,13 @@ const (
 	// Decoding takes up to MaxMemory, and the file and its copy for the decoder up to twice
 	// MaxBytes. The rest is for the process itself.
 	softMemory = MaxMemory + 3*MaxBytes
-	// hardMemory is the limit of allocated memory, in bytes. The process dies if it exceeds it.
+	// hardMemory is how many bytes of memory the process may allocate in addition to what it has
+	// when it is confined. It dies if it exceeds that.
 	hardMemory = softMemory + 512<<20
 )
 
-// confine lowers the priority of this process and limits its memory. It also prevents it from
-// writing files and dumping core.
+// confine lowers the priority of this process and limits its memory. It also prevents the process
+// from writing files and dumping core.
 func confine() error {
 	if err := lowerPriority(); err != nil {
 		return fmt.Errorf("lower the priority: %w", err)
@@ -49,8 +50,8 @@ func confine() error {
 }
 
 // lowerPriority lowers the priority of all threads, each of which has its own. Threads that
-// begin later inherit it. One may begin in the meantime, so it repeats until there are no new
-// threads.
+// begin later inherit it. A thread may begin in the meantime, so lowerPriority repeats until there
+// are no new threads.
 func lowerPriority() error {
 	low := map[int]bool{}
 	for found := true; found; {

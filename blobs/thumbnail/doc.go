@@ -22,5 +22,5 @@
 //	shrink.go      scaling and turning
 //	process.go     Process: thumbnails made in another process; Serve: that process
 //	maker.go       Process as package im uses it
-//	confine.go     what that process may do, by system
+//	confine_*.go   what that process may do, on each system
 package thumbnail

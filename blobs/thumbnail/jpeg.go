@@ -59,8 +59,8 @@ func (p *Picture) jpeg(c *cursor, _ []byte) error {
 	}
 }
 
-// frame reads the header of a frame: how large it is, and how much memory its components
-// take. Each is sampled at most once per pixel.
+// frame reads the header of a frame: how large the picture is, and how much memory its components
+// take. Each component is sampled at most once per pixel.
 func (p *Picture) frame(marker byte, b []byte) error {
 	if len(b) < 6 || len(b) != 6+3*int(b[5]) || b[5] == 0 || b[5] > 4 {
 		return fmt.Errorf("%w: the header of its frame is malformed", ErrFormat)
@@ -81,9 +81,9 @@ func (p *Picture) frame(marker byte, b []byte) error {
 }
 
 // decodableJPEG returns what a decoder needs of a JPEG: no metadata, nothing after its end. It
-// returns ErrTooLarge if the file has too many scans. They are counted in what is returned, so the
-// decoder cannot find more. The decoder refuses a second frame, which could be larger than the one
-// that was measured.
+// returns ErrFormat if the file is cut off or has a malformed segment, and ErrTooLarge if it has
+// too many scans. Scans are counted in what is returned, so the decoder cannot find more. The
+// decoder refuses a second frame, which could be larger than the one that was measured.
 func decodableJPEG(file []byte, p Picture) ([]byte, error) {
 	out := make([]byte, 0, len(file))
 	out = append(out, file[:2]...)

@@ -50,8 +50,8 @@ func shrink(ctx context.Context, src image.Image, at, size image.Point, box int)
 	return dst, nil
 }
 
-// shrinkRow adds up the pixels of a row. A pixel covers dw units of width, a pixel of the
-// result w of them, so one of the picture lies in one or two of the result.
+// shrinkRow adds up the pixels of a row. A pixel of the picture covers dw units of width, a pixel
+// of the result w of them, so a pixel of the picture lies in one or two pixels of the result.
 func shrinkRow(row []uint32, pix []byte, w, dw int) {
 	i, left := 0, w // the pixel of the result, and how much of it is not covered
 	for x := range w {
@@ -83,7 +83,7 @@ func flush(pix []byte, sum []uint64, area uint64) {
 	}
 }
 
-// fit returns the size at which a picture fits into a box. It is never larger than before.
+// fit returns the size at which a picture fits into a box, never larger than the picture is.
 func fit(w, h, box int) (dw, dh int) {
 	switch {
 	case w <= box && h <= box:

@@ -19,8 +19,8 @@ func misuse(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// tokenVariable is the environment variable of --token, which other users of the machine
-// cannot see.
+// tokenVariable is the environment variable that can be set instead of --token. Other users of the
+// machine can see a flag, but not the variable.
 const tokenVariable = "IMAPI_LOAD_TOKEN" //nolint:gosec // a name, not a token
 
 // config is what the command line says.
@@ -91,10 +91,12 @@ func parseConfig(args []string, diag io.Writer) (config, error) {
 	return c, c.complete()
 }
 
-// most bounds every number. A larger one is a typing error.
+// most bounds every flag that is a number, except --upload-bytes. A greater number is a typing
+// error.
 const most = 1_000_000
 
-// complete checks the configuration and adds the number of users.
+// complete checks the configuration. It computes the number of users if that is 0, and raises it
+// to what the direct conversations need.
 func (c *config) complete() error {
 	for _, n := range []struct {
 		flag         string

@@ -7,7 +7,7 @@ import (
 
 // track is what one stream has received of one conversation. The seqs of a conversation are
 // dense and all of its messages come from this run, so a stream must receive every seq after
-// the first one once and in order.
+// the initial last, once and in order.
 type track struct {
 	last    int64              // the highest seq that was received
 	missing map[int64]struct{} // seqs below it that were not
@@ -46,7 +46,8 @@ func (t *track) take(seq int64) verdict {
 	return late
 }
 
-// lost returns the number of messages up to a seq that were not received.
+// lost returns the number of messages that were not received: up to a seq, or up to last if that is
+// greater.
 func (t *track) lost(through int64) int64 {
 	return int64(len(t.missing)) + max(through-t.last, 0)
 }

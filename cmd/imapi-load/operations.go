@@ -121,7 +121,8 @@ func (w *worker) unread(context.Context, time.Time) (answer, error) {
 	return w.get(u, "/v1/unread", nil)
 }
 
-// read marks a conversation as read.
+// read marks a conversation as read. If it is a room, which has no receipts, or has no message yet,
+// read reads the unread counts instead.
 func (w *worker) read(context.Context, time.Time) (answer, error) {
 	c, u := w.someone()
 	id := c.newestID.Load()
@@ -166,8 +167,8 @@ func (w *worker) upload(_ context.Context, due time.Time) (answer, error) {
 	return w.sent(c, u)
 }
 
-// replay opens a stream at the beginning of the run and reads as many messages as the
-// conversations of the user were filled with.
+// replay opens a stream whose cursor is at the beginning of the run, and reads as many messages as
+// the conversations of the user were filled with.
 func (w *worker) replay(ctx context.Context, _ time.Time) (answer, error) {
 	_, u := w.someone()
 	s, err := openStream(ctx, &w.endpoint, u.token, "replay-"+strconv.FormatUint(rand.Uint64(), 36), w.world.start, 32<<10) //nolint:gosec // a name
@@ -190,7 +191,8 @@ func (w *worker) replay(ctx context.Context, _ time.Time) (answer, error) {
 	return answer{status: http.StatusOK}, nil
 }
 
-// reconnect closes one of the streams and waits until it has resumed.
+// reconnect closes one of the streams and waits until it has resumed. Without streams it reads the
+// unread counts.
 func (w *worker) reconnect(ctx context.Context, _ time.Time) (answer, error) {
 	if len(w.listeners) == 0 {
 		return w.unread(ctx, time.Time{})
@@ -212,7 +214,7 @@ func word() string {
 	return syllables[n/len(syllables)] + syllables[n%len(syllables)]
 }
 
-// appendText appends a random text of about n bytes.
+// appendText appends a random text of size bytes.
 func appendText(b []byte, size int) []byte {
 	for begin := len(b); ; b = append(b, ' ') {
 		if b = append(b, word()...); len(b)-begin >= size {

@@ -14,7 +14,7 @@ import (
 // and the stall would appear as one slow answer among thousands: this is known as coordinated
 // omission.
 //
-// Without a rate each connection starts the next operation when the last one was answered.
+// Without a rate each connection starts the next operation when the previous one was answered.
 type schedule struct {
 	began, measured, end time.Time // end is zero if there is none
 	rate                 float64
@@ -23,12 +23,14 @@ type schedule struct {
 	behind               atomic.Int64 // the longest delay of a measured operation that waited for a connection
 }
 
-// begin sets when the first operation is due, when measuring begins, and when the load ends.
+// begin sets when the first operation is due, when measuring begins, when the load ends, and the
+// rate.
 func (s *schedule) begin(at, measured, end time.Time, rate float64) {
 	s.began, s.measured, s.end, s.rate = at, measured, end, rate
 }
 
-// next waits until the next operation is due and returns its number, or false at the end.
+// next waits until the next operation is due and returns its number and that time. It returns false
+// if ctx has ended or, with a rate, if the operation would be due after the end.
 func (s *schedule) next(ctx context.Context) (n int64, due time.Time, ok bool) {
 	if ctx.Err() != nil {
 		return 0, due, false
@@ -52,7 +54,7 @@ func (s *schedule) next(ctx context.Context) (n int64, due time.Time, ok bool) {
 	return n, due, true
 }
 
-// start counts an operation that begins now.
+// start counts an operation that begins now, unless measuring has not begun.
 func (s *schedule) start(due time.Time) {
 	now := time.Now()
 	if now.Before(s.measured) {
@@ -65,7 +67,8 @@ func (s *schedule) start(due time.Time) {
 	}
 }
 
-// offered returns the number of operations that were due within a duration.
+// offered returns the number of operations that were due within a duration. It is at least the
+// number of measured operations, and without a rate it is that number.
 func (s *schedule) offered(in time.Duration) int64 {
 	if s.rate == 0 {
 		return s.started.Load()

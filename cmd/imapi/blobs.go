@@ -62,8 +62,8 @@ func (n *node) attachmentUse() (files, bytes int64) {
 	return use.Files, use.Bytes
 }
 
-// backUpBlobs copies the sealed files of attachments that are missing in a backup directory, and
-// deletes files there that are unfinished or whose keys are shredded.
+// backUpBlobs copies the sealed files of attachments that are missing or truncated in a backup
+// directory, and deletes files there that are unfinished or whose keys are shredded.
 func (n *node) backUpBlobs(ctx context.Context, dir string) (blobs.Copied, error) {
 	to, err := blobs.OpenDir(filepath.Join(dir, blobsName))
 	if err != nil {
@@ -96,8 +96,9 @@ func keyIsGone(store im.Store) func(im.Slot) bool {
 }
 
 // restoreBlobs copies the sealed files of attachments beside a backup that are missing or truncated
-// in a directory, except files erased since the backup. The next start sweeps files that no row of
-// the database names. The store must have been reconciled with its keys.
+// in a directory, except files whose keys are shredded or lost, such as those erased since the
+// backup. The next start sweeps files that no row of the database names. The store must have been
+// reconciled with its keys.
 func restoreBlobs(ctx context.Context, store im.Store, backup, dir string) (blobs.Copied, error) {
 	beside := filepath.Join(filepath.Dir(backup), blobsName)
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {

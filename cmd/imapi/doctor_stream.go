@@ -24,8 +24,9 @@ const maxStreamLine = 4 << 20
 // bufferingAdvice is what to do about a proxy that buffers.
 const bufferingAdvice = "turn off its buffering for /v1/events; docs/operations.md has the settings for nginx and Caddy"
 
-// checkStream opens an event stream as a browser does, and checks that its first event and
-// a heartbeat arrive when the server sends them.
+// checkStream opens an event stream as a browser does, and checks that its first event and,
+// unless --stream-wait is 0, a heartbeat arrive when the server sends them. It also checks the
+// transport.
 func (d *doctorFlags) checkStream(ctx context.Context, r *report, server, token string) {
 	const check = "stream"
 	s := newStreamProbe(ctx)
@@ -157,7 +158,8 @@ func (s *streamProbe) close() {
 	}
 }
 
-// checkTransport warns if tokens travel unencrypted, or if browsers can open only six streams.
+// checkTransport warns of http to another machine, because tokens travel unencrypted, and of https
+// without HTTP/2, because a browser then opens at most six streams.
 func (s *streamProbe) checkTransport(r *report, server string) {
 	u, err := url.Parse(server)
 	if err != nil {

@@ -149,7 +149,7 @@ func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 	return exitFailure
 }
 
-// help prints the commands, or the flags of the one that is named.
+// help prints the commands, or the flags of the command that is named.
 func help(ctx context.Context, args []string, out, diag io.Writer) error {
 	f := newFlagsWithFiles("help", "[COMMAND]", "Print the commands, or the flags of a command.", diag)
 	names, err := f.parseWithFiles(args)

@@ -48,7 +48,8 @@ func (r *reclaimer) run(ctx context.Context) {
 	}
 }
 
-// look returns garbage if the server has been calm since the last look and there is enough.
+// look returns garbage if the server has been calm since the previous look and there is enough
+// garbage.
 func (r *reclaimer) look() {
 	u := r.read()
 	calm := u.allocated-r.last <= calmBytes

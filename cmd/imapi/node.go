@@ -60,8 +60,8 @@ type node struct {
 	jobs                      sync.WaitGroup
 }
 
-// verification returns the configuration of the token verifier. For HS256 it lacks the secret,
-// which the server creates at its first start.
+// verification returns the configuration of the token verifier. It lacks the ticket key, which the
+// store has, and for HS256 the secret, which the server creates at its first start.
 func (c config) verification(log *slog.Logger) (auth.Config, error) {
 	verify := auth.Config{
 		Algorithm: c.algorithm, JWKSURL: c.jwksURL, Issuer: c.issuer, Audience: c.audience,
@@ -218,8 +218,8 @@ func (n *node) measureState() {
 	n.metrics.ClockGuard(func() time.Duration { return n.service.Clock().Held })
 }
 
-// committed gives a commit to every part of the server that needs it. It runs on the writer's
-// goroutine.
+// committed gives a commit to every part of the server that needs it, except the verifier. It runs
+// on the writer's goroutine.
 func (n *node) committed(commit im.Commit) {
 	for _, e := range commit.Events {
 		if !e.Type.Erases() {

@@ -18,7 +18,7 @@ const (
 	Hidden    RangeKind = 3 // the user has hidden the messages by their ids
 )
 
-// ReceiptRange returns the kind under which receipts of a kind are stored.
+// ReceiptRange returns the kind of the ranges as which receipts of a kind are stored.
 func ReceiptRange(kind im.ReceiptKind) RangeKind {
 	if kind == im.Read {
 		return Read
@@ -69,9 +69,9 @@ const (
 //
 // A range keeps its time while it is among the user's newest 64 in the conversation. Older
 // ranges that touch are merged and get the latest of their times: the time of an old range
-// may be later than the true one, never earlier. A gap between ranges of receipts is closed
-// if all messages in it are the user's own, for which they give no receipt. A gap between
-// hidden ranges stays, because a user can hide their own messages, too.
+// may be later than the true one, never earlier. A gap of at most maxBridge seqs between ranges of
+// receipts is closed if all messages in it are the user's own, for which they give no receipt. A
+// gap between hidden ranges stays, because a user can hide their own messages, too.
 func AddRange(rows Ranges, kind RangeKind, r seqs.Range, at int64) (fresh seqs.Set, err error) {
 	if r.Empty() {
 		return nil, nil

@@ -107,7 +107,8 @@ func (r *reader) AttachmentUse(user im.UserID) (use im.AttachmentUse, err error)
 	return use, err
 }
 
-// MessagesWith returns active messages that have an attachment, the newest first.
+// MessagesWith returns active messages that have an attachment, in conversations that the user may
+// be able to read, without their content and the newest first.
 func (r *reader) MessagesWith(attachment im.ID, user im.UserID, past im.ID, limit int) (list []im.Message, err error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {
@@ -126,7 +127,7 @@ func (r *reader) Orphans(before time.Time, limit int) ([]im.ID, error) {
 	return r.ids(selectOrphans, before.UnixMilli(), limit)
 }
 
-// DeadBlobs returns blobs of erased attachments whose keys are shredded.
+// DeadBlobs returns blobs of erased attachments and thumbnails whose keys are shredded.
 func (r *reader) DeadBlobs(limit int) ([]im.ID, error) {
 	return r.ids(selectDeadBlobs, orFirst(0), limit)
 }

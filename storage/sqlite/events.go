@@ -29,7 +29,7 @@ const (
 	scannedEnd   = ") ORDER BY e.pos LIMIT ?4"
 
 	// present is true if ?1 was a member when an event happened: the last of their stays that began
-	// by then had not ended before.
+	// by then had not ended before the event.
 	present = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id = e.conversation_id AND i.user_id = ?1
 		AND i.from_event <= e.pos ORDER BY i.from_event DESC LIMIT 1) >= e.pos`
 	presentInSpace = `(SELECT i.to_event FROM intervals i WHERE i.conversation_id =

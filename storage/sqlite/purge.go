@@ -74,10 +74,10 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	return t.updateList(deleteMembers, ids)
 }
 
-// Purge deletes what is left of a deleted conversation: messages as [tx.Trim] does, then receipts,
-// marks, mentions, mutes and the times for slow mode, each up to a limit. It keeps the conversation
-// and the stays of its members, through which returning clients learn of the deletion. It returns
-// true once the conversation is purged.
+// Purge deletes what is left of a deleted conversation: up to limit messages, as [tx.Trim] does,
+// then up to rangeBatch rows each of receipts and hidden messages, marks, mentions, mutes and the
+// times for slow mode. It keeps the conversation and the stays of its members, through which
+// returning clients learn of the deletion. It returns true once the conversation is purged.
 func (t *tx) Purge(id im.ID, limit int, at time.Time) (done bool, err error) {
 	conversation := int64(id)
 	var lastSeq int64

@@ -29,7 +29,8 @@ func (w *world) erasures(q im.ErasureQuery) (all []im.ErasedMessage, pages int) 
 	}
 }
 
-// testErasures compares Erasures with a list, for admins and for users who join and leave.
+// testErasures compares Erasures with a list: for an admin, for members, of whom one has left a
+// group, and for a user without conversations.
 func testErasures(w *world) {
 	random := rand.New(rand.NewPCG(13, 14))
 	users := []im.UserID{"alice", "bob", "carol"}
@@ -153,8 +154,9 @@ func format(list []im.ErasedMessage) (out []string) {
 	return out
 }
 
-// testStamps checks that the stamp of a transaction is greater than all before it, whatever
-// the clock says, and that erasures and returning members are found by it.
+// testStamps checks that the stamp of a transaction is greater than all earlier stamps, whatever
+// the clock says, and that the conversations to which a user has returned are found by it. It also
+// checks the list of erasures in a conversation.
 func testStamps(w *world) {
 	stamped := func() time.Time {
 		return read(w, func(r im.Reader) (time.Time, error) { return r.Stamped() })
