@@ -20,8 +20,9 @@ const maxSecretFile = 4 << 10
 // without the white space around it. It is not decoded, so an application can pass the same
 // text to its own JWT library.
 //
-// A file that other users may read or write is refused. If several processes create the file
-// at once, all get the same secret. A crash leaves a complete file or none.
+// It refuses a file that other users of the system have access to, and one that is not a regular
+// file, is too large or has a secret shorter than [MinSecret]. If several processes create the
+// file at once, all get the same secret. A crash leaves a complete file or none.
 func LoadOrCreateSecret(path string) ([]byte, error) {
 	secret, err := LoadSecret(path)
 	if !errors.Is(err, fs.ErrNotExist) {

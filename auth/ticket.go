@@ -11,8 +11,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// A ticket is a JWT that differs from a token in three ways, each of which suffices: its
-// key, the typ in its header and its audience.
+// A ticket is a JWT that differs from a token in its key, in the typ in its header and in its
+// audience. Each of these suffices to tell them apart.
 const (
 	ticketType     = "ticket+jwt"
 	ticketAudience = "imapi:events"

@@ -10,7 +10,7 @@
 //	copy.go    copying blobs between directories, for backups
 //	format.go  the header of a file and its chunks
 //	sealed.go  Files: sealed blobs on an engine, as package im uses them
-//	writer.go  writing one; reader.go reading it; buffers.go their memory
+//	writer.go  writing a sealed blob; reader.go reading one; buffers.go the memory for both
 //	writeback_*.go starts writing a range to the disk early, for each operating system
 //
 // # Adding a kind of blob

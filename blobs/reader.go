@@ -20,7 +20,7 @@ func (f *Files) Open(ctx context.Context, b im.Blob, size int64) (im.BlobReader,
 }
 
 // reader reads a blob in runs of chunks. It keeps one run in memory and, if the caller will read
-// the next one, loads that in another goroutine.
+// further, loads the next run in another goroutine.
 type reader struct {
 	ctx   context.Context //nolint:containedctx // that of the request
 	files *Files
@@ -32,8 +32,8 @@ type reader struct {
 	have   run   // has that byte, or bytes before it, or is empty
 	spare  []*runBuffer
 	closed bool
-	// loading gets the run that another goroutine loads, which uses in and ahead meanwhile. It
-	// is nil if there is none.
+	// loading gets the run that another goroutine loads; it is nil if none is being loaded.
+	// While a run is being loaded, only that goroutine uses in and ahead.
 	loading chan run
 	in      io.ReadCloser
 	ahead   int64 // number of the chunk that in reads next
@@ -146,13 +146,14 @@ func (r *reader) wait() (ahead run) {
 }
 
 // load reads and unseals the chunks with the limit bytes from an offset on, as many as a buffer has
-// room for. After an error it returns the chunks before; the error itself only if there are none.
+// room for. If a chunk fails, load returns the chunks before it. It returns the error only if the
+// first chunk fails.
 func (r *reader) load(at, limit int64, buf *runBuffer) (run, error) {
 	first := at / chunkSize
 	end := min((at+limit-1)/chunkSize+1, first+runChunks, chunks(r.size))
 	loaded := run{buf: buf, from: first * chunkSize}
 	for n := first; n < end; n++ {
-		// It overwrites the tag of the chunk before, so that the plain bytes are contiguous.
+		// This chunk overwrites the tag of the previous one, so that the plain bytes are contiguous.
 		chunk, err := r.loadChunk(n, buf[len(loaded.plain):])
 		if n > first && err != nil {
 			return loaded, nil //nolint:nilerr // the load that begins with this chunk returns it
@@ -214,7 +215,7 @@ func (r *reader) forget() {
 	r.spare = nil
 }
 
-// Seek sets the offset of the next Read.
+// Seek sets the offset at which the next Read or Next begins.
 func (r *reader) Seek(offset int64, whence int) (int64, error) {
 	switch whence {
 	case io.SeekStart:

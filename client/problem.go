@@ -13,7 +13,8 @@ import (
 // maxAnswer is the maximum size of a response, in bytes.
 const maxAnswer = 16 << 20
 
-// Error returns the status, the code, the detail and the offending field.
+// Error returns the status, the code (or the title if there is no code), the detail and the
+// offending field.
 func (p *Problem) Error() string {
 	text := fmt.Sprintf("%d %s", p.Status, p.Title)
 	if p.Code != "" {
@@ -28,8 +29,8 @@ func (p *Problem) Error() string {
 	return text
 }
 
-// readProblem decodes the problem in a response. A response that is not a problem, such
-// as that of a proxy, yields one without a code.
+// readProblem decodes the problem in a response. A response that is not a problem, such as one from
+// a proxy, yields a problem without a code.
 func readProblem(response *http.Response) *Problem {
 	plain := &Problem{
 		Type: "about:blank", Status: response.StatusCode, Title: http.StatusText(response.StatusCode),
@@ -47,8 +48,8 @@ func readProblem(response *http.Response) *Problem {
 	return &problem
 }
 
-// retryAfter returns the wait in a Retry-After header, 0 if there is none. It reads only
-// the form in seconds, the one that the server sends.
+// retryAfter returns the wait in a Retry-After header, 0 if there is none. It reads only the form
+// that the server sends, in seconds, and ignores a wait of more than 65,535 s.
 func retryAfter(response *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {

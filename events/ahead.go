@@ -30,7 +30,8 @@ func (v *service) logContext() (context.Context, context.CancelCauseFunc) {
 	return context.WithCancelCause(im.WithStream(im.WithCaller(v.ctx, im.Caller{User: v.actor.User})))
 }
 
-// ahead is a window that is read while the one before it is written. A nil ahead is none.
+// ahead is a window that is read while the previous window is written. A nil *ahead means that
+// nothing is read ahead.
 type ahead struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc

@@ -29,8 +29,8 @@ func (h *Hub) wireAt(f *Frame, now time.Time) *wire {
 	return f.current()
 }
 
-// burnAt sets the burn time of a message that was read in those of its frames that are not
-// written yet.
+// burnAt is called when the burn of a message has started. It sets the burn time in the frames of
+// the message that are not written yet, unless they are due earlier.
 func (h *Hub) burnAt(id im.ID, at time.Time) {
 	for _, f := range h.unwritten.about(id) {
 		if due := f.selfErasure.Load(); due != nil && at.Before(due.at) {

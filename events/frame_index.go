@@ -73,7 +73,7 @@ func (x *frameIndex) in(conversation im.ID) []*Frame {
 	return x.conversations.of(conversation)
 }
 
-// chains are linked lists of frames by an id. They ignore frames of id 0.
+// chains are linked lists of frames, one list for each id. They ignore frames of id 0.
 type chains struct {
 	newest map[im.ID]*Frame
 	links  func(*Frame) *links

@@ -43,8 +43,8 @@ type Observer interface {
 	TransientsDropped(n int)
 }
 
-// Options are the options of a hub. Log, Head and Encode are required. The zero value of any other
-// selects the default in its comment.
+// Options are the options of a hub. Log, Head and Encode are required. Where the comment of a field
+// names a default, the zero value selects it.
 type Options struct {
 	Log Log
 	// Head returns the position of the newest committed event, which the hub may not have

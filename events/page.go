@@ -20,8 +20,8 @@ type Page struct {
 }
 
 // The bounds of a page besides the number of its events. Most events of the log may be
-// for other users, so it reads at least minPageWindow of them at a time, and at most
-// maxPageWindows times. It ends after the event that exceeds maxPageBytes of JSON.
+// for other users, so Page reads at least minPageWindow events at a time, and at most
+// maxPageWindows times. A page ends after the event with which its JSON reaches maxPageBytes.
 const (
 	minPageWindow  = 64
 	maxPageWindows = 32
@@ -29,9 +29,9 @@ const (
 )
 
 // Page reads up to limit events for an actor, from the cursor on, or from the start of
-// the log if cursor is nil. It may return fewer, even none, while there are more. If the
-// log no longer has what follows the cursor, the page begins with [Reset]; if the log is
-// trimmed while the page is read, it ends with one. Errors are those of [Log].
+// the log if cursor is nil. It may return fewer, even none, while there are more. If it is not
+// known what follows the cursor (see [Resolve]), the page consists of a [Reset]; if events were
+// trimmed while the page was read, it ends with one. Errors are those of [Log].
 func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit int) (Page, error) {
 	bounds, err := h.opts.Log.LogBounds(ctx)
 	if err != nil {

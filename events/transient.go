@@ -16,7 +16,8 @@ const maxPendingTransients = 1024
 // that was offline never learns of it.
 type Transient struct {
 	Type im.EventType
-	// Conversation is the conversation whose audience gets it: the users who get its events.
+	// Conversation is the conversation whose audience gets the event: the users who get the other
+	// events of the conversation.
 	Conversation im.ID
 	// To are the only users of that audience who get it, nil for all. Users outside the audience
 	// are ignored.
@@ -97,8 +98,8 @@ func (h *Hub) relayOne(t *transient) {
 		h.mu.Unlock()
 		return
 	}
-	// Use the members after the dispatched events. The members as of the last one would include
-	// users who lost access with it.
+	// Use the members after the dispatched events. The members at the last of these events would
+	// include users who lost access with it.
 	e := im.Event{
 		Position: max(h.processed, t.after) + 1, Type: t.Type, At: t.At,
 		Conversation: t.Conversation, Actor: t.Actor, ActorDevice: t.ActorDevice,
@@ -144,7 +145,7 @@ func (h *Hub) relayOne(t *transient) {
 }
 
 // offerTransient puts the frame of a transient event into the queue. It returns false if the stream
-// is behind or has too many transient events in its queue. turn is as for offer.
+// is behind, has ended, or has too many transient events in its queue. turn is as for offer.
 func (s *Subscription) offerTransient(f *Frame) (turn *pooled, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +166,8 @@ func (a *audience) dropTransients(u *user) {
 	}
 }
 
-// blocked drops the unwritten transient events of users who have just blocked another one,
-// because some may be of that user.
+// blocked drops the unwritten transient events of the streams of users who have just blocked
+// another user, because the blocked user may have caused some of them.
 func (h *Hub) blocked(by []im.UserID) {
 	if len(by) == 0 {
 		return

@@ -187,7 +187,7 @@ func (f *fit) acceptsString(v []byte) bool {
 	text := v[1 : len(v)-1]
 	if bytes.IndexByte(text, '\\') >= 0 {
 		if f.minLength <= 1 && f.maxLength < 0 && f.pattern == nil && f.enum == nil && !f.userID {
-			return true // an escape is never an empty string
+			return true // a string with an escape is not empty
 		}
 		text = im.AppendText(nil, v)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// adminPrefix begins the paths of the API that the control listener serves, and jobPrefix
-// those that only it serves.
+// adminPrefix begins the paths of the API that the control listener serves, and jobPrefix those
+// that no other listener serves. The control listener serves readyPath, too.
 const (
 	adminPrefix = "/v1/admin/"
 	jobPrefix   = "/control/"

@@ -44,7 +44,7 @@ func (s *Server) ReadDataStream(ctx context.Context, r api.ReadDataStreamRequest
 	if err != nil {
 		return nil, err
 	}
-	// From here on a cut-off ends the reader. An earlier one may have come after the token was
+	// From here on a cut-off ends the reader. An earlier cut-off may have come after the token was
 	// verified.
 	if err := s.verifier.Recheck(principal(ctx)); err != nil {
 		reader.Close()
@@ -76,7 +76,8 @@ func readFrom(p api.ReadDataStreamParams) (datastreams.From, error) {
 	}
 }
 
-// reading is the response of a reader. It lasts until the data stream ends.
+// reading is the response of a reader. It lasts until the reader ends, at the latest with the data
+// stream.
 type reading struct {
 	ctx    context.Context
 	server *Server
@@ -116,8 +117,8 @@ func (r reading) VisitReadDataStreamResponse(w http.ResponseWriter) error {
 	return nil
 }
 
-// PushFrames implements POST /v1/streams/{stream}/frames. The request stays open until the
-// client ends its body.
+// PushFrames implements POST /v1/streams/{stream}/frames. The request stays open until the client
+// ends its body, a frame is refused or the right to push ends.
 func (s *Server) PushFrames(ctx context.Context, r api.PushFramesRequestObject) (api.PushFramesResponseObject, error) {
 	hub, id, err := s.dataStream(r.Stream)
 	if err != nil {
@@ -166,8 +167,8 @@ type pushing struct {
 	ended   atomic.Bool
 }
 
-// VisitPushFramesResponse reads and pushes frames until the request ends or the right to push
-// does, and answers.
+// VisitPushFramesResponse reads and pushes frames until the body ends, a frame is refused or the
+// right to push ends, and then answers.
 func (p *pushing) VisitPushFramesResponse(w http.ResponseWriter) error {
 	defer p.publisher.Close()
 	p.rc = http.NewResponseController(w)

@@ -20,8 +20,8 @@ type lineReader struct {
 	in     *transfer.Reader
 	out    chan []importedLine
 	done   chan struct{} // closed when the goroutine has ended
-	err    error         // why it ended, nil at the end of the request; set before out is closed
-	last   atomic.Int64  // the number of the last line that was read
+	err    error         // why it ended, nil after the body or ctx has ended; set before out is closed
+	last   atomic.Int64  // the number of the line that was read last
 }
 
 // run sends prepared lines to out, and closes out at the end.
@@ -60,8 +60,9 @@ func (l *lineReader) run(ctx context.Context) {
 	}
 }
 
-// prepare reads and prepares one line. It returns false for a blank line, io.EOF with the
-// last line, and false with any other error, because the line may be incomplete then.
+// prepare reads and prepares one line. It returns false for a blank line, a refused line for one
+// that is too long, io.EOF with the last line, and false with any other error: the line may be
+// incomplete, or there is no memory for it.
 func (l *lineReader) prepare(ctx context.Context) (importedLine, bool, error) {
 	text, err := l.in.Next()
 	line := importedLine{number: l.last.Add(1)}
@@ -96,7 +97,7 @@ func (s *Server) prepareLine(text []byte) im.Prepared {
 	}
 }
 
-// fill appends lines that are ready until there are weight rows. It does not block.
+// fill appends lines that are ready until all lines take at least weight rows. It does not block.
 func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 	for _, line := range lines {
 		weight -= line.prepared.Weight()
@@ -118,8 +119,8 @@ func (l *lineReader) fill(lines []importedLine, weight int) []importedLine {
 	return lines
 }
 
-// patientReader reads a body with a deadline of importIdle for each read. It returns the
-// error of ctx once that has ended.
+// patientReader reads a body with a deadline of importIdle for each read. Once ctx has ended, it
+// returns the error of ctx.
 type patientReader struct {
 	ctx  context.Context
 	body io.Reader

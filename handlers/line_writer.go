@@ -74,9 +74,9 @@ func (l *lineWriter) begin() {
 	l.w.WriteHeader(http.StatusOK)
 }
 
-// close ends the response. If err is not nil the response has failed: close returns err if no
-// headers were written, and otherwise drops the connection, so that the client does not take the
-// response for a complete one.
+// close writes the buffer and ends the response, unless err says that the response has failed.
+// If it has, or if writing fails, close returns the error if no headers were written, and otherwise
+// drops the connection, so that the client does not take the response for a complete one.
 func (l *lineWriter) close(err error) error {
 	if err == nil {
 		err = l.flush()

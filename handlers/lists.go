@@ -52,7 +52,7 @@ func (s *Server) RemoveFromList(ctx context.Context, r api.RemoveFromListRequest
 	return api.RemoveFromList204Response{}, nil
 }
 
-// listingPage returns a page of a list that was read with one more item than limit.
+// listingPage returns a page of a list that was read with up to one item more than limit.
 func (s *Server) listingPage(list uint32, found []im.Listing, limit int) api.ListingPage {
 	found, next := cut(s, found, limit, func(l im.Listing) pageToken { return userToken(list, l.User) })
 	out := api.ListingPage{Items: make([]api.Listing, len(found)), NextPageToken: next}

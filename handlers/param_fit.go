@@ -61,7 +61,8 @@ func fitParams(params []paramFit, r *http.Request, query url.Values, path *chi.R
 	return true
 }
 
-// pathValue returns the value of a parameter in a path. One that must be decoded is none.
+// pathValue returns the value of a parameter in a path. It returns none if the path has no such
+// parameter, or if its value must be decoded.
 func pathValue(path *chi.RouteParams, name string) []string {
 	i := slices.Index(path.Keys, name)
 	if i < 0 || strings.IndexByte(path.Values[i], '%') >= 0 {

@@ -111,8 +111,7 @@ func roleName(id im.ID) string {
 	return id.String()
 }
 
-// roleID reads the id of a role in a path. An invalid one is
-// refused like an unknown role.
+// roleID reads the id of a role in a path or a body. An invalid id is refused like an unknown role.
 func roleID(s string) (im.ID, error) {
 	if s == everyone {
 		return im.Everyone, nil

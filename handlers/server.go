@@ -19,7 +19,8 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// Options configure a [Server]. Options without a default are required.
+// Options configure a [Server]. Options without a default are required, except Logger: without it
+// nothing is logged.
 type Options struct {
 	Service  *im.Service
 	Verifier *auth.Verifier

@@ -97,7 +97,8 @@ func (r *patchReader) duration(name string, raw json.RawMessage, unit time.Durat
 	return &d
 }
 
-// orZero returns a pointer to the zero value for a member that is null.
+// orZero returns the pointer to the value of a member: nil if the member is missing, and a pointer
+// to the zero value if it is null.
 func orZero[T any](p **T) *T {
 	switch {
 	case p == nil:

@@ -11,7 +11,7 @@ import (
 // space, and the clock. Rules and views take an Access: a [Membership], which is what is
 // stored, knows nothing of permissions and may hold a mute that has ended.
 //
-// Only this file creates one. The zero Access allows nothing and shows nothing.
+// Only this file creates an Access. The zero Access allows nothing and shows nothing.
 type Access struct {
 	user       UserID
 	role       Role
@@ -24,8 +24,8 @@ type Access struct {
 	slowMode   time.Duration
 	ancestors  []Conversation
 
-	// For a thread whose parent shows history only from joining on: the first message that
-	// the user may read besides those of their stays, and when they joined the parent.
+	// For a thread whose parent shows history only from joining on: the seq of the first message
+	// that the user may read besides those of their stays, and when they joined the parent.
 	readsFrom      int64
 	joinedParentAt time.Time
 }
@@ -187,8 +187,8 @@ func (s *Service) accessToEach(r Reader, user UserID, conversations []Conversati
 	return list, nil
 }
 
-// membershipsIn loads the memberships of a user in those conversations where access depends
-// on one.
+// membershipsIn loads the memberships of a user in those conversations where access depends on the
+// membership.
 func membershipsIn(r Reader, user UserID, conversations []Conversation) (map[ID]Membership, error) {
 	ids := make([]ID, 0, len(conversations))
 	for _, c := range conversations {
@@ -246,8 +246,8 @@ func (s *Service) accessToThread(r Reader, c Conversation, user UserID, m Member
 	return a, nil
 }
 
-// accessToSpace returns the access to a space or a channel of one. Channels have no
-// members of their own: the membership of the space counts.
+// accessToSpace returns the access to a space or to a channel. Channels have no members of their
+// own: the membership of the space counts.
 func (s *Service) accessToSpace(r Reader, c Conversation, user UserID) (Access, error) {
 	none := Access{user: user}
 	space, channel := c, ID(0)
@@ -284,7 +284,7 @@ func (s *Service) accessToSpace(r Reader, c Conversation, user UserID) (Access, 
 	return a, err
 }
 
-// rules are what decides who may do what in a space, or in a channel of one.
+// rules are what decides who may do what in a space or in a channel.
 type rules struct {
 	roles  SpaceRoles
 	access *ChannelAccess // nil for the space itself
@@ -299,8 +299,8 @@ func rulesAt(r SpaceReader, space, channel ID, at Position) (out rules, err erro
 	return out, err
 }
 
-// mayInSpace returns what a member could do in a space, or in its channel c, after an
-// event, by the roles and lists of that time. Mutes have no history, so the current ones apply.
+// mayInSpace returns what a member could do in a space, or in its channel c, after an event, by the
+// roles and lists of that time. Mutes have no history, so the present mutes apply.
 func (s *Service) mayInSpace(c Conversation, m SpaceMember, by rules, at Position) Permissions {
 	kind := Space
 	if by.access != nil {

@@ -9,7 +9,8 @@ import (
 
 // AddMembers adds users to a group or room, publishes an event for each, and returns them as
 // members. Users who are members already keep their roles. It adds nobody if one of the users
-// has blocked the actor, is on the deny list or left at their own request.
+// has blocked the actor, is on the deny list or left at their own request, or if there would be too
+// many members.
 func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationRef, users []UserID, role Role) ([]MemberView, error) {
 	if err := checkUsers("members", users); err != nil {
 		return nil, err

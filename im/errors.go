@@ -12,7 +12,8 @@ import (
 type ErrorKind uint8
 
 // The kinds of refusal, roughly in the order in which they are checked. Those less than Unavailable
-// are due to the request and the state; the others mean that the server cannot serve it now.
+// are due to the request and the state; the others mean that the server cannot serve the request
+// now.
 const (
 	Invalid     ErrorKind = iota + 1 // malformed, whatever the state
 	NotFound                         // unknown, or not visible to the actor

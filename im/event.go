@@ -159,16 +159,16 @@ type Event struct {
 	UpToSeq  int64
 	Before   time.Time
 	FirstSeq int64
-	// Unread is the unread count of the user who receives it, nil if it has none.
+	// Unread is the unread count of the user who receives the event, nil if the event has none.
 	Unread *UnreadCount
-	// Own are the own settings of the user who receives it, nil if it has none.
+	// Own are the own settings of the user who receives the event, nil if the event has none.
 	Own *OwnSettings
 	// Space is the space concerned, or the space of the channel.
 	Space ID
 	// Thread is the thread concerned if the event goes to the members of its parent, and Root
 	// the message that the thread is under.
 	Thread, Root ID
-	// Activity is the thread's, nil if it has none.
+	// Activity is the activity of the thread, nil if the event has none.
 	Activity *Activity
 	// RoleID is the role of a space, if one is concerned.
 	RoleID ID
@@ -191,7 +191,8 @@ type Event struct {
 	MentionedAll bool
 	// Gone are the conversations that the event deleted.
 	Gone []ID
-	// HiddenBy are the members who have hidden the message. They do not receive the event.
+	// HiddenBy are the members who have hidden the message. They do not receive the event, unless
+	// it is the creation of the message.
 	HiddenBy []UserID
 	// Tracked is set if delivering the event counts as a delivered receipt.
 	Tracked bool
@@ -202,13 +203,13 @@ type Event struct {
 	Message *Message
 }
 
-// Activity is the number of messages of a thread that were not erased, and when the newest
-// of them was sent.
+// Activity is the number of messages of a thread that are not erased and that all members can see,
+// and when the newest of them was sent; if there are none, when the thread was created.
 type Activity struct {
 	Messages int64
 	At       time.Time
-	// Since is when the thread was created. Users who joined the group later receive
-	// ThreadUpdated without an activity if the group shows its history from joining on.
+	// Since is when the thread was created. Users who joined the parent later receive
+	// ThreadUpdated without an activity if the parent shows its history from joining on.
 	Since time.Time
 }
 
@@ -258,7 +259,7 @@ type TokenCut struct {
 	At   time.Time
 }
 
-// UserBlock records that a user has blocked another one.
+// UserBlock records that a user has blocked another user.
 type UserBlock struct{ By, User UserID }
 
 // Commit is what a committed transaction publishes. The store gives it to its listeners in

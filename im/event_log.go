@@ -24,19 +24,19 @@ func (s *Service) LogOf(at Position) uint32 {
 }
 
 // EnoughContent is the number of bytes of messages after which a page of history or a
-// window of the log ends. Larger ones would occupy readers, and the memory of slow streams, for too
-// long.
+// window of the log ends. Larger pages and windows would occupy readers, and the memory of slow
+// streams, for too long.
 const EnoughContent = 512 << 10
 
 // mostEvents bounds the events that one read of the log examines: each may take several
 // queries to decide whether the actor receives it.
 const mostEvents = 256
 
-// Events returns the events with after < position <= upTo that the actor receives on their
-// device, each with its message as they may read it now. An event comes without its message
-// if they have since left the conversation or hidden the message. Events about messages
-// that were trimmed or purged are left out, as are those about hidden messages except their
-// creation. The window may end early. Any error is from the store.
+// Events returns the events with after < position <= upTo that the actor receives on their device.
+// The creation or erasure of a message comes with the message as they may read it now, or without
+// it if they have since left the conversation or hidden the message. Other events have none.
+// Events about messages that were trimmed or purged are left out, as are events about hidden
+// messages except their creation. The window may end early. Any error is from the store.
 func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position, limit int) (EventWindow, error) {
 	limit = min(limit, mostEvents)
 	return view(ctx, s, func(r Reader) (EventWindow, error) {
@@ -53,7 +53,7 @@ func (s *Service) Events(ctx context.Context, actor Actor, after, upTo Position,
 		if err := known.load(conversationsOf(w.Events)); err != nil {
 			return w, err
 		}
-		size, received := 0, 0 // the first events are those that are received
+		size, received := 0, 0 // the received events are moved to the front
 		for i := range w.Events {
 			e := &w.Events[i]
 			if actor.ActedHere(e.Actor, e.ActorDevice) {
@@ -95,8 +95,8 @@ func conversationsOf(events []Event) []ID {
 	return slices.Compact(ids)
 }
 
-// receives reports whether the user of the cache receives an event of the log, and adds
-// its message to it.
+// receives reports whether the user of the cache receives an event of the log. It replaces the
+// message of the event as attach does, and removes an activity that the user must not learn of.
 func (s *Service) receives(e *Event, known accessCache) (bool, error) {
 	if e.Conversation == 0 {
 		return true, nil
@@ -126,11 +126,12 @@ func (s *Service) receives(e *Event, known accessCache) (bool, error) {
 	return !skip, err
 }
 
-// attach replaces the stored message of an event by the message as the user may read it now. It
-// returns true for skip if the user does not receive the event, because the message or its
-// conversation was deleted or they never could read it. A former member receives the events of
-// their stay without messages. A user who has hidden a message still receives its creation, which
-// may have brought the conversation back into their list.
+// attach replaces the stored message of an event by the message as the user may read it now, if the
+// event is the creation or an erasure of the message, and otherwise removes it. It returns true for
+// skip if the user does not receive the event, because the message or its conversation was deleted
+// or they never could read it. A former member receives the events of their stay without messages.
+// A user who has hidden a message receives only its creation, without the message, because it may
+// have brought the conversation back into their list.
 func (s *Service) attach(e *Event, known accessCache) (skip bool, err error) {
 	m, hidden := e.Message, len(e.HiddenBy) > 0
 	e.Message, e.HiddenBy = nil, nil

@@ -14,9 +14,9 @@ import (
 // The id of a group, room or space is 64 random bits. It may admit any user who knows it, so it
 // must be impossible to guess. See [RandomID].
 //
-// All other ids give no access. They increase with time, as integers and as text: the upper 42 bits
-// are milliseconds since the Unix epoch, and 20 of the lower 21 are random, so that ids do not
-// reveal how many there are. See [IDs].
+// All other ids give no access. They increase with time, as integers and as text: the 42 bits after
+// the sign are milliseconds since the Unix epoch, and 20 of the lower 21 are random, so that ids do
+// not reveal how many there are. See [IDs].
 type ID int64
 
 // idAlphabet is base32hex (RFC 4648 §7) in lower case. Its characters are in the order of
@@ -90,11 +90,11 @@ func RandomID() ID {
 	}
 }
 
-// FirstID returns the smallest id that can be made at a time or later.
+// FirstID returns the smallest rising id that can be made at a time or later.
 func FirstID(at time.Time) ID { return ID(max(at.UnixMilli(), 0) << idRandomBits) }
 
-// Made returns when a rising id was made, to the millisecond. If the clock had been set back, it
-// returns the time of the ids before it.
+// Made returns when a rising id was made, to the millisecond. The result is later than that if the
+// clock had been set back, or if many ids were made in one millisecond.
 func (id ID) Made() time.Time { return time.UnixMilli(int64(id >> idRandomBits)).UTC() }
 
 // IDs makes ids that rise and never repeat, whatever the clock does. It is safe for

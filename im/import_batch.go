@@ -39,8 +39,8 @@ type importing struct {
 	fresh []ID
 }
 
-// goneKey identifies a trimmed or purged message for lines without an id or client_id. The time is
-// in milliseconds.
+// goneKey identifies a trimmed or purged message for lines without a client_id. The time is in
+// milliseconds.
 type goneKey struct {
 	conversation ID
 	sender       UserID
@@ -134,7 +134,7 @@ func (b *importing) store(i int, p Prepared) (ImportResult, error) {
 	}
 }
 
-// message stores a message, or finds the one that was stored before.
+// message stores a message, or finds it if it was stored before.
 func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	m := *p.message
 	c, err := b.find(m.Sender, p.ref)
@@ -191,7 +191,8 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	return ImportResult{ID: m.ID}, nil
 }
 
-// count counts a message in its thread, without an event.
+// count counts a message in its thread, without an event. It counts no tombstone and no message for
+// a single user.
 func (b *importing) count(c *target, m Message) error {
 	if c.Kind != Thread || m.State != Active || m.VisibleTo != "" {
 		return nil
@@ -203,7 +204,7 @@ func (b *importing) count(c *target, m Message) error {
 	return b.tx.PutActivity(c.ID, c.Messages, c.ActiveAt)
 }
 
-// find returns the conversation of a line. A direct one that does not exist yet has no ID.
+// find returns the conversation of a line. A direct conversation that does not exist yet has no ID.
 func (b *importing) find(sender UserID, ref ConversationRef) (*target, error) {
 	if ref.Peer == "" {
 		return b.target(ref.ID)
@@ -254,8 +255,8 @@ func (b *importing) target(id ID) (*target, error) {
 }
 
 // again looks for the message among those stored before: by its id, or its client_id, or its time
-// and content. It refuses one that was trimmed or purged, which a repeated import must not store
-// again.
+// and content. It refuses an id or client_id of another message, and a message that was trimmed or
+// purged, which a repeated import must not store again.
 func (b *importing) again(c *target, m Message) (ID, bool, error) {
 	if b.taken[m.ID] {
 		there, err := b.notDeleted("id")(b.tx.Message(m.ID))
@@ -268,8 +269,8 @@ func (b *importing) again(c *target, m Message) (ID, bool, error) {
 		return 0, false, errGone("id")
 	}
 	if m.ClientID != "" {
-		// Stored messages keep their client_ids, also as tombstones: if none is found by
-		// it, it was not stored.
+		// Stored messages keep their client_ids, also as tombstones: if none has this
+		// client_id, the message was not stored.
 		key := ClientKey{m.Sender, m.ClientID}
 		if b.goneAs[key] {
 			return 0, false, errGone("client_id")
@@ -283,7 +284,7 @@ func (b *importing) again(c *target, m Message) (ID, bool, error) {
 		}
 		return there.ID, true, err
 	}
-	if c.LastSeq > 0 && !b.keepsID(c, m) { // otherwise it would have got its own id the first time
+	if c.LastSeq > 0 && !b.keepsID(c, m) { // if m can keep its id now, it did so the first time
 		if id, found, err := b.findByContent(c, m); err != nil || found {
 			return id, found, err
 		}
@@ -291,8 +292,8 @@ func (b *importing) again(c *target, m Message) (ID, bool, error) {
 	return 0, false, b.checkGone(c, m)
 }
 
-// notDeleted refuses a message that was found by a field if its conversation was deleted:
-// it will be purged.
+// notDeleted refuses a message that was found by a field if its conversation was deleted: the
+// message will be purged.
 func (b *importing) notDeleted(field string) func(Message, error) (Message, error) {
 	return func(m Message, err error) (Message, error) {
 		if err != nil {
@@ -308,8 +309,8 @@ func (b *importing) notDeleted(field string) func(Message, error) (Message, erro
 
 // checkGone refuses a message if a trimmed or purged message of the same sender and
 // conversation has the same time. Its content is no longer known, so it may be the same
-// message. A direct conversation counts as the same as earlier ones of its users that were
-// deleted.
+// message. A direct conversation counts as the same as earlier direct conversations of its users
+// that were deleted, whether their messages are purged yet or not.
 func (b *importing) checkGone(c *target, m Message) error {
 	at := m.CreatedAt.UnixMilli()
 	if b.goneAt[goneKey{c.ID, m.Sender, at}] {
@@ -344,9 +345,9 @@ func (b *importing) checkGone(c *target, m Message) error {
 	return nil
 }
 
-// findByContent looks for a message by its sender, time and content. A tombstone with the
-// same sender and time counts as the same message, because its content is no longer known:
-// repeating an import must not store an erased message again.
+// findByContent looks for a message by its sender, time and content. A tombstone with the same
+// sender, time and single reader, and without a client_id, counts as the same message, because its
+// content is no longer known: repeating an import must not store an erased message again.
 func (b *importing) findByContent(c *target, m Message) (ID, bool, error) {
 	if m.Content != nil {
 		there, found, err := maybe(b.tx.MessageAt(c.ID, m.Sender, m.CreatedAt, m.Content.Sent))
@@ -366,8 +367,8 @@ func (b *importing) findByContent(c *target, m Message) (ID, bool, error) {
 	return 0, false, err
 }
 
-// sameContent reports whether two messages have the same content. A tombstone matches any
-// message of its type.
+// sameContent reports whether two messages have the same type, the same single reader and the same
+// content. A tombstone matches any content.
 func (m Message) sameContent(as Message) bool {
 	if m.Type != as.Type || m.VisibleTo != as.VisibleTo {
 		return false
@@ -400,8 +401,9 @@ func (b *importing) allow(c *target, m Message) error {
 	return err
 }
 
-// allowReader refuses a message for a single user who cannot see the conversation or, for an
-// imported message, never could.
+// allowReader refuses a message for a single user who cannot see the thread or channel. In other
+// conversations it refuses one for a user who was never a member or, unless the message is
+// imported, is not a member now.
 func (b *importing) allowReader(c *target, user UserID) error {
 	if c.ID == 0 {
 		if !slices.Contains(c.Peers[:], user) {
@@ -440,9 +442,9 @@ func (b *importing) createDirect(c Conversation, at time.Time) (*target, error) 
 	return b.target(c.ID)
 }
 
-// openDirect makes a user of a direct conversation a member if they are not yet, because the hook
-// dropped all messages of the other user. It publishes an event, because streams look up members
-// only once.
+// openDirect makes the users of a direct conversation members if they are not yet. A user is not
+// yet a member if the hook has dropped all messages of the other user. openDirect publishes an
+// event, because streams look up members only once.
 func (b *importing) openDirect(c *target) error {
 	for _, user := range c.Peers {
 		m, _, err := maybe(b.tx.Membership(c.ID, user))
@@ -478,7 +480,7 @@ func (b *importing) create(c Conversation, members []Membership) error {
 	return nil
 }
 
-// conversation stores a conversation, or finds the one that was stored before.
+// conversation stores a conversation, or finds it if it was stored before.
 func (b *importing) conversation(c Conversation, members []Membership) (ImportResult, error) {
 	there, found, err := maybe(b.tx.Conversation(c.ID))
 	if err != nil {
@@ -516,8 +518,9 @@ func (b *importing) keepsID(c *target, m Message) bool {
 	return m.ID > c.lastID && at >= m.CreatedAt.UnixMilli() && at <= b.now.UnixMilli()
 }
 
-// id returns the id of a message: the id in its line if that can be used, otherwise one with the
-// time of its creation if possible, otherwise one with the current time.
+// id returns the id of a message: the id in its line if that can be used, otherwise an id with the
+// time of its creation if possible, otherwise an id with the current time. It refuses a message
+// whose line has the id of a conversation.
 func (b *importing) id(c *target, m Message, fresh ID) (ID, error) {
 	if m.ID != 0 && b.keepsID(c, m) {
 		_, found, err := maybe(b.tx.Conversation(m.ID))
@@ -545,7 +548,7 @@ func idAfter(before ID, at time.Time) ID {
 	return id
 }
 
-// pass makes the ids that Next returns from now on greater than this one.
+// pass makes the ids that Next returns from now on greater than id.
 func (g *IDs) pass(id ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -31,15 +31,16 @@ func (k SealedKind) String() string { return sealedNames[k] }
 // Sealed is a sealed content and whether it can be unsealed.
 type Sealed struct {
 	Kind SealedKind
-	// ID is the id of the message, or of the conversation or role with the text. Conversation is
-	// the conversation that this belongs to.
+	// ID is the id of the message, attachment or webhook, or of the conversation or role with the
+	// text. Conversation is the conversation of the message or text, or the space of the role; 0 for
+	// the other kinds.
 	ID           ID
 	Conversation ID
 	Slot         Slot
 	// Key is its position among all sealed contents. A message and its note have the same position.
 	Key SealedKey
-	// Erased is the state of the erased message that it belonged to, 0 if it was not
-	// erased. The key of erased content should be shredded.
+	// Erased is the state of the erased message that the content belonged to, 0 if it was not
+	// erased. An erased attachment counts as expired. The key of erased content should be shredded.
 	Erased State
 	// Doomed is set if its key is about to be shredded; never with [SealedKeys].
 	Doomed bool
@@ -69,7 +70,8 @@ type Finding uint8
 
 // The findings.
 const (
-	// Fine: it can be unsealed and was not erased, or was erased and cannot be unsealed.
+	// Fine: it was not erased and can be unsealed, or was erased and cannot be unsealed, or was
+	// erased and its key is about to be shredded.
 	Fine Finding = iota
 	// FoundErased: its key is shredded and it is not erased. It was erased after the data
 	// was copied.
@@ -84,7 +86,8 @@ const (
 	FoundNoFile
 )
 
-// Find returns what is wrong with the content.
+// Find returns what is wrong with the content. It does not look for files, so it never returns
+// FoundNoFile.
 func (s Sealed) Find() Finding {
 	switch {
 	case s.Erased != 0 && s.Err == nil && !s.Doomed:
@@ -120,7 +123,7 @@ type Found struct {
 
 // KeysFit checks whether the key of each sealed content exists, and counts the findings. It
 // also returns the slots of the contents that were not erased. end is the slot after the
-// last one; progress may be nil. Any error is from the reader, or the context's cause.
+// last slot; progress may be nil. Any error is from the reader, or the context's cause.
 func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (found Found, named *SlotSet, err error) {
 	named = NewSlotSet(end)
 	total, err := r.CountMessages()
@@ -197,29 +200,34 @@ type Reconciling struct {
 	Named   *SlotSet
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
-	// Progress is called with the number of contents checked; it may be nil.
+	// Progress is called with the number of contents checked so far, at most the number of
+	// messages; it may be nil.
 	Progress func(Progress)
 }
 
 // Reconciled counts what [Reconcile] did.
 type Reconciled struct {
-	// Erased is the number of messages that became tombstones, Removed the number of those that
-	// were deleted without one, and Emptied the number of erased notes and texts.
+	// Erased is the number of messages that became tombstones, Removed the number of messages that
+	// were deleted without a tombstone, and Emptied the number of notes, texts and secrets of
+	// webhooks that were deleted.
 	Erased, Removed, Emptied int64
 	// Attachments is the number of erased attachments.
 	Attachments int64
-	// Thumbnails is the number of thumbnails to make again.
+	// Thumbnails is the number of thumbnails that are made again, or are gone because their
+	// attachments were erased.
 	Thumbnails int64
 	// Shredded is the number of keys that no content named.
 	Shredded int64
 }
 
 // Reconcile makes the data of a store agree with keys of another age, before the store is
-// ready: the data is a restored backup, or the keys are older than the data. Contents whose keys
-// are shredded become what their erasure had made of them: tombstones with the state recorded with
-// the key, or deleted messages. Contents without a key become expired messages. Each erasure
-// appends the usual event. Reconcile may be interrupted and called again. Any error is from the
-// store or the keys, or the context's cause.
+// ready: the data is a restored backup, or the keys are older than the data. A message whose key is
+// shredded becomes what its erasure had made of it: a tombstone with the state recorded with the
+// key, or nothing. A message whose key never existed expires. Other contents without a key are
+// deleted, and thumbnails made again. If erased content still has its key, the key is shredded
+// after the commit. Damaged content stays. Each new tombstone appends the usual event. Reconcile
+// may be interrupted and called again. Any error is from the store or the keys, or the context's
+// cause.
 func Reconcile(ctx context.Context, store Store, how Reconciling) (Reconciled, error) {
 	ctx = WithCaller(AtStart(ctx), Caller{Job: "reconcile"})
 	r := reconciler{Service: NewService(store, DefaultPolicy(), how.Now), how: how}
@@ -267,7 +275,7 @@ func (r *reconciler) shredUnnamed(ctx context.Context) error {
 // reconcileBatch is the number of contents that one transaction changes.
 const reconcileBatch = 200
 
-// run settles every sealed content that is not fine.
+// run settles every sealed content that is neither fine nor damaged.
 func (r *reconciler) run(ctx context.Context) error {
 	total, err := view(ctx, r.Service, Reader.CountMessages)
 	if err != nil {
@@ -303,7 +311,7 @@ func (r *reconciler) run(ctx context.Context) error {
 	return flush()
 }
 
-// settle erases each content as its key says.
+// settle makes contents agree with their keys, in one transaction; see [Reconcile].
 func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	done, err := write(ctx, r.Service, func(tx Tx) (Reconciled, error) {
 		var done Reconciled
@@ -364,8 +372,8 @@ func (r *reconciler) settle(ctx context.Context, list []Sealed) error {
 	return err
 }
 
-// settled returns the state of the tombstone that a message without a key becomes; false if
-// it leaves none. If the key never existed, the reason is unknown and the message expires.
+// settled returns the state of the tombstone that a message becomes if its key is shredded; false
+// if it leaves none. If its key never existed, the reason is unknown and the message expires.
 func (s Sealed) settled() (state State, stays bool) {
 	if gone := (*ShreddedError)(nil); errors.As(s.Err, &gone) {
 		return gone.Code.State()

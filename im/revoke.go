@@ -27,8 +27,8 @@ const (
 // MaxRevokedAtOnce is the maximum number of messages that one call may revoke.
 const MaxRevokedAtOnce = 100
 
-// checked returns the note with its JSON in canonical form. It refuses one that is too long
-// or whose JSON is invalid.
+// checked returns the note with its JSON in canonical form. It refuses a note that is too long or
+// whose JSON is invalid.
 func (n RevokeNote) checked() (RevokeNote, error) {
 	if utf8.RuneCountInString(n.Postscript) > MaxPostscript {
 		return n, RefuseField(Invalid, "invalid_request", "postscript", "at most %d characters", MaxPostscript)
@@ -107,7 +107,8 @@ func (p Policy) mayRevoke(actor Actor, c Conversation, me Access, m Message, now
 // Revoke withdraws a message for everyone and returns its tombstone. For a revoked message
 // it returns the tombstone and publishes nothing. It drops the note of an actor who is not an
 // admin and may not send, for example because they are muted or blocked. It refuses a message that
-// the actor cannot read, may not revoke or may no longer revoke, and an invalid note.
+// is burned or expired, a message that the actor may not or may no longer revoke or, unless they
+// are an admin, cannot read, and an invalid note.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, note RevokeNote) (Message, error) {
 	note, err := note.checked()
 	if err != nil {
@@ -122,12 +123,12 @@ type RevokeResult struct {
 	Err error
 }
 
-// RevokeMany is Revoke for several messages. Each id has a result of its own, even an invalid
-// one. It refuses more than [MaxRevokedAtOnce] ids.
+// RevokeMany is Revoke for several messages. Each id has a result of its own, even an invalid id.
+// It refuses more than [MaxRevokedAtOnce] ids, and an invalid note.
 //
 // It takes several transactions. If the first is refused, for example because the server is
-// overloaded, RevokeMany returns the refusal. If a later one is, messages revoked before stay
-// revoked and the rest have the refusal as their result.
+// overloaded, RevokeMany returns the refusal. If a later transaction is refused, the messages of
+// the earlier transactions stay revoked and the rest have the refusal as their result.
 func (s *Service) RevokeMany(ctx context.Context, actor Actor, ids []string, note RevokeNote) ([]RevokeResult, error) {
 	if len(ids) > MaxRevokedAtOnce {
 		return nil, RefuseField(Invalid, "invalid_request", "ids", "at most %d messages", MaxRevokedAtOnce)
@@ -203,9 +204,9 @@ func (s *Service) mayLeaveNote(r Reader, c Conversation, me Access) (bool, error
 }
 
 // DeleteMessage revokes a message without a note, however old it is, and returns its
-// tombstone. For a revoked message it returns the tombstone and publishes nothing. It
-// refuses a message that the actor cannot read, an actor without [PermissionDeleteOthers]
-// who is not an admin, and a message that is burned or expired.
+// tombstone. For a revoked message it returns the tombstone and publishes nothing. It refuses a
+// message that is burned or expired. Unless the actor is an admin, it also refuses a message that
+// they cannot read, and an actor without [PermissionDeleteOthers].
 func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Message, error) {
 	return write(ctx, s, func(tx Tx) (Message, error) {
 		c, me, m, err := s.findToErase(tx, actor, id)

@@ -6,7 +6,7 @@ import (
 )
 
 // CutTokens invalidates every token of a user that was issued until now, and ends the streams that
-// were opened with one. It refuses an actor who is not an admin, and an invalid user id.
+// were opened with such a token. It refuses an actor who is not an admin, and an invalid user id.
 func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (TokenCut, error) {
 	if !actor.Admin {
 		return TokenCut{}, errNotAdmin()
@@ -23,9 +23,9 @@ func (s *Service) CutTokens(ctx context.Context, actor Actor, user UserID) (Toke
 // cutPage is the number of cut-offs that one read returns.
 const cutPage = 1000
 
-// TokenCuts calls fn with every stored cut-off. It returns the time of the latest one that was
-// forgotten, zero if there is none. It is no longer known whose tokens that one cut off. Any error
-// is from the store.
+// TokenCuts calls fn with every stored cut-off. It returns the time of the latest cut-off that was
+// forgotten, zero if none was. It is no longer known whose tokens a forgotten cut-off was for. Any
+// error is from the store.
 //
 // Each page is a snapshot of its own. The time is read last, so that a cut-off that is
 // forgotten between two pages is in one of the results.
@@ -46,9 +46,9 @@ func (s *Service) TokenCuts(ctx context.Context, fn func(TokenCut)) (forgotten t
 }
 
 // ForgetCuts forgets cut-offs older than the policy's CutRetention, after which every token
-// that they could cut off has expired. It returns their number and the time of the latest one that
-// was ever forgotten. It works in steps with pauses, see [PauseAfter], and forgets nothing while
-// the clock is not trusted or if the policy keeps cut-offs forever.
+// that they could cut off has expired. It returns their number and the time of the latest cut-off
+// that was ever forgotten. It works in steps with pauses, see [PauseAfter]. While the clock is not
+// trusted, or if the policy keeps cut-offs forever, it forgets nothing and returns a zero time.
 func (s *Service) ForgetCuts(ctx context.Context) (n int, forgotten time.Time, err error) {
 	if s.policy.CutRetention == 0 {
 		return 0, time.Time{}, nil

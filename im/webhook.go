@@ -55,15 +55,17 @@ type WebhookProgress struct {
 	// Position is the last event that was delivered or skipped, in the log with the id Log.
 	Log      uint32
 	Position Position
-	// Moves counts how often an admin has set the position or resumed the webhook. A
-	// progress that began before is void.
+	// Moves counts how often an admin has set the position, resumed the webhook, changed its URL,
+	// Events or Kinds, or requested an immediate attempt. The outcome of an attempt that began
+	// before the latest of these is void.
 	Moves int64
 	// Attempts and Refusals count for the next event. NextAttempt is when it is
 	// attempted again, zero for at once.
 	Attempts, Refusals int
 	NextAttempt        time.Time
-	// Failures is the number of failed attempts since the last delivery, and FailingSince the time
-	// of the first of them, zero if there is none.
+	// Failures is the number of failed attempts since the last delivery, or since an admin last
+	// moved, resumed or changed the webhook if that was later. FailingSince is the time of the first
+	// of them, zero if there is none.
 	Failures     int
 	FailingSince time.Time
 	// DeliveredAt is the time of the last delivery, zero if there was none.
@@ -246,10 +248,10 @@ func (a Attempt) backoff(attempts int, random float64) time.Duration {
 	return max(wait, min(a.RetryAfter, mostRetryAfter))
 }
 
-// After returns the webhook and the delivery of its next event after an attempt. Its
-// position passes the event once that is delivered or skipped. The webhook is off if the
-// endpoint is gone or has failed for too long. random, from 0 to 1, spreads the next attempts
-// of several webhooks.
+// After returns the webhook and the delivery of its next event after an attempt. The position of
+// the webhook passes the event once the event is delivered or skipped. The webhook is off if the
+// endpoint is gone or has failed for too long. random, from 0 to 1, spreads the next attempts of
+// several webhooks.
 func (w Webhook) After(d WebhookDelivery, a Attempt, random float64) (Webhook, WebhookDelivery) {
 	d = d.after(a)
 	w.Attempts++
@@ -334,7 +336,7 @@ type WebhookDraft struct {
 	URL    *string
 	Events *[]EventType
 	Kinds  *[]Kind
-	// Active resumes the webhook, or pauses it. It is ignored for a new one.
+	// Active resumes the webhook, or pauses it. It is ignored for a new webhook.
 	Active *bool
 	// Secret is the first secret of a new webhook; if it is "" the server generates one.
 	Secret string
@@ -401,7 +403,8 @@ func (d WebhookDraft) apply(w Webhook) Webhook {
 	return w
 }
 
-// again resets the attempts of the next event.
+// again resets the attempts of the next event and the failures of the webhook, and voids the
+// outcome of an attempt that is under way.
 func (w *Webhook) again() {
 	w.Moves++
 	w.Attempts, w.Refusals, w.NextAttempt, w.Failures, w.FailingSince = 0, 0, time.Time{}, 0, time.Time{}

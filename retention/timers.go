@@ -22,15 +22,15 @@ const (
 
 // Eraser erases the messages that are due; it is [im.Service].
 type Eraser interface {
-	// EraseDue returns the number of messages that it has erased, and the time at which the
-	// next one is due, zero if there is none.
+	// EraseDue returns the number of messages that it has erased, and the time at which the next
+	// message is due, zero if there is none.
 	EraseDue(ctx context.Context) (n int, next time.Time, err error)
 }
 
 var _ Eraser = (*im.Service)(nil)
 
 // Timers erases messages when they burn or expire. It does not poll the store: it learns the
-// next due time from each run, and from Due those of new messages.
+// next due time from each run, and from Due the due times that are set meanwhile.
 type Timers struct {
 	eraser Eraser
 	log    *slog.Logger
@@ -49,8 +49,8 @@ func NewTimers(log *slog.Logger, e Eraser) *Timers {
 	return &Timers{eraser: e, log: log, now: time.Now, wake: make(chan struct{}, 1)}
 }
 
-// Due reports that a message will be due at t; zero is ignored. Call it after the message
-// was committed. It does not block, and may be called before Run.
+// Due tells the timers that a message will be due at a time; zero is ignored. Call it after the
+// message was committed. It does not block, and may be called before Run.
 func (t *Timers) Due(at time.Time) {
 	if t.know(at) {
 		select {
@@ -60,7 +60,8 @@ func (t *Timers) Due(at time.Time) {
 	}
 }
 
-// know makes t the next due time if it is earlier, and reports whether it is.
+// know makes a due time the next one if it is earlier than that, and reports whether it is. It
+// ignores zero.
 func (t *Timers) know(at time.Time) bool {
 	if at.IsZero() {
 		return false
@@ -75,7 +76,8 @@ func (t *Timers) know(at time.Time) bool {
 }
 
 // Run erases messages that came due earlier, and then messages as they come due, until ctx
-// ends. It logs failures and retries after a second, later every 30 s. Call it once.
+// ends. It logs failures, and retries after a second, or up to 30 s after several failures in a
+// row. Call it once.
 func (t *Timers) Run(ctx context.Context) {
 	var backoff time.Duration
 	for {

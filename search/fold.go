@@ -77,8 +77,8 @@ type tokenizer struct {
 	fold   cases.Caser
 	tokens []token
 	word   []byte // the word being built
-	start  int    // its start
-	end    int
+	start  int    // the offset in the text at which the word begins, in bytes
+	end    int    // the offset at which it ends so far
 }
 
 // tokens splits a text.
@@ -105,8 +105,8 @@ func boundary(text string) int {
 	return norm.NFKC.NextBoundaryInString(text, true)
 }
 
-// isPlain reports whether a character is normalized and never combines with others: ASCII
-// and most Chinese characters. Others are looked up in tables.
+// isPlain reports whether a character is normalized and never combines with another such character:
+// ASCII and most Chinese characters. Others are looked up in tables.
 func isPlain(r rune) bool { return r < utf8.RuneSelf || 0x4e00 <= r && r <= 0x9fff }
 
 // segment adds a part of the text, from start to end.

@@ -14,11 +14,12 @@ type Part struct {
 
 const (
 	// snippetBefore and snippetLength are the maximum numbers of characters of a snippet before its
-	// first match, and in total.
+	// first match, and in total without ellipses. A snippet is longer only if it begins with a
+	// user-perceived character that is longer, see cutAfter.
 	snippetBefore = 40
 	snippetLength = 120
-	// snippetSlack is the number of characters by which a snippet may be shorter so that it is cut
-	// between words, or longer so that it is not cut within a character.
+	// snippetSlack is the number of characters by which a cut may move so that it is between words.
+	// It may move further to a boundary between user-perceived characters.
 	snippetSlack = 12
 	ellipsis     = "…"
 )
@@ -71,8 +72,8 @@ func join(parts []Part) []Part {
 	return out
 }
 
-// back returns the offset n characters before another one, and forward that n characters
-// after it.
+// back returns the offset n characters before at, and forward the offset n characters after at,
+// both within the text.
 func back(text string, at, n int) int {
 	for ; n > 0 && at > 0; n-- {
 		_, size := utf8.DecodeLastRuneInString(text[:at])
@@ -132,7 +133,7 @@ func cutAfter(text string, at, start int) int {
 const zeroWidthJoiner = '\u200d'
 
 // divides reports whether there is a boundary between user-perceived characters at an offset. It
-// approximates Unicode's grapheme clusters, and never divides one that people write.
+// approximates Unicode's grapheme clusters, and never divides a cluster that people write.
 func divides(text string, at int) bool {
 	if at == 0 || at == len(text) {
 		return true

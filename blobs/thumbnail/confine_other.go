@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// confine lowers the priority of this process and prevents it from writing files and dumping core.
-// These systems have no memory limit that suits a garbage-collected program.
+// confine lowers the priority of this process, prevents it from writing files and dumping core, and
+// makes the garbage collector work harder near a limit of memory. That limit is not enforced: no
+// memory limit of these systems suits a garbage-collected program.
 func confine() error {
 	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 10); err != nil {
 		return err

@@ -14,7 +14,8 @@ const (
 	webpAlpha    = 1 << 4
 )
 
-// webp reads the first chunk of a WebP and, of an extended one, its EXIF, which comes last.
+// webp reads the first chunk of a WebP and, if it is extended and not animated, its EXIF, which
+// comes last.
 func (p *Picture) webp(c *cursor, _ []byte) error {
 	const first = 12
 	b, err := c.at(first, 8+10)

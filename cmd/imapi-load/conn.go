@@ -72,7 +72,7 @@ func (r *request) append(b []byte, at *url.URL) []byte {
 type answer struct {
 	status     int
 	retryAfter time.Duration
-	body       []byte // until the next request
+	body       []byte // valid until the next request
 }
 
 // conn is a connection that is kept alive and carries one request at a time. It uses less processor
@@ -86,8 +86,8 @@ type conn struct {
 	used bool // a request was answered on c
 }
 
-// do sends a request and returns its answer. It connects if needed. If the server closed a
-// kept-alive connection before any of the answer arrived, do sends the request again.
+// do sends a request and returns its answer. It connects if needed. If a kept-alive connection was
+// reset, for example because the server had closed it, do sends the request again.
 func (c *conn) do(r *request) (answer, error) {
 	again := c.used
 	a, err := c.try(r)

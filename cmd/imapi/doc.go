@@ -22,8 +22,8 @@
 //	event_line.go        events and messages as lines of text
 //	doctor.go            the report of imapi doctor; its checks of configuration, server, clock and token
 //	doctor_data.go       its checks of directory, disk and database
-//	doctor_disk.go       file systems that the doctor recognises
-//	doctor_clock.go      the state of the clock in the kernel
+//	doctor_disk_*.go     file systems that the doctor recognises, for each operating system
+//	doctor_clock_*.go    the state of the clock in the kernel, for each operating system
 //	doctor_stream.go     its check of the stream through proxies
 //	healthcheck.go       asking a server whether it is ready
 //	progress.go          progress bars

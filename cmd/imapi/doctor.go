@@ -25,7 +25,7 @@ for each, with what to do next where something is wrong. Give it the flags and t
 environment of serve. Nothing is repaired. It may run beside the server; without one it
 opens the database as verify does. The exit status is 1 if a check fails.`
 
-// doctorFlags are those of serve and those of a client.
+// doctorFlags are the flags of serve, those of a client, and those of the doctor alone.
 type doctorFlags struct {
 	config
 	server, token, as string
@@ -33,8 +33,8 @@ type doctorFlags struct {
 	asJSON            bool
 }
 
-// doctorUser is the user in whose name the doctor calls a server on the same machine. It has no
-// conversations, so it sees nothing.
+// doctorUser is the user in whose name the doctor calls a server on the same machine, unless a
+// token or a user is given. This user has no conversations and so sees nothing.
 const doctorUser = "imapi-doctor"
 
 // runDoctor checks an installation.
@@ -233,8 +233,8 @@ func checkServer(ctx context.Context, r *report, server string) bool {
 	return true
 }
 
-// checkClock compares the server's time, to the second, with the time of this machine. If
-// both run on one machine they always agree, right or wrong.
+// checkClock compares the server's time, to the second, with the time of this machine. If the
+// server runs on this machine the two always agree, right or wrong.
 func checkClock(r *report, server, asked time.Time, took time.Duration) {
 	if server.IsZero() {
 		r.skip("clock", "the server's answer has no date")

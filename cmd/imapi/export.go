@@ -66,9 +66,10 @@ func (c counted) Write(b []byte) (int, error) {
 	return c.bar.Write(b)
 }
 
-// writeFile writes a file that only this user can read. The file gets its name once it is complete.
-// It replaces the target of a symbolic link, not the link, and writes to a device or a named pipe
-// instead of replacing it.
+// writeFile writes a file that, of the users of the system, only the one who runs the command can
+// read. The file gets its name once it is complete.
+// writeFile replaces the target of a symbolic link, not the link. It writes to a device or a named
+// pipe instead of replacing it.
 func writeFile(ctx context.Context, name string, from io.Reader) error {
 	switch info, err := os.Stat(name); {
 	case err != nil: // no such file yet

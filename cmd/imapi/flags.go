@@ -116,7 +116,8 @@ func (f flags) mistake(err error) error {
 	return misuse("--%s: %s %s", name, value, expected)
 }
 
-// parseEnvironment sets the flags that were not among the arguments.
+// parseEnvironment notes which flags were among the arguments, and sets the others from the
+// environment.
 func (f flags) parseEnvironment() error {
 	f.Visit(func(fl *flag.Flag) { f.given[fl.Name] = true })
 	var err error

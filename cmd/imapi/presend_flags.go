@@ -44,7 +44,7 @@ func (f flags) presend(c *presendFlags) {
 	f.StringVar(&c.kinds, "presend-kinds", "", "a comma-separated `list` of the kinds of conversation in which the hook is asked, such as group,room; all by default")
 }
 
-// check refuses flags that do not configure a hook.
+// check refuses flags that are invalid or do not go together. Without a URL there is no hook.
 func (c presendFlags) check() error {
 	if err := outgoing.CheckURL(c.url, true); c.url != "" && err != nil {
 		return misuse("--presend-url: the URL %w", err)
@@ -119,7 +119,8 @@ func (c presendFlags) client(maxMessageBytes int, m *metrics.Metrics, log *slog.
 	return client, nil
 }
 
-// use makes the service ask the hook before it stores a message.
+// use makes the service ask the hook before it stores a message of the types and in the kinds of
+// conversation that the flags name.
 func (c presendFlags) use(client *presend.Client, s *im.Service, m *metrics.Metrics) error {
 	p, err := c.policy()
 	if err != nil {

@@ -204,7 +204,7 @@ func (n *node) httpServer(h http.Handler) *http.Server {
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		// The write deadline of a stream resets only that stream. This one closes a
+		// The write deadline of a stream resets only that stream. WriteByteTimeout closes a
 		// connection whose client has stopped reading.
 		HTTP2:          &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},
 		MaxHeaderBytes: 32 << 10,

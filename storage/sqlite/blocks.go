@@ -39,7 +39,7 @@ func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID,
 	return list, err
 }
 
-// Blocks returns a page of the users that by has blocked, by user.
+// Blocks returns a page of the users that by has blocked, in the order of their ids.
 func (r *reader) Blocks(by im.UserID, page im.Page) ([]im.Block, error) {
 	key, err := r.userKey(by)
 	if err != nil || key == 0 {

@@ -16,9 +16,9 @@ import (
 // to ?12 are sorted.
 //
 // The sort key is the time of the newest message, of the creation or of the user's joining,
-// whichever is latest. Messages after the id ?10 do not count: they are newer than the
-// list. LIMIT -1 means no limit. It makes SQLite compute the sort key once for each row,
-// not for each use of it.
+// whichever is latest. Messages after the id ?10 do not count: they are newer than the list. Nor
+// do quiet messages for a single user. LIMIT -1 means no limit. It makes SQLite compute the sort
+// key once for each row, not for each use of it.
 const (
 	listed = `SELECT id, sort_at FROM (SELECT c.id AS id, max(o.joined_at, CASE WHEN c.listed_id <= ?10 THEN c.listed_at ELSE max(c.created_at,
 			coalesce((SELECT m.created_at FROM messages m INDEXED BY messages_by_time
@@ -50,7 +50,8 @@ const (
 		WHERE user_id = ? AND conversation_id < ? AND kind <= {room} AND kind <> {room} ORDER BY conversation_id DESC LIMIT ?`
 )
 
-// Conversations returns a page of the conversations that the user is a member of.
+// Conversations returns a page of the direct conversations, groups and rooms that the user is a
+// member of, in the order of the list.
 func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation, error) {
 	user, err := r.userKey(q.User)
 	if err != nil || user == 0 {
@@ -99,8 +100,9 @@ func (r *reader) Conversations(q im.ConversationQuery) ([]im.ListedConversation,
 	return list, err
 }
 
-// NthConversation returns the id of the user's nth conversation with an id of at least
-// from; 0 is the first.
+// NthConversation returns the id of the user's nth direct conversation, group or room with an id of
+// at least from, in the order of ids; n is 0 for the first. It returns [im.ErrNotFound] if there
+// are fewer.
 func (r *reader) NthConversation(user im.UserID, from im.ID, n int) (im.ID, error) {
 	key, err := r.userKey(user)
 	if err != nil {

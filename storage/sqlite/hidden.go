@@ -37,8 +37,9 @@ const (
 		FROM intervals i INDEXED BY intervals_of_user CROSS JOIN conversations c ON c.id = i.conversation_id
 		WHERE i.user_id = ?1 AND i.to_event < {open}
 		ORDER BY i.to_event DESC LIMIT ?3`
-	// selectChannelsGoneSince finds deleted channels of spaces that ?1 was a member of at
-	// that time. Positions up to ?4 are trimmed, so who could see the channel then is not known.
+	// selectChannelsGoneSince finds deleted channels of spaces that ?1 was a member of at the
+	// deletion. It leaves out deletions up to the position ?4: the log was trimmed up to there, so
+	// it is not known who could see the channel.
 	selectChannelsGoneSince = `SELECT c.id, c.deleted_at, c.space_id, c.deleted_event, c.deleted_at >= ?2
 		FROM intervals i INDEXED BY intervals_in_spaces
 		CROSS JOIN conversations c INDEXED BY channels_of_space ON c.space_id = i.conversation_id AND c.kind = {channel}
@@ -64,8 +65,8 @@ func (r *reader) Hidden(conversation im.ID, user im.UserID, seq int64) (bool, er
 	return found && to >= seq, err
 }
 
-// hides reports whether a user has hidden any message by its id. Most users have not. A read
-// asks once for each user, because a page asks for each of its messages.
+// hides reports whether a user has hidden any message by its id. Most users have not. Outside of
+// writes the answer is kept for each user, because a page calls Hidden for each of its messages.
 func (r *reader) hides(user int64) (hides bool, err error) {
 	if hides, known := r.hiding[user]; known {
 		return hides, nil
@@ -91,7 +92,7 @@ func (t *tx) Hide(conversation im.ID, user im.UserID, r im.SeqRange, at time.Tim
 	return t.addRange(record.Hidden, conversation, user, r, at)
 }
 
-// HiddenBy returns the users who have hidden a message in any way, by user.
+// HiddenBy returns the users who have hidden a message in any way, in the order of their ids.
 func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
 	hidden, err := r.usersWith(record.Hidden, m.Conversation, m.Seq)
 	if err != nil {
@@ -112,7 +113,8 @@ func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
 	return slices.Compact(users), err
 }
 
-// HiddenSince returns what the user has hidden since a time, the newest first.
+// HiddenSince returns what the user has hidden since a time, in up to limit parts, the newest
+// first.
 func (r *reader) HiddenSince(user im.UserID, since time.Time, limit int) ([]im.HiddenPart, error) {
 	key, err := r.userKey(user)
 	if err != nil || key == 0 {

@@ -48,11 +48,12 @@ func flock(file *os.File) error {
 // lockDatabase opens or creates the database file at path, restricts its permissions
 // (SQLite gives the same to its log), and locks it for this process. The lock holds for all
 // names of the file: through a hard link, SQLite would look for the write-ahead log in the
-// wrong place, and two processes would not notice each other. The error has [ErrInUse] in
+// wrong place, and two processes would not notice each other. Where such a lock would keep SQLite
+// out, the file is left unlocked, and refused if it has several names. The error has [ErrInUse] in
 // its chain if the file is locked.
 //
-// Closing the result releases the lock. That must happen after SQLite has closed the file,
-// because closing any descriptor of a file releases SQLite's locks on it.
+// Closing the result releases the lock. Close it after SQLite has closed the file, because closing
+// any descriptor of a file releases SQLite's locks on it.
 func lockDatabase(path string) (io.Closer, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -76,8 +77,8 @@ func ownDatabase(file *os.File) error {
 		return fmt.Errorf("cannot be locked: %w", err)
 	}
 	// SQLite locks the file with fcntl. On Linux, flock and fcntl locks are independent; on
-	// BSD, macOS and network file systems this lock would keep SQLite out. SQLite never
-	// locks the first byte, so it shows which is the case.
+	// BSD, macOS and network file systems this lock would keep SQLite out. SQLite never locks the
+	// first byte, so a lock on that byte is this one, and would keep SQLite out.
 	probe := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart, Len: 1}
 	if syscall.FcntlFlock(file.Fd(), syscall.F_GETLK, &probe) == nil && probe.Type == syscall.F_UNLCK {
 		return nil
@@ -88,8 +89,8 @@ func ownDatabase(file *os.File) error {
 	return oneName(file)
 }
 
-// oneName returns an error if a file has more than one hard link. If it has one, the lock of its
-// directory is sufficient.
+// oneName returns an error if a file has more than one hard link. If it has only one, the lock of
+// its directory is sufficient.
 func oneName(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil {

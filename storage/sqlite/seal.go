@@ -42,7 +42,7 @@ func (t *tx) seal(content []byte) (slot int64, sealed []byte, err error) {
 	return int64(s), record.Seal(sealed, key, t.sealer.store, s, content), nil
 }
 
-// noteSlot stores the end of all slots made so far, unless a slot is below the stored end. So only
+// noteSlot stores the end of all slots made so far, unless s is below the stored end. So only
 // the first slot of each extent needs a write, and a key file that ends earlier is recognised as
 // incomplete.
 func (t *tx) noteSlot(s im.Slot) error {
@@ -55,8 +55,8 @@ func (t *tx) noteSlot(s im.Slot) error {
 
 // unseal returns the content sealed with the key in a slot. If the key was shredded, the
 // error is an [im.ShreddedError] and the transaction is marked as outdated: in a newer
-// snapshot the content is erased. Otherwise the error is errContent for damaged content, or the
-// error of reading the key.
+// snapshot the content is erased. Otherwise the error wraps errContent if the content is damaged or
+// its key never existed (then it also wraps [im.ErrNoKey]), or is an error of reading the key.
 func (r *reader) unseal(slot int64, sealed []byte) ([]byte, error) {
 	key, err := r.sealer.keys.Key(im.Slot(slot))
 	switch {

@@ -23,13 +23,13 @@ const (
 		CROSS JOIN list_stays s INDEXED BY list_stays_open
 		ON s.to_event = {open} AND s.conversation_id = ?2 AND s.list IN ({allow_list}, {deny_list}) AND s.name = j.value`
 
-	// The same for one user in a list of channels.
+	// The list entries and mutes of one user in a list of channels.
 	selectListStaysIn = `SELECT j.key, s.list, s.from_event, s.to_event FROM json_each(?1) j
 		CROSS JOIN list_stays s ON s.conversation_id = j.value AND s.name = ?2`
 	selectMutesIn = `SELECT j.key, n.until FROM json_each(?1) j
 		CROSS JOIN mutes n ON n.conversation_id = j.value AND n.user_id = ?2`
 
-	// A role that the same event ended continues.
+	// If a stay in the role began and ended with this same event, that stay continues.
 	insertRoleStay = `INSERT INTO role_stays (space_id, user_id, role_id, from_event) VALUES (?, ?, ?, ?)
 		ON CONFLICT (space_id, user_id, role_id, from_event) DO UPDATE SET to_event = {open}
 		WHERE to_event < {open}`
@@ -49,9 +49,9 @@ const (
 		WHERE to_event < {open} AND to_event <= ?1 LIMIT ?2)`
 )
 
-// SpaceMembersAt returns which of the users were members of a space at an event, by user
-// and without duplicates, with their roles there and their list entries and mutes in the
-// channel.
+// SpaceMembersAt returns which of the users were members of a space at an event, in the order of
+// their ids and without duplicates, with their roles and mutes in the space and, unless channel is
+// 0, their list entries and mutes in the channel.
 func (r *reader) SpaceMembersAt(space, channel im.ID, at im.Position, users []im.UserID) ([]im.SpaceMember, error) {
 	keyOf := make(map[im.UserID]int64, len(users))
 	members, err := r.membersAt(space, at, users, keyOf)
@@ -91,8 +91,9 @@ func (r *reader) SpaceMembers(space, channel im.ID, page im.Page) ([]im.SpaceMem
 	return list, r.addRolesListsAndMutes(list, string(numbers), space, channel, true)
 }
 
-// addRolesListsAndMutes adds roles, and list entries and mutes in the channel unless that is 0, to
-// members of a space with these keys. If now is set, it leaves out what has ended.
+// addRolesListsAndMutes adds roles and, unless channel is 0, list entries and mutes in the channel
+// to members of a space with these keys. If now is set, it leaves out roles and list entries that
+// have ended.
 func (r *reader) addRolesListsAndMutes(list []im.SpaceMember, keys string, space, channel im.ID, now bool) error {
 	roles, lists := selectRoleStays, selectListStays
 	if now {
@@ -149,7 +150,8 @@ func (r *reader) addListsAndMutes(list []im.ChannelOf, ids []int64, user im.User
 	return r.mutesOf(selectMutesIn, string(numbers), key, func(i int, until int64) { list[i].MutedHere = fromMillis(until) })
 }
 
-// stays calls fn for each interval that a query finds, with its index in the list.
+// stays calls fn for each interval that a query finds. i is the index of its user or channel in the
+// list, and to is 0 while the interval lasts.
 func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from, to im.Position)) error {
 	return r.session.query(query, []any{list, id}, func(rows row) (bool, error) {
 		var i int
@@ -166,7 +168,8 @@ func (r *reader) stays(query, list string, id any, fn func(i int, of int64, from
 	})
 }
 
-// mutesOf calls fn for each mute that a query finds, with its index in the list.
+// mutesOf calls fn for each mute that a query finds. i is the index of its user or channel in the
+// list.
 func (r *reader) mutesOf(query, list string, id any, fn func(i int, until int64)) error {
 	return r.session.query(query, []any{list, id}, func(rows row) (bool, error) {
 		var i int

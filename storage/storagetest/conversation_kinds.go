@@ -51,8 +51,8 @@ func idsOf(list []im.Conversation) []im.ID {
 	return ids
 }
 
-// testConversationKinds checks that all fields of a conversation of each kind are stored,
-// and that UpdateConversation changes the fields it may change and no others.
+// testConversationKinds checks that all fields of a conversation of each kind but direct are
+// stored, and that UpdateConversation changes the fields that it may change and no others.
 func testConversationKinds(w *world) {
 	window := 5 * time.Minute
 	at := func(n int) time.Time { return epoch.Add(time.Duration(n) * time.Hour) }

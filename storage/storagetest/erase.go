@@ -61,8 +61,8 @@ func testErase(w *world) {
 	}
 }
 
-// testEraseIsFinal checks that of concurrent erasures of a message exactly one succeeds,
-// and that the tombstone keeps the state that this one gave it.
+// testEraseIsFinal checks that of concurrent erasures of a message exactly one succeeds, and that
+// the tombstone keeps the state that this erasure gave it.
 func testEraseIsFinal(w *world) {
 	id := w.group(im.HistoryAll, "alice")
 	for range 20 {
@@ -114,8 +114,8 @@ func testEraseIsFinal(w *world) {
 	w.sameMessage(w.message(m.ID), m)
 }
 
-// testDue compares the messages that are due, and the next time one is due, with a scan of
-// all messages.
+// testDue compares the messages that are due, and the time at which the next message is due, with a
+// scan of all messages.
 func testDue(w *world) {
 	random := rand.New(rand.NewPCG(9, 10))
 	next := func() (time.Time, bool) {

@@ -9,7 +9,7 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// revoked is the erasure that these benchmarks use.
+// revoked is the erasure that benchErase measures.
 var revoked = im.Erasure{State: im.Revoked, At: epoch, By: "alice"}
 
 // benchErase compares erasing a message with sending one, both with their events, in
@@ -96,9 +96,9 @@ func (w *world) each(id im.ID, from, to int64, fn func(im.Message)) {
 	}
 }
 
-// benchReceipt measures, in durable commits, a read receipt for 1,000 unread messages with
-// the count of unread messages after it, and receipts for one message at a time, as an open
-// client gives them.
+// benchReceipt measures, in durable commits, a read receipt for 1,000 unread messages, and receipts
+// for one message at a time, as an open client gives them, each with a count of unread messages
+// after it. It also measures such a count alone.
 func benchReceipt(b *testing.B, open Engine) {
 	const n = 1000
 	give := func(w *world, id im.ID, user im.UserID, r im.SeqRange, at time.Time) error {

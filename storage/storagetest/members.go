@@ -120,7 +120,8 @@ func testMembers(w *world) {
 	}
 }
 
-// testMembersAt compares both ways of finding past members with a model.
+// testMembersAt compares MembersAt with a model. It asks for fewer and for more users than there
+// are members, because an engine may look up the users or scan the members.
 func testMembersAt(w *world) {
 	random := rand.New(rand.NewPCG(1, 2))
 	users := make([]im.UserID, 12)

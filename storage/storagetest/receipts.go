@@ -144,8 +144,9 @@ func testReceiptsModel(w *world) {
 	}
 }
 
-// testReceiptTimes checks that a receipt keeps its exact time while it is among the newest,
-// and that the time of an older one is neither too early nor later than those exact times.
+// testReceiptTimes checks that a receipt keeps its exact time while it is among the newest, and
+// that the time of an older receipt is neither before its exact time nor after the exact time of
+// the newest of the older receipts.
 func testReceiptTimes(w *world) {
 	const n, kept = 300, 64
 	id := w.group(im.HistoryAll, "alice", "bob")

@@ -81,7 +81,7 @@ func testTokenCuts(w *world) {
 	w.write(func(tx im.Tx) error { return tx.CutTokens(im.TokenCut{User: "alice", At: epoch.Add(time.Hour)}) })
 	w.equal("after", cuts(), []im.TokenCut{{User: "never seen", At: epoch}, {User: "alice", At: epoch.Add(time.Hour)}})
 
-	// Pages and forgetting are in the order of time, then user.
+	// Pages and forgetting are in the order of times, and of users for the same time.
 	w.write(func(tx im.Tx) error {
 		for _, user := range []im.UserID{"d", "b", "c"} {
 			if err := tx.CutTokens(im.TokenCut{User: user, At: epoch.Add(time.Minute)}); err != nil {

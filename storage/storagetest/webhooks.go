@@ -113,7 +113,7 @@ func testDeliveries(w *world) {
 	w.equal("of another webhook", len(w.webhookDeliveries(im.DeliveryQuery{Webhook: 5, Before: im.Latest, Limit: 9})), 0)
 	w.equal("one", read(w, func(r im.Reader) (im.WebhookDelivery, error) { return r.WebhookDelivery(7, 39) }), all[1])
 
-	// Only the oldest delivered and skipped ones are deleted, each kind by its own limit.
+	// Only the oldest deliveries that were done or skipped are deleted, each state by its own limit.
 	count := func(state im.DeliveryState) (n int, oldest im.Position) {
 		list := w.webhookDeliveries(im.DeliveryQuery{Webhook: 7, State: state, Before: im.Latest, Limit: 100})
 		return len(list), list[len(list)-1].Position

@@ -8,7 +8,7 @@ const sector = 512
 // Loss selects the unsynced writes that a power cut loses.
 type Loss int
 
-// A power cut loses all of them, a random part of the sectors, or none.
+// A power cut loses all unsynced writes, a random part of their sectors, or none.
 const (
 	All Loss = iota
 	Some
