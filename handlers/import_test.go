@@ -90,7 +90,8 @@ func importable(with string) string {
 func TestImportRefusals(t *testing.T) {
 	w := newWorld(t, func(_ *handlers.Options, _ *events.Options, p *im.Policy) { p.Retention = 3650 * 24 * time.Hour })
 	group := w.group("alice", "bob")
-	elsewhere := w.say("carol", "@dave", "hi")["id"].(string)
+	said := w.say("carol", "@dave", "hi")
+	elsewhere, theirs := said["id"].(string), said["conversation_id"].(string)
 	other := w.group("carol", "dave")
 	in := w.importLines(importable(`"client_id":"c-1"`), importable(`"conversation_id":"`+group+`","client_id":"g-1"`))
 	direct, inGroup := in[0].ID, in[1].ID
@@ -148,6 +149,7 @@ func TestImportRefusals(t *testing.T) {
 		"id of a message in another conversation":         {importable(`"id":"` + elsewhere + `"`), 409, "id_taken", "id"},
 		"id of a message with other content":              {importable(`"id":"` + direct + `","body":{"text":"ho"}`), 409, "id_taken", "id"},
 		"id of a message of another sender":               {importable(`"id":"` + direct + `","sender":"bob","conversation_id":"@alice"`), 409, "id_taken", "id"},
+		"id of a conversation, in a new conversation":     {importable(`"id":"` + theirs + `","conversation_id":"@zoe"`), 409, "id_taken", "id"},
 		"client_id of a message with other content":       {importable(`"client_id":"c-1","body":{"text":"ho"}`), 409, "client_id_reused", "client_id"},
 		"client_id of a message in another conversation":  {importable(`"client_id":"c-1","conversation_id":"` + group + `"`), 409, "client_id_reused", "client_id"},
 		"past retention":                                  {importable(`"created_at":"2015-01-02T03:04:05Z"`), 422, "past_retention", "created_at"},

@@ -157,6 +157,9 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 	if att.refusal != nil {
 		return ImportResult{}, att.refusal
 	}
+	if m.ID, err = b.id(c, m, fresh); err != nil {
+		return ImportResult{}, err
+	}
 	if c.ID == 0 {
 		if c, err = b.createDirect(c.Conversation, m.CreatedAt); err != nil {
 			return ImportResult{}, err
@@ -167,9 +170,6 @@ func (b *importing) message(p Prepared, fresh ID) (ImportResult, error) {
 		if err := b.openDirect(c); err != nil {
 			return ImportResult{}, err
 		}
-	}
-	if m.ID, err = b.id(c, m, fresh); err != nil {
-		return ImportResult{}, err
 	}
 	if m.Seq <= c.LastSeq || m.Seq > maxImportedSeq {
 		m.Seq = 0
