@@ -87,7 +87,7 @@ type conn struct {
 }
 
 // do sends a request and returns its answer. It connects if needed. If a kept-alive connection was
-// reset, for example because the server had closed it, do sends the request again.
+// closed or reset, for example because it was idle for long, do sends the request again.
 func (c *conn) do(r *request) (answer, error) {
 	again := c.used
 	a, err := c.try(r)
@@ -124,6 +124,9 @@ func (c *conn) try(r *request) (a answer, err error) {
 	c.out = r.append(c.out[:0], c.to.url)
 	if _, err := c.c.Write(c.out); err != nil {
 		return a, err
+	}
+	if _, err := c.in.Peek(1); err != nil {
+		return a, err // io.EOF only if there is no answer
 	}
 	response, err := http.ReadResponse(c.in, nil) //nolint:bodyclose // read to its end; the connection is closed by close
 	if err != nil {
