@@ -207,7 +207,7 @@ func TestCheckTimeService(t *testing.T) {
 		err          error
 		result, says string
 	}{
-		"a time service":     {true, nil, "ok", "one sets this machine's clock"},
+		"a time service":     {true, nil, "ok", "a time service sets this machine's clock"},
 		"none":               {false, nil, "skipped", "run NTP"},
 		"an unknown machine": {false, errors.ErrUnsupported, "skipped", "does not tell"},
 	} {
