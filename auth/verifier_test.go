@@ -256,10 +256,7 @@ func TestVerifyAtTheEdgesOfTime(t *testing.T) {
 	for name, tt := range tests {
 		for _, cached := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, cached %t", name, cached), func(t *testing.T) {
-				c := newClock()
-				cfg := hs256(c)
-				cfg.Leeway = tt.leeway
-				v := newVerifier(t, cfg)
+				v, c := verifierWith(t, tt.leeway)
 				if cached {
 					c.set(nbf)
 					_, err := v.Verify(token)
@@ -274,6 +271,15 @@ func TestVerifyAtTheEdgesOfTime(t *testing.T) {
 			})
 		}
 	}
+}
+
+// verifierWith returns a verifier with a leeway, and its clock.
+func verifierWith(t *testing.T, leeway time.Duration) (*auth.Verifier, *clock) {
+	t.Helper()
+	c := newClock()
+	cfg := hs256(c)
+	cfg.Leeway = leeway
+	return newVerifier(t, cfg), c
 }
 
 // TestIssuedInTheFuture: a token from the future would outlive the next cut-off.
@@ -294,10 +300,7 @@ func TestIssuedInTheFuture(t *testing.T) {
 	} {
 		for _, cached := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, cached %t", name, cached), func(t *testing.T) {
-				c := newClock()
-				cfg := hs256(c)
-				cfg.Leeway = tt.leeway
-				v := newVerifier(t, cfg)
+				v, c := verifierWith(t, tt.leeway)
 				if cached {
 					c.set(iat)
 					_, err := v.Verify(token)

@@ -30,13 +30,7 @@ func (r *reader) BlockedBy(users []im.UserID, user im.UserID) (list []im.UserID,
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectBlockedBy, []any{string(names), string(user)}, func(rows row) (bool, error) {
-		var by im.UserID
-		err := rows.Scan(&by)
-		list = append(list, by)
-		return true, err
-	})
-	return list, err
+	return r.session.users(selectBlockedBy, string(names), string(user))
 }
 
 // Blocks returns a page of the users that by has blocked, in the order of their ids.

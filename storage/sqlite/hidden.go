@@ -102,13 +102,8 @@ func (r *reader) HiddenBy(m im.Message) ([]im.UserID, error) {
 	for _, h := range hidden {
 		users = append(users, h.User)
 	}
-	args := []any{int64(m.Conversation), m.Seq, m.CreatedAt.UnixMilli()}
-	err = r.session.query(selectHiding, args, func(rows row) (bool, error) {
-		var user im.UserID
-		err := rows.Scan(&user)
-		users = append(users, user)
-		return true, err
-	})
+	marked, err := r.session.users(selectHiding, int64(m.Conversation), m.Seq, m.CreatedAt.UnixMilli())
+	users = append(users, marked...)
 	slices.Sort(users)
 	return slices.Compact(users), err
 }

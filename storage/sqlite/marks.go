@@ -85,11 +85,5 @@ func (r *reader) Muting(conversation im.ID, users []im.UserID) (list []im.UserID
 	if err != nil {
 		return nil, err
 	}
-	err = r.session.query(selectMuting, []any{string(names), int64(conversation)}, func(rows row) (bool, error) {
-		var user im.UserID
-		err := rows.Scan(&user)
-		list = append(list, user)
-		return true, err
-	})
-	return list, err
+	return r.session.users(selectMuting, string(names), int64(conversation))
 }

@@ -113,12 +113,5 @@ func (r *reader) membersAt(conversation im.ID, at im.Position, users []im.UserID
 
 // MembersAtSeq returns the members at the time a message was sent, in the order of users.
 func (r *reader) MembersAtSeq(conversation im.ID, seq int64, limit int) ([]im.UserID, error) {
-	var users []im.UserID
-	err := r.session.query(selectMembersAtSeq, []any{int64(conversation), seq, limit}, func(rows row) (bool, error) {
-		var user im.UserID
-		err := rows.Scan(&user)
-		users = append(users, user)
-		return true, err
-	})
-	return users, err
+	return r.session.users(selectMembersAtSeq, int64(conversation), seq, limit)
 }

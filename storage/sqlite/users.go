@@ -176,6 +176,17 @@ func (r *reader) TokenCuts(after *im.TokenCut, limit int) (list []im.TokenCut, e
 	return list, err
 }
 
+// users runs a query for users.
+func (s *session) users(query string, args ...any) (list []im.UserID, err error) {
+	err = s.query(query, args, func(rows row) (bool, error) {
+		var user im.UserID
+		err := rows.Scan(&user)
+		list = append(list, user)
+		return true, err
+	})
+	return list, err
+}
+
 // usersAt runs a query for users and times.
 func (s *session) usersAt(query string, args []any, add func(im.UserID, time.Time)) error {
 	return s.query(query, args, func(rows row) (bool, error) {
