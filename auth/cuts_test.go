@@ -94,10 +94,7 @@ func TestCutOffOfTokensFromTheFuture(t *testing.T) {
 		"beyond the leeway, forever":      {leeway, leeway + time.Second, 0, auth.CodeTokenFromFuture},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newClock()
-			cfg := hs256(c)
-			cfg.Leeway = tt.leeway
-			v := newVerifier(t, cfg)
+			v, c := verifierWith(t, tt.leeway)
 			token := signHS(t, with(jwt.MapClaims{"iat": start.Add(tt.iat).Unix(), "exp": start.Add(3 * time.Hour).Unix()}))
 			c.set(start.Add(tt.iat))
 			p, err := v.Verify(token) // it is cached
