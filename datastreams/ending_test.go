@@ -96,6 +96,26 @@ func TestBufferIsDropped(t *testing.T) {
 	}
 }
 
+// TestLingeringIgnoresTheWallClock: a wall clock that is set forward does not cost readers the rest
+// of a buffer, because the time to drop it has a monotonic reading, and is compared by that.
+func TestLingeringIgnoresTheWallClock(t *testing.T) {
+	h := newTestHub(t, Options{})
+	id, p := open(t, h)
+	push(t, p, text("1"))
+	if _, err := h.End(context.Background(), im.Actor{User: "own"}, id, nil); err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.find(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at := s.dropAt.String(); !strings.Contains(at, " m=") {
+		t.Errorf("the buffer is dropped at %s by the wall clock", at)
+	}
+}
+
 // TestEndingAtOnce: many requests end a data stream with the same message at once: all sends have
 // the same client_id.
 func TestEndingAtOnce(t *testing.T) {

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // domain is a domain with one conversation, whose id is 7.
@@ -135,7 +135,7 @@ func (s *sink) Write(p []byte) error {
 	}
 	s.follower.take(p)
 	s.frames.Store(s.follower.frames)
-	return nil
+	return s.follower.err
 }
 
 func (s *sink) Flush() error { return nil }
@@ -178,11 +178,20 @@ func (s *served) serve(r *Reader) {
 	}()
 }
 
+func (s *served) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (s *served) wait(t testing.TB) string {
 	t.Helper()
 	select {
 	case <-s.done:
-	case <-time.After(time.Minute):
+	case <-time.After(await.Limit):
 		t.Fatal("the reader does not end")
 	}
 	return s.sink.got.String()
@@ -205,42 +214,31 @@ func (f *follower) take(p []byte) {
 		if !complete {
 			break
 		}
-		f.event(string(block))
+		f.event(block)
 		left = rest
 	}
 	f.rest = append(f.rest[:0], left...)
 }
 
-func (f *follower) event(block string) {
-	event, data := "", ""
-	for line := range strings.SplitSeq(block, "\n") {
-		if v, ok := strings.CutPrefix(line, "event: "); ok {
-			event = v
-		}
-		if v, ok := strings.CutPrefix(line, "data: "); ok {
-			data = v
-		}
-	}
-	var v struct {
-		ID   int64
-		Text string
-		Lost int64
-	}
-	if data != "" {
-		if err := json.Unmarshal([]byte(data), &v); err != nil {
-			f.err = fmt.Errorf("%q: %w", data, err)
-			return
-		}
-	}
-	switch event {
-	case "stream.gap":
-		f.next, f.lost = f.next+v.Lost, f.lost+v.Lost
-	case "stream.frame":
-		if v.ID != f.next || v.Text != strconv.FormatInt(f.next, 10) {
-			f.err = fmt.Errorf("frame %d with %q, want %d", v.ID, v.Text, f.next)
+func (f *follower) event(block []byte) {
+	switch {
+	case bytes.Contains(block, []byte("event: stream.frame\n")):
+		// The frames are too many for a JSON decoder.
+		n := strconv.FormatInt(f.next, 10)
+		head, data, _ := bytes.Cut(block, []byte("\ndata: "))
+		if !bytes.Contains(head, []byte("id: "+n+"\n")) || !bytes.HasPrefix(data, []byte(`{"id":`+n+`,`)) || !bytes.HasSuffix(data, []byte(`,"text":"`+n+`"}`)) {
+			f.err = fmt.Errorf("%q instead of frame %s", block, n)
 			return
 		}
 		f.next, f.frames = f.next+1, f.frames+1
+	case bytes.Contains(block, []byte("event: stream.gap\n")):
+		_, data, _ := bytes.Cut(block, []byte("\ndata: "))
+		var gap struct{ Lost int64 }
+		if err := json.Unmarshal(data, &gap); err != nil {
+			f.err = fmt.Errorf("%q: %w", data, err)
+			return
+		}
+		f.next, f.lost = f.next+gap.Lost, f.lost+gap.Lost
 	}
 }
 

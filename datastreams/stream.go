@@ -218,9 +218,12 @@ func (s *stream) finish(e End, lingers time.Duration) bool {
 	if s.end != nil {
 		return false
 	}
-	e.At = s.hub.opts.Now().UTC().Truncate(time.Millisecond)
+	now := s.hub.opts.Now()
+	e.At = now.UTC().Truncate(time.Millisecond)
 	s.end = &e
-	s.dropAt = e.At.Add(lingers)
+	// Not from e.At, which has no monotonic reading: a wall clock that is set forward would cost
+	// the readers the rest.
+	s.dropAt = now.Add(lingers)
 	for c := range s.clients {
 		if c.publisher != nil {
 			if e.Reason == im.StreamEndedByServer {
