@@ -5734,7 +5734,7 @@ type ClientInterface interface {
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
 	// never one that browsers run. Browsers save the file (`Content-Disposition:
-	// attachment`), sandbox it if they show it anyway, and caches must not store it.
+	// attachment`), and sandbox it if they show it anyway.
 	//
 	// Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 	GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7734,7 +7734,7 @@ func (c *API) UploadAttachmentWithBody(ctx context.Context, params *UploadAttach
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
 // never one that browsers run. Browsers save the file (`Content-Disposition:
-// attachment`), sandbox it if they show it anyway, and caches must not store it.
+// attachment`), and sandbox it if they show it anyway.
 //
 // Corresponds with GET /v1/attachments/{attachment} (the `GetAttachment` operationId).
 func (c *API) GetAttachment(ctx context.Context, attachment AttachmentID, params *GetAttachmentParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -18035,7 +18035,7 @@ type ClientWithResponsesInterface interface {
 	// `Range` takes one range of bytes; if there are several, the whole file is returned.
 	// `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
 	// never one that browsers run. Browsers save the file (`Content-Disposition:
-	// attachment`), sandbox it if they show it anyway, and caches must not store it.
+	// attachment`), and sandbox it if they show it anyway.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -22638,7 +22638,7 @@ func (c *ClientWithResponses) UploadAttachmentWithBodyWithResponse(ctx context.C
 // `Range` takes one range of bytes; if there are several, the whole file is returned.
 // `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
 // never one that browsers run. Browsers save the file (`Content-Disposition:
-// attachment`), sandbox it if they show it anyway, and caches must not store it.
+// attachment`), and sandbox it if they show it anyway.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -291,7 +291,6 @@ func (s *Server) download(ctx context.Context, w http.ResponseWriter, id im.ID, 
 	defer func() { _ = d.Close() }() // only read
 	etag := `"` + hex.EncodeToString(d.Info.SHA256[:]) + `"`
 	h := w.Header()
-	h.Set("Cache-Control", "private, no-store")
 	if matchesETag(value(params.IfNoneMatch, ""), etag) {
 		h.Set("ETag", etag)
 		w.WriteHeader(http.StatusNotModified)

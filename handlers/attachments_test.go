@@ -375,7 +375,7 @@ func TestDownloadHeaders(t *testing.T) {
 	a := w.must(http.StatusCreated, "alice", "POST", "/v1/attachments?name=%22%3Cna%C3%AFve%3E.html", "<html><script>alert(1)</script>")
 	got := w.download("alice", a["id"].(string))
 	for name, want := range map[string]string{
-		"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store",
+		"Content-Type": "text/plain", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 		"Content-Security-Policy": "default-src 'none'; sandbox", "Accept-Ranges": "bytes",
 	} {
 		if got.header.Get(name) != want {

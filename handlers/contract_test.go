@@ -66,10 +66,13 @@ func routeOf(req *http.Request) *routers.Route {
 	return nil
 }
 
-// conforms checks every answer in these tests against the OpenAPI document: its status, its headers
-// and its shape, without unknown members.
+// conforms checks that no cache may store an answer, and checks the answer against the OpenAPI
+// document: its status, its headers and its shape, without unknown members.
 func (w *world) conforms(req *http.Request, res *http.Response, body []byte) {
 	w.t.Helper()
+	if got := res.Header.Get("Cache-Control"); got != "no-store" {
+		w.t.Errorf("%s %s answered with Cache-Control %q: a browser may keep the answer on disk, where no erasure reaches it", req.Method, req.URL.Path, got)
+	}
 	route := routeOf(req)
 	if route == nil || res.StatusCode == http.StatusMethodNotAllowed {
 		return // not an operation of the document

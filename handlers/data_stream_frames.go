@@ -90,7 +90,6 @@ func (r reading) VisitReadDataStreamResponse(w http.ResponseWriter) error {
 	if r.binary {
 		h := w.Header()
 		h.Set("Content-Type", octets)
-		h.Set("Cache-Control", "no-store")
 		h.Set("X-Accel-Buffering", "no") // nginx would buffer frames
 		h.Set("Trailer", endedTrailer)
 		h.Set(firstFrameHeader, strconv.FormatInt(r.reader.First(), 10))

@@ -158,7 +158,6 @@ func (rl retryLater) VisitGetEventsResponse(w http.ResponseWriter) error {
 func beginStream(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would buffer events
 	w.WriteHeader(http.StatusOK)
 }

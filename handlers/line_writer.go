@@ -69,7 +69,6 @@ func (l *lineWriter) begin() {
 	l.began = true
 	h := l.w.Header()
 	h.Set("Content-Type", ndjson)
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx and similar proxies would buffer the lines
 	l.w.WriteHeader(http.StatusOK)
 }

@@ -21,12 +21,22 @@ import (
 
 // originalPath makes the router match, and the handlers decode, the path as the client sent it.
 // net/http keeps that path only if it differs from its own encoding: a user id with a "%" or
-// "/" in it would be decoded twice or not at all. It also tells browsers not to guess the type
-// of an answer.
+// "/" in it would be decoded twice or not at all.
 func originalPath(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = r.URL.EscapedPath()
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// common sets the headers that every answer has: browsers must not guess its type, and no cache may
+// store it. Otherwise a browser keeps messages in its cache on disk, where no erasure reaches them.
+// The demo and the reference set their own Cache-Control.
+func common(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
 }

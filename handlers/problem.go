@@ -110,7 +110,6 @@ func retryAfterOf(w http.ResponseWriter, err error) {
 func write(w http.ResponseWriter, p api.Problem) {
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
 	switch p.Status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="imapi"`)

@@ -165,7 +165,7 @@ func New(o Options) (*Server, http.Handler, error) {
 
 	mux := chi.NewRouter()
 	var r chi.Router = mux
-	r.Use(originalPath, answersHead, lastEventIDInQuery, s.observed(doc), s.recovered, crossOrigin(o.Origins), readRefused, s.authenticated(doc, mux))
+	r.Use(common, originalPath, answersHead, lastEventIDInQuery, s.observed(doc), s.recovered, crossOrigin(o.Origins), readRefused, s.authenticated(doc, mux))
 	notFound := func(w http.ResponseWriter, _ *http.Request) {
 		write(w, problem(http.StatusNotFound, "not_found", "no such path"))
 	}

@@ -34,7 +34,6 @@ func (s *Server) thumbnail(ctx context.Context, w http.ResponseWriter, id im.ID,
 	etag := `"` + hex.EncodeToString(t.Info.SHA256[:]) + `"`
 	h := w.Header()
 	h.Set("ETag", etag)
-	h.Set("Cache-Control", "private, no-store")
 	if matchesETag(value(params.IfNoneMatch, ""), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil

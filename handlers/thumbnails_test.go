@@ -66,7 +66,7 @@ func TestThumbnail(t *testing.T) {
 	}
 	for header, want := range map[string]string{
 		"Content-Type": "image/jpeg", "X-Content-Type-Options": "nosniff", "Content-Disposition": "inline",
-		"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "private, no-store",
+		"Content-Security-Policy": "default-src 'none'; sandbox", "Cache-Control": "no-store",
 		"Cross-Origin-Resource-Policy": "same-site",
 	} {
 		if got := res.header.Get(header); got != want {
