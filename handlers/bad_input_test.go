@@ -519,17 +519,41 @@ func TestBadTimesAreRefusedWithTheRule(t *testing.T) {
 	}
 }
 
-// TestLimitsAreWrittenInDigits checks that a refusal of a number shows the limit as the document
-// has it.
-func TestLimitsAreWrittenInDigits(t *testing.T) {
+// TestRefusalsSayWhatIsAllowed checks that whoever reads a refusal need not look in the document
+// for what the field may be.
+func TestRefusalsSayWhatIsAllowed(t *testing.T) {
 	w := newWorld(t)
-	for body, want := range map[string]string{
-		`{"type":"text","body":{"text":"x"},"expire_after_seconds":31536001}`: "must be at most 31536000",
-		`{"type":"text","body":{"text":"x"},"expire_after_seconds":0}`:        "must be at least 1",
-		`{"type":"location","body":{"latitude":90.5,"longitude":0}}`:          "must be at most 90",
+	group := "/v1/conversations/" + w.group("alice", "bob")
+	for _, c := range []struct{ method, path, body, field, want string }{
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"expire_after_seconds":31536001}`, "expire_after_seconds", "must be at most 31536000"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"expire_after_seconds":0}`, "expire_after_seconds", "must be at least 1"},
+		{http.MethodPost, toBob, `{"type":"location","body":{"latitude":90.5,"longitude":0}}`, "body/latitude", "must be at most 90"},
+		{http.MethodPost, toBob, `{"body":{"text":"x"}}`, "type", "must be audio, command, custom, file, image, location, text or video"},
+		{http.MethodPost, toBob, `{"type":"texts","body":{"text":"x"}}`, "type", "must be audio, command, custom, file, image, location, text or video"},
+		{http.MethodPost, toBob, `[]`, "body", "must be an object"},
+		{http.MethodPost, toBob, `{"type":"text"}`, "body", "is missing"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":1}}`, "body/text", "must be a string"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":null}}`, "body/text", "must not be null"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":""}}`, "body/text", "must have at least 1 character"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"mentions":"bob"}`, "mentions", "must be an array"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"mentions":["bob","bob"]}`, "mentions", "has an item twice"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"receipt":1}`, "receipt", "must be true or false"},
+		{http.MethodPost, toBob, `{"type":"location","body":{"latitude":"1","longitude":0}}`, "body/latitude", "must be a number"},
+		{http.MethodGet, toBob + "?limit=ten", "", "limit", "must be an integer"},
+		{http.MethodGet, toBob + "?limit=", "", "limit", "must be an integer"},
+		{http.MethodGet, toBob + "?limit=201", "", "limit", "must be at most 200"},
+		{http.MethodGet, "/v1/conversations?pinned=yes", "", "pinned", "must be true or false"},
+		{http.MethodPost, "/v1/conversations/@bob/receipts", `{"kind":"seen","up_to":"x"}`, "kind", "must be read or delivered"},
+		{http.MethodPost, "/v1/conversations/@bob/receipts", `{"kind":"read"}`, "body", "must have at least 2 members of kind, message_ids, up_to"},
+		{http.MethodPost, "/v1/conversations/@bob/receipts", `{"kind":"read","up_to":"x","message_ids":["x"]}`, "body", "must have at most 2 members of kind, message_ids, up_to"},
+		{http.MethodPost, "/v1/conversations/@bob/receipts", `{"kind":"read","message_ids":[]}`, "message_ids", "must have at least 1 item"},
+		{http.MethodPost, "/v1/conversations/@bob/hide", `{"all":false}`, "all", "must be true"},
+		{http.MethodPatch, group, `{"name":"` + strings.Repeat("x", 129) + `"}`, "name", "must have at most 128 characters"},
+		{http.MethodPatch, group, `{"settings":{"join":"all"}}`, "settings/join", "must be closed or open"},
 	} {
-		if p := w.do("alice", http.MethodPost, toBob, body).json(t); p["detail"] != want {
-			t.Errorf("%s: %v", body, p)
+		p := w.do("alice", c.method, c.path, c.body).json(t)
+		if p["code"] != "invalid_request" || p["field"] != c.field || p["detail"] != c.want {
+			t.Errorf("%s %s: %v, want %s: %s", c.path, c.body, p, c.field, c.want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -92,7 +91,7 @@ type tooLong struct {
 	most  int
 }
 
-func (t *tooLong) Error() string { return fmt.Sprintf("maximum number of items is %d", t.most) }
+func (t *tooLong) Error() string { return "must have at most " + counted(uint64(t.most), "item") }
 
 // outline returns a valid JSON text with a short value of the same kind for each value that the
 // schema does not describe, and "x" for each nonempty plain string. Of the unknown members of an

@@ -256,7 +256,7 @@ func describe(err error) api.Problem {
 		}
 		detail = reason
 	case errors.As(request.Err, &parse):
-		detail = "is of the wrong type"
+		detail = "must be " + typeName(request.Parameter.Schema.Value.Type)
 	case errors.Is(request.Err, openapi3filter.ErrInvalidRequired):
 		detail = "is missing"
 	case errors.Is(request.Err, openapi3filter.ErrInvalidEmptyValue):
@@ -287,37 +287,11 @@ func innermost(e *openapi3.SchemaError) (path, reason string) {
 	if m := unknownMember.FindStringSubmatch(e.Reason); m != nil {
 		return im.ClipField(strings.Join(append(parts, m[1]), "/")), "is not a known member"
 	}
-	path = im.ClipField(strings.Join(parts, "/"))
-	switch e.SchemaField {
-	case "required":
-		return path, "is missing"
-	case "enum":
-		return path, "is not one of the allowed values"
-	case "format":
-		switch e.Schema.Format {
-		case userIDFormat:
-			return path, errUserID.Error()
-		case timeFormat:
-			return path, errTime.Error()
-		}
-		return path, strings.TrimSpace(e.Reason)
-	case "minimum":
-		return path, "must be at least " + plainNumber(*e.Schema.Min)
-	case "maximum":
-		return path, "must be at most " + plainNumber(*e.Schema.Max)
-	case "pattern":
-		return path, "has characters that are not allowed"
-	case "discriminator", "oneOf":
-		return strings.TrimPrefix(path+"/type", "/"), "is not one of the allowed values"
-	case "type", "nullable":
-		return path, "is of the wrong type"
-	default:
-		return path, strings.TrimSpace(e.Reason)
+	if d := e.Schema.Discriminator; d != nil && (e.SchemaField == "discriminator" || e.SchemaField == "oneOf") {
+		parts = append(parts, d.PropertyName)
 	}
+	return im.ClipField(strings.Join(parts, "/")), requirement(e)
 }
-
-// plainNumber writes a limit without an exponent.
-func plainNumber(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // badRequest answers a request that the generated code refuses: a parameter or a body that
 // it cannot decode.
@@ -328,6 +302,7 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 		header   *api.RequiredHeaderError
 		many     *api.TooManyValuesForParamError
 		badTime  *time.ParseError
+		badValue *strconv.NumError
 	)
 	switch {
 	case errors.As(err, &format):
@@ -338,6 +313,11 @@ func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
 			detail = "has a space instead of a +: in a query, write + as %2B, or give the time in UTC, with Z"
 		} else if errors.As(err, &badTime) {
 			detail = errTime.Error()
+		} else if errors.As(err, &badValue) {
+			detail = "must be an integer"
+			if badValue.Func == "ParseBool" {
+				detail = "must be true or false"
+			}
 		}
 		write(w, invalidField(format.ParamName, detail))
 	case errors.As(err, &required):

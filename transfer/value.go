@@ -26,15 +26,16 @@ func errUnknown(field string) error {
 	return im.RefuseField(im.Invalid, "invalid_request", im.ClipField(field), "is not a known member")
 }
 
-func errType(field string) error {
-	return im.RefuseField(im.Invalid, "invalid_request", field, "is of the wrong type")
+// errType refuses a value that is not of a type, such as "a string".
+func errType(field, want string) error {
+	return im.RefuseField(im.Invalid, "invalid_request", field, "must be %s", want)
 }
 
 // readMembers calls fn for each member of the object v. It puts field in front of the
 // field that fn refuses.
 func readMembers(field string, v []byte, fn func(name string, v []byte) error) error {
 	if v[0] != '{' {
-		return errType(field)
+		return errType(field, "an object")
 	}
 	return jsonscan.Members(v, func(name string, v []byte) error { return within(field, fn(name, v)) })
 }
@@ -43,12 +44,12 @@ func readMembers(field string, v []byte, fn func(name string, v []byte) error) e
 // items, and puts field and the index in front of the field that fn refuses.
 func readItems[T any](field string, v []byte, most int, fn func(v []byte, into *T) error) ([]T, error) {
 	if v[0] != '[' {
-		return nil, errType(field)
+		return nil, errType(field, "an array")
 	}
 	n := 0
 	_ = jsonscan.Items(v, func(int, []byte) error { n++; return nil })
 	if n > most {
-		return nil, im.RefuseField(im.Invalid, "invalid_request", field, "maximum number of items is %d", most)
+		return nil, im.RefuseField(im.Invalid, "invalid_request", field, "must have at most %d items", most)
 	}
 	list := make([]T, n)
 	err := jsonscan.Items(v, func(i int, v []byte) error {
@@ -74,11 +75,11 @@ func within(field string, err error) error {
 
 func readString[T ~string](field string, v []byte, into *T) error {
 	if v[0] != '"' {
-		return errType(field)
+		return errType(field, "a string")
 	}
 	s, err := jsonscan.Unquote(v)
 	if err != nil {
-		return errType(field)
+		return errType(field, "a string")
 	}
 	*into = T(s)
 	return nil
@@ -107,7 +108,7 @@ func readInteger(field string, v []byte, into *int64, least, most int64) error {
 	if err != nil {
 		f, bad := strconv.ParseFloat(string(v), 64)
 		if bad != nil || f != math.Trunc(f) {
-			return errType(field)
+			return errType(field, "an integer")
 		}
 		n = most + 1 // not an int64, or written like 1e3 or 1.0
 	}
@@ -120,7 +121,7 @@ func readInteger(field string, v []byte, into *int64, least, most int64) error {
 
 func readBoolean(field string, v []byte, into *bool) error {
 	if v[0] != 't' && v[0] != 'f' {
-		return errType(field)
+		return errType(field, "true or false")
 	}
 	*into = v[0] == 't'
 	return nil
@@ -141,7 +142,7 @@ func readEnum[T any](field string, v []byte, into *T, parse func(string) (T, boo
 
 func readTime(field string, v []byte, into *time.Time) error {
 	if v[0] != '"' {
-		return errType(field)
+		return errType(field, "a string")
 	}
 	// Package time also accepts a decimal comma, and hours of one digit.
 	loose := len(v) < len(`"2006-01-02T15:04:05Z"`) || v[len(`"2006-01-02T15`)] != ':' || bytes.IndexByte(v, ',') >= 0
@@ -164,7 +165,7 @@ func readObject(field string, v []byte, into *json.RawMessage) error {
 	case isNull(v):
 		return nil
 	case v[0] != '{':
-		return errType(field)
+		return errType(field, "an object")
 	}
 	*into = v
 	return nil
