@@ -43,6 +43,8 @@ const (
 
 // Defines values for EventType.
 const (
+	EventTypeBlockCreated          EventType = "block.created"
+	EventTypeBlockDeleted          EventType = "block.deleted"
 	EventTypeChannelClosed         EventType = "channel.closed"
 	EventTypeChannelCreated        EventType = "channel.created"
 	EventTypeChannelDeleted        EventType = "channel.deleted"
@@ -1177,7 +1179,7 @@ type Event struct {
 	// UpToSeq All messages up to this seq.
 	UpToSeq *int64 `json:"up_to_seq,omitempty"`
 
-	// User The member or invited user concerned.
+	// User The member, invited user or blocked user concerned.
 	User *string `json:"user,omitempty"`
 }
 

@@ -376,6 +376,10 @@ func TestEventsOfConversations(t *testing.T) {
 				"type": "message.revoked", "conversation_id": conversation.String(), "message_id": root.String(), "seq": 7.0, "mention_all": true,
 			},
 		},
+		"of a block": {
+			im.Event{Type: im.BlockCreated, To: "alice", Actor: "alice", ActorDevice: "phone", User: "bob"},
+			map[string]any{"type": "block.created", "actor": "alice", "actor_device": "phone", "user": "bob"},
+		},
 		"of a group": {
 			im.Event{Type: im.ConversationUpdated, Conversation: conversation},
 			map[string]any{"type": "conversation.updated", "conversation_id": conversation.String()},

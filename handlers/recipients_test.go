@@ -245,6 +245,18 @@ func deliveriesOfConversations() map[string]delivery {
 			s.act(former, http.MethodPost, "conversations/"+s.group+"/join", "")
 		}, want{im.ConversationInvited: {former}, im.MemberAdded: {acting, tablet, bob, hider}}},
 		"somebody is removed from a group": {func(s *scene) { group(s, http.MethodDelete, "/members/bob", "") }, want{im.MemberRemoved: members}},
+		"somebody is blocked, twice": {func(s *scene) {
+			s.act(acting, http.MethodPut, "blocks/bob", "")
+			s.act(acting, http.MethodPut, "blocks/bob", "")
+		}, want{im.BlockCreated: {tablet}}},
+		"somebody is unblocked, twice": {func(s *scene) {
+			s.act(tablet, http.MethodPut, "blocks/eve", "")
+			s.act(acting, http.MethodDelete, "blocks/eve", "")
+			s.act(acting, http.MethodDelete, "blocks/eve", "")
+		}, want{im.BlockCreated: {acting}, im.BlockDeleted: {tablet}}},
+		"somebody who was never blocked is unblocked": {func(s *scene) {
+			s.act(acting, http.MethodDelete, "blocks/bob", "")
+		}, want{}},
 		"somebody gets a role in a group": {func(s *scene) {
 			group(s, http.MethodPatch, "/members/bob", `{"role":"admin"}`)
 		}, want{im.MemberUpdated: members}},

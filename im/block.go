@@ -13,20 +13,42 @@ type Block struct {
 	At   time.Time
 }
 
-// PutBlock blocks a user for the actor. It is not an error if they are blocked already.
+// PutBlock blocks a user for the actor, and publishes that to the actor's other devices. It is not
+// an error if the user is blocked already; then it publishes nothing.
 func (s *Service) PutBlock(ctx context.Context, actor Actor, user UserID) error {
-	if err := checkBlocked(actor, user); err != nil {
-		return err
-	}
-	return s.store.Write(ctx, func(tx Tx) error { return tx.PutBlock(actor.User, user, s.time()) })
+	return s.setBlocked(ctx, actor, user, true)
 }
 
-// DeleteBlock ends a block. It is not an error if there is none.
+// DeleteBlock ends a block, and publishes that to the actor's other devices. It is not an error if
+// there is none; then it publishes nothing.
 func (s *Service) DeleteBlock(ctx context.Context, actor Actor, user UserID) error {
+	return s.setBlocked(ctx, actor, user, false)
+}
+
+func (s *Service) setBlocked(ctx context.Context, actor Actor, user UserID, on bool) error {
 	if err := checkBlocked(actor, user); err != nil {
 		return err
 	}
-	return s.store.Write(ctx, func(tx Tx) error { return tx.DeleteBlock(actor.User, user) })
+	return s.store.Write(ctx, func(tx Tx) error {
+		blocked, err := tx.Blocked(actor.User, user)
+		if err != nil || blocked == on {
+			return err
+		}
+		e := Event{
+			Type: BlockDeleted, At: s.time(), To: actor.User, User: user,
+			Actor: actor.User, ActorDevice: actor.Device,
+		}
+		if on {
+			e.Type = BlockCreated
+			err = tx.PutBlock(actor.User, user, e.At)
+		} else {
+			err = tx.DeleteBlock(actor.User, user)
+		}
+		if err == nil {
+			_, err = tx.Append(e)
+		}
+		return err
+	})
 }
 
 // Blocks returns a page of the users whom the actor has blocked.

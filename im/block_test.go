@@ -118,3 +118,36 @@ func TestWhatABlockStops(t *testing.T) {
 		})
 	}
 }
+
+// TestEventsOfBlocks checks that each change of a block is published once, to the user whose block
+// it is and to nobody else.
+func TestEventsOfBlocks(t *testing.T) {
+	w := newWorld(t)
+	phone := on("alice", "phone")
+	var want []im.Event
+	expect := func(what string, typ im.EventType) {
+		w.Helper()
+		if typ != "" {
+			want = append(want, im.Event{
+				Type: typ, At: w.clock(), To: "alice", User: "bob", Actor: "alice", ActorDevice: "phone",
+				Position: im.Position(len(want) + 1),
+			})
+		}
+		w.equal(what, w.committed(), want)
+	}
+	w.must(w.DeleteBlock(w.ctx, phone, "bob"))
+	expect("nobody was blocked", "")
+	w.must(w.PutBlock(w.ctx, phone, "bob"))
+	expect("bob is blocked", im.BlockCreated)
+	w.must(w.PutBlock(w.ctx, on("alice", "tablet"), "bob"))
+	expect("bob is blocked again", "")
+	w.must(w.DeleteBlock(w.ctx, phone, "bob"))
+	expect("bob is unblocked", im.BlockDeleted)
+	w.must(w.DeleteBlock(w.ctx, phone, "bob"))
+	expect("bob is unblocked again", "")
+	for user, events := range map[im.UserID][]im.Event{"alice": want, "bob": {}} {
+		got, err := w.Events(w.ctx, as(user), 0, im.Latest, 10)
+		w.must(err)
+		w.equal("replay for "+string(user), got.Events, events)
+	}
+}

@@ -53,6 +53,8 @@ const (
 	RoleCreated           EventType = "role.created"
 	RoleUpdated           EventType = "role.updated"
 	RoleDeleted           EventType = "role.deleted"
+	BlockCreated          EventType = "block.created"
+	BlockDeleted          EventType = "block.deleted"
 )
 
 // EventTypes are the types of events that clients can receive: all but those about webhooks.
@@ -66,6 +68,7 @@ var EventTypes = []EventType{
 	SpaceCreated, SpaceUpdated, SpaceDeleted, SpaceInvited, SpaceUninvited,
 	ChannelCreated, ChannelUpdated, ChannelDeleted, ChannelOpened, ChannelClosed,
 	RoleCreated, RoleUpdated, RoleDeleted,
+	BlockCreated, BlockDeleted,
 }
 
 // change is what happened to a conversation or space.
@@ -146,7 +149,7 @@ type Event struct {
 	// Actor is the user who caused it, ActorDevice their device if it has a name.
 	Actor       UserID
 	ActorDevice string
-	// User is the member concerned, if any, and Role their role.
+	// User is the member or the blocked user concerned, if any, and Role the role of the member.
 	User UserID
 	Role Role
 	// MessageIDs or UpTo say which messages a receipt is for.

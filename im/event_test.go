@@ -24,6 +24,7 @@ func TestOfMessages(t *testing.T) {
 		im.ChannelCreated: false, im.ChannelUpdated: false, im.ChannelDeleted: false, im.ChannelOpened: false,
 		im.ChannelClosed: false,
 		im.RoleCreated:   false, im.RoleUpdated: false, im.RoleDeleted: false,
+		im.BlockCreated: false, im.BlockDeleted: false,
 	}
 	for _, e := range im.EventTypes {
 		want, known := goes[e]

@@ -91,7 +91,7 @@ func (w *world) pass(d time.Duration) {
 // committed returns all events published so far.
 func (w *world) committed() []im.Event {
 	// Commits are published in order: this write comes after all of them.
-	w.must(w.PutBlock(w.ctx, as("barrier"), "nobody"))
+	w.must(w.store.Write(w.ctx, func(tx im.Tx) error { return tx.PutBlock("barrier", "nobody", w.clock()) }))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clip(w.events)

@@ -73,13 +73,20 @@ func (p *view) drop(gone func(*shown) bool) {
 // conversation only when it becomes a member or its settings change.
 type model struct {
 	device
-	me    string
-	views map[string]*view
+	me      string
+	views   map[string]*view
+	blocked map[string]bool // users whom the user has blocked
 }
 
 // take applies an event. Counts in events received live must equal those of the model.
 func (m *model) take(e news, live bool) {
 	m.t.Helper()
+	switch e.Type {
+	case "block.created":
+		m.blocked[e.User] = true
+	case "block.deleted":
+		delete(m.blocked, e.User)
+	}
 	if e.ConversationID == "" {
 		return
 	}
@@ -228,6 +235,15 @@ func (m *model) check(after string) {
 			}
 		}
 		m.t.Fatalf("after %s the model has\n%s\nthe server\n%s", after, lines(want), lines(got))
+	}
+	var blocks struct{ Items []struct{ User string } }
+	m.must(http.MethodGet, "/v1/blocks", "", &blocks)
+	blocked := make(map[string]bool)
+	for _, b := range blocks.Items {
+		blocked[b.User] = true
+	}
+	if !maps.Equal(blocked, m.blocked) {
+		m.t.Fatalf("after %s the model has the blocks %v, the server %v", after, m.blocked, blocked)
 	}
 	var unread struct {
 		Total, Mentions int

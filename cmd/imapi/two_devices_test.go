@@ -163,6 +163,12 @@ func (w *twoDevices) step() string {
 		func() string { return w.newGroup(w.phone, other) },
 		func() string { return w.newGroup(them, "alice") },
 		w.back,
+		func() string {
+			return w.do(w.phone, http.MethodPut, "blocks/"+pick(w.random, []string{"bob", "eve"}), "")
+		},
+		func() string {
+			return w.do(w.phone, http.MethodDelete, "blocks/"+pick(w.random, []string{"bob", "eve"}), "")
+		},
 	}
 	switch n := w.random.IntN(30); {
 	case n < 11: // the other steps need messages
@@ -244,7 +250,7 @@ func TestTwoDevices(t *testing.T) {
 			t.Logf("seed %d", seed)
 			tablet := s.device("alice", "tablet")
 			w := &twoDevices{
-				model:  &model{device: tablet, me: "alice", views: make(map[string]*view)},
+				model:  &model{device: tablet, me: "alice", views: make(map[string]*view), blocked: make(map[string]bool)},
 				phone:  s.device("alice", "phone"),
 				others: map[string]device{"bob": s.device("bob", "bob"), "carol": s.device("carol", "carol"), "zoe": s.device("zoe", "zoe")},
 				random: rand.New(rand.NewPCG(seed, 0)),

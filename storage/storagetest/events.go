@@ -239,9 +239,12 @@ func testEventsModel(w *world) {
 			is[user] = true
 			publish(id, user)
 		case n == 3:
-			at := w.tick()
+			e := im.Event{Type: im.ConversationUpdated, At: w.tick(), Conversation: id, To: user}
+			if random.IntN(2) == 0 {
+				e.Type, e.Conversation = im.BlockCreated, 0
+			}
 			w.write(func(tx im.Tx) error {
-				_, err := tx.Append(im.Event{Type: im.ConversationUpdated, At: at, Conversation: id, To: user})
+				_, err := tx.Append(e)
 				return err
 			})
 			log = appendLogged(log, nil, user)

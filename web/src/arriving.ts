@@ -129,6 +129,8 @@ export class Arriving {
       case 'stream.ended':
         phone.answers.ended(phone.talk(event.conversation_id), event.stream_id, event.message_id);
         break;
+      case 'block.created': case 'block.deleted':
+        break; // no list of blocks is shown
       default: // of spaces, channels and roles
         this.#spaces(event.type.startsWith('role.') || event.type === 'channel.updated');
     }

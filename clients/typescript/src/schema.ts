@@ -1574,13 +1574,14 @@ export interface paths {
          * @description From the next request on, the user gets 403 `blocked` for sending you a direct
          *     message, adding or inviting you to a group, room or space, or making messages in
          *     your direct conversation last longer. Groups and channels that you share do not
-         *     change.
+         *     change. Your other devices receive `block.created`.
          */
         put: operations["putBlock"];
         post?: never;
         /**
          * Unblock a user
-         * @description From the next request on, the user can send you direct messages again.
+         * @description From the next request on, the user can send you direct messages again. Your other
+         *     devices receive `block.deleted`.
          */
         delete: operations["deleteBlock"];
         options?: never;
@@ -3979,7 +3980,7 @@ export interface components {
          * @description Its fields depend on its `type`; those that do not apply are absent. It carries ids,
          *     and no content except in `message`.
          */
-        Event: components["schemas"]["EventMessageCreated"] | components["schemas"]["EventMessageRevoked"] | components["schemas"]["EventMessageBurnStarted"] | components["schemas"]["EventMessageBurned"] | components["schemas"]["EventMessageExpired"] | components["schemas"]["EventMessageHidden"] | components["schemas"]["EventReceiptDelivered"] | components["schemas"]["EventReceiptRead"] | components["schemas"]["EventUnreadChanged"] | components["schemas"]["EventConversationCreated"] | components["schemas"]["EventConversationUpdated"] | components["schemas"]["EventConversationHidden"] | components["schemas"]["EventConversationDeleted"] | components["schemas"]["EventConversationTrimmed"] | components["schemas"]["EventMemberAdded"] | components["schemas"]["EventMemberRemoved"] | components["schemas"]["EventMemberUpdated"] | components["schemas"]["EventThreadCreated"] | components["schemas"]["EventThreadUpdated"] | components["schemas"]["EventThreadDeleted"] | components["schemas"]["EventSpaceCreated"] | components["schemas"]["EventSpaceUpdated"] | components["schemas"]["EventSpaceDeleted"] | components["schemas"]["EventConversationInvited"] | components["schemas"]["EventConversationUninvited"] | components["schemas"]["EventSpaceInvited"] | components["schemas"]["EventSpaceUninvited"] | components["schemas"]["EventChannelCreated"] | components["schemas"]["EventChannelUpdated"] | components["schemas"]["EventChannelDeleted"] | components["schemas"]["EventChannelOpened"] | components["schemas"]["EventChannelClosed"] | components["schemas"]["EventRoleCreated"] | components["schemas"]["EventRoleUpdated"] | components["schemas"]["EventRoleDeleted"] | components["schemas"]["EventCommand"] | components["schemas"]["EventStreamStarted"] | components["schemas"]["EventStreamEnded"] | components["schemas"]["EventReady"] | components["schemas"]["EventReset"];
+        Event: components["schemas"]["EventMessageCreated"] | components["schemas"]["EventMessageRevoked"] | components["schemas"]["EventMessageBurnStarted"] | components["schemas"]["EventMessageBurned"] | components["schemas"]["EventMessageExpired"] | components["schemas"]["EventMessageHidden"] | components["schemas"]["EventReceiptDelivered"] | components["schemas"]["EventReceiptRead"] | components["schemas"]["EventUnreadChanged"] | components["schemas"]["EventConversationCreated"] | components["schemas"]["EventConversationUpdated"] | components["schemas"]["EventConversationHidden"] | components["schemas"]["EventConversationDeleted"] | components["schemas"]["EventConversationTrimmed"] | components["schemas"]["EventMemberAdded"] | components["schemas"]["EventMemberRemoved"] | components["schemas"]["EventMemberUpdated"] | components["schemas"]["EventThreadCreated"] | components["schemas"]["EventThreadUpdated"] | components["schemas"]["EventThreadDeleted"] | components["schemas"]["EventSpaceCreated"] | components["schemas"]["EventSpaceUpdated"] | components["schemas"]["EventSpaceDeleted"] | components["schemas"]["EventConversationInvited"] | components["schemas"]["EventConversationUninvited"] | components["schemas"]["EventSpaceInvited"] | components["schemas"]["EventSpaceUninvited"] | components["schemas"]["EventChannelCreated"] | components["schemas"]["EventChannelUpdated"] | components["schemas"]["EventChannelDeleted"] | components["schemas"]["EventChannelOpened"] | components["schemas"]["EventChannelClosed"] | components["schemas"]["EventRoleCreated"] | components["schemas"]["EventRoleUpdated"] | components["schemas"]["EventRoleDeleted"] | components["schemas"]["EventBlockCreated"] | components["schemas"]["EventBlockDeleted"] | components["schemas"]["EventCommand"] | components["schemas"]["EventStreamStarted"] | components["schemas"]["EventStreamEnded"] | components["schemas"]["EventReady"] | components["schemas"]["EventReset"];
         /**
          * @description A message was sent. `message` is absent if you cannot read it any more or have
          *     hidden it.
@@ -4827,6 +4828,40 @@ export interface components {
             role_id: string;
             /** @description The user who caused it; missing if a timer, retention or an import did. */
             actor?: string;
+            /** @description The device that caused it, if known. */
+            actor_device?: string;
+        };
+        /** @description On another device you have blocked `user`, who does not receive this. */
+        EventBlockCreated: {
+            /** @description The cursor of this event. */
+            id: string;
+            /**
+             * @description Always `block.created`. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            type: "block.created";
+            at: components["schemas"]["Timestamp"];
+            /** @description The blocked user. */
+            user: string;
+            /** @description The user whose block it is: you. */
+            actor: string;
+            /** @description The device that caused it, if known. */
+            actor_device?: string;
+        };
+        /** @description On another device you have unblocked `user`, who does not receive this. */
+        EventBlockDeleted: {
+            /** @description The cursor of this event. */
+            id: string;
+            /**
+             * @description Always `block.deleted`. (enum property replaced by openapi-typescript)
+             * @enum {string}
+             */
+            type: "block.deleted";
+            at: components["schemas"]["Timestamp"];
+            /** @description The user who is no longer blocked. */
+            user: string;
+            /** @description The user whose block it is: you. */
+            actor: string;
             /** @description The device that caused it, if known. */
             actor_device?: string;
         };
