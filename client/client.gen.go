@@ -42,6 +42,8 @@ const (
 
 // Defines values for EventType.
 const (
+	EventTypeBlockCreated          EventType = "block.created"
+	EventTypeBlockDeleted          EventType = "block.deleted"
 	EventTypeChannelClosed         EventType = "channel.closed"
 	EventTypeChannelCreated        EventType = "channel.created"
 	EventTypeChannelDeleted        EventType = "channel.deleted"
@@ -1176,7 +1178,7 @@ type Event struct {
 	// UpToSeq All messages up to this seq.
 	UpToSeq *int64 `json:"up_to_seq,omitempty"`
 
-	// User The member or invited user concerned.
+	// User The member, invited user or blocked user concerned.
 	User *string `json:"user,omitempty"`
 }
 
@@ -5766,7 +5768,8 @@ type ClientInterface interface {
 
 	// DeleteBlock Unblock a user
 	//
-	// From the next request on, the user can send you direct messages again.
+	// From the next request on, the user can send you direct messages again. Your other
+	// devices receive `block.deleted`.
 	//
 	// Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 	DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5776,7 +5779,7 @@ type ClientInterface interface {
 	// From the next request on, the user gets 403 `blocked` for sending you a direct
 	// message, adding or inviting you to a group, room or space, or making messages in
 	// your direct conversation last longer. Groups and channels that you share do not
-	// change.
+	// change. Your other devices receive `block.created`.
 	//
 	// Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 	PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7796,7 +7799,8 @@ func (c *API) ListBlocks(ctx context.Context, params *ListBlocksParams, reqEdito
 
 // DeleteBlock Unblock a user
 //
-// From the next request on, the user can send you direct messages again.
+// From the next request on, the user can send you direct messages again. Your other
+// devices receive `block.deleted`.
 //
 // Corresponds with DELETE /v1/blocks/{user} (the `DeleteBlock` operationId).
 func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7816,7 +7820,7 @@ func (c *API) DeleteBlock(ctx context.Context, user UserInPath, params *DeleteBl
 // From the next request on, the user gets 403 `blocked` for sending you a direct
 // message, adding or inviting you to a group, room or space, or making messages in
 // your direct conversation last longer. Groups and channels that you share do not
-// change.
+// change. Your other devices receive `block.created`.
 //
 // Corresponds with PUT /v1/blocks/{user} (the `PutBlock` operationId).
 func (c *API) PutBlock(ctx context.Context, user UserInPath, params *PutBlockParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -18073,7 +18077,8 @@ type ClientWithResponsesInterface interface {
 
 	// DeleteBlockWithResponse Unblock a user
 	//
-	// From the next request on, the user can send you direct messages again.
+	// From the next request on, the user can send you direct messages again. Your other
+	// devices receive `block.deleted`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -18085,7 +18090,7 @@ type ClientWithResponsesInterface interface {
 	// From the next request on, the user gets 403 `blocked` for sending you a direct
 	// message, adding or inviting you to a group, room or space, or making messages in
 	// your direct conversation last longer. Groups and channels that you share do not
-	// change.
+	// change. Your other devices receive `block.created`.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -22694,7 +22699,8 @@ func (c *ClientWithResponses) ListBlocksWithResponse(ctx context.Context, params
 
 // DeleteBlockWithResponse Unblock a user
 //
-// From the next request on, the user can send you direct messages again.
+// From the next request on, the user can send you direct messages again. Your other
+// devices receive `block.deleted`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -22712,7 +22718,7 @@ func (c *ClientWithResponses) DeleteBlockWithResponse(ctx context.Context, user 
 // From the next request on, the user gets 403 `blocked` for sending you a direct
 // message, adding or inviting you to a group, room or space, or making messages in
 // your direct conversation last longer. Groups and channels that you share do not
-// change.
+// change. Your other devices receive `block.created`.
 //
 // Returns a wrapper object for the known response body format(s).
 //
