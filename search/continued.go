@@ -3,6 +3,8 @@ package search
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // continued returns the indexed words and prefixes that begin with a given word, which is one
@@ -15,7 +17,7 @@ func continued(word string) []string {
 	list := []string{word}
 	add := func(from, to rune) {
 		for r := from; r <= to; r++ {
-			if c := classOf(r); (c == letter || c == mark) && r == unicode.ToLower(r) {
+			if isFolded(r) {
 				list = append(list, word+string(r))
 			}
 		}
@@ -25,4 +27,13 @@ func continued(word string) []string {
 		add(page, page|0xff)
 	}
 	return list
+}
+
+// isFolded reports whether a character may be in the folded text of a word without accents. It may
+// be wrong about a rare one; its entry is then looked up in vain.
+func isFolded(r rune) bool {
+	if c := classOf(r); c != letter && c != mark || isAccent(r) || r != unicode.ToLower(r) || decomposed[r] != "" {
+		return false
+	}
+	return r == 'й' || norm.NFKD.PropertiesString(string(r)).Decomposition() == nil
 }

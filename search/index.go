@@ -66,12 +66,12 @@ func (h *Hasher) Document(text string, conversation int64, kind uint8) []Entry {
 	previous := token{}
 	for _, t := range tokens(text) {
 		if t.single {
-			d.add(t.text)
+			d.add(t.base)
 			if previous.single {
-				d.add(previous.text + t.text)
+				d.add(previous.base + t.base)
 			}
 		} else {
-			d.beginnings(t.text)
+			d.beginnings(t.base)
 		}
 		previous = t
 	}
@@ -198,14 +198,14 @@ func (t term) entries() (groups [][]string) {
 		after := i+1 < len(t) && t[i+1].single
 		switch {
 		case one.single && before:
-			groups = append(groups, []string{t[i-1].text + one.text})
+			groups = append(groups, []string{t[i-1].base + one.base})
 		case one.single && after:
 		case one.single:
-			groups = append(groups, []string{one.text})
-		case i < len(t)-1 || utf8.RuneCountInString(one.text) >= beginnings[0]:
-			groups = append(groups, []string{indexed(one.text)})
-		case utf8.RuneCountInString(one.text) == beginnings[0]-1:
-			groups = append(groups, continued(one.text))
+			groups = append(groups, []string{one.base})
+		case i < len(t)-1 || utf8.RuneCountInString(one.base) >= beginnings[0]:
+			groups = append(groups, []string{indexed(one.base)})
+		case utf8.RuneCountInString(one.base) == beginnings[0]-1:
+			groups = append(groups, continued(one.base))
 		}
 	}
 	return groups

@@ -28,11 +28,12 @@ const (
 // each cut. It returns nothing if the text does not match.
 func (t Terms) Snippet(text string) []Part {
 	split := tokens(text)
-	if !t.in(split) {
+	first, matches := t.first(split)
+	if !matches {
 		return nil
 	}
-	found := t.spans(split)
-	start := cutBefore(text, back(text, found[0].start, snippetBefore), found[0].start)
+	begin := split[first].start
+	start := cutBefore(text, back(text, begin, snippetBefore), begin)
 	end := cutAfter(text, forward(text, start, snippetLength), start)
 	var parts []Part
 	add := func(piece string, match bool) {
@@ -44,10 +45,7 @@ func (t Terms) Snippet(text string) []Part {
 		add(ellipsis, false)
 	}
 	at := start
-	for _, s := range found {
-		if s.start >= end {
-			break
-		}
+	for _, s := range t.spans(split[first:], end) {
 		add(text[at:s.start], false)
 		at = min(s.end, end)
 		add(text[s.start:at], true)

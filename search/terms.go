@@ -3,6 +3,7 @@ package search
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // The limits of a query; the rest of a longer one is ignored.
@@ -49,16 +50,8 @@ type span struct{ start, end int }
 
 // Match reports whether a text has all the terms. No text matches if there are no terms.
 func (t Terms) Match(text string) bool {
-	return t.in(tokens(text))
-}
-
-func (t Terms) in(text []token) bool {
-	for _, one := range t {
-		if one.next(text, 0) < 0 {
-			return false
-		}
-	}
-	return len(t) > 0
+	_, matches := t.first(tokens(text))
+	return matches
 }
 
 // next returns the index of the first occurrence of the term in tokens at or after from, -1
@@ -76,7 +69,7 @@ func (t term) next(text []token, from int) int {
 func (t term) at(text []token) bool {
 	last := len(t) - 1
 	for i, want := range t[:last] {
-		if text[i].text != want.text {
+		if text[i].base != want.base || !want.accentsIn(text[i]) {
 			return false
 		}
 	}
@@ -86,17 +79,56 @@ func (t term) at(text []token) bool {
 		}
 	}
 	if t[last].single {
-		return text[last].text == t[last].text
+		return text[last].base == t[last].base
 	}
-	return strings.HasPrefix(text[last].text, t[last].text)
+	return strings.HasPrefix(text[last].base, t[last].base) && t[last].accentsIn(text[last])
 }
 
-// spans returns the positions of the terms in a text, sorted and without overlaps.
-func (t Terms) spans(text []token) []span {
+// accentsIn reports whether a word with the same letters, and perhaps more after them, has the
+// accents of t on the same letters. So a query without accents finds words with them, and one
+// with accents finds only such words: the asymmetric search of UTS #10.
+func (t token) accentsIn(word token) bool {
+	if len(t.text) == len(t.base) {
+		return true
+	}
+	want := t.text
+	for _, r := range word.text {
+		next, size := utf8.DecodeRuneInString(want)
+		switch {
+		case size == 0:
+			return true
+		case r == next:
+			want = want[size:]
+		case !isAccent(r):
+			return false
+		}
+	}
+	return want == ""
+}
+
+// first returns the index of the token at which the first occurrence of any of the terms begins,
+// or false if the text does not have all of them.
+func (t Terms) first(text []token) (at int, matches bool) {
+	at = len(text)
+	for _, one := range t {
+		n := one.next(text, 0)
+		if n < 0 {
+			return 0, false
+		}
+		at = min(at, n)
+	}
+	return at, len(t) > 0
+}
+
+// spans returns the positions of the terms in tokens that begin before an offset of the text,
+// sorted and without overlaps.
+func (t Terms) spans(text []token, before int) []span {
 	var all []span
 	for _, one := range t {
-		for i := one.next(text, 0); i >= 0; i = one.next(text, i+1) {
-			all = append(all, span{text[i].start, text[i+len(one)-1].end})
+		for i := 0; i+len(one) <= len(text) && text[i].start < before; i++ {
+			if one.at(text[i:]) {
+				all = append(all, span{text[i].start, text[i+len(one)-1].end})
+			}
 		}
 	}
 	slices.SortFunc(all, func(a, b span) int { return a.start - b.start })

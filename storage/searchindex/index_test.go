@@ -3,15 +3,18 @@ package searchindex
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/imapi/imapi/internal/testsize"
 	"github.com/imapi/imapi/search"
@@ -291,6 +294,71 @@ func TestOtherKey(t *testing.T) {
 			l.checkComplete()
 			l.checkSearch("alpha", nil, 0, math.MaxInt64)
 		})
+	}
+}
+
+// TestOlderFormat checks that a file of an older format is rebuilt although it was closed together
+// with the database, that every message is found meanwhile, that no entry of a message that was
+// erased since remains, and that the log shows the progress.
+func TestOlderFormat(t *testing.T) {
+	l := newFixture(t, Options{FlushAt: 100})
+	list := map[int64]message{}
+	for id := range int64(2*verifyBatch + 10) {
+		list[id+1] = message{1, "word " + uniqueWord(id%4000)}
+	}
+	l.commit(list)
+	l.waitIdle()
+	if err := l.Close([]byte("mark")); err != nil {
+		t.Fatal(err)
+	}
+	setFormat(t, l.path, formatVersion-1)
+	l.mu.Lock()
+	for id := range l.messages {
+		if (id-1)%4000 == 5 {
+			delete(l.messages, id)
+		}
+	}
+	l.sorted = nil
+	l.mu.Unlock()
+	var lines bytes.Buffer
+	var clock atomic.Int64
+	l.options.Logger = slog.New(slog.NewTextHandler(&lines, nil))
+	l.options.now = func() time.Time { return time.Unix(reportEvery.Nanoseconds()/1e9*clock.Add(1), 0) }
+	l.options.after = time.After
+	l.open([]byte("mark"))
+	l.checkSearch("word", nil, 0, math.MaxInt64)
+	l.checkComplete()
+	l.checkSearch(uniqueWord(5), nil, 0, math.MaxInt64)
+	if err := l.Close([]byte("mark")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"another version of imapi", `msg="rebuilding the search index" messages=4096 total=8199`,
+		`msg="search index rebuilt" messages=8199`,
+	} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, &lines)
+		}
+	}
+	if found := l.entriesInFiles(); found[6] || !found[7] {
+		t.Errorf("the entry of an erased message is in the file: %t; of another one: %t", found[6], found[7])
+	}
+	lines.Reset()
+	l.open([]byte("mark"))
+	if !l.State().Complete || lines.Len() > 0 {
+		t.Errorf("the file is rebuilt again: %s", &lines)
+	}
+}
+
+// setFormat changes the version of the format in a file.
+func setFormat(t *testing.T, path string, version int64) {
+	t.Helper()
+	c, err := openConn(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.exec(putMeta, keyFormat, version), c.close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

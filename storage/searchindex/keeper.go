@@ -13,7 +13,9 @@ import (
 )
 
 const (
-	formatVersion = 1
+	// formatVersion rises when the file or the folding of words changes, see package search. A file
+	// of another version is rebuilt. 2: accents, the Turkish i and others.
+	formatVersion = 2
 	selectMeta    = "SELECT value FROM meta WHERE key = ?"
 	putMeta       = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 	deleteMeta    = "DELETE FROM meta WHERE key = ?"
@@ -33,6 +35,8 @@ const (
 	// retryFirst and retryMax bound the delay before writing the file is tried again.
 	retryFirst = 250 * time.Millisecond
 	retryMax   = 10 * time.Second
+	// reportEvery is the time between two lines in the log about a rebuild.
+	reportEvery = 10 * time.Second
 
 	// mergeRun is the minimum number of small segments to merge, and mergeFull the minimum number
 	// of messages in them.
@@ -62,7 +66,7 @@ func (x *Index) open() error {
 	case err == nil:
 	case errors.Is(err, os.ErrNotExist):
 		return x.recreate()
-	case isDamaged(err) || errors.Is(err, errForeign):
+	case isDamaged(err) || errors.Is(err, errForeign) || errors.Is(err, errFormat):
 		x.options.Logger.Warn("rebuilding the search index", "error", faults.Text(err))
 		return x.recreate()
 	default:
@@ -79,7 +83,10 @@ func (x *Index) open() error {
 	return nil
 }
 
-var errForeign = errors.New("the search index belongs to another database")
+var (
+	errForeign = errors.New("the search index belongs to another database")
+	errFormat  = errors.New("the search index was written by another version of imapi")
+)
 
 // tryOpen opens the file if it belongs to the database. It deletes the mark of the last Close, so
 // that the next Open recognises a file that was not closed.
@@ -108,8 +115,12 @@ func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 		return nil, nil, nil, err
 	}
 	fingerprint, err := c.bytes(selectMeta, keyFingerprint)
-	if err == nil && (format != int64(formatVersion) || !bytes.Equal(fingerprint, x.options.fingerprint())) {
+	switch {
+	case err != nil:
+	case !bytes.Equal(fingerprint, x.options.fingerprint()):
 		err = errForeign
+	case format != int64(formatVersion):
+		err = errFormat
 	}
 	if err != nil {
 		return nil, nil, nil, err
@@ -143,6 +154,7 @@ func (x *Index) recreate() error {
 	x.verified.Store(noneVerified)
 	x.mu.Unlock()
 	x.setStored(&stored{})
+	x.recreated, x.reported = true, x.options.now()
 	// No connection may have the old file open: the last connection to close the old file would
 	// delete the log by its name, which is by then the log of the new file.
 	err := x.exclusively(func() error { return createFile(x.path) })

@@ -3,6 +3,7 @@ package searchindex
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 const (
@@ -23,6 +24,10 @@ type verifier struct {
 	target     int
 	done       int64
 	rebuilding []*rebuild
+	// recreated is set while the file is being rebuilt, and reported is the time of the last line
+	// in the log about it.
+	recreated bool
+	reported  time.Time
 }
 
 // ensureOpen ensures that the file is open. It creates a new file if Reindex was called, and
@@ -101,6 +106,11 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	for _, r := range x.rebuilding {
 		r.progress(x.done, r.total)
 	}
+	if x.recreated {
+		if err := x.report(ctx, low == 0); err != nil {
+			return false, err
+		}
+	}
 	if low > 0 {
 		return true, nil
 	}
@@ -109,6 +119,28 @@ func (x *Index) verify(ctx context.Context) (more bool, err error) {
 	}
 	x.rebuilding = nil
 	return false, nil
+}
+
+// report logs how far the rebuild is, at most every reportEvery, and its end. The file of a new
+// database is not worth a line.
+func (x *Index) report(ctx context.Context, complete bool) error {
+	if complete {
+		x.recreated = false
+		if x.done > 0 {
+			x.options.Logger.InfoContext(ctx, "search index rebuilt", "messages", x.done)
+		}
+		return nil
+	}
+	now := x.options.now()
+	if now.Sub(x.reported) < reportEvery {
+		return nil
+	}
+	x.reported = now
+	total, err := x.options.Source.CountSearchable(ctx)
+	if err == nil {
+		x.options.Logger.InfoContext(ctx, "rebuilding the search index", "messages", x.done, "total", total)
+	}
+	return err
 }
 
 // missingFrom returns the messages among ids that are neither in the file nor in x.items. have are

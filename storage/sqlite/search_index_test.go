@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"database/sql"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,13 @@ func TestIndexOfOtherData(t *testing.T) {
 		"nothing": func(t *testing.T, path string) { must(t, os.Remove(path)) },
 		"garbage": func(t *testing.T, path string) { must(t, os.WriteFile(path, make([]byte, 10_000), 0o600)) },
 		"torn":    func(t *testing.T, path string) { must(t, os.Truncate(path, 8192)) },
+		"of an older format": func(t *testing.T, path string) {
+			db, err := sql.Open("sqlite3", dataSource(path))
+			must(t, err)
+			_, err = db.ExecContext(t.Context(), "UPDATE meta SET value = value - 1 WHERE key = 'format'")
+			must(t, err)
+			must(t, db.Close())
+		},
 		"of another store": func(t *testing.T, path string) {
 			other := newSearchFixture(t, 1, Options{Synchronous: "normal"})
 			other.send(text(1, 1, "word"), text(1, 2, "word"))
