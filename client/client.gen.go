@@ -6417,8 +6417,10 @@ type ClientInterface interface {
 	//
 	// In one conversation, or in all of yours; newest first. `q` is a list of words and
 	// has no query syntax. A message matches if it has all of them, in any order. Case and
-	// width (full or half) do not matter. A Latin word also finds words that begin with
-	// it. Chinese, Japanese and Korean characters also match inside words; those that are
+	// width (full or half) do not matter, nor do ligatures, dots on the Turkish i, vowel
+	// signs of Arabic and Hebrew, and characters without a width. A letter without an
+	// accent also finds that letter with one: `cafe` finds `café`, but `café` does not
+	// find `cafe`. A Latin word also finds words that begin with it. Chinese, Japanese and Korean characters also match inside words; those that are
 	// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
 	// The search covers the text of text messages and the address of locations.
 	//
@@ -8938,8 +8940,10 @@ func (c *API) RevokeMessages(ctx context.Context, params *RevokeMessagesParams, 
 //
 // In one conversation, or in all of yours; newest first. `q` is a list of words and
 // has no query syntax. A message matches if it has all of them, in any order. Case and
-// width (full or half) do not matter. A Latin word also finds words that begin with
-// it. Chinese, Japanese and Korean characters also match inside words; those that are
+// width (full or half) do not matter, nor do ligatures, dots on the Turkish i, vowel
+// signs of Arabic and Hebrew, and characters without a width. A letter without an
+// accent also finds that letter with one: `cafe` finds `café`, but `café` does not
+// find `cafe`. A Latin word also finds words that begin with it. Chinese, Japanese and Korean characters also match inside words; those that are
 // adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
 // The search covers the text of text messages and the address of locations.
 //
@@ -18780,8 +18784,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// In one conversation, or in all of yours; newest first. `q` is a list of words and
 	// has no query syntax. A message matches if it has all of them, in any order. Case and
-	// width (full or half) do not matter. A Latin word also finds words that begin with
-	// it. Chinese, Japanese and Korean characters also match inside words; those that are
+	// width (full or half) do not matter, nor do ligatures, dots on the Turkish i, vowel
+	// signs of Arabic and Hebrew, and characters without a width. A letter without an
+	// accent also finds that letter with one: `cafe` finds `café`, but `café` does not
+	// find `cafe`. A Latin word also finds words that begin with it. Chinese, Japanese and Korean characters also match inside words; those that are
 	// adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
 	// The search covers the text of text messages and the address of locations.
 	//
@@ -23696,8 +23702,10 @@ func (c *ClientWithResponses) RevokeMessagesWithResponse(ctx context.Context, pa
 //
 // In one conversation, or in all of yours; newest first. `q` is a list of words and
 // has no query syntax. A message matches if it has all of them, in any order. Case and
-// width (full or half) do not matter. A Latin word also finds words that begin with
-// it. Chinese, Japanese and Korean characters also match inside words; those that are
+// width (full or half) do not matter, nor do ligatures, dots on the Turkish i, vowel
+// signs of Arabic and Hebrew, and characters without a width. A letter without an
+// accent also finds that letter with one: `cafe` finds `café`, but `café` does not
+// find `cafe`. A Latin word also finds words that begin with it. Chinese, Japanese and Korean characters also match inside words; those that are
 // adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
 // The search covers the text of text messages and the address of locations.
 //
