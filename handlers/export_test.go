@@ -236,6 +236,17 @@ func TestRetentionTrimsWhatTheDryRunShows(t *testing.T) {
 	if p := w.must(200, "", "GET", "/v1/admin/retention", "", admin...); len(p["items"].([]any)) != 0 {
 		t.Errorf("left over: %v", p)
 	}
+	inherits := w.group("alice", "bob")
+	w.importLines(importable(fmt.Sprintf(`"conversation_id":%q,"client_id":"inherits"`, inherits)))
+	for retention, want := range map[string]int{"none": 0, "basic": 1, "30d": 1} {
+		p := w.must(200, "", "GET", "/v1/admin/retention?retention="+retention, "", admin...)
+		if items := p["items"].([]any); len(items) != want {
+			t.Errorf("with --retention %s it would trim %v", retention, items)
+		}
+	}
+	if p := w.do("", "GET", "/v1/admin/retention?retention=5x", "", admin...).json(t); p["code"] != "invalid_request" || p["field"] != "retention" {
+		t.Errorf("retention=5x: %v", p)
+	}
 	for _, method := range []string{"GET", "POST"} {
 		a := w.do("", method, "/v1/admin/retention?as_of=2525-01-02T03:04:05Z", "", admin...)
 		if a.status != 400 || a.code(t) != "invalid_request" {

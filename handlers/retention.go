@@ -13,7 +13,15 @@ import (
 // GetRetention implements GET /v1/admin/retention.
 func (s *Server) GetRetention(ctx context.Context, r api.GetRetentionRequestObject) (api.GetRetentionResponseObject, error) {
 	asOf := value(r.Params.AsOf, time.Time{})
-	list := listOf("retention", asOf.String())
+	var keep *time.Duration
+	if text := r.Params.Retention; text != nil {
+		parsed, ok := im.ParseRetention(*text)
+		if !ok {
+			return nil, im.RefuseField(im.Invalid, "invalid_request", "retention", im.RetentionRule)
+		}
+		keep = &parsed
+	}
+	list := listOf("retention", asOf.String(), value(r.Params.Retention, ""))
 	token, err := s.readPageToken(list, r.Params.PageToken)
 	if err != nil {
 		return nil, err
@@ -27,7 +35,7 @@ func (s *Server) GetRetention(ctx context.Context, r api.GetRetentionRequestObje
 		asOf = time.UnixMilli(token.AsOf).UTC()
 		past = &im.RetentionKey{Setting: setting, OldestKey: im.OldestKey{OldestAt: time.UnixMilli(token.At).UTC(), ID: im.ID(token.Seq)}}
 	}
-	page, err := s.service.Overdue(ctx, actor(ctx), asOf, past, int(value(r.Params.Limit, 100)))
+	page, err := s.service.Overdue(ctx, actor(ctx), asOf, keep, past, int(value(r.Params.Limit, 100)))
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@ func ParseRetention(text string) (time.Duration, bool) {
 	return keep, err == nil && keep > 0 && keep <= MaxRetention
 }
 
+// RetentionRule says what [ParseRetention] accepts.
+const RetentionRule = "must be free, basic, advanced, enterprise, none, a number of days, or a duration such as 36h"
+
 // FormatRetention returns a text that [ParseRetention] parses.
 func FormatRetention(keep time.Duration) string {
 	switch {
@@ -96,9 +99,9 @@ func (s *Service) checkAsOf(asOf time.Time) (time.Time, error) {
 	return ceilMillis(asOf), nil
 }
 
-// overdue calls fn for each conversation with messages past retention at asOf, until fn
+// overdue calls fn for each conversation with messages past retention at asOf by a policy, until fn
 // returns false. It begins after past.
-func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
+func (p Policy) overdue(r RetentionReader, asOf time.Time, past *RetentionKey, fn func(RetentionKey, Conversation, time.Time) (bool, error)) error {
 	settings, err := r.Retentions()
 	if err != nil {
 		return err
@@ -111,7 +114,7 @@ func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey,
 			return err
 		}
 		for _, c := range list {
-			if c.OldestAt.Before(s.policy.cutoffOf(c.Retention, asOf)) {
+			if c.OldestAt.Before(p.cutoffOf(c.Retention, asOf)) {
 				continue // found by its setting
 			}
 			if more, err := fn(RetentionKey{}, c, c.TrimBefore); err != nil || !more {
@@ -129,7 +132,7 @@ func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey,
 				after = &past.OldestKey
 			}
 		}
-		before := s.policy.cutoffOf(setting, asOf)
+		before := p.cutoffOf(setting, asOf)
 		if before.IsZero() {
 			continue
 		}
@@ -140,7 +143,7 @@ func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey,
 			}
 			for _, c := range list {
 				key := RetentionKey{Setting: i, OldestKey: OldestKey{OldestAt: c.OldestAt, ID: c.ID}}
-				if more, err := fn(key, c, s.policy.cutoff(c, asOf)); err != nil || !more {
+				if more, err := fn(key, c, p.cutoff(c, asOf)); err != nil || !more {
 					return err
 				}
 				after = &key.OldestKey
@@ -154,9 +157,9 @@ func (s *Service) overdue(r RetentionReader, asOf time.Time, past *RetentionKey,
 }
 
 // Overdue returns what retention would trim as of a time, now if that is zero: exactly what
-// [Service.Trim] trims as of the same time. It refuses an actor who is not an admin, and a time
-// in the future.
-func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past *RetentionKey, limit int) (RetentionPage, error) {
+// [Service.Trim] trims as of the same time. With keep, it returns what would be trimmed if
+// [Policy.Retention] were that. It refuses an actor who is not an admin, and a time in the future.
+func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, keep *time.Duration, past *RetentionKey, limit int) (RetentionPage, error) {
 	if !actor.Admin {
 		return RetentionPage{}, errNotAdmin()
 	}
@@ -164,10 +167,14 @@ func (s *Service) Overdue(ctx context.Context, actor Actor, asOf time.Time, past
 	if err != nil {
 		return RetentionPage{}, err
 	}
+	policy := s.policy
+	if keep != nil {
+		policy.Retention = *keep
+	}
 	return view(ctx, s, func(r Reader) (page RetentionPage, err error) {
 		page.AsOf = asOf
 		counted := int64(0)
-		err = s.overdue(r, asOf, past, func(key RetentionKey, c Conversation, before time.Time) (bool, error) {
+		err = policy.overdue(r, asOf, past, func(key RetentionKey, c Conversation, before time.Time) (bool, error) {
 			if len(page.Items) >= limit && key != (RetentionKey{}) || counted > enoughCounted {
 				return false, nil
 			}
@@ -206,7 +213,7 @@ func (s *Service) Trim(ctx context.Context, asOf time.Time, trimmed func(Retenti
 	}
 	for {
 		list, err := view(ctx, s, func(r Reader) (list []RetentionOf, err error) {
-			err = s.overdue(r, asOf, nil, func(_ RetentionKey, c Conversation, before time.Time) (bool, error) {
+			err = s.policy.overdue(r, asOf, nil, func(_ RetentionKey, c Conversation, before time.Time) (bool, error) {
 				list = append(list, RetentionOf{Conversation: c.ID, Before: before})
 				return len(list) < conversationsAtOnce, nil
 			})

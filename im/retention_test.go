@@ -78,7 +78,7 @@ func TestPastRetentionNothingIsReadable(t *testing.T) {
 	}
 
 	var trimmed []im.RetentionOf
-	dry, err := w.Overdue(w.ctx, im.Actor{User: "root", Admin: true}, time.Time{}, nil, 10)
+	dry, err := w.Overdue(w.ctx, im.Actor{User: "root", Admin: true}, time.Time{}, nil, nil, 10)
 	w.must(err)
 	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { trimmed = append(trimmed, of); return nil }))
 	w.equal("trimmed", trimmed, dry.Items)
@@ -194,7 +194,7 @@ func TestDryRunShowsExactlyWhatIsTrimmed(t *testing.T) {
 	dry := make(map[im.ID]int64)
 	var past *im.RetentionKey
 	for {
-		page, err := w.Overdue(w.ctx, root, asOf, past, 3)
+		page, err := w.Overdue(w.ctx, root, asOf, nil, past, 3)
 		w.must(err)
 		for _, of := range page.Items {
 			dry[of.Conversation] += of.Messages
@@ -210,9 +210,15 @@ func TestDryRunShowsExactlyWhatIsTrimmed(t *testing.T) {
 	if len(dry) < 5 {
 		t.Errorf("only %d conversations of %d had anything to trim", len(dry), len(quiet))
 	}
-	_, err := w.Overdue(w.ctx, root, w.clock().Add(time.Second), nil, 3)
+	none := time.Duration(0)
+	kept, err := w.Overdue(w.ctx, root, asOf, &none, nil, 100)
+	w.must(err)
+	if len(kept.Items) >= len(dry) {
+		t.Errorf("with no retention of the server, %d conversations would be trimmed, with it %d", len(kept.Items), len(dry))
+	}
+	_, err = w.Overdue(w.ctx, root, w.clock().Add(time.Second), nil, nil, 3)
 	w.equal("in the future", answer(err), "400 invalid_request")
-	_, err = w.Overdue(w.ctx, as("alice"), time.Time{}, nil, 3)
+	_, err = w.Overdue(w.ctx, as("alice"), time.Time{}, nil, nil, 3)
 	w.equal("as a user", answer(err), "403 admin_required")
 	w.equal("trimming as a user", answer(w.TrimAs(w.ctx, as("alice"), time.Time{}, nil)), "403 admin_required")
 }
@@ -237,7 +243,7 @@ func TestLongerRetentionBringsNothingBack(t *testing.T) {
 	_, err := w.Message(w.ctx, as("bob"), m.ID)
 	w.equal("by its id", answer(err), "404 message_not_found")
 	w.equal("unread", w.unread("bob", byID(id)), "1/0")
-	dry, err := w.Overdue(w.ctx, root, time.Time{}, nil, 10)
+	dry, err := w.Overdue(w.ctx, root, time.Time{}, nil, nil, 10)
 	w.must(err)
 	var trimmed []im.RetentionOf
 	w.must(w.Trim(w.ctx, time.Time{}, func(of im.RetentionOf) error { trimmed = append(trimmed, of); return nil }))

@@ -169,6 +169,34 @@ func TestRetentionCommandTrimsWhatItPrinted(t *testing.T) {
 	}
 }
 
+// TestDryRunOfAnotherRetention checks that a dry run shows what a running server would trim after a
+// restart with another --retention, and that a run which could not use that refuses it.
+func TestDryRunOfAnotherRetention(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.mustCommand(importLines(500, ""), "import", "-")
+	for args, want := range map[string]string{
+		"":                  "total\t0 messages of 0 conversations",
+		"--retention basic": "total\t500 messages of 1 conversations",
+		"--retention none":  "total\t0 messages of 0 conversations",
+		"--retention 36500": "total\t0 messages of 0 conversations",
+	} {
+		out, _ := s.mustCommand("", append([]string{"retention", "--dry-run"}, strings.Fields(args)...)...)
+		if !strings.Contains(out, want) {
+			t.Errorf("%s: %s", args, out)
+		}
+	}
+	for _, args := range []string{"--retention basic", "--retention-max basic", "--retention-max basic --dry-run"} {
+		status, _, diag := s.command("", append([]string{"retention"}, strings.Fields(args)...)...)
+		if status != 2 || !strings.Contains(diag, "a server is running") {
+			t.Errorf("%s: exit %d: %s", args, status, diag)
+		}
+	}
+	if left, _ := s.mustCommand("", "export"); strings.Count(left, "\n") != 501 {
+		t.Errorf("%d lines are left", strings.Count(left, "\n"))
+	}
+}
+
 // TestControlAcceptsOnlyItsKey checks which credentials the control listener accepts, and for what.
 func TestControlAcceptsOnlyItsKey(t *testing.T) {
 	t.Parallel()

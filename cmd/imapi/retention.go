@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/imapi/imapi/im"
 )
 
 const retentionSummary = `Trim messages past retention, as the server does by itself every --retention-interval.
 For each conversation, print its id, the number of messages, and the time before which
 they were created. With --dry-run, print the same and trim nothing: a run with the same
---as-of trims exactly those messages.`
+--as-of trims exactly those messages. A running server trims by its own --retention; with
+--dry-run, --retention shows what it would trim with another one.`
 
 // runRetention trims messages past retention, or prints what it would trim.
 func runRetention(ctx context.Context, args []string, out, diag io.Writer) error {
@@ -47,6 +50,16 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	query := url.Values{}
 	if *asOf != "" {
 		query.Set("as_of", *asOf)
+	}
+	if server.local == nil {
+		switch {
+		case f.given["retention-max"]:
+			return misuse("--retention-max: a server is running, and uses its own")
+		case f.given["retention"] && !*dry:
+			return misuse("--retention: a server is running, and trims by its own; with --dry-run, see what it would trim with another")
+		case f.given["retention"]:
+			query.Set("retention", im.FormatRetention(a.policy.Retention))
+		}
 	}
 	t := &retentionTable{out: out}
 	if *dry {

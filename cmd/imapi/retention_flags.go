@@ -20,7 +20,7 @@ func (v retentionValue) String() string {
 func (v retentionValue) Set(text string) error {
 	keep, ok := im.ParseRetention(text)
 	if !ok {
-		return errors.New("must be free, basic, advanced, enterprise, none, a number of days, or a duration such as 36h")
+		return errors.New(im.RetentionRule)
 	}
 	*v.keep = keep
 	return nil

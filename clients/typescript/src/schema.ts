@@ -1015,7 +1015,7 @@ export interface paths {
          *     `Range` takes one range of bytes; if there are several, the whole file is returned.
          *     `ETag` is the SHA-256 hash. `Content-Type` is the type determined from the bytes,
          *     never one that browsers run. Browsers save the file (`Content-Disposition:
-         *     attachment`), sandbox it if they show it anyway, and caches must not store it.
+         *     attachment`), and sandbox it if they show it anyway.
          */
         get: operations["getAttachment"];
         put?: never;
@@ -2159,7 +2159,8 @@ export interface paths {
         /**
          * Show what retention would trim
          * @description Lists, by conversation, exactly what a run as of the same time would trim. The time
-         *     is now by default. A page may hold fewer than `limit` items and still have a
+         *     is now by default. With `retention` it lists what a server with this `--retention`
+         *     would trim. A page may hold fewer than `limit` items and still have a
          *     `next_page_token`.
          */
         get: operations["getRetention"];
@@ -5690,6 +5691,8 @@ export interface components {
         FileName: string;
         /** @description A time that is not in the future; by default now. */
         AsOf: string;
+        /** @description A value of `--retention`, such as `basic`, `30d` or `none`; by default that of the server. */
+        Retention: string;
         /** @description The most items of a page. */
         LimitRetention: number;
         /** @description The most items of a page. */
@@ -8408,6 +8411,8 @@ export interface operations {
             query?: {
                 /** @description A time that is not in the future; by default now. */
                 as_of?: components["parameters"]["AsOf"];
+                /** @description A value of `--retention`, such as `basic`, `30d` or `none`; by default that of the server. */
+                retention?: components["parameters"]["Retention"];
                 /** @description The `next_page_token` of the previous page. */
                 page_token?: components["parameters"]["PageToken"];
                 /** @description The most items of a page. */
