@@ -3656,6 +3656,9 @@ type Query = string
 // Range defines model for Range.
 type Range = string
 
+// Retention defines model for Retention.
+type Retention = string
+
 // RoleID defines model for RoleId.
 type RoleID = string
 
@@ -3709,6 +3712,9 @@ type ExportMessagesParams struct {
 type GetRetentionParams struct {
 	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Retention A value of `--retention`, such as `basic`, `30d` or `none`; by default that of the server.
+	Retention *Retention `form:"retention,omitempty" json:"retention,omitempty"`
 
 	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
@@ -5877,6 +5883,19 @@ func (siw *ServerInterfaceWrapper) GetRetention(w http.ResponseWriter, r *http.R
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "as_of"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "as_of", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "retention" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "retention", r.URL.Query(), &params.Retention, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "retention"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "retention", Err: err})
 		}
 		return
 	}

@@ -3679,6 +3679,9 @@ type Query = string
 // Range defines model for Range.
 type Range = string
 
+// Retention defines model for Retention.
+type Retention = string
+
 // RoleID defines model for RoleId.
 type RoleID = string
 
@@ -3761,6 +3764,9 @@ type SendMessagesAsParams struct {
 type GetRetentionParams struct {
 	// AsOf A time that is not in the future; by default now.
 	AsOf *AsOf `form:"as_of,omitempty" json:"as_of,omitempty"`
+
+	// Retention A value of `--retention`, such as `basic`, `30d` or `none`; by default that of the server.
+	Retention *Retention `form:"retention,omitempty" json:"retention,omitempty"`
 
 	// PageToken The `next_page_token` of the previous page.
 	PageToken *PageToken `form:"page_token,omitempty" json:"page_token,omitempty"`
@@ -5549,7 +5555,8 @@ type ClientInterface interface {
 	// GetRetention Show what retention would trim
 	//
 	// Lists, by conversation, exactly what a run as of the same time would trim. The time
-	// is now by default. A page may hold fewer than `limit` items and still have a
+	// is now by default. With `retention` it lists what a server with this `--retention`
+	// would trim. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
@@ -7382,7 +7389,8 @@ func (c *API) SendMessagesAs(ctx context.Context, params *SendMessagesAsParams, 
 // GetRetention Show what retention would trim
 //
 // Lists, by conversation, exactly what a run as of the same time would trim. The time
-// is now by default. A page may hold fewer than `limit` items and still have a
+// is now by default. With `retention` it lists what a server with this `--retention`
+// would trim. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Corresponds with GET /v1/admin/retention (the `GetRetention` operationId).
@@ -10719,6 +10727,18 @@ func NewGetRetentionRequest(server string, params *GetRetentionParams) (*http.Re
 		if params.AsOf != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "as_of", *params.AsOf, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Retention != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "retention", *params.Retention, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -17840,7 +17860,8 @@ type ClientWithResponsesInterface interface {
 	// GetRetentionWithResponse Show what retention would trim
 	//
 	// Lists, by conversation, exactly what a run as of the same time would trim. The time
-	// is now by default. A page may hold fewer than `limit` items and still have a
+	// is now by default. With `retention` it lists what a server with this `--retention`
+	// would trim. A page may hold fewer than `limit` items and still have a
 	// `next_page_token`.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -22344,7 +22365,8 @@ func (c *ClientWithResponses) SendMessagesAsWithResponse(ctx context.Context, pa
 // GetRetentionWithResponse Show what retention would trim
 //
 // Lists, by conversation, exactly what a run as of the same time would trim. The time
-// is now by default. A page may hold fewer than `limit` items and still have a
+// is now by default. With `retention` it lists what a server with this `--retention`
+// would trim. A page may hold fewer than `limit` items and still have a
 // `next_page_token`.
 //
 // Returns a wrapper object for the known response body format(s).
