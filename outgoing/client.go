@@ -13,13 +13,16 @@ import (
 	"net/netip"
 	"syscall"
 	"time"
+
+	"github.com/imapi/imapi/awake"
 )
 
 // Options configure a [Client].
 type Options struct {
 	// AllowPrivate allows private addresses, and http:// for them.
 	AllowPrivate bool
-	// Timeout bounds a whole request, from DNS to the last byte of the answer; 10 s by default.
+	// Timeout bounds a whole request, from DNS to the last byte of the answer; 10 s by default. A
+	// time in which this process stands still does not count; see package awake.
 	Timeout time.Duration
 	// MaxAnswer bounds the body of an answer, in bytes; 64 KiB by default. The headers may have
 	// 16 KiB.
@@ -127,7 +130,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	if err != nil {
 		return Answer{}, &Error{Reason: ReasonAddress, text: err.Error()}
 	}
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	limited, cancel := awake.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(limited, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
@@ -142,7 +145,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	r.Header["X-Idempotency-Key"] = []string{}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return Answer{}, fault(ctx, err)
+		return Answer{}, fault(limited, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer := Answer{Status: response.StatusCode, Header: response.Header}
@@ -151,7 +154,7 @@ func (c *Client) Post(ctx context.Context, address string, header http.Header, b
 	}
 	answer.Body, err = io.ReadAll(io.LimitReader(response.Body, int64(c.maxAnswer)+1))
 	if err != nil {
-		return Answer{}, fault(ctx, err)
+		return Answer{}, fault(limited, err)
 	}
 	if len(answer.Body) > c.maxAnswer {
 		answer.Body, answer.Cut = answer.Body[:c.maxAnswer], true
@@ -188,8 +191,7 @@ func (e *Error) Error() string {
 	return string(e.Reason) + ": the URL " + e.text
 }
 
-// fault converts an error of net/http to an Error. ctx is the caller's context, without the
-// client's own timeout.
+// fault converts an error of net/http to an Error. ctx is the context of the request.
 func fault(ctx context.Context, err error) *Error {
 	var (
 		own    *Error
@@ -199,10 +201,10 @@ func fault(ctx context.Context, err error) *Error {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(ctx.Err(), context.Canceled):
-		return &Error{Reason: ReasonCanceled}
-	case isTimeout(err):
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded) || isTimeout(err):
 		return &Error{Reason: ReasonTimeout}
+	case ctx.Err() != nil:
+		return &Error{Reason: ReasonCanceled}
 	case errors.As(err, &lookup):
 		return &Error{Reason: ReasonDNS}
 	case isTLS(err):
@@ -216,7 +218,7 @@ func fault(ctx context.Context, err error) *Error {
 
 func isTimeout(err error) bool {
 	timed, ok := errors.AsType[net.Error](err)
-	return ok && timed.Timeout() || errors.Is(err, context.DeadlineExceeded)
+	return ok && timed.Timeout()
 }
 
 func isTLS(err error) bool {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,15 +89,11 @@ func TestPrivateAddressesAreRefusedAfterDNS(t *testing.T) {
 	port := listener.Addr().(*net.TCPAddr).Port
 	address := "https://app.example:" + strconv.Itoa(port) + "/"
 
-	rebinding := nameserver.Resolver(t, func(question int) netip.Addr {
-		if question == 1 {
-			return netip.MustParseAddr("8.8.8.8")
-		}
-		return netip.MustParseAddr("127.0.0.1")
-	})
+	rebinding, rebind := nameserver.Rebinding(t)
 	if first, err := rebinding.LookupNetIP(t.Context(), "ip4", "app.example"); err != nil || first[0].String() != "8.8.8.8" {
 		t.Fatalf("the first answer of DNS: %v, %v", first, err)
 	}
+	rebind()
 	for name, resolver := range map[string]*net.Resolver{"rebinding": rebinding, "loopback": nameserver.Resolver(t, nameserver.Always("127.0.0.1"))} {
 		_, err := client(t, outgoing.Options{Resolver: resolver}).Post(t.Context(), address, nil, nil)
 		if reason(t, err) != outgoing.ReasonAddress {
@@ -263,8 +258,13 @@ func speaking(t *testing.T, fn func(net.Conn)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// TestTimeout: no receiver can make a request take longer than its timeout.
+// TestTimeout: no receiver can make a request take longer than its timeout. On a slow machine a
+// short timeout may be over before the receiver has the request, so that it grows.
 func TestTimeout(t *testing.T) {
+	var reached atomic.Bool
+	answering := func(fn func(net.Conn)) string {
+		return speaking(t, func(conn net.Conn) { reached.Store(true); fn(conn) })
+	}
 	drip := func(start string) func(net.Conn) {
 		return func(conn net.Conn) {
 			for _, err := io.WriteString(conn, start); err == nil; _, err = io.WriteString(conn, "a") {
@@ -275,15 +275,18 @@ func TestTimeout(t *testing.T) {
 	until := make(chan struct{})
 	defer close(until)
 	for name, address := range map[string]string{
-		"no answer":     speaking(t, func(net.Conn) { <-until }),
-		"slow header":   speaking(t, drip("HTTP/1.1 200 OK\r\nA: ")),
-		"slow body":     speaking(t, drip("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")),
-		"endless hints": speaking(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\n\r\n"); <-until }),
+		"no answer":     answering(func(net.Conn) { <-until }),
+		"slow header":   answering(drip("HTTP/1.1 200 OK\r\nA: ")),
+		"slow body":     answering(drip("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")),
+		"endless hints": answering(func(conn net.Conn) { _, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\n\r\n"); <-until }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := client(t, outgoing.Options{AllowPrivate: true, Timeout: 50 * time.Millisecond})
-			if _, err := c.Post(t.Context(), address, nil, []byte("x")); reason(t, err) != outgoing.ReasonTimeout {
-				t.Error(err)
+			reached.Store(false)
+			for timeout := 50 * time.Millisecond; !reached.Load(); timeout *= 2 {
+				c := client(t, outgoing.Options{AllowPrivate: true, Timeout: timeout})
+				if _, err := c.Post(t.Context(), address, nil, []byte("x")); reason(t, err) != outgoing.ReasonTimeout {
+					t.Fatalf("after %v: %v", timeout, err)
+				}
 			}
 		})
 	}

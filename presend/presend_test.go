@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,11 +60,15 @@ func text(t testing.TB, sender im.UserID) im.PresendQuestion {
 
 func TestQuestionIsSignedAndComplete(t *testing.T) {
 	var got []byte
-	c := asking(t, presend.Options{}, func(w http.ResponseWriter, r *http.Request) {
+	now := time.Date(2026, 1, 2, 3, 4, 6, 0, time.UTC)
+	c := asking(t, presend.Options{Now: func() time.Time { return now }}, func(w http.ResponseWriter, r *http.Request) {
 		got, _ = io.ReadAll(r.Body)
 		verifier, err := standardwebhooks.NewWebhook(testSecret)
 		if err == nil {
-			err = verifier.Verify(got, r.Header)
+			err = verifier.VerifyIgnoringTimestamp(got, r.Header)
+		}
+		if at := r.Header.Get(standardwebhooks.HeaderWebhookTimestamp); at != strconv.FormatInt(now.Unix(), 10) {
+			t.Errorf("the timestamp is %s, want that of %v", at, now)
 		}
 		if err != nil || !strings.HasPrefix(r.Header.Get("webhook-id"), "presend_") {
 			t.Errorf("headers %v: %v", r.Header, err)
@@ -167,11 +172,14 @@ func TestAnswers(t *testing.T) {
 
 func TestSlowAndDeadHooks(t *testing.T) {
 	until := make(chan struct{})
-	slow := asking(t, presend.Options{Timeout: 20 * time.Millisecond}, func(http.ResponseWriter, *http.Request) { <-until })
+	var asked atomic.Bool
 	defer close(until)
-	_, err := slow.Ask(t.Context(), text(t, "alice"))
-	if failure, ok := errors.AsType[*presend.Failure](err); !ok || failure.Why != "timeout" {
-		t.Errorf("a slow hook: %v", err)
+	for timeout := 20 * time.Millisecond; !asked.Load(); timeout *= 2 { // on a slow machine the first may not reach it
+		slow := asking(t, presend.Options{Timeout: timeout}, func(http.ResponseWriter, *http.Request) { asked.Store(true); <-until })
+		_, err := slow.Ask(t.Context(), text(t, "alice"))
+		if failure, ok := errors.AsType[*presend.Failure](err); !ok || failure.Why != "timeout" {
+			t.Fatalf("a hook that is slower than %v: %v", timeout, err)
+		}
 	}
 	s := httptest.NewServer(http.NotFoundHandler())
 	s.Close()
@@ -249,11 +257,12 @@ func TestFailingHookIsPaused(t *testing.T) {
 }
 
 // TestLogQuotesNothing: the log contains neither the message, the answer, the URL's path nor the
-// secret, and a dead hook does not fill it.
+// secret, and a dead hook does not fill it, but has a line every ten seconds.
 func TestLogQuotesNothing(t *testing.T) {
 	const marker = "zq-marker-79"
 	var log bytes.Buffer
-	c := asking(t, presend.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(w http.ResponseWriter, _ *http.Request) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c := asking(t, presend.Options{Now: func() time.Time { return now }, Logger: slog.New(slog.NewTextHandler(&log, nil))}, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"`+marker+`":"`+marker+`","action":"`+marker+`"}`)
 	})
 	q := question(t, "alice", im.Draft{Type: im.Text, Body: json.RawMessage(`{"text":"` + marker + `"}`)}, im.Conversation{ID: 7, Kind: im.Group})
@@ -264,6 +273,11 @@ func TestLogQuotesNothing(t *testing.T) {
 	c.Failed(t.Context(), im.PresendFailedOpen, im.RefuseField(im.Invalid, "invalid_request", marker, marker))
 	if text := log.String(); strings.Contains(text, marker) || strings.Contains(text, testSecret) || strings.Count(text, "\n") != 1 || !strings.Contains(text, "answer") {
 		t.Errorf("log:\n%s", text)
+	}
+	now = now.Add(10 * time.Second)
+	c.Failed(t.Context(), im.PresendFailedOpen, im.RefuseField(im.Invalid, "invalid_request", marker, marker))
+	if text := log.String(); strings.Contains(text, marker) || strings.Count(text, "\n") != 2 || !strings.Contains(text, "messages=101") {
+		t.Errorf("ten seconds later the log is\n%s", text)
 	}
 }
 

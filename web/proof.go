@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 	"unicode/utf16"
+
+	"github.com/imapi/imapi/awake"
 )
 
 // MinProof is the minimum length of a text to search for, in bytes. A shorter text occurs in large
@@ -49,7 +51,7 @@ const proofTime = 10 * time.Second
 // a program would write them: UTF-8, UTF-16, and as a JSON string. After 10 seconds it
 // gives up: files are then those searched so far, and complete is false.
 func SearchFiles(ctx context.Context, dir, text, control string) (files []ProofFile, complete bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	ctx, cancel := awake.WithTimeout(ctx, proofTime)
 	defer cancel()
 	forms, controls := formsOf(text), formsOf(control)
 	root := os.DirFS(dir)
@@ -90,8 +92,8 @@ func (f *ProofFile) search(ctx context.Context, root fs.FS, text, control [][]by
 	buffer := make([]byte, overlap+1<<20)
 	kept := 0
 	for {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 		n, err := io.ReadFull(file, buffer[kept:])
 		f.Size += int64(n)

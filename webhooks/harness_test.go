@@ -111,7 +111,9 @@ func newWorldWith(t testing.TB, requests outgoing.Options) *world {
 		}
 	})
 	w := &world{TB: t, ctx: context.Background(), now: time.Now(), attempts: make(map[string]int)}
-	w.Service = im.NewService(store, im.DefaultPolicy(), w.clock)
+	policy := im.DefaultPolicy()
+	policy.ReadWait = patience
+	w.Service = im.NewService(store, policy, w.clock)
 	id := func(at im.Position) string { return handlers.EventID(w.Service, at) }
 	d := webhooks.New(webhooks.Options{
 		Source: w.Service, Client: outgoing.New(requests),

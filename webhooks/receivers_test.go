@@ -6,9 +6,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,23 +18,47 @@ import (
 	"github.com/imapi/imapi/outgoing"
 )
 
+// deadReceiver returns the URL of a receiver that never answers, and a channel that is closed once
+// it has a request.
+func deadReceiver(t *testing.T) (url string, asked <-chan struct{}) {
+	t.Helper()
+	release, first := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(first) })
+	dead := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { once(); <-release }))
+	t.Cleanup(dead.Close)
+	t.Cleanup(func() { close(release) })
+	return dead.URL, first
+}
+
 // A receiver that never answers does not delay other webhooks.
 func TestDeadReceiver(t *testing.T) {
 	t.Parallel()
-	w := newWorldWith(t, outgoing.Options{AllowPrivate: true, Timeout: 5 * time.Second})
-	release := make(chan struct{})
-	dead := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
-	t.Cleanup(dead.Close)
-	t.Cleanup(func() { close(release) })
+	w := newWorld(t, true)
+	url, asked := deadReceiver(t)
 	r := newReceiver(t, nil)
-	slow := w.hook(dead.URL, im.MessageCreated)
+	slow := w.hook(url, im.MessageCreated)
 	w.hook(r.url, im.MessageCreated)
-	var want []string
-	for i := range 50 {
+	w.say("text 0")
+	<-asked
+	want := []string{"text 0"}
+	for i := 1; i < 50; i++ {
 		want = append(want, fmt.Sprint("text ", i))
 		w.say(want[i])
 	}
 	w.expect(r, want...)
+	if list := w.deliveries(slow.ID, 0); len(list) != 0 {
+		t.Errorf("the receiver that never answers has %+v", list)
+	}
+}
+
+// A request without an answer is counted as late.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorldWith(t, outgoing.Options{AllowPrivate: true, Timeout: 500 * time.Millisecond})
+	url, asked := deadReceiver(t)
+	slow := w.hook(url, im.MessageCreated)
+	w.say("one")
+	<-asked
 	await.Until(w, "a request has timed out", func() bool {
 		list := w.deliveries(slow.ID, im.DeliveryRetrying)
 		return len(list) == 1 && list[0].Fault == im.FaultTimeout
@@ -125,15 +149,11 @@ func TestRebinding(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, nil)
 	_, port, _ := strings.Cut(strings.TrimPrefix(r.url, "http://"), ":")
-	resolver := nameserver.Resolver(t, func(question int) netip.Addr {
-		if question == 1 {
-			return netip.MustParseAddr("8.8.8.8")
-		}
-		return netip.MustParseAddr("127.0.0.1")
-	})
+	resolver, rebind := nameserver.Rebinding(t)
 	if first, err := resolver.LookupNetIP(t.Context(), "ip4", "app.example"); err != nil || first[0].String() != "8.8.8.8" {
 		t.Fatalf("the first answer: %v, %v", first, err)
 	}
+	rebind()
 	w := newWorldWith(t, outgoing.Options{Timeout: patience, Resolver: resolver})
 	id := w.hook("https://app.example:"+port, im.MessageCreated).ID
 	w.say("one")

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/storage"
@@ -135,7 +136,7 @@ func (a *adminFlags) check() error {
 
 // open finds the server that runs on the data, or opens the data itself.
 func (a *adminFlags) open(ctx context.Context) (*admin, error) {
-	ctx, cancel := context.WithTimeout(ctx, serverWait)
+	waiting, cancel := awake.WithTimeout(ctx, serverWait)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
@@ -145,12 +146,12 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 		if !errors.Is(err, storage.ErrInUse) {
 			return local, err
 		}
-		if c, ok := runningServer(ctx, a.data); ok {
+		if c, ok := runningServer(waiting, a.data); ok {
 			return &admin{control: c}, nil
 		}
 		select {
 		case <-again.C:
-		case <-ctx.Done():
+		case <-waiting.Done():
 			return nil, fmt.Errorf("%w, which does not answer at the address in %s", err, filepath.Join(a.data, controlName))
 		}
 	}
@@ -230,7 +231,7 @@ func (a *admin) close() {
 		return
 	}
 	a.local.server.Drain()
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := awake.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	if a.http.Shutdown(ctx) != nil {
 		_ = a.http.Close()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/client"
 	"github.com/imapi/imapi/metrics"
 )
@@ -216,7 +217,7 @@ const (
 // checkServer checks that the server is ready, and its clock. It reports whether
 // the server is ready.
 func checkServer(ctx context.Context, r *report, server string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	asked := time.Now()
 	ready, err := askReady(ctx, server, "")
@@ -297,7 +298,7 @@ func checkToken(ctx context.Context, r *report, c *connection, source client.Tok
 		r.fail("token", err.Error(), "correct --server")
 		return "", false
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := user.GetUnreadWithResponse(ctx, nil); err != nil {
 		r.fail("token", strings.ReplaceAll(c.explain(err).Error(), "\n  ", "; "), "it is signed by "+clean(about.Algorithm)+": compare --auth-algorithm, --auth-issuer and --auth-audience of the server, and its key")

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/imapi/imapi/awake"
 )
 
 // readyWait is the time within which the first event of a stream must arrive. The server sends it
@@ -85,8 +87,7 @@ func newStreamProbe(ctx context.Context) *streamProbe {
 
 // open requests the stream and waits for its first event.
 func (s *streamProbe) open(server, token string) (time.Duration, error) {
-	late := time.AfterFunc(readyWait, func() { s.cancel(errLate) })
-	defer late.Stop()
+	defer awake.AfterFunc(readyWait, func() { s.cancel(errLate) })()
 	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, strings.TrimSuffix(server, "/")+"/v1/events", nil)
 	if err != nil {
 		return 0, err
@@ -118,8 +119,7 @@ func (s *streamProbe) open(server, token string) (time.Duration, error) {
 
 // heartbeat waits for a heartbeat, which is a comment.
 func (s *streamProbe) heartbeat(wait time.Duration) (time.Duration, error) {
-	late := time.AfterFunc(wait, func() { s.cancel(errLate) })
-	defer late.Stop()
+	defer awake.AfterFunc(wait, func() { s.cancel(errLate) })()
 	began := time.Now()
 	err := s.until(func(line string) bool { return strings.HasPrefix(line, ":") })
 	return time.Since(began), err

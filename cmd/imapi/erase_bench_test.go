@@ -317,7 +317,7 @@ func (d *dueSpans) collect(p *pairs, pace time.Duration, due time.Time, work fun
 	}
 }
 
-// span is the time from a request to its answer.
+// span is a stretch of time, such as from a request to its answer.
 type span struct{ begin, end time.Time }
 
 // sendUntil makes every user send until done, at most one message per pace, and returns the span of

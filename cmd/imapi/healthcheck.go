@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/imapi/imapi/awake"
 )
 
 const healthcheckSummary = `Ask the server whether it is ready. The exit status is 0 if it is and 1 otherwise, as
@@ -29,7 +31,7 @@ func runHealthcheck(ctx context.Context, args []string, out, diag io.Writer) err
 	if *timeout <= 0 {
 		return misuse("--timeout: must be more than 0")
 	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	ctx, cancel := awake.WithTimeout(ctx, *timeout)
 	defer cancel()
 	address, key := *server, ""
 	if address != "" {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/transfer"
 )
 
@@ -152,7 +153,7 @@ func (r *importRun) do(ctx context.Context, server *admin, in io.Reader) error {
 	defer stopped()
 	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	late := context.AfterFunc(ctx, func() { time.AfterFunc(stopWait, cancel) })
+	late := context.AfterFunc(ctx, func() { awake.AfterFunc(stopWait, cancel) })
 	defer late()
 
 	sent := make(chan error, 1)
@@ -185,12 +186,12 @@ var errEnded = errors.New("the server has ended the import")
 // endOf returns the error of sending, which should have ended with the results. It does not wait
 // for long, because sending may be blocked reading a pipe.
 func endOf(sent <-chan error) error {
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
+	late := make(chan struct{})
+	defer awake.AfterFunc(time.Second, func() { close(late) })()
 	select {
 	case err := <-sent:
 		return err
-	case <-timer.C:
+	case <-late:
 		return errEnded
 	}
 }

@@ -14,12 +14,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/imapi/imapi/client"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // presendHook is the application's server.
@@ -30,6 +32,8 @@ type presendHook struct {
 	asked  atomic.Int64
 	// hold is closed when questions about "slow" may be answered.
 	hold chan struct{}
+	// before, if it is set, is called before each answer.
+	before func()
 }
 
 // newPresendHook starts a hook that chooses its answer by the first word of the text, and returns
@@ -88,6 +92,9 @@ func (h *presendHook) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := json.Unmarshal(body, &q); err != nil {
 		h.t.Error(err)
+	}
+	if h.before != nil {
+		h.before()
 	}
 	word, _, _ := strings.Cut(q.Data.Message.Body.Text, " ")
 	switch word {
@@ -249,6 +256,60 @@ func TestPresendHookThatIsSlow(t *testing.T) {
 		if n := s.scrape()[`imapi_presend_failures_total{reason="timeout"}`]; n != 1 {
 			t.Errorf("fail %s: %v timeouts", fail, n)
 		}
+	}
+}
+
+// TestPresendHookWhileTheServerStandsStill: the answer of a hook counts although the server stood
+// still for longer than the timeout before it could read it. Otherwise a message that the hook
+// refuses would be sent.
+func TestPresendHookWhileTheServerStandsStill(t *testing.T) {
+	t.Parallel()
+	const timeout = 2 * time.Second
+	h, flags := newPresendHook(t)
+	s := startServer(t, append(flags, "--presend-fail", "open", "--presend-timeout", timeout.String())...)
+	h.before = func() { s.standStill(timeout + timeout/4) }
+	if m := s.trySend(s.token("alice"), "@bob", "c", "refuse this"); m.Code != "refused_by_hook" {
+		t.Errorf("answered %+v; the log:\n%s", m, s.log)
+	}
+}
+
+// TestDrainWhileTheServerStandsStill: a request that runs when the server is told to end is
+// answered although the server stands still for longer than it drains.
+func TestDrainWhileTheServerStandsStill(t *testing.T) {
+	t.Parallel()
+	h, flags := newPresendHook(t)
+	s := startServer(t, flags...)
+	process := s.process.Process
+	h.before = func() {
+		if err := process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		await.Until(t, "the server drains", func() bool { return strings.Contains(s.log.String(), "draining") })
+		s.standStill(drainTime + drainTime/4)
+	}
+	if m := s.trySend(s.token("alice"), "@bob", "c", "allow"); m.Status != http.StatusCreated {
+		t.Errorf("answered %+v", m)
+	}
+	err := s.process.Wait()
+	s.process = nil
+	if log := s.log.String(); err != nil || strings.Contains(log, "requests were cut off") {
+		t.Errorf("it ended with %v; the log:\n%s", err, log)
+	}
+}
+
+// standStill stops the process for a time, as a machine does that stands still.
+func (s *server) standStill(d time.Duration) {
+	standStill(s.t, s.process.Process, d)
+}
+
+func standStill(t testing.TB, process *os.Process, d time.Duration) {
+	t.Helper()
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(d)
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/auth"
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/retention"
 	"github.com/imapi/imapi/sockets"
@@ -169,7 +170,7 @@ func (n *node) run(ctx context.Context) error {
 	}
 	n.server.Drain()
 	n.stopHooks() // deliveries in flight end while requests drain
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	drain, cancel := awake.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	// Closing the hub ends the streams: Shutdown would wait for those of HTTP/2, and does not know
 	// about hijacked connections.
@@ -182,7 +183,7 @@ func (n *node) run(ctx context.Context) error {
 			err = errors.Join(err, e, s.Close())
 		}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.Canceled) { // Shutdown returns the error of drain, not its cause
 		n.log.WarnContext(ctx, "requests were cut off", "after", drainTime)
 		err = nil
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/steps"
+	"github.com/imapi/imapi/retention"
 )
 
 // TestKilledWhileErasing kills the server at random points while it erases 2,000 messages
@@ -119,12 +120,21 @@ func TestKilledWhileErasing(t *testing.T) {
 	integrity(t, s.data)
 }
 
+// neverDue is an eraser that finds nothing to erase.
+type neverDue struct{}
+
+// EraseDue implements [retention.Eraser].
+func (neverDue) EraseDue(context.Context) (n int, next time.Time, err error) {
+	return 0, time.Time{}, nil
+}
+
 // fillDue fills a data directory with messages from alice to bob that will soon come due at the
 // same moment, in every possible way, and returns the conversations and the previous head of the
 // log.
 func fillDue(t *testing.T, data string, count int, m marker) (direct, group, cursor string) {
 	t.Helper()
-	n := startNode(t, "--data", data)
+	// This node erases nothing, even if they come due before the next one runs.
+	n := startPreparedNode(t, func(n *node) { n.timers = retention.NewTimers(n.log, neverDue{}) }, "--data", data)
 	defer n.stop()
 	inGroup := n.group([]im.UserID{"alice", "bob"})
 	inDirect := n.direct("alice", "bob")

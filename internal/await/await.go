@@ -1,4 +1,5 @@
-// Package await makes tests wait for the effects of other goroutines and processes.
+// Package await makes tests wait for the effects of other goroutines and processes, and tells them
+// whether the machine stood still.
 package await
 
 import (

@@ -6,13 +6,13 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 )
 
 // Resolver returns a resolver that asks a name server in the test. answer returns the IPv4 address
-// of any name, given the number of queries for IPv4 addresses so far, this one included, and may
-// answer each differently. It is called by one goroutine.
-func Resolver(t testing.TB, answer func(question int) netip.Addr) *net.Resolver {
+// of any name, and may return another one later. A resolver repeats a query whose answer is late.
+func Resolver(t testing.TB, answer func() netip.Addr) *net.Resolver {
 	t.Helper()
 	server, err := new(net.ListenConfig).ListenPacket(context.Background(), "udp", "127.0.0.1:0")
 	if err != nil {
@@ -26,13 +26,26 @@ func Resolver(t testing.TB, answer func(question int) netip.Addr) *net.Resolver 
 }
 
 // Always returns an answer function that gives every name one address.
-func Always(address string) func(int) netip.Addr {
-	return func(int) netip.Addr { return netip.MustParseAddr(address) }
+func Always(address string) func() netip.Addr {
+	return func() netip.Addr { return netip.MustParseAddr(address) }
+}
+
+// Rebinding returns a resolver that gives every name a public address until rebind is called, and
+// then the address of this machine.
+func Rebinding(t testing.TB) (resolver *net.Resolver, rebind func()) {
+	t.Helper()
+	var rebound atomic.Bool
+	resolver = Resolver(t, func() netip.Addr {
+		if rebound.Load() {
+			return netip.MustParseAddr("127.0.0.1")
+		}
+		return netip.MustParseAddr("8.8.8.8")
+	})
+	return resolver, func() { rebound.Store(true) }
 }
 
 // serve answers queries until the connection is closed.
-func serve(server net.PacketConn, answer func(int) netip.Addr) {
-	asked := 0
+func serve(server net.PacketConn, answer func() netip.Addr) {
 	for b := make([]byte, 1500); ; {
 		n, from, err := server.ReadFrom(b)
 		if err != nil {
@@ -50,8 +63,7 @@ func serve(server net.PacketConn, answer func(int) netip.Addr) {
 		clear(reply[6:12])
 		reply[2], reply[3] = 0x81, 0x80
 		if kind := binary.BigEndian.Uint16(b[end-4:]); kind == 1 { // type A; other queries, such as for IPv6, get no address
-			asked++
-			address := answer(asked).As4()
+			address := answer().As4()
 			reply[7] = 1
 			reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 			reply = append(reply, address[:]...)
