@@ -106,18 +106,21 @@ func TestSoak(t *testing.T) {
 	// stream whose read is ended is disconnected.
 	s := startServer(t, "--rate", "0", "--read-limit", "10s", "--retention", "3d", "--retention-interval", "1s", "--event-retention", "30s", "--client-id-retention", "30s")
 	each := *soakFor / cycles
-	load := func(seconds time.Duration) *operated {
+	load := func(seconds time.Duration) (send *operated) {
 		t.Helper()
-		status, res, diag := s.load(t.Context(), "mixed", "--data", s.data, "--quiet", "--rate", *soakRate, "--connections", "32", "--settle", "1m",
-			"--mix", "send=50,history=15,list=8,unread=5,read=10,search=5,revoke=10,upload=2,reconnect=10",
-			"--idle", "50", "--warmup", "1s", "--duration", seconds.String())
-		if status != good {
-			t.Fatalf("status %d, %+v: %s", status, res, diag)
-		}
-		if e := res.Events; e.Messages == 0 || e.Reconnects == 0 {
-			t.Fatalf("events: %+v", e)
-		}
-		return res.Operations["send"]
+		undisturbed(t, func(errorf func(string, ...any)) {
+			status, res, diag := s.load(t.Context(), "mixed", "--data", s.data, "--quiet", "--rate", *soakRate, "--connections", "32", "--settle", "1m",
+				"--mix", "send=50,history=15,list=8,unread=5,read=10,search=5,revoke=10,upload=2,reconnect=10",
+				"--idle", "50", "--warmup", "1s", "--duration", seconds.String())
+			if status != good {
+				errorf("status %d, %+v: %s", status, res, diag)
+			}
+			if e := res.Events; e == nil || e.Messages == 0 || e.Reconnects == 0 {
+				errorf("events: %+v", e)
+			}
+			send = res.Operations["send"]
+		})
+		return send
 	}
 	load(max(each/4, 2*time.Second)) // starts what is started only once, such as pools
 	first := s.held(t, held{})

@@ -199,12 +199,14 @@ func (n *node) httpServer(h http.Handler) *http.Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           h,
-		Protocols:         protocols,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		Handler:   h,
+		Protocols: protocols,
+		// The header has no shorter limit. net/http answers 400 if the limit is over when it has read
+		// part of a header, as for all who connect while the machine stands still, and streams are not
+		// resumed after a 400.
+		ReadTimeout:  30 * time.Second,
+		WriteTimeout: 30 * time.Second,
+		IdleTimeout:  2 * time.Minute,
 		// The write deadline of a stream resets only that stream. WriteByteTimeout closes a
 		// connection whose client has stopped reading.
 		HTTP2:          &http.HTTP2Config{WriteByteTimeout: 10 * time.Second},

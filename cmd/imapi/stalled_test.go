@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/steps"
+	"github.com/imapi/imapi/internal/testsize"
 )
 
 // deafConn is a connection that can stop reading.
@@ -37,6 +39,35 @@ func (c *deafConn) stop() (goOn func()) {
 	hearing := make(chan struct{})
 	c.hearing = hearing
 	return sync.OnceFunc(func() { close(hearing) })
+}
+
+// TestConnectingWhileTheServerStandsStill checks that a server that stands still after it has read
+// the beginning of a request answers it afterwards. In a short run it does not stand still for long.
+func TestConnectingWhileTheServerStandsStill(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	const header = "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, part := range []string{header[:16], header[16:]} {
+		if _, err := io.WriteString(c, part); err != nil {
+			t.Fatal(err)
+		}
+		if part[0] == 'G' {
+			s.standStill(testsize.Pick(12*time.Second, time.Second))
+		}
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("answered %s", res.Status)
+	}
 }
 
 // TestClientThatStopsReading checks that an HTTP/2 connection whose client stops reading
