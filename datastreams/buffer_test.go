@@ -67,6 +67,34 @@ func TestManyFramesToManyReaders(t *testing.T) {
 	}
 }
 
+// TestStuckIgnoresTheWallClock: a wall clock that is set forward does not make a reader look stuck,
+// because a write is timed by the monotonic clock.
+func TestStuckIgnoresTheWallClock(t *testing.T) {
+	h := newTestHub(t, Options{})
+	if !isMonotonic(h.began) {
+		t.Errorf("the hub was created at %s by the wall clock", h.began)
+	}
+	id, p := open(t, h)
+	r, err := h.Read(context.Background(), as("bob"), id, Oldest, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	s := &served{sink: sink{hold: hold}, done: make(chan struct{})}
+	s.serve(r)
+	push(t, p, text("1"))
+	await.Until(t, "a write has begun", func() bool { return r.writing.Load() != 0 })
+	if began, now := time.Duration(r.writing.Load()), h.age(); began > now {
+		t.Errorf("a write began at %v, when the hub was %v old", began, now)
+	}
+	close(hold)
+	p.Close()
+	if err := h.Delete(context.Background(), im.Actor{User: "own"}, id); err != nil {
+		t.Fatal(err)
+	}
+	s.wait(t)
+}
+
 // TestBuffersAreBounded fills data streams: no buffer exceeds its limit, and all together stay
 // within theirs.
 func TestBuffersAreBounded(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ type domain struct {
 	sent    []im.Draft
 	drops   bool // the hook drops messages
 	fails   error
+	failed  int // look-ups of users
 }
 
 func (d *domain) StreamConversation(_ context.Context, actor im.Actor, ref im.ConversationRef) (im.Conversation, im.StreamUser, error) {
@@ -37,6 +39,7 @@ func (d *domain) StreamUsers(_ context.Context, _ im.ID, users []im.UserID) (map
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fails != nil {
+		d.failed++
 		return nil, d.fails
 	}
 	out := make(map[im.UserID]im.StreamUser)
@@ -65,6 +68,9 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time          { return time.UnixMilli(c.at.Load()) }
 func (c *clock) advance(d time.Duration) { c.at.Add(d.Milliseconds()) }
 func newClock() *clock                   { c := &clock{}; c.at.Store(time.Now().UnixMilli()); return c }
+
+// isMonotonic reports whether a time has a monotonic reading.
+func isMonotonic(at time.Time) bool { return strings.Contains(at.String(), " m=") }
 
 func as(user im.UserID) Client { return Client{Actor: im.Actor{User: user}, IssuedAt: time.Now()} }
 func text(s string) Payload    { return NewPayload(0, Text, []byte(s)) }

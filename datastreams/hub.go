@@ -15,7 +15,8 @@ import (
 
 // Hub runs data streams. It is safe for concurrent use.
 type Hub struct {
-	opts Options
+	opts  Options
+	began time.Time
 
 	bytes                   atomic.Int64 // of all buffers
 	pushed, delivered, lost atomic.Int64 // frames
@@ -52,7 +53,7 @@ var reasons = [...]im.StreamEndReason{
 // in the end.
 func NewHub(o Options) *Hub {
 	h := &Hub{
-		opts: o.withDefaults(), stuck: stuck, patience: patience,
+		opts: o.withDefaults(), began: time.Now(), stuck: stuck, patience: patience,
 		streams: make(map[im.DataStreamID]*stream), ownedBy: make(map[im.UserID]int),
 		attachedBy: make(map[im.UserID]int), paces: make(map[im.UserID]*rate.Limiter),
 		changes: newChanges(),
@@ -62,6 +63,11 @@ func NewHub(o Options) *Hub {
 	h.done.Go(h.check)
 	return h
 }
+
+// age returns the time since the hub was created, by the monotonic clock; it is never 0. Were the
+// times of writes taken from the wall clock, setting it would make readers that keep up look stuck,
+// and cost them frames.
+func (h *Hub) age() time.Duration { return max(time.Since(h.began), 1) }
 
 // Stats are figures of a hub.
 type Stats struct {

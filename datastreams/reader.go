@@ -41,7 +41,7 @@ type Reader struct {
 	next  int64 // the id of the next frame to take; guarded by stream.mu
 	waits bool  // whether it is in stream.waiting; guarded by stream.mu
 	late  bool  // it was opened after the end of the data stream, so it gets no frames
-	// writing is when the current write began, in nanoseconds, 0 if there is none.
+	// writing is the age of the hub when the current write began, 0 if there is none.
 	writing atomic.Int64
 
 	written time.Time
@@ -106,9 +106,9 @@ func (r *Reader) signal() {
 }
 
 // stuck reports whether a write takes too long for publishers to wait for this reader.
-func (r *Reader) stuck(now time.Time) bool {
-	began := r.writing.Load()
-	return began != 0 && now.UnixNano()-began > int64(r.hub.stuck)
+func (r *Reader) stuck() bool {
+	began := time.Duration(r.writing.Load())
+	return began != 0 && r.hub.age()-began > r.hub.stuck
 }
 
 // chunkSize is the maximum number of bytes that are joined for one write.
@@ -224,7 +224,7 @@ func (r *Reader) writeBatch(sink Sink, lost, last int64) error {
 	if lost > 0 {
 		buf = appendGap(buf, lost, last)
 	}
-	r.writing.Store(time.Now().UnixNano())
+	r.writing.Store(int64(r.hub.age()))
 	defer r.writing.Store(0)
 	for _, f := range r.batch {
 		b := f.binary
@@ -262,7 +262,7 @@ func (r *Reader) writeBatch(sink Sink, lost, last int64) error {
 }
 
 func (r *Reader) write(sink Sink, b []byte) error {
-	r.writing.Store(time.Now().UnixNano())
+	r.writing.Store(int64(r.hub.age()))
 	defer r.writing.Store(0)
 	if len(b) > 0 {
 		if err := sink.Write(b); err != nil {

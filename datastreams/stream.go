@@ -54,9 +54,12 @@ type stream struct {
 	clients map[*attached]struct{}
 	readers int
 	end     *End // nil while it runs
-	dropAt  time.Time
-	active  time.Time // of the last frame
-	held    int       // the number of requests that are ending it; while there are any, it is not idle
+	// endedAt is when it ended, and dropAt when the buffer is dropped. Unlike the time in end, they
+	// have a monotonic reading: setting the wall clock must not cost readers the rest, or a client
+	// the news of the end.
+	endedAt, dropAt time.Time
+	active          time.Time // of the last frame
+	held            int       // the number of requests that are ending it; while there are any, it is not idle
 
 	// frames[head:] are the buffer. The id of frames[head] is first.
 	frames []*frame
@@ -175,10 +178,9 @@ func (s *stream) makeRoom(size int, until time.Time) bool {
 // lookForTaken updates taken, ignoring readers that are stuck, and reports whether the oldest frame
 // has been taken. The caller holds mu.
 func (s *stream) lookForTaken() bool {
-	now := time.Now()
 	s.taken = s.next()
 	for c := range s.clients {
-		if r := c.reader; r != nil && r.next > 0 && c.err == nil && !r.stuck(now) {
+		if r := c.reader; r != nil && r.next > 0 && c.err == nil && !r.stuck() {
 			s.taken = min(s.taken, r.next)
 		}
 	}
@@ -221,9 +223,7 @@ func (s *stream) finish(e End, lingers time.Duration) bool {
 	now := s.hub.opts.Now()
 	e.At = now.UTC().Truncate(time.Millisecond)
 	s.end = &e
-	// Not from e.At, which has no monotonic reading: a wall clock that is set forward would cost
-	// the readers the rest.
-	s.dropAt = now.Add(lingers)
+	s.endedAt, s.dropAt = now, now.Add(lingers)
 	for c := range s.clients {
 		if c.publisher != nil {
 			if e.Reason == im.StreamEndedByServer {

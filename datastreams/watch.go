@@ -199,7 +199,7 @@ func (h *Hub) forget(now time.Time) {
 	n := 0
 	for _, s := range h.remembered {
 		s.mu.Lock()
-		keep := now.Sub(s.end.At) < remembered && len(h.remembered)-n <= mostRemembered || len(s.clients) > 0
+		keep := now.Sub(s.endedAt) < remembered && len(h.remembered)-n <= mostRemembered || len(s.clients) > 0
 		s.mu.Unlock()
 		if !keep {
 			delete(h.streams, s.is.ID)
