@@ -30,6 +30,8 @@ type failing struct {
 
 func (f *failing) Helper() {}
 
+func (f *failing) Logf(string, ...any) {}
+
 func (f *failing) Fatalf(format string, args ...any) {
 	f.says = fmt.Sprintf(format, args...)
 	runtime.Goexit()
