@@ -209,92 +209,98 @@ func TestTransientNotAfterLosingAccess(t *testing.T) {
 			s.publish(im.Commit{Head: lost.Head, Gap: true})
 		},
 	} {
-		t.Run(name+" before", func(t *testing.T) {
-			bothWays(t, func(t *testing.T) {
-				s := newTransientScene(t, Options{})
-				// The commit is not published yet; only Head includes it.
-				var published []im.Commit
-				s.mu.Lock()
-				s.publish = func(c im.Commit) { published = append(published, c) }
-				s.mu.Unlock()
-				lose(s)
-				s.hub.PublishTransient(transientIn(1, "x"))
-				synctest.Wait()
-				for _, c := range published {
-					s.hub.Publish(c)
-				}
-				synctest.Wait()
-				b := s.clients["b"]
-				if b.read(); len(b.transients) > 0 {
-					t.Errorf("received %q", b.transients)
-				}
+		for when, loses := range map[string]func(*testing.T, func(*transientScene)){
+			"before": losesBefore, "while it waits": losesWhileItWaits, "while it is about to be written": losesBeforeTheWrite,
+		} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				bothWays(t, func(t *testing.T) { loses(t, lose) })
 			})
-		})
-		t.Run(name+" while it waits", func(t *testing.T) {
-			bothWays(t, func(t *testing.T) {
-				s := newTransientScene(t, Options{})
-				b := s.clients["b"]
-				b.pipe.block(true)
-				s.commit(sent(1))
-				synctest.Wait() // the first is being written, the rest is queued
-				s.hub.PublishTransient(transientIn(1, "x"))
-				synctest.Wait()
-				lose(s)
-				synctest.Wait()
-				b.pipe.block(false)
-				synctest.Wait()
-				b.read()
-				if len(b.transients) > 0 {
-					t.Errorf("received %q", b.transients)
-				}
-			})
-		})
-		t.Run(name+" while it is about to be written", func(t *testing.T) {
-			bothWays(t, func(t *testing.T) {
-				s := newTransientScene(t, Options{})
-				b := s.clients["b"]
-				b.pipe.block(true)
-				s.commit(sent(1))
-				synctest.Wait()
-				// The first event fills a write, so the second waits in the same batch.
-				s.hub.PublishTransient(transientIn(1, strings.Repeat("x", chunkSize)))
-				s.hub.PublishTransient(transientIn(1, "second"))
-				b.pipe.mu.Lock()
-				b.pipe.blockAt = b.pipe.writes + 1
-				b.pipe.mu.Unlock()
-				b.pipe.block(false)
-				synctest.Wait()
-				lose(s)
-				synctest.Wait()
-				b.pipe.block(false)
-				synctest.Wait()
-				if b.read(); slices.Contains(b.transients, "second") {
-					t.Error("received the second")
-				}
-			})
-		})
+		}
 	}
-	t.Run("blocked the sender", func(t *testing.T) {
-		bothWays(t, func(t *testing.T) {
-			s := newTransientScene(t, Options{})
-			b, c := s.clients["b"], s.clients["c"]
-			b.pipe.block(true)
-			c.pipe.block(true)
-			s.commit(sent(1))
-			synctest.Wait()
-			s.hub.PublishTransient(transientIn(1, "waits for the stream"))
-			synctest.Wait()
-			s.hub.PublishTransient(transientIn(1, "waits for the hub"))
-			s.hub.Publish(im.Commit{Head: s.head(), Blocks: []im.UserBlock{{By: "b", User: "a"}}})
-			synctest.Wait()
-			b.pipe.block(false)
-			c.pipe.block(false)
-			both := []string{"waits for the stream", "waits for the hub"}
-			s.expect(t, map[string][]string{"a laptop": both, "c": both})
-			s.hub.PublishTransient(transientIn(1, "later"))
-			s.expect(t, map[string][]string{"a laptop": {"later"}, "b": {"later"}, "c": {"later"}})
-		})
-	})
+	t.Run("blocked the sender", func(t *testing.T) { bothWays(t, blocksTheSender) })
+}
+
+func losesBefore(t *testing.T, lose func(*transientScene)) {
+	s := newTransientScene(t, Options{})
+	// The commit is not published yet; only Head includes it.
+	var published []im.Commit
+	s.mu.Lock()
+	s.publish = func(c im.Commit) { published = append(published, c) }
+	s.mu.Unlock()
+	lose(s)
+	s.hub.PublishTransient(transientIn(1, "x"))
+	synctest.Wait()
+	for _, c := range published {
+		s.hub.Publish(c)
+	}
+	synctest.Wait()
+	b := s.clients["b"]
+	if b.read(); len(b.transients) > 0 {
+		t.Errorf("received %q", b.transients)
+	}
+}
+
+func losesWhileItWaits(t *testing.T, lose func(*transientScene)) {
+	s := newTransientScene(t, Options{})
+	b := s.clients["b"]
+	b.pipe.block(true)
+	s.commit(sent(1))
+	synctest.Wait() // the first is being written, the rest is queued
+	s.hub.PublishTransient(transientIn(1, "x"))
+	synctest.Wait()
+	lose(s)
+	synctest.Wait()
+	b.pipe.block(false)
+	synctest.Wait()
+	b.read()
+	if len(b.transients) > 0 {
+		t.Errorf("received %q", b.transients)
+	}
+}
+
+func losesBeforeTheWrite(t *testing.T, lose func(*transientScene)) {
+	s := newTransientScene(t, Options{})
+	b := s.clients["b"]
+	b.pipe.block(true)
+	s.commit(sent(1))
+	synctest.Wait()
+	// The first event fills a write, so the second waits in the same batch.
+	s.hub.PublishTransient(transientIn(1, strings.Repeat("x", chunkSize)))
+	s.hub.PublishTransient(transientIn(1, "second"))
+	b.pipe.mu.Lock()
+	b.pipe.blockAt = b.pipe.writes + 1
+	b.pipe.mu.Unlock()
+	b.pipe.block(false)
+	synctest.Wait()
+	lose(s)
+	synctest.Wait()
+	b.pipe.block(false)
+	synctest.Wait()
+	if b.read(); slices.Contains(b.transients, "second") {
+		t.Error("received the second")
+	}
+}
+
+// blocksTheSender: a block ends what waits for the user who made it, and nothing for others or
+// later.
+func blocksTheSender(t *testing.T) {
+	s := newTransientScene(t, Options{})
+	b, c := s.clients["b"], s.clients["c"]
+	b.pipe.block(true)
+	c.pipe.block(true)
+	s.commit(sent(1))
+	synctest.Wait()
+	s.hub.PublishTransient(transientIn(1, "waits for the stream"))
+	synctest.Wait()
+	s.hub.PublishTransient(transientIn(1, "waits for the hub"))
+	s.hub.Publish(im.Commit{Head: s.head(), Blocks: []im.UserBlock{{By: "b", User: "a"}}})
+	synctest.Wait()
+	b.pipe.block(false)
+	c.pipe.block(false)
+	both := []string{"waits for the stream", "waits for the hub"}
+	s.expect(t, map[string][]string{"a laptop": both, "c": both})
+	s.hub.PublishTransient(transientIn(1, "later"))
+	s.expect(t, map[string][]string{"a laptop": {"later"}, "b": {"later"}, "c": {"later"}})
 }
 
 // A slow stream loses transient events. It loses no other event because of them, and no other

@@ -29,6 +29,7 @@ func TestLostFiles(t *testing.T) {
 		whole     = "200"
 		firstPart = "206"
 	)
+	content := strings.Repeat("0123456789", 20_000)
 	changeAt := func(at int) func(string) error {
 		return func(path string) error {
 			b, err := os.ReadFile(path)
@@ -66,7 +67,6 @@ func TestLostFiles(t *testing.T) {
 				Sniff:   func() im.TypeSniffer { return new(sniff.Sniffer) },
 				Measure: func(io.ReadSeeker) (int, int) { return 0, 0 },
 			})
-			content := strings.Repeat("0123456789", 20_000)
 			id, _ := w.upload("alice", content)["id"].(string)
 			err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 				if err != nil || e.IsDir() {
@@ -78,45 +78,10 @@ func TestLostFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			book.take()
-			get := func(method string, header ...string) string {
-				t.Helper()
-				req, err := http.NewRequest(method, w.url+"/v1/attachments/"+id, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
-				for i := 0; i < len(header); i += 2 {
-					req.Header.Set(header[i], header[i+1])
-				}
-				res, err := http.DefaultClient.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() { _ = res.Body.Close() }()
-				b, err := io.ReadAll(res.Body)
-				status := res.Status[:3]
-				switch {
-				case res.StatusCode >= 400:
-					if etag := res.Header.Get("ETag"); etag != "" {
-						t.Errorf("a refusal has the ETag %s", etag)
-					}
-					if method == http.MethodHead {
-						return status
-					}
-					w.conforms(req, res, b)
-					return status + " " + answer{body: b}.code(t)
-				case !strings.HasPrefix(content, string(b)):
-					return status + ", with other bytes"
-				case err != nil:
-					return status + ", cut off"
-				default:
-					return status
-				}
-			}
 			for _, check := range []struct{ what, got, want string }{
-				{"all of it", get(http.MethodGet), test.get},
-				{"its beginning", get(http.MethodGet, "Range", "bytes=0-99"), test.begin},
-				{"its headers", get(http.MethodHead), test.head},
+				{"all of it", w.tryToGet(id, content, http.MethodGet), test.get},
+				{"its beginning", w.tryToGet(id, content, http.MethodGet, "Range", "bytes=0-99"), test.begin},
+				{"its headers", w.tryToGet(id, content, http.MethodHead), test.head},
 			} {
 				if check.got != check.want {
 					t.Errorf("%s: %s, want %s", check.what, check.got, check.want)
@@ -128,5 +93,43 @@ func TestLostFiles(t *testing.T) {
 				t.Errorf("%d downloads were counted and %d logged, want %d: %s", counted.Load(), named, test.lost, log)
 			}
 		})
+	}
+}
+
+// tryToGet requests an attachment as alice, or a range of it. It returns the status, the code of a
+// refusal, and how the body differs from the content that was uploaded.
+func (w *world) tryToGet(id, content, method string, header ...string) string {
+	w.t.Helper()
+	req, err := http.NewRequest(method, w.url+"/v1/attachments/"+id, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+tokenOf(w.t, "alice"))
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	status := res.Status[:3]
+	switch {
+	case res.StatusCode >= 400:
+		if etag := res.Header.Get("ETag"); etag != "" {
+			w.t.Errorf("a refusal has the ETag %s", etag)
+		}
+		if method == http.MethodHead {
+			return status
+		}
+		w.conforms(req, res, b)
+		return status + " " + answer{body: b}.code(w.t)
+	case !strings.HasPrefix(content, string(b)):
+		return status + ", with other bytes"
+	case err != nil:
+		return status + ", cut off"
+	default:
+		return status
 	}
 }

@@ -74,21 +74,23 @@ func TestSendingAgain(t *testing.T) {
 	_, err = w.Conversation(w.ctx, as("bob"), direct("carol"))
 	w.equal("a direct conversation was created", answer(err), "404 conversation_not_found")
 
-	// Each sender has their own client_ids.
-	sent, err = w.Send(w.ctx, as("carol"), byID(group), draft)
-	w.must(err)
-	if sent.Again || sent.Message.ID == first.ID {
-		t.Errorf("carol's first message is %+v", sent)
-	}
-	// Without a client_id, every message is a new one.
-	without := change(func(d *im.Draft) { d.ClientID = "" })
-	a, err := w.Send(w.ctx, as("bob"), byID(group), without)
-	w.must(err)
-	b, err := w.Send(w.ctx, as("bob"), byID(group), without)
-	w.must(err)
-	if a.Again || b.Again || a.Message.ID == b.Message.ID {
-		t.Errorf("sent twice without a client_id: %+v, %+v", a, b)
-	}
+	w.step("each sender has their own client_ids", func() {
+		sent, err := w.Send(w.ctx, as("carol"), byID(group), draft)
+		w.must(err)
+		if sent.Again || sent.Message.ID == first.ID {
+			w.Errorf("carol's first message is %+v", sent)
+		}
+	})
+	w.step("without a client_id, every message is a new one", func() {
+		without := change(func(d *im.Draft) { d.ClientID = "" })
+		a, err := w.Send(w.ctx, as("bob"), byID(group), without)
+		w.must(err)
+		b, err := w.Send(w.ctx, as("bob"), byID(group), without)
+		w.must(err)
+		if a.Again || b.Again || a.Message.ID == b.Message.ID {
+			w.Errorf("sent twice without a client_id: %+v, %+v", a, b)
+		}
+	})
 }
 
 // A repetition returns the message for as long as the sender may know of it.

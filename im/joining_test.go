@@ -214,9 +214,14 @@ func TestInvitationsToGroups(t *testing.T) {
 	mine, err := w.MyInvitations(w.ctx, as("carol"), 0, 10)
 	w.must(err)
 	w.equal("open invitations of carol in the end", len(mine), 0)
+}
 
+// TestInvitationsEndWithTheirConversation checks that the invitations to what is deleted are open for
+// nobody, and end with one event for each.
+func TestInvitationsEndWithTheirConversation(t *testing.T) {
+	w := newWorld(t)
 	for _, p := range w.joinables() {
-		w.step("to a deleted "+p.kind, func() {
+		w.step(p.kind, func() {
 			_, err := p.invite("owner", "carol", "dave")
 			w.must(err)
 			if p.kind == "space" {
@@ -229,7 +234,7 @@ func TestInvitationsToGroups(t *testing.T) {
 					w.must(w.Purge(w.ctx))
 				}
 				for _, user := range []im.UserID{"carol", "dave"} {
-					mine, err = w.MyInvitations(w.ctx, as(user), 0, 10)
+					mine, err := w.MyInvitations(w.ctx, as(user), 0, 10)
 					w.must(err)
 					w.equal(when+": open invitations", len(mine), 0)
 					unknown := map[bool]string{true: "404 space_not_found", false: "404 conversation_not_found"}[p.kind == "space"]
@@ -247,13 +252,16 @@ func TestInvitationsToGroups(t *testing.T) {
 			w.equal("published, once each", ended, []string{prefix + "uninvited carol", prefix + "uninvited dave"})
 		})
 	}
-	w.step("to kinds without members of their own", func() {
-		sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
-		w.must(err)
-		_, err = w.Invite(w.ctx, as("owner"), byID(sent.Message.Conversation), []im.UserID{"carol"})
-		w.equal("to a direct conversation", answer(err), "422 direct_conversation")
-		channel := w.channel("owner", w.space("owner"), false)
-		_, err = w.Invite(w.ctx, as("owner"), byID(channel), []im.UserID{"carol"})
-		w.equal("to a channel", answer(err), "422 members_unsupported")
-	})
+}
+
+// TestInvitationsNeedMembers checks that nobody is invited to kinds without members of their own.
+func TestInvitationsNeedMembers(t *testing.T) {
+	w := newWorld(t)
+	sent, err := w.Send(w.ctx, as("owner"), direct("bob"), text("hi"))
+	w.must(err)
+	_, err = w.Invite(w.ctx, as("owner"), byID(sent.Message.Conversation), []im.UserID{"carol"})
+	w.equal("to a direct conversation", answer(err), "422 direct_conversation")
+	channel := w.channel("owner", w.space("owner"), false)
+	_, err = w.Invite(w.ctx, as("owner"), byID(channel), []im.UserID{"carol"})
+	w.equal("to a channel", answer(err), "422 members_unsupported")
 }

@@ -2,6 +2,7 @@ package im_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,20 +75,12 @@ func TestWhoMayRevoke(t *testing.T) {
 		denied  = "403 permission_denied"
 		late    = "403 revoke_window_expired"
 	)
-	type row struct {
-		actor im.Actor
-		// The result for an active message at each age, and for one that was revoked or
-		// otherwise erased at any age.
-		active  [4]string
-		revoked string
-		other   string // "" is 409 already_…
+	never := func(what string) revoker {
+		return revoker{active: [4]string{what, what, what, what}, revoked: what, other: what}
 	}
-	never := func(what string) row {
-		return row{active: [4]string{what, what, what, what}, revoked: what, other: what}
-	}
-	as := func(user im.UserID, r row) row { r.actor = im.Actor{User: user}; return r }
-	own := row{active: [4]string{"ok", late, late, late}, revoked: "ok"}
-	others := row{active: [4]string{"ok", "ok", late, "ok"}, revoked: "ok"}
+	as := func(user im.UserID, r revoker) revoker { r.actor = im.Actor{User: user}; return r }
+	own := revoker{active: [4]string{"ok", late, late, late}, revoked: "ok"}
+	others := revoker{active: [4]string{"ok", "ok", late, "ok"}, revoked: "ok"}
 	admin := others
 	admin.actor = im.Actor{User: "root", Admin: true}
 
@@ -96,24 +89,24 @@ func TestWhoMayRevoke(t *testing.T) {
 		kind   im.Kind
 		states []string
 		open   func(w *world) im.ConversationRef
-		rows   []row
+		rows   []revoker
 	}{
 		{"group", im.Group, []string{"active", "revoked", "expired", "due to expire"}, func(w *world) im.ConversationRef {
 			id := w.group(im.HistoryAll, "owner", "sender", "member", "former")
 			w.add(id, "owner", im.Admin, "admin")
 			return byID(id)
-		}, []row{
+		}, []revoker{
 			as("sender", own), as("owner", others), as("admin", others), admin,
 			as("member", never(denied)), as("former", never(unknown)), as("stranger", never(unknown)),
 		}},
 		{"direct", im.Direct, []string{"active", "revoked", "burned", "expired", "due to expire", "due to burn unread"}, func(w *world) im.ConversationRef {
 			return direct("recipient")
-		}, []row{
+		}, []revoker{
 			as("sender", own), admin, as("recipient", never(denied)), as("stranger", never(unknown)),
 		}},
 		{"direct with a block", im.Direct, []string{"active"}, func(w *world) im.ConversationRef {
 			return direct("recipient")
-		}, []row{as("sender", own)}},
+		}, []revoker{as("sender", own)}},
 	}
 	for _, place := range places {
 		for _, state := range place.states {
@@ -133,40 +126,60 @@ func TestWhoMayRevoke(t *testing.T) {
 						w.pass(time.Second)
 						become[state](w, sent.Message)
 						w.pass(age.age - time.Second)
-						before := len(w.committed())
-
-						want := r.active[i]
-						events := 0
-						switch {
-						case state == "revoked":
-							want = r.revoked
-						case state != "active":
-							if want = r.other; want == "" {
-								want = map[string]string{
-									"burned": "409 already_burned", "due to burn unread": "409 already_burned",
-									"expired": "409 already_expired", "due to expire": "409 already_expired",
-								}[state]
-							}
-						case want == "ok":
-							events = 1
-						}
-						m, err := w.Revoke(w.ctx, r.actor, sent.Message.ID, im.RevokeNote{Postscript: "second"})
-						if got := answer(err); got != want {
-							t.Errorf("by %s: %s, want %s", r.actor.User, got, want)
-						}
-						if err == nil && (m.State != im.Revoked || m.Content != nil || m.Erased == nil) {
-							t.Errorf("by %s: got %+v, want a tombstone", r.actor.User, m)
-						}
-						if err == nil && state == "revoked" && m.Erased.Postscript != "first" {
-							t.Errorf("by %s: the second revoke changed the tombstone: %+v", r.actor.User, m.Erased)
-						}
-						if got := len(w.committed()) - before; got != events {
-							t.Errorf("by %s: %d events, want %d", r.actor.User, got, events)
-						}
+						r.revokes(w, sent.Message.ID, state, i)
 					}
 				})
 			}
 		}
+	}
+}
+
+// revoker is a user who revokes messages.
+type revoker struct {
+	actor im.Actor
+	// The answer for an active message at each age, and for one that was revoked or otherwise erased at
+	// any age.
+	active  [4]string
+	revoked string
+	other   string // "" is 409 already_…
+}
+
+// answer returns the answer for a message in a state, at one of the ages.
+func (r revoker) answer(state string, age int) string {
+	switch {
+	case state == "active":
+		return r.active[age]
+	case state == "revoked":
+		return r.revoked
+	case r.other != "":
+		return r.other
+	case strings.Contains(state, "burn"):
+		return "409 already_burned"
+	default:
+		return "409 already_expired"
+	}
+}
+
+// revokes revokes a message in a state, at one of the ages, and checks the answer, the tombstone and
+// the number of events.
+func (r revoker) revokes(w *world, message im.ID, state string, age int) {
+	w.Helper()
+	before, want, events := len(w.committed()), r.answer(state, age), 0
+	if state == "active" && want == "ok" {
+		events = 1
+	}
+	m, err := w.Revoke(w.ctx, r.actor, message, im.RevokeNote{Postscript: "second"})
+	if got := answer(err); got != want {
+		w.Errorf("by %s: %s, want %s", r.actor.User, got, want)
+	}
+	if err == nil && (m.State != im.Revoked || m.Content != nil || m.Erased == nil) {
+		w.Errorf("by %s: got %+v, want a tombstone", r.actor.User, m)
+	}
+	if err == nil && state == "revoked" && m.Erased.Postscript != "first" {
+		w.Errorf("by %s: the second revoke changed the tombstone: %+v", r.actor.User, m.Erased)
+	}
+	if got := len(w.committed()) - before; got != events {
+		w.Errorf("by %s: %d events, want %d", r.actor.User, got, events)
 	}
 }
 
