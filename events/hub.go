@@ -12,10 +12,6 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// membersTimeout bounds the look-up of the members of a conversation, for which all later
-// events wait.
-const membersTimeout = 5 * time.Second
-
 // Hub takes commits from the store and dispatches their events to streams. It is safe for
 // concurrent use.
 type Hub struct {
@@ -241,7 +237,7 @@ func (h *Hub) membersAt(e *im.Event, users []im.UserID) (im.Audience, error) {
 	if len(users) == 0 {
 		return im.Audience{}, nil
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, membersTimeout)
+	ctx, cancel := context.WithTimeout(h.ctx, h.opts.MembersTimeout)
 	defer cancel()
 	ctx = im.WithCaller(ctx, im.Caller{Job: im.DeliveryJob})
 	return h.opts.Log.MembersAt(ctx, e.Conversation, e.Position, users)

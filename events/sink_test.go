@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // serveHub serves streams of user "a" over HTTP. It sends the result of each Serve.
@@ -36,7 +37,7 @@ func serveHub(t *testing.T, h *Hub, timeout time.Duration) (*httptest.Server, ch
 func TestResponseSink(t *testing.T) {
 	m := newModel()
 	h := newTestHub(t, m, Options{})
-	srv, served := serveHub(t, h, 10*time.Second)
+	srv, served := serveHub(t, h, await.Limit)
 	res, err := http.Get(srv.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
 
 // smallFiles limits attachments to 1,000 bytes and a user to three files of that size.
@@ -423,14 +424,13 @@ func TestWhoMayDownload(t *testing.T) {
 	if a := w.do("alice", "POST", "/v1/conversations/@bob/messages", `{"type":"file","body":{"attachment_id":"`+id+`"}}`); a.status != 422 {
 		t.Errorf("sent after it was erased: %d %s", a.status, a.body)
 	}
-	deadline := time.Now().Add(time.Minute)
-	for n := 0; n == 0; {
-		var err error
-		if n, err = w.service.DeleteBlobs(t.Context()); err != nil || time.Now().After(deadline) {
-			t.Fatalf("the file is not deleted: %v", err)
+	await.Until(t, "the file is deleted", func() bool {
+		n, err := w.service.DeleteBlobs(t.Context())
+		if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return n > 0
+	})
 	w.left(0)
 }
 
@@ -455,7 +455,14 @@ func TestBurningAttachment(t *testing.T) {
 
 // A download in progress ends when the message is erased.
 func TestErasureCutsOffADownload(t *testing.T) {
-	w := newWorld(t)
+	ended := make(chan struct{}, 1)
+	w := newWorld(t, func(o *handlers.Options, _ *events.Options, _ *im.Policy) {
+		o.Observe = func(operation string, _ int, _ time.Duration) {
+			if operation == "getAttachment" {
+				ended <- struct{}{}
+			}
+		}
+	})
 	id := w.upload("alice", strings.Repeat("x", 10<<20))["id"].(string)
 	message := w.sendFile("alice", "@bob", id)
 	req, err := http.NewRequest(http.MethodGet, w.url+"/v1/attachments/"+id, nil)
@@ -472,7 +479,7 @@ func TestErasureCutsOffADownload(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.must(http.StatusOK, "alice", "POST", "/v1/messages/"+message+"/revoke", "")
-	time.Sleep(600 * time.Millisecond) // the server checks twice a second, once it can write again
+	<-ended // while the client does not read
 	if n, err := io.Copy(io.Discard, res.Body); err == nil {
 		t.Errorf("%d bytes more, to the end", n)
 	}

@@ -197,7 +197,7 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	m := w.say("alice", group, "hi")
 	direct := w.say("alice", "@bob", "hi")
 	g := "/v1/conversations/" + group
-	burning := w.must(http.StatusCreated, "alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"burn":{"after_seconds":5},"expire_after_seconds":60}`)["id"].(string)
+	burning := w.must(http.StatusCreated, "alice", http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"burn":{"after_seconds":3600},"expire_after_seconds":3600}`)["id"].(string)
 	tracked := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations/"+other+"/messages", `{"type":"text","body":{"text":"x"},"receipt":true}`)["id"].(string)
 	space, channel := w.newSpace("alice", "bob", "carol")
 	inSpace, inChannel := "/v1/spaces/"+space, "/v1/conversations/"+channel

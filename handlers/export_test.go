@@ -30,7 +30,7 @@ func (w *world) populate() {
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r","settings":{"mute_all":true,"slow_mode_seconds":60}}`)["id"].(string)
 	send("alice", room, `{"type":"text","body":{"text":"all"},"mention_all":true}`)
 	send("bob", group, `{"type":"location","body":{"latitude":1.50,"longitude":-3e1,"address":""},"reply_to":"`+first+`"}`)
-	send("bob", group, `{"type":"custom","body":{"name":"n","data":null},"expire_after_seconds":60}`)
+	send("bob", group, `{"type":"custom","body":{"name":"n","data":null},"expire_after_seconds":3600}`)
 	revoked := send("bob", group, `{"client_id":"c-2","type":"text","body":{"text":"revoked"}}`)
 	w.must(http.StatusOK, "bob", http.MethodPost, "/v1/messages/"+revoked+"/revoke", `{"postscript":"sorry <3","extension":{"why":["x"]}}`)
 	w.must(http.StatusOK, "alice", http.MethodPost, "/v1/messages/"+send("alice", "@bob", `{"type":"text","body":{"text":"revoked, too"}}`)+"/revoke", "")

@@ -25,6 +25,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/sniff"
 	"github.com/imapi/imapi/sockets"
 	"github.com/imapi/imapi/storage"
@@ -45,6 +46,9 @@ type world struct {
 	hub     *events.Hub
 	streams *datastreams.Hub
 	routes  chi.Router
+	// streamClock is the clock of streams, by which tokens expire, and the rest of a data stream is
+	// dropped after its end.
+	streamClock *stillClock
 }
 
 type option func(*handlers.Options, *events.Options, *im.Policy)
@@ -57,7 +61,7 @@ func newWorld(t testing.TB, with ...option) *world {
 // newWorldIn is newWorld on a store with other options.
 func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	t.Helper()
-	in.Synchronous, in.ReadLimit = "normal", time.Minute // the machine may be busy
+	in.Synchronous, in.ReadLimit, in.WriteWait = "normal", await.Limit, await.Limit // the machine may stand still
 	store, err := storage.Open(context.Background(), "", in)
 	if err != nil {
 		t.Fatal(err)
@@ -69,11 +73,16 @@ func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	t.Helper()
 	ctx := context.Background()
-	w := &world{t: t, store: store}
+	w := &world{t: t, store: store, streamClock: &stillClock{at: time.Now()}}
 	policy := im.DefaultPolicy()
-	policy.ReadWait = time.Minute // the machine may be busy
-	ho := handlers.Options{}
-	eo := events.Options{Head: store.Head, LogID: store.Instance().Log, Encode: handlers.AppendEvent}
+	// The machine may stand still between any two lines. That must not end what a test has open, lose
+	// what it waits for, or put a heartbeat in its place.
+	policy.ReadWait = await.Limit
+	ho := handlers.Options{WriteTimeout: await.Limit}
+	eo := events.Options{
+		Head: store.Head, LogID: store.Instance().Log, Encode: handlers.AppendEvent,
+		Heartbeat: await.Limit, MembersTimeout: await.Limit,
+	}
 	for _, o := range with {
 		o(&ho, &eo, &policy)
 	}
@@ -103,7 +112,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 		t.Fatal(err)
 	}
 	w.streams = datastreams.NewHub(datastreams.Options{
-		Domain:  service,
+		Domain: service, Heartbeat: await.Limit, Now: w.streamClock.now,
 		Publish: func(n datastreams.Notice) { w.hub.PublishTransient(handlers.StreamNotice(n)) },
 	})
 	store.OnCommit(func(c im.Commit) {
@@ -118,6 +127,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	if w.server, routes, err = handlers.New(ho); err != nil {
 		t.Fatal(err)
 	}
+	w.server.BePatient()
 	w.routes = routes.(chi.Router)
 	srv := httptest.NewUnstartedServer(routes)
 	srv.Config.ConnContext = sockets.ConnContext
@@ -326,12 +336,7 @@ func (w *world) listen(user string, query url.Values, header ...string) *reader 
 
 func (w *world) follow(req *http.Request) *reader {
 	w.t.Helper()
-	return w.followWith(http.DefaultClient, req)
-}
-
-func (w *world) followWith(c *http.Client, req *http.Request) *reader {
-	w.t.Helper()
-	res, err := c.Do(req)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -6,7 +6,11 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 )
+
+// BePatient makes requests wait long for memory and for turns, because the machine may stand still.
+func (s *Server) BePatient() { s.bodies.wait, s.transferWait = await.Limit, await.Limit }
 
 // HoldBodies takes all memory for decoding bodies until release is called. In the meantime requests
 // wait for it only briefly.

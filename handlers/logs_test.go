@@ -17,6 +17,7 @@ import (
 	"github.com/imapi/imapi/events"
 	"github.com/imapi/imapi/handlers"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -135,7 +136,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 			book.take()
 			path.take(t)
 			text := book.take()
-			for late := time.After(time.Minute); !strings.Contains(text, path.says); text += book.take() {
+			for late := time.After(await.Limit); !strings.Contains(text, path.says); text += book.take() {
 				select { // a request is logged after it was answered
 				case <-book.wrote:
 				case <-late:

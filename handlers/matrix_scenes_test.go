@@ -177,7 +177,7 @@ func (s *matrixScene) theirs(c im.ID, receipt bool, users ...string) {
 func directScene(s *matrixScene) {
 	for _, pair := range [][2]string{{"sender", "peer"}, {"blocker", "blocked"}} {
 		sent, err := s.service.Send(s.ctx, s.as(pair[0]), im.ConversationRef{Peer: s.user(pair[1])}, im.Draft{
-			Type: im.Text, Body: hello, Burn: &im.Burn{After: 10 * time.Second, UnreadTTL: im.DefaultUnreadTTL},
+			Type: im.Text, Body: hello, Burn: &im.Burn{After: time.Hour, UnreadTTL: im.DefaultUnreadTTL},
 		})
 		s.ok(err)
 		c := sent.Message.Conversation

@@ -264,8 +264,8 @@ func threadIn(target func(*scene) string) func(*scene) {
 // expireIn makes a message expire.
 func expireIn(target func(*scene) string) func(*scene) {
 	return func(s *scene) {
-		s.act(acting, http.MethodPost, "conversations/"+target(s)+"/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
-		s.erase(6 * time.Second)
+		s.act(acting, http.MethodPost, "conversations/"+target(s)+"/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":3600}`)
+		s.erase(2 * time.Hour)
 	}
 }
 

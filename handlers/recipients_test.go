@@ -59,7 +59,7 @@ func newSceneIn(w *world, also ...func(*scene)) *scene {
 	s.say("bob", s.group, "unread")
 	s.act(hider, http.MethodPost, "conversations/"+s.group+"/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.message))
 	s.act(former, http.MethodPost, "conversations/"+s.group+"/leave", "")
-	b := s.act(bob, http.MethodPost, "conversations/@alice/messages", `{"type":"text","body":{"text":"hot"},"burn":{"after_seconds":60}}`)
+	b := s.act(bob, http.MethodPost, "conversations/@alice/messages", `{"type":"text","body":{"text":"hot"},"burn":{"after_seconds":3600}}`)
 	s.burning, s.direct = b["id"].(string), b["conversation_id"].(string)
 	s.barrier = s.world.group("zoe", "alice", "bob", "carol", "dave", "eve")
 	for _, add := range also {
@@ -204,8 +204,8 @@ func deliveriesOfConversations() map[string]delivery {
 			s.erase(8 * 24 * time.Hour)
 		}, want{im.MessageBurned: {acting, tablet}}},
 		"a message expires": {func(s *scene) {
-			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":5}`)
-			s.erase(6 * time.Second)
+			group(s, http.MethodPost, "/messages", `{"type":"text","body":{"text":"short"},"expire_after_seconds":3600}`)
+			s.erase(2 * time.Hour)
 		}, want{im.MessageCreated: members, im.MessageExpired: {acting, tablet, bob, hider}}},
 		"a message is hidden": {func(s *scene) {
 			group(s, http.MethodPost, "/hide", fmt.Sprintf(`{"message_ids":[%q]}`, s.message))

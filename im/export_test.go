@@ -8,6 +8,9 @@ var AllowRemoval = allowRemoval
 // SetStep sets the duration of a step of long work; with 0 each step does one thing.
 func SetStep(s *Service, d time.Duration) { s.step = d }
 
+// SetLongestInLine sets the longest time that a long request waits for the earlier ones of its user.
+func SetLongestInLine(s *Service, d time.Duration) { s.inLine.longest = d }
+
 // SetListed sets the number of conversations that one read of a list checks.
 func SetListed(s *Service, n int) { s.listed = n }
 

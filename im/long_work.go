@@ -24,16 +24,16 @@ func (s *Service) inSteps(ctx context.Context, fn func(Tx) (more bool, err error
 const (
 	// mostInLine is the maximum number of waiting long requests of one user.
 	mostInLine = 64
-	// longestInLine is the longest wait. The server closes a connection whose answer comes too
-	// late.
+	// longestInLine is the longest wait. The server closes a connection whose answer comes too late.
 	longestInLine = 10 * time.Second
 )
 
 // inLine runs the long requests of each user one after another. If their steps alternated, all of
 // them would end late.
 type inLine struct {
-	mu    sync.Mutex
-	lines map[UserID]*workLine
+	longest time.Duration // the longest wait
+	mu      sync.Mutex
+	lines   map[UserID]*workLine
 }
 
 type workLine struct {
@@ -67,7 +67,7 @@ func (l *inLine) enter(ctx context.Context, user UserID) (done func(), err error
 			delete(l.lines, user)
 		}
 	}
-	timer := time.NewTimer(longestInLine)
+	timer := time.NewTimer(l.longest)
 	defer timer.Stop()
 	select {
 	case line.busy <- struct{}{}:

@@ -9,7 +9,7 @@ import (
 
 func TestLongWorkWaitsForABoundedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l inLine
+		l := inLine{longest: longestInLine}
 		done, err := l.enter(t.Context(), "eve")
 		if err != nil {
 			t.Fatal(err)

@@ -112,6 +112,7 @@ func NewService(store Store, policy Policy, now func() time.Time) *Service {
 		now = time.Now
 	}
 	s := &Service{store: store, policy: policy, now: now, step: stepTime, listed: listedAtOnce}
+	s.inLine.longest = longestInLine
 	s.turns = newTurns(store.Readers(), policy.ReadsPerUser, policy.ReadWait)
 	s.guard = newClockGuard(policy.ClockGuard, now(), store.Instance().ClockSeen)
 	s.ids.last = store.Instance().LastID

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/storage"
 )
 
@@ -38,7 +39,7 @@ func newWorld(t testing.TB) *world { return newWorldWith(t, im.DefaultPolicy()) 
 func newWorldWith(t testing.TB, policy im.Policy) *world {
 	t.Helper()
 	store, err := storage.Open(t.Context(), "", storage.Options{
-		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: time.Minute,
+		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: await.Limit,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -23,9 +23,9 @@ const (
 	// maxQueue is the maximum number of waiting calls, and maxOwn that of calls of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
-	// maxWait is the longest time that a call of a user waits, unless it is a bulk call. It is
-	// shorter than the 10 s after which clients give up.
-	maxWait = 5 * time.Second
+	// defaultWriteWait is the longest time that a call of a user waits, unless it is a bulk call. It
+	// is shorter than the 10 s after which clients give up.
+	defaultWriteWait = 5 * time.Second
 	// retryAfter is the Retry-After for callers that are refused because of these limits.
 	retryAfter = time.Second
 
@@ -72,14 +72,9 @@ func (c *call) begin() bool {
 // until its turn.
 func (c *call) withdraw() bool { return c.state.CompareAndSwap(waiting, withdrawn) }
 
-// patience returns the time that the call may wait, 0 for no limit: a job waits for its turn, and
-// so does a step of a long request, which must not stop in the middle.
-func (c *call) patience() time.Duration {
-	if c.bulk || im.CallerOf(c.ctx).User == "" {
-		return 0
-	}
-	return maxWait
-}
+// waitsLong reports whether the call may wait without a limit: a job waits for its turn, and so does
+// a step of a long request, which must not stop in the middle.
+func (c *call) waitsLong() bool { return c.bulk || im.CallerOf(c.ctx).User == "" }
 
 // account is a caller with their waiting calls and the writer's time that they have used.
 type account struct {

@@ -27,6 +27,7 @@ func answer(calls []*call, err error) {
 type writer struct {
 	store *Store
 	queue *queue
+	wait  time.Duration // Options.WriteWait
 	ended chan struct{}
 
 	mu        sync.RWMutex // guards listeners
@@ -48,7 +49,7 @@ type writer struct {
 
 func startWriter(s *Store, head im.Position) (*writer, error) {
 	w := &writer{
-		store: s, queue: newQueue(s.options.Now), ended: make(chan struct{}), head: head,
+		store: s, queue: newQueue(s.options.Now), wait: s.options.WriteWait, ended: make(chan struct{}), head: head,
 	}
 	var err error
 	if w.session, err = w.open(); err != nil {
@@ -68,18 +69,17 @@ func (w *writer) listen(fn func(im.Commit)) {
 }
 
 // write runs fn and returns once its transaction has ended. It does not return early when ctx ends,
-// because the caller could not know whether fn was committed. If fn has not begun within the
-// patience of its call, as when the disk hangs, it never runs, and write returns errOverloaded.
+// because the caller could not know whether fn was committed. If fn has not begun when the limit of
+// its wait has passed, as when the disk hangs, it never runs, and write returns errOverloaded.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
 		return err
 	}
-	patience := c.patience()
-	if patience == 0 {
+	if c.waitsLong() {
 		return <-c.done
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(w.wait)
 	defer timer.Stop()
 	select {
 	case err := <-c.done:
