@@ -42,9 +42,9 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 			return err
 		}
 		if done.Files > 0 {
-			bar.printf("%d files of attachments that were not there yet, %.1f MB\n", done.Files, float64(done.FileBytes)/1e6)
+			bar.printf("attachments: %d new files, %.1f MB\n", done.Files, float64(done.FileBytes)/1e6)
 		}
-		bar.printf("%.1f MB in %v\n", float64(done.Bytes)/1e6, time.Since(began).Round(time.Millisecond))
+		bar.printf("database: %.1f MB; the backup took %v\n", float64(done.Bytes)/1e6, time.Since(began).Round(time.Millisecond))
 		_, err := fmt.Fprintln(out, done.Path)
 		return err
 	})
@@ -131,10 +131,10 @@ directory blobs beside FILE.`
 // runRestore restores a backup.
 func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	f := newFlagsWithFiles("restore", "FILE", restoreSummary, diag)
-	data := f.String("data", "./data", "`directory` of the server's data")
-	database := f.String("database", "", "`URL` of the database, as for serve")
-	keys := f.String("keys", "", "`file` of the keys, as for serve")
-	blobsDir := f.String("blobs", "", "`directory` of attachments, as for serve")
+	data := f.String("data", "./data", "the `directory` of the server's data")
+	database := f.String("database", "", "the `URL` of the database, as for serve")
+	keys := f.String("keys", "", "the `file` of the keys, as for serve")
+	blobsDir := f.String("blobs", "", "the `directory` of attachments, as for serve")
 	keysFrom := f.String("keys-from", "", "a `file` with a copy of the keys to install if there are none, or older ones")
 	accept := f.Bool("accept-lost-keys", false, acceptLostKeys)
 	files, err := f.parseWithFiles(args)

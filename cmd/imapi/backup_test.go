@@ -49,7 +49,7 @@ func TestBackupAndRestore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backups")
 	out, diag := s.mustCommand("", "backup", dir)
 	file := strings.TrimSpace(out)
-	if filepath.Dir(file) != dir || !strings.HasPrefix(filepath.Base(file), "imapi-") || !strings.Contains(diag, "MB in") {
+	if filepath.Dir(file) != dir || !strings.HasPrefix(filepath.Base(file), "imapi-") || !strings.Contains(diag, "MB; the backup took") {
 		t.Errorf("backup has printed %q and %q", out, diag)
 	}
 	for name := range map[string]bool{file: true, filepath.Join(dir, "keys"): true} {

@@ -115,15 +115,15 @@ type adminFlags struct {
 // add adds the flags for the location of the data.
 func (a *adminFlags) add(f flags) {
 	a.policy = im.DefaultPolicy()
-	f.StringVar(&a.data, "data", "./data", "`directory` of the server's data")
-	f.StringVar(&a.database, "database", "", "`URL` of the database, as for serve; give it even while a server runs")
-	f.StringVar(&a.blobs, "blobs", "", "`directory` of attachments, as for serve; ignored while a server runs")
-	f.StringVar(&a.keys, "keys", "", "`file` of the keys, as for serve; ignored while a server runs")
+	f.StringVar(&a.data, "data", "./data", "the `directory` of the server's data")
+	f.StringVar(&a.database, "database", "", "the `URL` of the database, as for serve; give it even while a server runs")
+	f.StringVar(&a.blobs, "blobs", "", "the `directory` of attachments, as for serve; ignored while a server runs")
+	f.StringVar(&a.keys, "keys", "", "the `file` of the keys, as for serve; ignored while a server runs")
 }
 
 // addPolicy adds the flags for limits of messages, for commands that check them.
 func (a *adminFlags) addPolicy(f flags) {
-	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "the maximum size of a message, a `number` of bytes, as for serve; ignored while a server runs")
+	f.IntVar(&a.policy.MaxMessageBytes, "max-message-bytes", a.policy.MaxMessageBytes, "the maximum `number` of bytes of a message's body and ext together, as for serve; ignored while a server runs")
 	f.retention(&a.policy)
 }
 

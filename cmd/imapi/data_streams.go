@@ -19,7 +19,7 @@ type dataStreamConfig struct {
 // dataStreams adds the flags of data streams.
 func (f *flags) dataStreams(c *dataStreamConfig) {
 	f.StringVar(&c.on, "streams", "on", "whether the server has data streams: `on or off`")
-	f.IntVar(&c.maxFrameBytes, "max-frame-bytes", 1<<20, "the maximum size of a frame of a data stream, a `number` of bytes")
+	f.IntVar(&c.maxFrameBytes, "max-frame-bytes", 1<<20, "the maximum `number` of bytes of a frame of a data stream")
 	f.IntVar(&c.max, "max-data-streams", 10_000, "the maximum `number` of data streams in all")
 	f.IntVar(&c.maxPerUser, "max-data-streams-per-user", 32, "the maximum `number` of data streams of a user")
 	f.IntVar(&c.maxReaders, "max-stream-readers", 5000, "the maximum `number` of readers of a data stream")

@@ -22,7 +22,7 @@ func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 	f := newFlagsWithFiles("export", "[FILE]", exportSummary, diag)
 	a.add(f)
 	a.addPolicy(f)
-	conversation := f.String("conversation", "", "`id` of the only conversation to export")
+	conversation := f.String("conversation", "", "the `id` of the only conversation to export")
 	files, err := f.parseWithFiles(args)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func importFile(ctx context.Context, args []string, _, diag io.Writer) error {
 	a.add(f)
 	a.addPolicy(f)
 	format := f.String("format", "imapi", "the `format` of the file: imapi or easemob")
-	groups := f.String("conversations", "", "`file` that maps groups of Easemob to conversations: the two ids on each line")
+	groups := f.String("conversations", "", "the `file` that maps groups of Easemob to conversations: the two ids on each line")
 	files, err := f.parseWithFiles(args)
 	if err != nil {
 		return err

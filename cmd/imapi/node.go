@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -120,6 +121,9 @@ func newNode(ctx context.Context, c config, log *slog.Logger) (n *node, err erro
 		Observe:    func(s storage.BatchStats) { n.metrics.Commit(s.Calls, s.Duration, s.Err != nil) },
 		ObserveLog: n.metrics.WriteAheadLog,
 	})
+	if errors.Is(err, storage.ErrInUse) {
+		return n, fmt.Errorf("%w\n  stop it, or choose another directory with --data", err)
+	}
 	if err != nil {
 		return n, err
 	}

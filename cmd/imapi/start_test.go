@@ -210,7 +210,7 @@ func TestOneServerForADatabase(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := exec.Command(s.bin, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...).CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "in use by another imapi process") {
+			if err == nil || !strings.Contains(string(out), "in use by another imapi process\n  stop it, or choose another directory") {
 				t.Errorf("%v, %s", err, out)
 			}
 			if _, err := os.Stat(args[1]); err == nil && args[1] != s.data && args[1] != linked {

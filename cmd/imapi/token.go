@@ -21,9 +21,9 @@ const secretFile = "token.secret"
 func token(_ context.Context, args []string, out, diag io.Writer) error {
 	f := newFlags("token", "Print a token for a user, signed with the secret in the data directory, which the\nserver creates at its first start.\nAn application signs its tokens itself, with that secret or another key.", diag)
 	var (
-		data     = f.String("data", "./data", "`directory` of the server's data")
-		user     = f.String("user", "", "`id` of the user, 1 to 128 bytes of printable characters")
-		device   = f.String("device", "", "`id` of the device that the token is for; without it a client may name one")
+		data     = f.String("data", "./data", "the `directory` of the server's data")
+		user     = f.String("user", "", "the `id` of the user, 1 to 128 bytes of printable characters")
+		device   = f.String("device", "", "the `id` of the device that the token is for; without it a client may name one")
 		admin    = f.Bool("admin", false, "give the token the scope admin")
 		ttl      = f.Duration("ttl", 24*time.Hour, "the `duration` until it expires")
 		issuer   = f.String("auth-issuer", "", "the `issuer` (iss) that the server requires")
