@@ -15,5 +15,6 @@
 //	header.go   the first page: format, store, search key, epoch
 //	slot.go     what the 16 bytes of a slot mean
 //	file.go     [File]: a key file as a ring uses it; its implementation on a real file
+//	file_*.go   locking, syncing and holes, for each operating system
 //	copy.go     the copy for backups, and installing one
 package keyring
