@@ -96,12 +96,12 @@ func (h *Hub) Stats() Stats {
 // the actor is an admin, a conversation that the owner cannot see or may not send to, and too many
 // data streams: an admin may exceed the limit of a user. After [Hub.Drain] the error is ErrClosed.
 func (h *Hub) Create(ctx context.Context, actor im.Actor, d im.DataStreamDraft) (View, error) {
-	owner := cmp.Or(d.Owner, actor.User)
 	if err := d.Check(); err != nil {
 		return View{}, err
 	}
-	if owner != actor.User && !actor.Admin {
-		return View{}, errNotAdmin()
+	owner, err := im.ActingAs(actor, d.Owner)
+	if err != nil {
+		return View{}, err
 	}
 	var conversation im.Conversation
 	if d.Conversation != nil {
@@ -485,8 +485,4 @@ func (h *Hub) Close() {
 	h.Drain()
 	h.cancel()
 	h.done.Wait()
-}
-
-func errNotAdmin() error {
-	return im.RefuseField(im.Forbidden, "admin_required", "as", "acting as another user needs a token with the scope admin")
 }

@@ -31,12 +31,9 @@ func (h *Hub) Publish(ctx context.Context, c Client, id im.DataStreamID, as im.U
 	if err != nil {
 		return nil, err
 	}
-	if as != "" && as != c.Actor.User && !c.Actor.Admin {
-		return nil, errNotAdmin()
-	}
-	from := c.Actor.User
-	if as != "" {
-		from = as
+	from, err := im.ActingAs(c.Actor, as)
+	if err != nil {
+		return nil, err
 	}
 	p := &Publisher{
 		attached: attached{actor: c.Actor, issuedAt: c.IssuedAt, expiresAt: c.ExpiresAt},

@@ -74,12 +74,12 @@ func cursorSum(b []byte) uint16 {
 	return uint16(crc32.ChecksumIEEE(b))
 }
 
-// Resolve returns the position after which a client continues to read. If reset is true, events
+// resolve returns the position after which a client continues to read. If reset is true, events
 // between the cursor and from are unknown: the cursor is older than the log, belongs to another
 // log, or is ahead of this one. from is then the head of the log, and the client must get [Reset].
 // After restores, each log that this one continues counts as this one, up to the position where
 // that log was left.
-func Resolve(c Cursor, bounds im.LogBounds, logID uint32) (from im.Position, reset bool) {
+func resolve(c Cursor, bounds im.LogBounds, logID uint32) (from im.Position, reset bool) {
 	head, known := bounds.Head, c.Log == logID
 	for _, past := range bounds.Past {
 		if !known && c.Log == past.Log {

@@ -95,8 +95,8 @@ func TestResolve(t *testing.T) {
 		{"after the end of the second", Cursor{4, 18}, 20, true},
 		{"in a log that was trimmed entirely", Cursor{5, 8}, 20, true},
 	} {
-		if from, reset := Resolve(tt.c, bounds, 1); from != tt.from || reset != tt.reset {
-			t.Errorf("%s: Resolve = %d, %t; want %d, %t", tt.name, from, reset, tt.from, tt.reset)
+		if from, reset := resolve(tt.c, bounds, 1); from != tt.from || reset != tt.reset {
+			t.Errorf("%s: resolve = %d, %t; want %d, %t", tt.name, from, reset, tt.from, tt.reset)
 		}
 	}
 }

@@ -30,7 +30,7 @@ const (
 
 // Page reads up to limit events for an actor, from the cursor on, or from the start of
 // the log if cursor is nil. It may return fewer, even none, while there are more. If it is not
-// known what follows the cursor (see [Resolve]), the page consists of a [Reset]; if events were
+// known what follows the cursor (see [resolve]), the page consists of a [Reset]; if events were
 // trimmed while the page was read, it ends with one. Errors are those of [Log].
 func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit int) (Page, error) {
 	bounds, err := h.opts.Log.LogBounds(ctx)
@@ -40,7 +40,7 @@ func (h *Hub) Page(ctx context.Context, actor im.Actor, cursor *Cursor, limit in
 	p := pageReader{hub: h, limit: limit, after: bounds.Cut, items: []json.RawMessage{}}
 	if cursor != nil {
 		var reset bool
-		if p.after, reset = Resolve(*cursor, bounds, h.opts.LogID); reset {
+		if p.after, reset = resolve(*cursor, bounds, h.opts.LogID); reset {
 			p.reset(p.after)
 		}
 	}

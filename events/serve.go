@@ -147,7 +147,7 @@ func (v *service) open() error {
 	return v.resume(cursor)
 }
 
-// resume continues at the cursor of the client, or resets the stream if [Resolve] requires that.
+// resume continues at the cursor of the client, or resets the stream if [resolve] requires that.
 // Without a reset, the stream is behind, so the log is read from the cursor next.
 func (v *service) resume(c Cursor) error {
 	// Most clients resume after a broken connection and have missed nothing, so the log need not be
@@ -161,7 +161,7 @@ func (v *service) resume(c Cursor) error {
 		if err != nil {
 			return err
 		}
-		if _, reset := Resolve(c, bounds, v.hub.opts.LogID); reset {
+		if _, reset := resolve(c, bounds, v.hub.opts.LogID); reset {
 			return v.reset()
 		}
 	}

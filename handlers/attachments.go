@@ -267,9 +267,9 @@ func attachment(a im.Attachment) api.Attachment {
 
 // GetAttachment implements GET /v1/attachments/{attachment}.
 func (s *Server) GetAttachment(ctx context.Context, r api.GetAttachmentRequestObject) (api.GetAttachmentResponseObject, error) {
-	id, ok := im.ParseID(r.Attachment)
-	if !ok {
-		return nil, im.Refuse(im.NotFound, "attachment_not_found", "no such attachment")
+	id, err := im.ParseAttachmentID(r.Attachment)
+	if err != nil {
+		return nil, err
 	}
 	return answering(func(w http.ResponseWriter) error { return s.download(ctx, w, id, r.Params) }), nil
 }

@@ -10,7 +10,7 @@ import (
 
 // CreateChannel implements POST /v1/spaces/{space}/channels.
 func (s *Server) CreateChannel(ctx context.Context, r api.CreateChannelRequestObject) (api.CreateChannelResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (s *Server) CreateChannel(ctx context.Context, r api.CreateChannelRequestOb
 
 // ListChannels implements GET /v1/spaces/{space}/channels.
 func (s *Server) ListChannels(ctx context.Context, r api.ListChannelsRequestObject) (api.ListChannelsResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Server) ListChannels(ctx context.Context, r api.ListChannelsRequestObje
 
 // ListOverrides implements GET /v1/conversations/{conversation}/overrides.
 func (s *Server) ListOverrides(ctx context.Context, r api.ListOverridesRequestObject) (api.ListOverridesResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Server) ListOverrides(ctx context.Context, r api.ListOverridesRequestOb
 
 // PutOverride implements PUT /v1/conversations/{conversation}/overrides/{role}.
 func (s *Server) PutOverride(ctx context.Context, r api.PutOverrideRequestObject) (api.PutOverrideResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Server) PutOverride(ctx context.Context, r api.PutOverrideRequestObject
 
 // DeleteOverride implements DELETE /v1/conversations/{conversation}/overrides/{role}.
 func (s *Server) DeleteOverride(ctx context.Context, r api.DeleteOverrideRequestObject) (api.DeleteOverrideResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversatio
 
 // GetConversation implements GET /v1/conversations/{conversation}.
 func (s *Server) GetConversation(ctx context.Context, r api.GetConversationRequestObject) (api.GetConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (s *Server) GetConversation(ctx context.Context, r api.GetConversationReque
 
 // UpdateConversation implements PATCH /v1/conversations/{conversation}.
 func (s *Server) UpdateConversation(ctx context.Context, r api.UpdateConversationRequestObject) (api.UpdateConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (s *Server) ListConversations(ctx context.Context, r api.ListConversationsR
 
 // DeleteConversation implements DELETE /v1/conversations/{conversation}.
 func (s *Server) DeleteConversation(ctx context.Context, r api.DeleteConversationRequestObject) (api.DeleteConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (s *Server) DeleteConversation(ctx context.Context, r api.DeleteConversatio
 
 // HideMessages implements POST /v1/conversations/{conversation}/hide.
 func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObject) (api.HideMessagesResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -123,14 +123,4 @@ func (s *Server) HideMessages(ctx context.Context, r api.HideMessagesRequestObje
 		return nil, err
 	}
 	return api.HideMessages204Response{}, nil
-}
-
-// conversationRef reads the id or @user of a conversation in a path. An invalid one is
-// refused like an unknown conversation.
-func conversationRef(s string) (im.ConversationRef, error) {
-	ref, ok := im.ParseConversationRef(s)
-	if !ok {
-		return ref, im.Refuse(im.NotFound, "conversation_not_found", "no such conversation")
-	}
-	return ref, nil
 }

@@ -14,11 +14,10 @@ import (
 func (s *Server) ExportMessages(ctx context.Context, r api.ExportMessagesRequestObject) (api.ExportMessagesResponseObject, error) {
 	var only im.ID
 	if text := r.Params.ConversationID; text != nil {
-		id, ok := im.ParseID(*text)
-		if !ok {
-			return nil, im.Refuse(im.NotFound, "conversation_not_found", "no such conversation")
+		var err error
+		if only, err = im.ParseConversationID(*text); err != nil {
+			return nil, err
 		}
-		only = id
 	}
 	return answering(func(w http.ResponseWriter) error { return s.export(ctx, w, only) }), nil
 }

@@ -9,7 +9,7 @@ import (
 
 // InviteToSpace implements POST /v1/spaces/{space}/invitations.
 func (s *Server) InviteToSpace(ctx context.Context, r api.InviteToSpaceRequestObject) (api.InviteToSpaceResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (s *Server) InviteToSpace(ctx context.Context, r api.InviteToSpaceRequestOb
 
 // InviteToConversation implements POST /v1/conversations/{conversation}/invitations.
 func (s *Server) InviteToConversation(ctx context.Context, r api.InviteToConversationRequestObject) (api.InviteToConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *Server) InviteToConversation(ctx context.Context, r api.InviteToConvers
 
 // ListInvitations implements GET /v1/spaces/{space}/invitations.
 func (s *Server) ListInvitations(ctx context.Context, r api.ListInvitationsRequestObject) (api.ListInvitationsResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (s *Server) ListInvitations(ctx context.Context, r api.ListInvitationsReque
 
 // ListConversationInvitations implements GET /v1/conversations/{conversation}/invitations.
 func (s *Server) ListConversationInvitations(ctx context.Context, r api.ListConversationInvitationsRequestObject) (api.ListConversationInvitationsResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Server) ListMyInvitations(ctx context.Context, r api.ListMyInvitationsR
 
 // DeleteInvitation implements DELETE /v1/spaces/{space}/invitations/{user}.
 func (s *Server) DeleteInvitation(ctx context.Context, r api.DeleteInvitationRequestObject) (api.DeleteInvitationResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.DeleteSpaceInvitation(ctx, actor(ctx), space, im.UserID(r.User))
 	}
@@ -102,7 +102,7 @@ func (s *Server) DeleteInvitation(ctx context.Context, r api.DeleteInvitationReq
 
 // DeleteConversationInvitation implements DELETE /v1/conversations/{conversation}/invitations/{user}.
 func (s *Server) DeleteConversationInvitation(ctx context.Context, r api.DeleteConversationInvitationRequestObject) (api.DeleteConversationInvitationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		err = s.service.DeleteInvitation(ctx, actor(ctx), ref, im.UserID(r.User))
 	}

@@ -9,7 +9,7 @@ import (
 
 // GetList implements GET /v1/conversations/{conversation}/lists/{list}.
 func (s *Server) GetList(ctx context.Context, r api.GetListRequestObject) (api.GetListResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (s *Server) GetList(ctx context.Context, r api.GetListRequestObject) (api.G
 
 // AddToList implements PUT /v1/conversations/{conversation}/lists/{list}/{user}.
 func (s *Server) AddToList(ctx context.Context, r api.AddToListRequestObject) (api.AddToListResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		list, _ := im.ParseList(string(r.List))
 		err = s.service.PutListed(ctx, actor(ctx), ref, list, im.UserID(r.User))
@@ -41,7 +41,7 @@ func (s *Server) AddToList(ctx context.Context, r api.AddToListRequestObject) (a
 
 // RemoveFromList implements DELETE /v1/conversations/{conversation}/lists/{list}/{user}.
 func (s *Server) RemoveFromList(ctx context.Context, r api.RemoveFromListRequestObject) (api.RemoveFromListResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		list, _ := im.ParseList(string(r.List))
 		err = s.service.DeleteListed(ctx, actor(ctx), ref, list, im.UserID(r.User))
@@ -64,7 +64,7 @@ func (s *Server) listingPage(list uint32, found []im.Listing, limit int) api.Lis
 
 // ListSpaceDenied implements GET /v1/spaces/{space}/lists/deny.
 func (s *Server) ListSpaceDenied(ctx context.Context, r api.ListSpaceDeniedRequestObject) (api.ListSpaceDeniedResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s *Server) ListSpaceDenied(ctx context.Context, r api.ListSpaceDeniedReque
 
 // PutSpaceDenied implements PUT /v1/spaces/{space}/lists/deny/{user}.
 func (s *Server) PutSpaceDenied(ctx context.Context, r api.PutSpaceDeniedRequestObject) (api.PutSpaceDeniedResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.DenyInSpace(ctx, actor(ctx), space, im.UserID(r.User))
 	}
@@ -94,7 +94,7 @@ func (s *Server) PutSpaceDenied(ctx context.Context, r api.PutSpaceDeniedRequest
 
 // DeleteSpaceDenied implements DELETE /v1/spaces/{space}/lists/deny/{user}.
 func (s *Server) DeleteSpaceDenied(ctx context.Context, r api.DeleteSpaceDeniedRequestObject) (api.DeleteSpaceDeniedResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.AllowInSpace(ctx, actor(ctx), space, im.UserID(r.User))
 	}

@@ -10,7 +10,7 @@ import (
 
 // ListMembers implements GET /v1/conversations/{conversation}/members.
 func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject) (api.ListMembersResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (s *Server) ListMembers(ctx context.Context, r api.ListMembersRequestObject
 
 // GetMember implements GET /v1/conversations/{conversation}/members/{user}.
 func (s *Server) GetMember(ctx context.Context, r api.GetMemberRequestObject) (api.GetMemberResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (s *Server) GetMember(ctx context.Context, r api.GetMemberRequestObject) (a
 
 // AddMembers implements POST /v1/conversations/{conversation}/members.
 func (s *Server) AddMembers(ctx context.Context, r api.AddMembersRequestObject) (api.AddMembersResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *Server) AddMembers(ctx context.Context, r api.AddMembersRequestObject) 
 
 // SetRole implements PATCH /v1/conversations/{conversation}/members/{user}.
 func (s *Server) SetRole(ctx context.Context, r api.SetRoleRequestObject) (api.SetRoleResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Server) SetRole(ctx context.Context, r api.SetRoleRequestObject) (api.S
 
 // RemoveMember implements DELETE /v1/conversations/{conversation}/members/{user}.
 func (s *Server) RemoveMember(ctx context.Context, r api.RemoveMemberRequestObject) (api.RemoveMemberResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		err = s.service.RemoveMember(ctx, actor(ctx), ref, im.UserID(r.User))
 	}
@@ -89,7 +89,7 @@ func (s *Server) RemoveMember(ctx context.Context, r api.RemoveMemberRequestObje
 
 // JoinConversation implements POST /v1/conversations/{conversation}/join.
 func (s *Server) JoinConversation(ctx context.Context, r api.JoinConversationRequestObject) (api.JoinConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func (s *Server) JoinConversation(ctx context.Context, r api.JoinConversationReq
 
 // LeaveConversation implements POST /v1/conversations/{conversation}/leave.
 func (s *Server) LeaveConversation(ctx context.Context, r api.LeaveConversationRequestObject) (api.LeaveConversationResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		err = s.service.Leave(ctx, actor(ctx), ref)
 	}

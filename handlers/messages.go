@@ -14,7 +14,7 @@ import (
 
 // SendMessage implements POST /v1/conversations/{conversation}/messages.
 func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject) (api.SendMessageResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -135,19 +135,9 @@ func (s *Server) send(ctx context.Context, ref im.ConversationRef, d im.Draft) (
 	}
 }
 
-// messageID reads the id of a message in a path. An invalid one is
-// refused like an unknown message.
-func messageID(s string) (im.ID, error) {
-	id, ok := im.ParseID(s)
-	if !ok {
-		return 0, im.Refuse(im.NotFound, "message_not_found", "no such message")
-	}
-	return id, nil
-}
-
 // GetMessage implements GET /v1/messages/{message}.
 func (s *Server) GetMessage(ctx context.Context, r api.GetMessageRequestObject) (api.GetMessageResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +150,7 @@ func (s *Server) GetMessage(ctx context.Context, r api.GetMessageRequestObject) 
 
 // DeleteMessage implements DELETE /v1/messages/{message}.
 func (s *Server) DeleteMessage(ctx context.Context, r api.DeleteMessageRequestObject) (api.DeleteMessageResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +163,7 @@ func (s *Server) DeleteMessage(ctx context.Context, r api.DeleteMessageRequestOb
 
 // ListMessages implements GET /v1/conversations/{conversation}/messages.
 func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObject) (api.ListMessagesResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -186,9 +176,6 @@ func (s *Server) ListMessages(ctx context.Context, r api.ListMessagesRequestObje
 	}
 	if p.Type != nil {
 		f.Type, _ = im.ParseMessageType(string(*p.Type))
-	}
-	if f.Around != "" && (f.BeforeSeq != 0 || f.Ascending || !f.From.IsZero() || !f.To.IsZero()) {
-		return nil, im.RefuseField(im.Invalid, "invalid_request", "around", "does not go with before_seq, after_seq, from or to")
 	}
 	list := listOf("messages", r.Conversation, f.Around,
 		fmt.Sprint(f.BeforeSeq, f.AfterSeq, f.Ascending, f.Type, f.Sender, f.From, f.To, f.NoErased))

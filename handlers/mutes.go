@@ -10,7 +10,7 @@ import (
 
 // MuteMember implements PUT /v1/conversations/{conversation}/members/{user}/mute.
 func (s *Server) MuteMember(ctx context.Context, r api.MuteMemberRequestObject) (api.MuteMemberResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (s *Server) MuteMember(ctx context.Context, r api.MuteMemberRequestObject) 
 
 // UnmuteMember implements DELETE /v1/conversations/{conversation}/members/{user}/mute.
 func (s *Server) UnmuteMember(ctx context.Context, r api.UnmuteMemberRequestObject) (api.UnmuteMemberResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err == nil {
 		err = s.service.UnmuteMember(ctx, actor(ctx), ref, im.UserID(r.User))
 	}
@@ -35,7 +35,7 @@ func (s *Server) UnmuteMember(ctx context.Context, r api.UnmuteMemberRequestObje
 
 // MuteSpaceMember implements PUT /v1/spaces/{space}/members/{user}/mute.
 func (s *Server) MuteSpaceMember(ctx context.Context, r api.MuteSpaceMemberRequestObject) (api.MuteSpaceMemberResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (s *Server) MuteSpaceMember(ctx context.Context, r api.MuteSpaceMemberReque
 
 // UnmuteSpaceMember implements DELETE /v1/spaces/{space}/members/{user}/mute.
 func (s *Server) UnmuteSpaceMember(ctx context.Context, r api.UnmuteSpaceMemberRequestObject) (api.UnmuteSpaceMemberResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.UnmuteSpaceMember(ctx, actor(ctx), space, im.UserID(r.User))
 	}

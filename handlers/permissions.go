@@ -9,7 +9,7 @@ import (
 
 // GetPermissions implements GET /v1/conversations/{conversation}/permissions.
 func (s *Server) GetPermissions(ctx context.Context, r api.GetPermissionsRequestObject) (api.GetPermissionsResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func (s *Server) GetPermissions(ctx context.Context, r api.GetPermissionsRequest
 
 // GetSpacePermissions implements GET /v1/spaces/{space}/permissions.
 func (s *Server) GetSpacePermissions(ctx context.Context, r api.GetSpacePermissionsRequestObject) (api.GetSpacePermissionsResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // SendReceipts implements POST /v1/conversations/{conversation}/receipts.
 func (s *Server) SendReceipts(ctx context.Context, r api.SendReceiptsRequestObject) (api.SendReceiptsResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func (s *Server) SendReceipts(ctx context.Context, r api.SendReceiptsRequestObje
 
 // GetReceipts implements GET /v1/messages/{message}/receipts.
 func (s *Server) GetReceipts(ctx context.Context, r api.GetReceiptsRequestObject) (api.GetReceiptsResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}

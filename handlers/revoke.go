@@ -10,7 +10,7 @@ import (
 
 // RevokeMessage implements POST /v1/messages/{message}/revoke.
 func (s *Server) RevokeMessage(ctx context.Context, r api.RevokeMessageRequestObject) (api.RevokeMessageResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func revokeNote(postscript *string, extension *api.FreeValue, pushContent *strin
 
 // BurnMessage implements POST /v1/messages/{message}/burn.
 func (s *Server) BurnMessage(ctx context.Context, r api.BurnMessageRequestObject) (api.BurnMessageResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}

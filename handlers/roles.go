@@ -10,7 +10,7 @@ import (
 
 // ListRoles implements GET /v1/spaces/{space}/roles.
 func (s *Server) ListRoles(ctx context.Context, r api.ListRolesRequestObject) (api.ListRolesResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func (s *Server) ListRoles(ctx context.Context, r api.ListRolesRequestObject) (a
 
 // CreateRole implements POST /v1/spaces/{space}/roles.
 func (s *Server) CreateRole(ctx context.Context, r api.CreateRoleRequestObject) (api.CreateRoleResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +111,13 @@ func roleName(id im.ID) string {
 	return id.String()
 }
 
-// roleID reads the id of a role in a path or a body. An invalid id is refused like an unknown role.
+// roleID reads the id of a role in a path or a body.
 func roleID(s string) (im.ID, error) {
 	if s == everyone {
 		return im.Everyone, nil
 	}
-	id, ok := im.ParseID(s)
-	if !ok {
-		return 0, errUnknownRole()
-	}
-	return id, nil
+	return im.ParseRoleID(s)
 }
-
-func errUnknownRole() *im.Error { return im.Refuse(im.NotFound, "role_not_found", "no such role") }
 
 // roleIDs reads the ids of roles in a body.
 func roleIDs(list []string) ([]im.ID, error) {
@@ -131,9 +125,10 @@ func roleIDs(list []string) ([]im.ID, error) {
 	for i, s := range list {
 		id, err := roleID(s)
 		if err != nil {
-			refusal := errUnknownRole()
-			refusal.Field = fmt.Sprintf("roles/%d", i)
-			return nil, refusal
+			if refusal, ok := im.AsError(err); ok {
+				refusal.Field = fmt.Sprintf("roles/%d", i)
+			}
+			return nil, err
 		}
 		out[i] = id
 	}
@@ -142,7 +137,7 @@ func roleIDs(list []string) ([]im.ID, error) {
 
 // roleOfSpace reads the ids of a space and of one of its roles in a path.
 func roleOfSpace(space, role string) (im.ID, im.ID, error) {
-	s, err := spaceID(space)
+	s, err := im.ParseSpaceID(space)
 	if err != nil {
 		return 0, 0, err
 	}

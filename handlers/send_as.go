@@ -20,9 +20,6 @@ func (s *Server) SendMessagesAs(ctx context.Context, r api.SendMessagesAsRequest
 	if err != nil {
 		return nil, err
 	}
-	if d.Type == 0 && principal(ctx).Admin { // others are refused because they are not admins
-		return nil, im.RefuseField(im.Rule, "command_unsupported", "message/type", "commands are not sent as other users")
-	}
 	results, err := s.service.SendAs(ctx, actor(ctx), im.UserID(r.Body.As), r.Body.To, d)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 
 // ListSpaceMembers implements GET /v1/spaces/{space}/members.
 func (s *Server) ListSpaceMembers(ctx context.Context, r api.ListSpaceMembersRequestObject) (api.ListSpaceMembersResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (s *Server) ListSpaceMembers(ctx context.Context, r api.ListSpaceMembersReq
 
 // GetSpaceMember implements GET /v1/spaces/{space}/members/{user}.
 func (s *Server) GetSpaceMember(ctx context.Context, r api.GetSpaceMemberRequestObject) (api.GetSpaceMemberResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *Server) GetSpaceMember(ctx context.Context, r api.GetSpaceMemberRequest
 
 // AddSpaceMembers implements POST /v1/spaces/{space}/members.
 func (s *Server) AddSpaceMembers(ctx context.Context, r api.AddSpaceMembersRequestObject) (api.AddSpaceMembersResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (s *Server) AddSpaceMembers(ctx context.Context, r api.AddSpaceMembersReque
 // UpdateSpaceMember implements PATCH /v1/spaces/{space}/members/{user}. A valid body has
 // either a role or roles.
 func (s *Server) UpdateSpaceMember(ctx context.Context, r api.UpdateSpaceMemberRequestObject) (api.UpdateSpaceMemberResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (s *Server) UpdateSpaceMember(ctx context.Context, r api.UpdateSpaceMemberR
 
 // RemoveSpaceMember implements DELETE /v1/spaces/{space}/members/{user}.
 func (s *Server) RemoveSpaceMember(ctx context.Context, r api.RemoveSpaceMemberRequestObject) (api.RemoveSpaceMemberResponseObject, error) {
-	space, err := spaceID(r.Space)
+	space, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.RemoveSpaceMember(ctx, actor(ctx), space, im.UserID(r.User))
 	}

@@ -37,7 +37,7 @@ func (s *Server) ListSpaces(ctx context.Context, r api.ListSpacesRequestObject) 
 
 // GetSpace implements GET /v1/spaces/{space}.
 func (s *Server) GetSpace(ctx context.Context, r api.GetSpaceRequestObject) (api.GetSpaceResponseObject, error) {
-	id, err := spaceID(r.Space)
+	id, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *Server) GetSpace(ctx context.Context, r api.GetSpaceRequestObject) (api
 
 // UpdateSpace implements PATCH /v1/spaces/{space}.
 func (s *Server) UpdateSpace(ctx context.Context, r api.UpdateSpaceRequestObject) (api.UpdateSpaceResponseObject, error) {
-	id, err := spaceID(r.Space)
+	id, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (s *Server) UpdateSpace(ctx context.Context, r api.UpdateSpaceRequestObject
 
 // DeleteSpace implements DELETE /v1/spaces/{space}.
 func (s *Server) DeleteSpace(ctx context.Context, r api.DeleteSpaceRequestObject) (api.DeleteSpaceResponseObject, error) {
-	id, err := spaceID(r.Space)
+	id, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.DeleteSpace(ctx, actor(ctx), id)
 	}
@@ -80,7 +80,7 @@ func (s *Server) DeleteSpace(ctx context.Context, r api.DeleteSpaceRequestObject
 
 // JoinSpace implements POST /v1/spaces/{space}/join.
 func (s *Server) JoinSpace(ctx context.Context, r api.JoinSpaceRequestObject) (api.JoinSpaceResponseObject, error) {
-	id, err := spaceID(r.Space)
+	id, err := im.ParseSpaceID(r.Space)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *Server) JoinSpace(ctx context.Context, r api.JoinSpaceRequestObject) (a
 
 // LeaveSpace implements POST /v1/spaces/{space}/leave.
 func (s *Server) LeaveSpace(ctx context.Context, r api.LeaveSpaceRequestObject) (api.LeaveSpaceResponseObject, error) {
-	id, err := spaceID(r.Space)
+	id, err := im.ParseSpaceID(r.Space)
 	if err == nil {
 		err = s.service.LeaveSpace(ctx, actor(ctx), id)
 	}
@@ -110,13 +110,4 @@ func space(v im.SpaceView) api.Space {
 		Role: api.SpaceMemberRole(v.Me.Role().String()), MutedUntil: timeOrNil(v.Me.MutedUntil()),
 		Settings: spaceSettings(v.Conversation), CreatedAt: api.Time(v.CreatedAt), UpdatedAt: api.Time(v.UpdatedAt),
 	}
-}
-
-// spaceID reads the id of a space in a path. An invalid id is refused like an unknown space.
-func spaceID(s string) (im.ID, error) {
-	id, ok := im.ParseID(s)
-	if !ok {
-		return 0, im.Refuse(im.NotFound, "space_not_found", "no such space")
-	}
-	return id, nil
 }

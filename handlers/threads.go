@@ -10,7 +10,7 @@ import (
 
 // CreateThread implements POST /v1/messages/{message}/thread.
 func (s *Server) CreateThread(ctx context.Context, r api.CreateThreadRequestObject) (api.CreateThreadResponseObject, error) {
-	root, err := messageID(r.Message)
+	root, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +23,7 @@ func (s *Server) CreateThread(ctx context.Context, r api.CreateThreadRequestObje
 
 // GetThread implements GET /v1/messages/{message}/thread.
 func (s *Server) GetThread(ctx context.Context, r api.GetThreadRequestObject) (api.GetThreadResponseObject, error) {
-	id, err := messageID(r.Message)
+	id, err := im.ParseMessageID(r.Message)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (s *Server) GetThread(ctx context.Context, r api.GetThreadRequestObject) (a
 
 // ListThreads implements GET /v1/conversations/{conversation}/threads.
 func (s *Server) ListThreads(ctx context.Context, r api.ListThreadsRequestObject) (api.ListThreadsResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}

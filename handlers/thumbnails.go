@@ -12,9 +12,9 @@ import (
 
 // GetThumbnail implements GET /v1/attachments/{attachment}/thumbnail.
 func (s *Server) GetThumbnail(ctx context.Context, r api.GetThumbnailRequestObject) (api.GetThumbnailResponseObject, error) {
-	id, ok := im.ParseID(r.Attachment)
-	if !ok {
-		return nil, im.Refuse(im.NotFound, "attachment_not_found", "no such attachment")
+	id, err := im.ParseAttachmentID(r.Attachment)
+	if err != nil {
+		return nil, err
 	}
 	return answering(func(w http.ResponseWriter) error { return s.thumbnail(ctx, w, id, r.Params) }), nil
 }

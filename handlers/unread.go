@@ -44,7 +44,7 @@ func (s *Server) ClearUnread(ctx context.Context, _ api.ClearUnreadRequestObject
 
 // ClearConversationUnread implements POST /v1/conversations/{conversation}/unread/clear.
 func (s *Server) ClearConversationUnread(ctx context.Context, r api.ClearConversationUnreadRequestObject) (api.ClearConversationUnreadResponseObject, error) {
-	ref, err := conversationRef(r.Conversation)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +67,11 @@ func unreadOf(u im.UnreadOf) api.UnreadOf {
 	}
 }
 
-// optionalRef is conversationRef for an optional parameter.
+// optionalRef is [im.ParseConversationRef] for an optional parameter.
 func optionalRef(s *string) (*im.ConversationRef, error) {
 	if s == nil {
 		return nil, nil
 	}
-	ref, err := conversationRef(*s)
+	ref, err := im.ParseConversationRef(*s)
 	return &ref, err
 }

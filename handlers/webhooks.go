@@ -21,18 +21,7 @@ func (s *Server) eventAt(field, id string) (im.Position, error) {
 	if err != nil {
 		return 0, im.RefuseField(im.Invalid, "invalid_request", field, "is not the id of an event")
 	}
-	if c.Log != s.service.LogOf(c.Position) {
-		return 0, im.Refuse(im.Gone, "event_gone", "the log no longer has this event")
-	}
-	return c.Position, nil
-}
-
-func webhookID(text string) (im.ID, error) {
-	id, ok := im.ParseID(text)
-	if !ok {
-		return 0, im.Refuse(im.NotFound, "webhook_not_found", "no such webhook")
-	}
-	return id, nil
+	return c.Position, s.service.CheckLog(c.Log, c.Position)
 }
 
 // ListWebhooks implements GET /v1/admin/webhooks.
@@ -143,7 +132,7 @@ func (s *Server) Redeliver(ctx context.Context, r api.RedeliverRequestObject) (a
 
 // ListDeliveries implements GET /v1/admin/webhooks/{webhook}/deliveries.
 func (s *Server) ListDeliveries(ctx context.Context, r api.ListDeliveriesRequestObject) (api.ListDeliveriesResponseObject, error) {
-	id, err := webhookID(r.Webhook)
+	id, err := im.ParseWebhookID(r.Webhook)
 	if !actor(ctx).Admin { // refuse a caller who is not an admin before reading the page token
 		_, err = s.service.Webhook(ctx, actor(ctx), id)
 	}
@@ -176,7 +165,7 @@ func (s *Server) ListDeliveries(ctx context.Context, r api.ListDeliveriesRequest
 func (s *Server) onWebhook(
 	ctx context.Context, text string, do func(context.Context, im.Actor, im.ID) (im.WebhookView, error),
 ) (api.WebhookNowJSONResponse, error) {
-	id, err := webhookID(text)
+	id, err := im.ParseWebhookID(text)
 	if err != nil && actor(ctx).Admin { // others are refused whether or not the webhook exists
 		return api.WebhookNowJSONResponse{}, err
 	}

@@ -26,11 +26,11 @@ func (s *Service) AddMembers(ctx context.Context, actor Actor, ref ConversationR
 		if err := hasOwnMembers(c); err != nil {
 			return c, err
 		}
-		if err := Allow(c, me, PermissionInvite); err != nil {
+		if err := allow(c, me, PermissionInvite); err != nil {
 			return c, err
 		}
 		if role > Member {
-			if err := Allow(c, me, PermissionManageRoles); err != nil {
+			if err := allow(c, me, PermissionManageRoles); err != nil {
 				return c, err
 			}
 		}

@@ -1,8 +1,8 @@
 package im
 
-// Allow returns nil if a user has a permission in a conversation, and otherwise a refusal that
+// allow returns nil if a user has a permission in a conversation, and otherwise a refusal that
 // names it.
-func Allow(c Conversation, a Access, p Permissions) error {
+func allow(c Conversation, a Access, p Permissions) error {
 	if a.Can(p) {
 		return nil
 	}
@@ -20,7 +20,7 @@ func errDenied(p Permissions) error {
 // allowRemoval refuses the removal of a member by a user who lacks [PermissionKick] or, except in a
 // thread, whose role is not above the member's.
 func allowRemoval(c Conversation, a Access, target MemberView) error {
-	if err := Allow(c, a, PermissionKick); err != nil {
+	if err := allow(c, a, PermissionKick); err != nil {
 		return err
 	}
 	if c.Kind != Thread && target.Role >= a.role {

@@ -75,10 +75,10 @@ const (
 	// bounds the check whether a user may read the attachment, which may have to look at all of
 	// them.
 	MaxReferences = 1_000
-	// MaxFileName is the maximum length of the name of an attachment, in bytes.
-	MaxFileName = 255
-	// DefaultFileName is the name of an attachment without one.
-	DefaultFileName = "attachment"
+	// maxFileName is the maximum length of the name of an attachment, in bytes.
+	maxFileName = 255
+	// defaultFileName is the name of an attachment without one.
+	defaultFileName = "attachment"
 	// maxExtension is the number of bytes that are kept at the end of a long name.
 	maxExtension = 16
 )
@@ -86,11 +86,11 @@ const (
 // orphanCutoff returns the time before which orphans are past their retention.
 func orphanCutoff(now time.Time) time.Time { return now.Add(-OrphanRetention) }
 
-// FileName returns the name under which a file is kept and offered: without directories, control
+// fileName returns the name under which a file is kept and offered: without directories, control
 // characters, those that change the direction of text, and invisible characters other than joiners,
-// without dots, spaces and joiners at its ends, in normal form C, and of at most [MaxFileName]
+// without dots, spaces and joiners at its ends, in normal form C, and of at most [maxFileName]
 // bytes. It is never empty.
-func FileName(name string) string {
+func fileName(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
@@ -110,15 +110,15 @@ func FileName(name string) string {
 	}, name))
 	const edge = " .\u200c\u200d"
 	name = strings.Trim(name, edge)
-	if len(name) > MaxFileName {
+	if len(name) > maxFileName {
 		extension := path.Ext(name)
 		if len(extension) > maxExtension {
 			extension = ""
 		}
-		name = strings.TrimRight(clipText(name, MaxFileName-len(extension)), edge) + extension
+		name = strings.TrimRight(clipText(name, maxFileName-len(extension)), edge) + extension
 	}
 	if name == "" {
-		return DefaultFileName
+		return defaultFileName
 	}
 	return name
 }

@@ -94,7 +94,7 @@ func (b *attachmentBody) set(name string, value []byte, refuse func(name, why st
 	case "thumbnail_id":
 		b.thumbnail, ok = ParseID(text)
 	case "name":
-		text = FileName(text)
+		text = fileName(text)
 		b.name = &text
 	case "type":
 		b.mediaType = text

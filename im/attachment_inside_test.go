@@ -12,15 +12,15 @@ import (
 func TestFileNames(t *testing.T) {
 	long := strings.Repeat("é", 200)
 	for name, want := range map[string]string{
-		"":                          DefaultFileName,
-		".":                         DefaultFileName,
-		"..":                        DefaultFileName,
-		" . . ":                     DefaultFileName,
+		"":                          defaultFileName,
+		".":                         defaultFileName,
+		"..":                        defaultFileName,
+		" . . ":                     defaultFileName,
 		"a.txt":                     "a.txt",
 		".profile":                  "profile",
 		"../../etc/passwd":          "passwd",
 		`C:\Users\me\a.txt`:         "a.txt",
-		"dir/":                      DefaultFileName,
+		"dir/":                      defaultFileName,
 		"a\x00b\r\nc.txt":           "abc.txt",
 		"a\u202egnp.exe":            "agnp.exe",
 		"a\u200b\ufeff.txt":         "a.txt",
@@ -34,7 +34,7 @@ func TestFileNames(t *testing.T) {
 		strings.Repeat("x", 256):    strings.Repeat("x", 255),
 		strings.Repeat("a. ", 1000): strings.TrimRight(strings.Repeat("a. ", 85), " ."),
 	} {
-		if got := FileName(name); got != want {
+		if got := fileName(name); got != want {
 			t.Errorf("%.60q is %.60q, want %.60q", name, got, want)
 		}
 	}
@@ -47,8 +47,8 @@ func FuzzFileName(f *testing.F) {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		got := FileName(name)
-		if got == "" || got == "." || got == ".." || len(got) > MaxFileName || !utf8.ValidString(got) || !norm.NFC.IsNormalString(got) {
+		got := fileName(name)
+		if got == "" || got == "." || got == ".." || len(got) > maxFileName || !utf8.ValidString(got) || !norm.NFC.IsNormalString(got) {
 			t.Errorf("%q is %q", name, got)
 		}
 		for _, r := range got {
@@ -56,7 +56,7 @@ func FuzzFileName(f *testing.F) {
 				t.Errorf("%q is %q", name, got)
 			}
 		}
-		if again := FileName(got); again != got {
+		if again := fileName(got); again != got {
 			t.Errorf("%q is %q, and that %q", name, got, again)
 		}
 	})

@@ -414,10 +414,10 @@ func AppendText(into, text []byte) []byte {
 	return into
 }
 
-// CanonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
+// canonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
 // building it. It counts all members of the same name, although the canonical form has only the
 // last one.
-func CanonicalSize(text []byte) (n int) {
+func canonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte
 	for c.at < len(text) {

@@ -62,7 +62,7 @@ func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d Ch
 func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Access, d ChannelDraft) error {
 	for _, one := range shared {
 		if one.given(d.Settings) {
-			if err := Allow(space, me, one.needs); err != nil {
+			if err := allow(space, me, one.needs); err != nil {
 				return err
 			}
 		}

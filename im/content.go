@@ -14,7 +14,8 @@ import (
 // Draft is a message as its sender wrote it, before it has an id and a seq.
 type Draft struct {
 	ClientID string
-	Type     MessageType
+	// Type is 0 for a command, which [Service.Command] sends.
+	Type MessageType
 	// Body and Ext are JSON objects as they were sent; Ext may be empty.
 	Body     json.RawMessage
 	Ext      json.RawMessage
@@ -195,15 +196,15 @@ func (d Draft) stored() (*Content, error) {
 // together, and push. They must be valid JSON, or empty. It does not decode them, so it can be
 // called before they are decoded.
 func CheckSize(body, ext, push []byte, maxBytes int) error {
-	n := CanonicalSize(body)
+	n := canonicalSize(body)
 	if len(ext) == 0 {
 		ext = []byte("{}")
 	}
-	if n += CanonicalSize(ext); n > maxBytes {
+	if n += canonicalSize(ext); n > maxBytes {
 		return RefuseField(TooLarge, "message_too_large", "body",
 			"body and ext together are %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
 	}
-	if n = CanonicalSize(push); n > maxBytes {
+	if n = canonicalSize(push); n > maxBytes {
 		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
 	}
 	return nil

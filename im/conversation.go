@@ -175,20 +175,3 @@ type ConversationView struct {
 	// joining.
 	Later bool
 }
-
-// ConversationRef names a conversation in a request: by its id or, as "@user", as the actor's
-// direct conversation with that user.
-type ConversationRef struct {
-	ID   ID
-	Peer UserID
-}
-
-// ParseConversationRef reads an id or "@user". It returns false for any other text.
-func ParseConversationRef(s string) (ConversationRef, bool) {
-	if len(s) > 0 && s[0] == '@' {
-		peer := UserID(s[1:])
-		return ConversationRef{Peer: peer}, peer.Valid()
-	}
-	id, ok := ParseID(s)
-	return ConversationRef{ID: id}, ok
-}

@@ -353,6 +353,14 @@ func TestAroundAMessage(t *testing.T) {
 	}
 	_, err := w.Messages(w.ctx, as("alice"), byID(id), im.HistoryFilter{Around: "0000000000001", Limit: 5})
 	w.equal("around an unknown message", answer(err), "404 message_not_found")
+	for name, f := range map[string]im.HistoryFilter{
+		"before a seq": {BeforeSeq: 3}, "after a seq": {AfterSeq: 3}, "oldest first": {Ascending: true},
+		"from a time": {From: epoch}, "to a time": {To: epoch},
+	} {
+		f.Around, f.Limit = sent[3].ID.String(), 5
+		_, err := w.Messages(w.ctx, as("alice"), byID(id), f)
+		w.equal("around a message and "+name, field(err), "400 invalid_request around")
+	}
 }
 
 func TestHistoryWithoutTombstones(t *testing.T) {

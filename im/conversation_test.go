@@ -33,9 +33,35 @@ func TestParseConversationRef(t *testing.T) {
 		{"0000000000000", im.ConversationRef{}, false},
 		{strings.ToUpper(im.ID(31).String()), im.ConversationRef{}, false},
 	} {
-		got, ok := im.ParseConversationRef(test.text)
-		if ok != test.ok || ok && got != test.want {
-			t.Errorf("%q names %+v, %t, want %+v, %t", test.text, got, ok, test.want, test.ok)
+		got, err := im.ParseConversationRef(test.text)
+		want := "ok"
+		if !test.ok {
+			want = "404 conversation_not_found"
+		}
+		if answer(err) != want || test.ok && got != test.want {
+			t.Errorf("%q names %+v, %s, want %+v, %s", test.text, got, answer(err), test.want, want)
+		}
+	}
+}
+
+// TestRequestedIDs checks that a text that is no id is refused like an id that nothing has.
+func TestRequestedIDs(t *testing.T) {
+	for code, parse := range map[string]func(string) (im.ID, error){
+		"conversation_not_found": im.ParseConversationID,
+		"space_not_found":        im.ParseSpaceID,
+		"role_not_found":         im.ParseRoleID,
+		"message_not_found":      im.ParseMessageID,
+		"attachment_not_found":   im.ParseAttachmentID,
+		"webhook_not_found":      im.ParseWebhookID,
+	} {
+		id := im.ID(1<<50 | 31)
+		if got, err := parse(id.String()); err != nil || got != id {
+			t.Errorf("%s is read as %s, %v", id, got, err)
+		}
+		for _, text := range []string{"", "x", "@bob", strings.ToUpper(id.String()), id.String() + "0", "0000000000000"} {
+			if _, err := parse(text); answer(err) != "404 "+code {
+				t.Errorf("%q is answered %s, want 404 %s", text, answer(err), code)
+			}
 		}
 	}
 }
@@ -45,8 +71,8 @@ func FuzzParseConversationRef(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ref, ok := im.ParseConversationRef(s)
-		if !ok {
+		ref, err := im.ParseConversationRef(s)
+		if err != nil {
 			return
 		}
 		back := "@" + string(ref.Peer)

@@ -26,8 +26,8 @@ const (
 // with [StreamForAnyone].
 type DataStreamID [16]byte
 
-// NewDataStreamID returns a random id.
-func NewDataStreamID() (id DataStreamID) {
+// newDataStreamID returns a random id.
+func newDataStreamID() (id DataStreamID) {
 	_, _ = rand.Read(id[:]) // crypto/rand never fails
 	return id
 }
@@ -103,6 +103,16 @@ type DataStreamDraft struct {
 	Idle time.Duration
 }
 
+// ActingAs returns the user in whose name an actor starts a data stream or pushes: as, or the actor
+// if as is "". It refuses another user than the actor, unless the actor is an admin.
+func ActingAs(actor Actor, as UserID) (UserID, error) {
+	user := cmp.Or(as, actor.User)
+	if user != actor.User && !actor.Admin {
+		return "", RefuseField(Forbidden, "admin_required", "as", "acting as another user needs a token with the scope admin")
+	}
+	return user, nil
+}
+
 // Check refuses a draft that is invalid in every state.
 func (d DataStreamDraft) Check() error {
 	if err := checkUsers("readers", d.Readers); err != nil {
@@ -159,7 +169,7 @@ func NewDataStream(d DataStreamDraft, owner UserID, c Conversation, now time.Tim
 		return out
 	}
 	return DataStream{
-		ID: NewDataStreamID(), Owner: owner, Conversation: c.ID, Parent: c.Parent, Space: c.Space,
+		ID: newDataStreamID(), Owner: owner, Conversation: c.ID, Parent: c.Parent, Space: c.Space,
 		Access: d.Access, Label: d.Label, Idle: cmp.Or(d.Idle, DefaultStreamIdle), CreatedAt: now.UTC().Truncate(time.Millisecond),
 		readers: set(d.Readers), publishers: set(d.Publishers),
 	}

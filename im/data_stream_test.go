@@ -146,6 +146,32 @@ func TestDraftsOfDataStreams(t *testing.T) {
 	}
 }
 
+// TestActingAs checks who may start a data stream or push in whose name.
+func TestActingAs(t *testing.T) {
+	admin := im.Actor{User: "root", Admin: true}
+	for name, c := range map[string]struct {
+		actor im.Actor
+		as    im.UserID
+		want  string
+	}{
+		"a user as nobody else":       {as("alice"), "", "alice"},
+		"a user as themselves":        {as("alice"), "alice", "alice"},
+		"a user as another user":      {as("alice"), "bob", "403 admin_required as"},
+		"an admin as nobody else":     {admin, "", "root"},
+		"an admin as another user":    {admin, "bob", "bob"},
+		"an admin as themselves, too": {admin, "root", "root"},
+	} {
+		user, err := im.ActingAs(c.actor, c.as)
+		got := string(user)
+		if err != nil {
+			got = field(err)
+		}
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // TestIDsOfDataStreams: an id can be parsed from its text, and from no other.
 func TestIDsOfDataStreams(t *testing.T) {
 	id := im.NewDataStreamID()

@@ -17,7 +17,7 @@ func (s *Service) DeleteConversation(ctx context.Context, actor Actor, ref Conve
 			}
 		}
 		if err == nil && !actor.Admin {
-			err = Allow(c, me, PermissionDelete)
+			err = allow(c, me, PermissionDelete)
 		}
 		if err != nil {
 			return err

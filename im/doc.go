@@ -16,6 +16,7 @@
 //	snapshot_cache.go  a Reader that caches what access is computed from
 //	errors.go          refusals
 //	id.go, user.go     ids; users, devices and actors
+//	requested_ids.go   the ids that requests name things by
 //	names.go           the names of constants in the API
 //	caller.go          the caller of a read or write, bulk writes; read_turns.go how reads take turns
 //	long_work.go       long requests of one user; pacer.go steps and pauses of jobs

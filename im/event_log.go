@@ -23,6 +23,15 @@ func (s *Service) LogOf(at Position) uint32 {
 	return instance.Log
 }
 
+// CheckLog refuses an event that was published at a position of another log than [Service.LogOf]
+// names: this server never had it, or a restored backup has taken it back.
+func (s *Service) CheckLog(log uint32, at Position) error {
+	if log != s.LogOf(at) {
+		return errEventGone()
+	}
+	return nil
+}
+
 // EnoughContent is the number of bytes of messages after which a page of history or a
 // window of the log ends. Larger pages and windows would occupy readers, and the memory of slow
 // streams, for too long.

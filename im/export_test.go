@@ -2,8 +2,13 @@ package im
 
 import "time"
 
-// AllowRemoval exports allowRemoval for a table test.
-var AllowRemoval = allowRemoval
+// Rules and ids, for table tests.
+var (
+	Allow           = allow
+	AllowRemoval    = allowRemoval
+	RandomID        = randomID
+	NewDataStreamID = newDataStreamID
+)
 
 // SetStep sets the duration of a step of long work; with 0 each step does one thing.
 func SetStep(s *Service, d time.Duration) { s.step = d }

@@ -79,7 +79,7 @@ func (s *Service) newID(r ConversationReader, kind Kind, now time.Time) (ID, err
 		var id ID
 		switch kind {
 		case Group, Room, Space:
-			id = RandomID()
+			id = randomID()
 		default:
 			id = s.ids.Next(now)
 		}

@@ -72,10 +72,21 @@ type HistoryFilter struct {
 	Limit    int
 }
 
+// check refuses an Around with bounds: a page can only be around a message or between them.
+func (f HistoryFilter) check() error {
+	if f.Around != "" && (f.BeforeSeq != 0 || f.AfterSeq != 0 || f.Ascending || !f.From.IsZero() || !f.To.IsZero()) {
+		return RefuseField(Invalid, "invalid_request", "around", "does not go with before_seq, after_seq, from or to")
+	}
+	return nil
+}
+
 // Messages returns a page of a conversation's history as the actor may read it. It is empty
 // for a direct conversation that does not exist yet. It refuses a conversation that the
-// actor cannot see, and an Around that they cannot read.
+// actor cannot see, and an Around that they cannot read or that is combined with a bound.
 func (s *Service) Messages(ctx context.Context, actor Actor, ref ConversationRef, f HistoryFilter) (HistoryPage, error) {
+	if err := f.check(); err != nil {
+		return HistoryPage{}, err
+	}
 	return view(ctx, s, func(r Reader) (HistoryPage, error) {
 		c, m, err := s.enter(r, actor, ref)
 		if e, ok := AsError(err); ok && e.Kind == NotFound && ref.Peer != "" {

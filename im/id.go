@@ -12,7 +12,7 @@ import (
 // the server and an opaque text of 13 characters for clients.
 //
 // The id of a group, room or space is 64 random bits. It may admit any user who knows it, so it
-// must be impossible to guess. See [RandomID].
+// must be impossible to guess. See [randomID].
 //
 // All other ids give no access. They increase with time, as integers and as text: the 42 bits after
 // the sign are milliseconds since the Unix epoch, and 20 of the lower 21 are random, so that ids do
@@ -78,9 +78,9 @@ func ParseID(s string) (ID, bool) {
 	return id, id != 0
 }
 
-// RandomID returns an id of 64 random bits, for conversations that may admit any user who
+// randomID returns an id of 64 random bits, for conversations that may admit any user who
 // knows their id.
-func RandomID() ID {
+func randomID() ID {
 	for {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // crypto/rand never fails

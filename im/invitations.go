@@ -47,7 +47,7 @@ func (s *Service) intoConversation(ref ConversationRef) inviting {
 			err = hasOwnMembers(c)
 		}
 		if err == nil {
-			err = Allow(c, me, PermissionInvite)
+			err = allow(c, me, PermissionInvite)
 		}
 		return c, err
 	}

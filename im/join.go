@@ -22,7 +22,7 @@ func (s *Service) Join(ctx context.Context, actor Actor, ref ConversationRef) (C
 		case !c.DeletedAt.IsZero() || c.Kind == Space:
 			return 0, errUnknownConversation()
 		case c.Kind == Direct && me.IsMember():
-			return 0, Allow(c, Access{}, PermissionInvite)
+			return 0, allow(c, Access{}, PermissionInvite)
 		case me.IsMember():
 			return c.ID, nil
 		case me.CanPreview():

@@ -53,7 +53,7 @@ func (s *Service) enterList(r Reader, actor Actor, ref ConversationRef, list Lis
 	if c.Kind == Direct || c.Kind == Thread || list == AllowList && c.Kind != Channel {
 		return c, me, Refuse(Rule, "list_unsupported", "a conversation of the kind %s has no %s list", c.Kind, list)
 	}
-	return c, me, Allow(c, me, PermissionManageMembers)
+	return c, me, allow(c, me, PermissionManageMembers)
 }
 
 // PutListed puts a user on a list of a conversation. In a channel the user must be a member of the

@@ -19,7 +19,7 @@ func (s *Service) SetRole(ctx context.Context, actor Actor, ref ConversationRef,
 		if err := hasOwnMembers(c); err != nil {
 			return MemberView{}, err
 		}
-		if err := Allow(c, me, PermissionManageRoles); err != nil {
+		if err := allow(c, me, PermissionManageRoles); err != nil {
 			return MemberView{}, err
 		}
 		if target.Role == role {

@@ -82,7 +82,7 @@ func (s *Service) muteIn(actor Actor, ref ConversationRef, user UserID) muting {
 			err = errUnknownMember() // also for a former member, so that nobody learns that they were one
 		}
 		if err == nil {
-			err = Allow(c, me, PermissionMute)
+			err = allow(c, me, PermissionMute)
 		}
 		if err == nil && target.Role >= me.role {
 			err = Refuse(Forbidden, "permission_denied", "you may only mute members whose role is below yours")

@@ -23,9 +23,9 @@ func (s *Service) PrepareMessage(m ImportMessage) Prepared {
 }
 
 func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
-	ref, ok := ParseConversationRef(m.Conversation)
-	if !ok {
-		return Prepared{}, errUnknownConversation()
+	ref, err := ParseConversationRef(m.Conversation)
+	if err != nil {
+		return Prepared{}, err
 	}
 	now := s.time()
 	out := Message{
@@ -35,7 +35,6 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 	if err := checkImported(m); err != nil {
 		return Prepared{}, err
 	}
-	var err error
 	if out.ID, err = importedID(m.ID); err != nil {
 		return Prepared{}, err
 	}
@@ -43,6 +42,7 @@ func (s *Service) prepareMessage(m ImportMessage) (Prepared, error) {
 		return Prepared{}, err
 	}
 	if m.ReplyTo != "" {
+		var ok bool
 		if out.ReplyTo, ok = ParseID(m.ReplyTo); !ok {
 			return Prepared{}, errNoQuote()
 		}

@@ -125,7 +125,7 @@ type Found struct {
 // also returns the slots of the contents that were not erased. end is the slot after the
 // last slot; progress may be nil. Any error is from the reader, or the context's cause.
 func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (found Found, named *SlotSet, err error) {
-	named = NewSlotSet(end)
+	named = newSlotSet(end)
 	total, err := r.CountMessages()
 	if err != nil {
 		return found, nil, err
@@ -133,7 +133,7 @@ func KeysFit(ctx context.Context, r Reader, end Slot, progress func(Progress)) (
 	err = eachSealed(ctx, func(page func(Reader) error) error { return page(r) }, SealedKeys, func(s Sealed) error {
 		found.Checked++
 		if s.Erased == 0 {
-			named.Add(s.Slot)
+			named.add(s.Slot)
 		}
 		switch s.Find() {
 		case FoundErased:
@@ -258,7 +258,7 @@ func (r *reconciler) shredUnnamed(ctx context.Context) error {
 		after = live[len(live)-1]
 		var list []Shredding
 		for _, s := range live {
-			if !r.how.Named.Has(s) {
+			if !r.how.Named.has(s) {
 				list = append(list, Shredding{Slot: s, Code: ShredRemoved})
 			}
 		}

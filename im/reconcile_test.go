@@ -29,19 +29,3 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
-
-func TestSlotSet(t *testing.T) {
-	s := im.NewSlotSet(130)
-	for _, slot := range []im.Slot{0, 63, 64, 129, 130, 1 << 40} {
-		if s.Has(slot) {
-			t.Errorf("an empty set has %d", slot)
-		}
-		s.Add(slot)
-		if s.Has(slot) != (slot < 130) {
-			t.Errorf("%d was added, and Has returns %t", slot, s.Has(slot))
-		}
-	}
-	if s.Has(1) || s.Has(128) {
-		t.Error("others are in the set, too")
-	}
-}

@@ -12,7 +12,7 @@ func (s *Service) RemoveMember(ctx context.Context, actor Actor, ref Conversatio
 		}
 		switch {
 		case c.Kind == Direct:
-			err = Allow(c, me, PermissionKick)
+			err = allow(c, me, PermissionKick)
 		case target.User != me.user:
 			err = allowRemoval(c, me, target)
 		case me.role == Owner && c.MemberCount > 1:

@@ -214,7 +214,7 @@ func (s *Service) DeleteMessage(ctx context.Context, actor Actor, id ID) (Messag
 			return Message{}, err
 		}
 		if !actor.Admin {
-			if err := Allow(c, me, PermissionDeleteOthers); err != nil {
+			if err := allow(c, me, PermissionDeleteOthers); err != nil {
 				return Message{}, err
 			}
 		}

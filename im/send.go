@@ -205,12 +205,12 @@ func allowSend(c Conversation, me Access, d Draft) error {
 		return err
 	}
 	if d.MentionAll {
-		return Allow(c, me, PermissionMentionAll)
+		return allow(c, me, PermissionMentionAll)
 	}
 	return nil
 }
 
-// allowSpeaking is Allow for permissions that a mute takes away. Its refusal gives the reason why
+// allowSpeaking is allow for permissions that a mute takes away. Its refusal gives the reason why
 // the user lacks them.
 func allowSpeaking(c Conversation, me Access, p Permissions) error {
 	if me.Can(p) {

@@ -44,6 +44,9 @@ func (s *Service) SendAs(ctx context.Context, actor Actor, as UserID, to []strin
 	if len(to) == 0 || len(to) > MaxSendAs {
 		return nil, RefuseField(Invalid, "invalid_request", "to", "must be 1 to %d users and conversations", MaxSendAs)
 	}
+	if d.Type == 0 {
+		return nil, RefuseField(Rule, "command_unsupported", "message/type", "commands are not sent as other users")
+	}
 	given, err := d.Content(s.policy.MaxMessageBytes)
 	if err != nil {
 		return nil, inMessage(err)
@@ -88,13 +91,11 @@ func (s *Service) sendSome(tx Tx, as Actor, to []string, d Draft, given *Content
 // refusal.
 func (s *Service) sendTo(tx Tx, as Actor, to string, d Draft, given *Content, seen *sightings, by map[string]SentAs) (SentAs, error) {
 	result := SentAs{To: to}
-	ref, ok := ParseConversationRef(to)
-	if !ok {
-		result.Err = errUnknownConversation()
-		return result, nil
+	ref, err := ParseConversationRef(to)
+	if err == nil {
+		result.target, err = oneName(tx, as, ref)
 	}
-	var err error
-	if result.target, err = oneName(tx, as, ref); err == nil {
+	if err == nil {
 		if same, there := by[result.target]; there {
 			same.To = to
 			return same, nil

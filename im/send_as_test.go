@@ -83,7 +83,8 @@ func TestSendAsIsForAdmins(t *testing.T) {
 		"too many targets":    {server, "alice", many, text("hi"), "400 invalid_request to"},
 		"too large":           {server, "alice", []string{group}, long, "413 message_too_large message/body"},
 		"a bad mention":       {server, "alice", []string{group}, mention, "400 invalid_request message/mentions/0"},
-		"no message":          {server, "alice", []string{group}, im.Draft{}, "400 invalid_request message/body"},
+		"no message":          {server, "alice", []string{group}, im.Draft{Type: im.Text}, "400 invalid_request message/body"},
+		"a command":           {server, "alice", []string{group}, im.Draft{Body: text("hi").Body}, "422 command_unsupported message/type"},
 	} {
 		_, err := w.SendAs(w.ctx, tt.actor, tt.as, tt.to, tt.draft)
 		if got := field(err); got != tt.want {

@@ -238,7 +238,7 @@ func allowPatch(c Conversation, m Access, p ConversationPatch) error {
 		if c.Kind == Space && needs == PermissionManageConversation {
 			needs = PermissionManageSpace
 		}
-		if err := Allow(c, m, needs); err != nil {
+		if err := allow(c, m, needs); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ func (s *Service) enterSpace(r Reader, actor Actor, id ID) (Conversation, Access
 func (s *Service) enterSpaceTo(r Reader, actor Actor, id ID, p Permissions) (Conversation, Access, error) {
 	c, me, err := s.enterSpace(r, actor, id)
 	if err == nil {
-		err = Allow(c, me, p)
+		err = allow(c, me, p)
 	}
 	return c, me, err
 }

@@ -128,7 +128,7 @@ func (c roleChange) role(id ID) (int, error) {
 
 // allow refuses an actor who may not change roles, or not at this rank.
 func (c roleChange) allow(rank int) error {
-	if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
+	if err := allow(c.space, c.me, PermissionManageRoles); err != nil {
 		return err
 	}
 	if rank <= c.rank {
@@ -387,7 +387,7 @@ func (s *Service) setMemberRoles(ctx context.Context, actor Actor, id ID, user U
 		if err != nil {
 			return err
 		}
-		if err := Allow(c.space, c.me, PermissionManageRoles); err != nil {
+		if err := allow(c.space, c.me, PermissionManageRoles); err != nil {
 			return err
 		}
 		if user != actor.User && target.rank(c.spaceRoles()) <= c.rank {

@@ -51,7 +51,7 @@ func (s *Service) Upload(ctx context.Context, actor Actor, u Upload) (Attachment
 	now := s.time()
 	a := Attachment{
 		ID: s.ids.Next(now), Uploader: actor.User, Slot: slot, CreatedAt: now,
-		Info: AttachmentInfo{Name: FileName(u.Name)},
+		Info: AttachmentInfo{Name: fileName(u.Name)},
 	}
 	s.attachments.begin(a.ID)
 	defer s.attachments.end(a.ID)

@@ -260,8 +260,10 @@ func orGone(err error) error {
 	if err != nil {
 		return err
 	}
-	return Refuse(Gone, "event_gone", "the log no longer has this event")
+	return errEventGone()
 }
+
+func errEventGone() error { return Refuse(Gone, "event_gone", "the log no longer has this event") }
 
 // RedeliverFrom moves a webhook back, so that the events from a position on are delivered again. It
 // refuses an actor who is not an admin, and a position that the log does not have.
@@ -276,7 +278,7 @@ func (s *Service) RedeliverFrom(ctx context.Context, actor Actor, id ID, from Po
 			return w, err
 		}
 		if from <= bounds.Cut || from > bounds.Head {
-			return w, orGone(nil)
+			return w, errEventGone()
 		}
 		w.Position = min(w.Position, from-1)
 		w.again()

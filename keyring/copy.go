@@ -64,7 +64,7 @@ func (r *Ring) copy(ctx context.Context, path string, progress func(done, total 
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return Replace(f.Name(), path)
+	return replace(f.Name(), path)
 }
 
 // mayReplace returns an error unless the file at path is missing or a copy of these keys that is
@@ -155,9 +155,9 @@ func zeros(b []byte) bool {
 	return true
 }
 
-// Replace renames a synced key file to path and destroys the file that was there. At any moment one
+// replace renames a synced key file to path and destroys the file that was there. At any moment one
 // of the two is complete at path.
-func Replace(from, path string) error {
+func replace(from, path string) error {
 	old := path + oldSuffix
 	if err := os.Link(path, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -295,7 +295,7 @@ func Install(ctx context.Context, from, path string, store im.StoreID) (err erro
 	if err := errors.Join(err, to.Sync(), to.Close()); err != nil {
 		return err
 	}
-	return Replace(to.Name(), path)
+	return replace(to.Name(), path)
 }
 
 // epochOf returns the epoch of a key file of a store. The error is [ErrForeign] if the file belongs

@@ -117,9 +117,6 @@ func open(f File, store im.StoreID) (*Ring, error) {
 	return r, nil
 }
 
-// Store returns the id of the store that the keys belong to.
-func (r *Ring) Store() im.StoreID { return r.header.Store }
-
 // SearchKey returns the key of the hashes in the search index.
 func (r *Ring) SearchKey() [32]byte { return r.header.SearchKey }
 

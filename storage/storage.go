@@ -33,8 +33,6 @@ type Options struct {
 	// Synchronous is "full", with which acknowledged writes survive a power cut, or
 	// "normal", with which they survive only a crash of the process.
 	Synchronous string
-	// Readers is the number of read connections, and so of reads that run at once.
-	Readers int
 	// Observe is called after every batch of writes. It must not block. It may be nil.
 	Observe func(BatchStats)
 	// ObserveLog is called after each check of the write-ahead log with the number of bytes
@@ -89,7 +87,6 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 	}
 	store, err := sqlite.Open(ctx, path, sqlite.Options{
 		Synchronous: options.Synchronous,
-		Readers:     options.Readers,
 		Observe:     options.Observe,
 		ObserveLog:  options.ObserveLog,
 		Logger:      options.Logger,

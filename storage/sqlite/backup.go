@@ -23,8 +23,8 @@ const (
 	backupNew = ".imapi-backup-"
 )
 
-// ErrBackupInUse reports that another backup into the same directory is running.
-var ErrBackupInUse = errors.New("another backup into this directory is running")
+// errBackupInUse reports that another backup into the same directory is running.
+var errBackupInUse = errors.New("another backup into this directory is running")
 
 var (
 	_ im.Backuper  = (*Store)(nil)

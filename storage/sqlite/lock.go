@@ -17,13 +17,13 @@ const lockFile = "imapi.lock"
 // ErrInUse reports that another process owns a data directory or a database file.
 var ErrInUse = errors.New("in use by another imapi process")
 
-// DirLock is the lock of a data directory.
-type DirLock struct{ file *os.File }
+// dirLock is the lock of a data directory.
+type dirLock struct{ file *os.File }
 
-// LockDir locks an existing data directory for this process. It does not wait: if another
+// lockDir locks an existing data directory for this process. It does not wait: if another
 // process has the lock, it fails with [ErrInUse] in the chain and names the directory. The
 // system releases the lock when the process ends.
-func LockDir(dir string) (*DirLock, error) {
+func lockDir(dir string) (*dirLock, error) {
 	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
@@ -35,11 +35,11 @@ func LockDir(dir string) (*DirLock, error) {
 		}
 		return nil, fmt.Errorf("lock the data directory %s: %w", dir, err)
 	}
-	return &DirLock{file: file}, nil
+	return &dirLock{file: file}, nil
 }
 
-// Unlock releases the lock.
-func (l *DirLock) Unlock() error { return l.file.Close() }
+// unlock releases the lock.
+func (l *dirLock) unlock() error { return l.file.Close() }
 
 func flock(file *os.File) error {
 	return syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
@@ -140,7 +140,7 @@ func lockBackups(dir string) (unlock func(), err error) {
 	}
 	if err := flock(d); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrBackupInUse
+			err = errBackupInUse
 		}
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), d.Close())
 	}

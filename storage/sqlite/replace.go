@@ -67,11 +67,11 @@ func Replace(ctx context.Context, path string, how Replacing) (replaced string, 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("create the data directory: %w", err)
 	}
-	lock, err := LockDir(dir)
+	lock, err := lockDir(dir)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	defer func() { err = errors.Join(err, lock.unlock()) }()
 	existing, err := lockIfExists(path)
 	if err != nil {
 		return "", err

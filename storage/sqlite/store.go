@@ -129,7 +129,7 @@ func (o Options) withDefaults() (Options, error) {
 type Store struct {
 	path     string
 	options  Options
-	lock     *DirLock
+	lock     *dirLock
 	file     io.Closer // the lock of the database file
 	instance im.Instance
 	users    *userCache
@@ -177,7 +177,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 		readers: make(chan *session, options.Readers),
 		closing: make(chan struct{}),
 	}
-	if s.lock, err = LockDir(dir); err != nil {
+	if s.lock, err = lockDir(dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -189,7 +189,7 @@ func Open(ctx context.Context, path string, options Options) (_ *Store, err erro
 			if s.file != nil {
 				_ = s.file.Close()
 			}
-			_ = s.lock.Unlock()
+			_ = s.lock.unlock()
 		}
 	}()
 	if s.file, err = lockDatabase(path); err != nil {
@@ -422,7 +422,7 @@ func (s *Store) Close() error {
 				err = errors.Join(err, session.close())
 			}
 		}
-		err = errors.Join(err, s.checkpointer.finish(), s.sealer.keys.Close(), s.file.Close(), s.lock.Unlock())
+		err = errors.Join(err, s.checkpointer.finish(), s.sealer.keys.Close(), s.file.Close(), s.lock.unlock())
 	})
 	return err
 }
