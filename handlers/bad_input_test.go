@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/imapi/imapi/auth"
 	"github.com/imapi/imapi/events"
@@ -205,6 +208,42 @@ func TestRepeatedParametersAreRefused(t *testing.T) {
 		if field, _, _ := strings.Cut(query, "="); p["field"] != field || p["detail"] != "is given more than once" {
 			t.Errorf("%s: %v", query, p)
 		}
+	}
+}
+
+// TestBooleanParameters checks that each boolean query parameter takes true and false, as the
+// document says, and nothing else that the generated code would take.
+func TestBooleanParameters(t *testing.T) {
+	w := newWorld(t)
+	fillIn := strings.NewReplacer("{conversation}", im.ID(1).String())
+	found := 0
+	for path, item := range contract().Paths.Map() {
+		for method, operation := range item.Operations() {
+			for _, ref := range slices.Concat(item.Parameters, operation.Parameters) {
+				p := ref.Value
+				if p.In != openapi3.ParameterInQuery || !p.Schema.Value.Type.Is(openapi3.TypeBoolean) {
+					continue
+				}
+				found++
+				call := func(value string) answer {
+					return w.do("alice", method, fillIn.Replace(path)+"?"+url.Values{p.Name: {value}}.Encode(), "")
+				}
+				for _, value := range []string{"true", "false"} {
+					if a := call(value); a.status == http.StatusBadRequest {
+						t.Errorf("%s, %s=%s: %s", operation.OperationID, p.Name, value, a.body)
+					}
+				}
+				for _, value := range []string{"", "0", "1", "2", "t", "f", "T", "F", "True", "False", "TRUE", "FALSE", " true", "yes", "null"} {
+					a := call(value)
+					if refusal := a.json(t); a.status != http.StatusBadRequest || refusal["code"] != "invalid_request" || refusal["field"] != p.Name {
+						t.Errorf("%s, %s=%q: %d %s", operation.OperationID, p.Name, value, a.status, a.body)
+					}
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("the document has no boolean query parameters")
 	}
 }
 

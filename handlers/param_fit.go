@@ -61,6 +61,18 @@ func fitParams(params []paramFit, r *http.Request, query url.Values, path *chi.R
 	return true
 }
 
+// notBoolean returns the name of a boolean query parameter with another value than true and false.
+// The validator and the generated code also take 1, t, TRUE and the like, which the document does
+// not have and other servers of this API may read differently.
+func notBoolean(params []paramFit, query url.Values) (name string, found bool) {
+	for _, p := range params {
+		if p.in == openapi3.ParameterInQuery && p.kind == openapi3.TypeBoolean && query.Has(p.name) && !p.acceptsParam(query.Get(p.name)) {
+			return p.name, true
+		}
+	}
+	return "", false
+}
+
 // pathValue returns the value of a parameter in a path. It returns none if the path has no such
 // parameter, or if its value must be decoded.
 func pathValue(path *chi.RouteParams, name string) []string {

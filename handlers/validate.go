@@ -181,6 +181,10 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		return
 	}
 	if !fitParams(d.params[key], r, query, &rctx.URLParams) {
+		if name, found := notBoolean(d.params[key], query); found {
+			write(w, invalidField(name, "must be true or false"))
+			return
+		}
 		if err := validateParams(r, query, route, &rctx.URLParams); err != nil {
 			write(w, describe(err))
 			return
