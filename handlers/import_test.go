@@ -93,6 +93,7 @@ func TestImportRefusals(t *testing.T) {
 	said := w.say("carol", "@dave", "hi")
 	elsewhere, theirs := said["id"].(string), said["conversation_id"].(string)
 	other := w.group("carol", "dave")
+	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
 	in := w.importLines(importable(`"client_id":"c-1"`), importable(`"conversation_id":"`+group+`","client_id":"g-1"`))
 	direct, inGroup := in[0].ID, in[1].ID
 	for name, c := range map[string]struct {
@@ -154,6 +155,7 @@ func TestImportRefusals(t *testing.T) {
 		"client_id of a message in another conversation":  {importable(`"client_id":"c-1","conversation_id":"` + group + `"`), 409, "client_id_reused", "client_id"},
 		"past retention":                                  {importable(`"created_at":"2015-01-02T03:04:05Z"`), 422, "past_retention", "created_at"},
 		"burn in a group":                                 {importable(`"conversation_id":"` + group + `","burn":{"after_seconds":1}`), 422, "burn_unsupported", "burn"},
+		"receipt in a room":                               {importable(`"conversation_id":"` + room + `","receipt":true`), 422, "receipts_unsupported", "receipt"},
 		"reply_to an unknown message":                     {importable(`"reply_to":"0000000000001"`), 422, "reply_to_not_found", "reply_to"},
 		"reply_to is not an id":                           {importable(`"reply_to":"x"`), 422, "reply_to_not_found", "reply_to"},
 		"reply_to a message in another conversation":      {importable(`"reply_to":"` + inGroup + `"`), 422, "reply_to_not_found", "reply_to"},
@@ -284,6 +286,8 @@ func TestImportConversationRefusals(t *testing.T) {
 		"direct conversation of one user":         {conversation(`"kind":"direct","name":"-","members":[{"user":"a"}]`), 422, "direct_conversation", "conversation/members"},
 		"direct conversation with roles":          {conversation(`"kind":"direct","name":"-","members":[{"user":"a"},{"user":"b","role":"admin"}]`), 422, "direct_conversation", "conversation/members/1"},
 		"direct conversation with a name":         {conversation(`"kind":"direct","members":[{"user":"a"},{"user":"b"}]`), 422, "direct_conversation", "conversation/name"},
+		"slow mode of a direct conversation":      {conversation(`"kind":"direct","name":"-","members":[{"user":"a"},{"user":"b"}],"settings":{"slow_mode_seconds":60}`), 422, "direct_conversation", "conversation/settings/slow_mode_seconds"},
+		"closed room":                             {conversation(`"kind":"room","settings":{"join":"closed"}`), 422, "setting_unsupported", "conversation/settings/join"},
 		"second direct conversation of two users": {conversation(`"kind":"direct","name":"-","members":[{"user":"alice"},{"user":"bob"}]`), 409, "id_taken", "conversation/members"},
 		"id of a message":                         {conversation(`"id":"` + message + `"`), 409, "id_taken", "conversation/id"},
 		"id of a conversation of another kind":    {conversation(`"id":"` + group + `","kind":"direct","name":"-","members":[{"user":"a"},{"user":"b"}]`), 409, "id_taken", "conversation/id"},

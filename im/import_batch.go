@@ -380,8 +380,8 @@ func (m Message) sameContent(as Message) bool {
 
 // allow checks the rules for a message that was not stored before.
 func (b *importing) allow(c *target, m Message) error {
-	if m.Burn != nil && c.Kind != Direct {
-		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
+	if err := checkKind(c.Kind, m.Burn != nil, m.Receipt); err != nil {
+		return err
 	}
 	if m.CreatedAt.Before(c.cutoff) {
 		return RefuseField(Rule, "past_retention", "created_at", "is older than the conversation keeps messages")

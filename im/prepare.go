@@ -182,7 +182,8 @@ const MaxImportMembers = 10000
 
 // PrepareConversation checks a conversation. The policy's limits on retention and members do not
 // apply, because the other server may have higher ones. The limits are [MaxRetention] and
-// [MaxImportMembers].
+// [MaxImportMembers]. A setting that the kind does not have is refused, unless it has the value that
+// all conversations of the kind have.
 func (s *Service) PrepareConversation(in ImportConversation) Prepared {
 	p, err := prepareConversation(in, s.time())
 	if err != nil {
@@ -211,24 +212,32 @@ func prepareConversation(in ImportConversation, now time.Time) (Prepared, error)
 	if err := in.Settings.check(Policy{}); err != nil {
 		return Prepared{}, err
 	}
-	c := in.Settings.apply(Conversation{
+	c := Conversation{
 		ID: id, Kind: in.Kind, Name: in.Name, History: HistoryJoined, Join: JoinClosed, Invite: InviteByAdmins, FirstSeq: 1,
 		CreatedAt: created, UpdatedAt: created, EditedAt: created,
-	})
+	}
+	switch in.Kind {
+	case Direct:
+		c.History = HistoryAll
+	case Group:
+	case Room:
+		c.Join = JoinOpen
+	default:
+		return Prepared{}, RefuseField(Invalid, "invalid_request", "kind", "is not a kind of conversation")
+	}
+	settings := in.Settings.besides(c)
+	if err := settings.unsupported(in.Kind); err != nil {
+		return Prepared{}, err
+	}
+	c = settings.apply(c)
 	members, err := prepareMembers(in, id, created, now)
 	if err != nil {
 		return Prepared{}, err
 	}
-	switch in.Kind {
-	case Direct:
+	if in.Kind == Direct {
 		err = prepareDirect(&c, members)
-	case Group:
+	} else {
 		err = checkGroup(c, members)
-	case Room:
-		c.Join = JoinOpen
-		err = checkGroup(c, members)
-	default:
-		err = RefuseField(Invalid, "invalid_request", "kind", "is not a kind of conversation")
 	}
 	return Prepared{conversation: &c, members: members}, err
 }
@@ -246,7 +255,7 @@ func prepareDirect(c *Conversation, members []Membership) error {
 			return RefuseField(Rule, "direct_conversation", fmt.Sprintf("members/%d", i), "a direct conversation has no roles and nobody leaves it")
 		}
 	}
-	c.Peers, c.History = PeersOf(members[0].User, members[1].User), HistoryAll
+	c.Peers = PeersOf(members[0].User, members[1].User)
 	return nil
 }
 

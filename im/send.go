@@ -286,13 +286,23 @@ func expireAfter(r ConversationReader, c Conversation, me Access) (time.Duration
 
 // checkSupported refuses a draft that the conversation does not support.
 func (s *Service) checkSupported(c Conversation, d Draft) error {
-	switch {
-	case d.Burn != nil && c.Kind != Direct:
-		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
-	case d.Receipt && (c.Kind == Room || c.Kind == Channel):
-		return RefuseField(Rule, "receipts_unsupported", "receipt", "a %s has no receipts", c.Kind)
-	case d.Receipt && c.Kind != Direct && c.MemberCount > s.policy.MaxReceiptMembers:
+	if err := checkKind(c.Kind, d.Burn != nil, d.Receipt); err != nil {
+		return err
+	}
+	if d.Receipt && c.Kind != Direct && c.MemberCount > s.policy.MaxReceiptMembers {
 		return RefuseField(Rule, "too_many_for_receipts", "receipt", "receipts are for groups of at most %d members", s.policy.MaxReceiptMembers)
+	}
+	return nil
+}
+
+// checkKind refuses a message that burns or asks for a receipt in a kind of conversation without
+// that.
+func checkKind(k Kind, burns, receipt bool) error {
+	switch {
+	case burns && k != Direct:
+		return RefuseField(Rule, "burn_unsupported", "burn", "only direct messages burn")
+	case receipt && (k == Room || k == Channel):
+		return RefuseField(Rule, "receipts_unsupported", "receipt", "a %s has no receipts", k)
 	default:
 		return nil
 	}

@@ -104,10 +104,33 @@ func (p ConversationPatch) shared() bool {
 	return slices.ContainsFunc(shared, func(s setting) bool { return s.given(p) })
 }
 
+// besides returns the patch without what is so in a conversation already.
+func (p ConversationPatch) besides(c Conversation) ConversationPatch {
+	leaveOut(&p.History, c.History)
+	leaveOut(&p.ExpireAfter, c.ExpireAfter)
+	leaveOut(&p.Announcement, c.Announcement)
+	leaveOut(&p.Avatar, c.Avatar)
+	leaveOut(&p.Join, c.Join)
+	leaveOut(&p.Invite, c.Invite)
+	leaveOut(&p.MuteAll, c.MuteAll)
+	leaveOut(&p.SlowMode, c.SlowMode)
+	return p
+}
+
+func leaveOut[T comparable](given **T, value T) {
+	if *given != nil && **given == value {
+		*given = nil
+	}
+}
+
 // unsupported refuses settings that a kind does not have.
 func (p ConversationPatch) unsupported(k Kind) error {
 	for _, s := range shared {
-		if s.given(p) && !slices.Contains(s.kinds, k) {
+		switch {
+		case !s.given(p) || slices.Contains(s.kinds, k):
+		case k == Direct:
+			return RefuseField(Rule, "direct_conversation", s.field, "a direct conversation does not have this setting")
+		default:
 			return RefuseField(Rule, "setting_unsupported", s.field, "a %s does not have this setting", k)
 		}
 	}
@@ -221,15 +244,12 @@ func set[T any](to, value *T) {
 // allowPatch refuses a patch that the actor may not apply. Either user of a direct conversation may
 // change when its messages disappear, and nothing else.
 func allowPatch(c Conversation, m Access, p ConversationPatch) error {
-	if c.Kind == Direct && p.unsupported(Direct) == nil {
-		return nil
+	if c.Kind == Direct {
+		return p.unsupported(Direct)
 	}
 	for _, s := range shared {
 		if !s.given(p) {
 			continue
-		}
-		if c.Kind == Direct && !slices.Contains(s.kinds, Direct) {
-			return RefuseField(Rule, "direct_conversation", s.field, "a direct conversation does not have this setting")
 		}
 		needs := s.needs
 		if !slices.Contains(s.kinds, c.Kind) {

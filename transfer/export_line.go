@@ -126,16 +126,15 @@ func conversationOf(c im.Conversation, members []im.Membership) conversation {
 // conversation does not have: an import would refuse the latter.
 func settingsOf(c im.Conversation) settings {
 	out := settings{
-		History:                   c.History.String(),
-		RevokeWindowSeconds:       inUnits(c.RevokeWindow, time.Second),
-		RevokeOthersWindowSeconds: inUnits(c.RevokeOthersWindow, time.Second),
-		ExpireAfterSeconds:        seconds(c.ExpireAfter),
-		RetentionDays:             inUnits(c.Retention, day),
-		Announcement:              c.Announcement,
-		Avatar:                    c.Avatar,
-		MuteAll:                   c.MuteAll,
-		SlowModeSeconds:           seconds(c.SlowMode),
+		History: c.History.String(), ExpireAfterSeconds: seconds(c.ExpireAfter), RetentionDays: inUnits(c.Retention, day),
 	}
+	if c.Kind == im.Direct {
+		return out
+	}
+	out.RevokeWindowSeconds = inUnits(c.RevokeWindow, time.Second)
+	out.RevokeOthersWindowSeconds = inUnits(c.RevokeOthersWindow, time.Second)
+	out.Announcement, out.Avatar = c.Announcement, c.Avatar
+	out.MuteAll, out.SlowModeSeconds = c.MuteAll, seconds(c.SlowMode)
 	if c.Kind == im.Group && c.Join != im.JoinClosed {
 		out.Join = c.Join.String()
 	}

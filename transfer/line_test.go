@@ -116,6 +116,16 @@ func TestConversationSurvivesExportAndImport(t *testing.T) {
 				Members:  []im.ImportMember{{User: "alice", Role: im.Member, JoinedAt: created, Stays: []im.SeqRange{{From: 1, To: im.Lasts}}}},
 			},
 		},
+		"direct with settings that only other kinds have": {
+			stored: im.Conversation{
+				ID: id, Kind: im.Direct, History: im.HistoryAll, CreatedAt: created, ExpireAfter: time.Hour, Retention: week,
+				RevokeWindow: none, SlowMode: time.Minute, Announcement: "news", Avatar: "https://a/b", Join: im.JoinOpen, MuteAll: true,
+			},
+			want: im.ImportConversation{
+				ID: id.String(), Kind: im.Direct, CreatedAt: created, Members: []im.ImportMember{},
+				Settings: im.ConversationPatch{History: new(im.HistoryAll), ExpireAfter: new(time.Hour), Retention: &week},
+			},
+		},
 		"group with settings and a former member": {
 			stored: im.Conversation{
 				ID: id, Kind: im.Group, Name: "Team", History: im.HistoryJoined, CreatedAt: created,
