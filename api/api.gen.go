@@ -1317,7 +1317,9 @@ type HideMessagesAll bool
 // History What a new member may read - messages from joining on, or all.
 type History string
 
-// ImportConversation A conversation for an import. One whose id exists already does not change.
+// ImportConversation A conversation for an import. One whose id exists already does not change. A setting
+// that its kind does not have is 422 `setting_unsupported`, or `direct_conversation` for
+// a direct one, unless it has the value that all conversations of the kind have.
 type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
@@ -1348,7 +1350,9 @@ type ImportConversation struct {
 
 // ImportConversationLine A line with a conversation.
 type ImportConversationLine struct {
-	// Conversation A conversation for an import. One whose id exists already does not change.
+	// Conversation A conversation for an import. One whose id exists already does not change. A setting
+	// that its kind does not have is 422 `setting_unsupported`, or `direct_conversation` for
+	// a direct one, unless it has the value that all conversations of the kind have.
 	Conversation ImportConversation `json:"conversation"`
 }
 

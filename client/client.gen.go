@@ -1316,7 +1316,9 @@ type HideMessagesAll bool
 // History What a new member may read - messages from joining on, or all.
 type History string
 
-// ImportConversation A conversation for an import. One whose id exists already does not change.
+// ImportConversation A conversation for an import. One whose id exists already does not change. A setting
+// that its kind does not have is 422 `setting_unsupported`, or `direct_conversation` for
+// a direct one, unless it has the value that all conversations of the kind have.
 type ImportConversation struct {
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
@@ -1347,7 +1349,9 @@ type ImportConversation struct {
 
 // ImportConversationLine A line with a conversation.
 type ImportConversationLine struct {
-	// Conversation A conversation for an import. One whose id exists already does not change.
+	// Conversation A conversation for an import. One whose id exists already does not change. A setting
+	// that its kind does not have is 422 `setting_unsupported`, or `direct_conversation` for
+	// a direct one, unless it has the value that all conversations of the kind have.
 	Conversation ImportConversation `json:"conversation"`
 }
 
@@ -5463,6 +5467,10 @@ type ClientInterface interface {
 	// messages. History is sorted by `seq`: messages imported into a conversation that has
 	// messages come after them. A `created_at` past retention is 422 `past_retention`.
 	//
+	// A line is refused for what its kind of conversation does not have, as in the rest of
+	// the API: a message that burns or asks for a receipt, and a setting of a conversation
+	// with another value than all conversations of the kind have.
+	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
 	// by `sender` and `client_id`; else by conversation, sender and `created_at`,
@@ -7246,6 +7254,10 @@ func (c *API) ExportMessages(ctx context.Context, params *ExportMessagesParams, 
 // 4503599627370496 is always replaced, so that JavaScript can hold those of later
 // messages. History is sorted by `seq`: messages imported into a conversation that has
 // messages come after them. A `created_at` past retention is 422 `past_retention`.
+//
+// A line is refused for what its kind of conversation does not have, as in the rest of
+// the API: a message that burns or asks for a receipt, and a setting of a conversation
+// with another value than all conversations of the kind have.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
@@ -17768,6 +17780,10 @@ type ClientWithResponsesInterface interface {
 	// messages. History is sorted by `seq`: messages imported into a conversation that has
 	// messages come after them. A `created_at` past retention is 422 `past_retention`.
 	//
+	// A line is refused for what its kind of conversation does not have, as in the rest of
+	// the API: a message that burns or asks for a receipt, and a setting of a conversation
+	// with another value than all conversations of the kind have.
+	//
 	// A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 	// default, so that a repeated import restores nothing. It is recognised by its `id`;
 	// by `sender` and `client_id`; else by conversation, sender and `created_at`,
@@ -22242,6 +22258,10 @@ func (c *ClientWithResponses) ExportMessagesWithResponse(ctx context.Context, pa
 // 4503599627370496 is always replaced, so that JavaScript can hold those of later
 // messages. History is sorted by `seq`: messages imported into a conversation that has
 // messages come after them. A `created_at` past retention is 422 `past_retention`.
+//
+// A line is refused for what its kind of conversation does not have, as in the rest of
+// the API: a message that burns or asks for a receipt, and a setting of a conversation
+// with another value than all conversations of the kind have.
 //
 // A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
 // default, so that a repeated import restores nothing. It is recognised by its `id`;
