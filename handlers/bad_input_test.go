@@ -578,6 +578,7 @@ func TestRefusalsSayWhatIsAllowed(t *testing.T) {
 		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"mentions":["bob","bob"]}`, "mentions", "has an item twice"},
 		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"receipt":1}`, "receipt", "must be true or false"},
 		{http.MethodPost, toBob, `{"type":"location","body":{"latitude":"1","longitude":0}}`, "body/latitude", "must be a number"},
+		{http.MethodPost, toBob, `{"type":"text","body":{"text":"x"},"client_id":"é"}`, "client_id", "must match the pattern ^[ -~]+$"},
 		{http.MethodGet, toBob + "?limit=ten", "", "limit", "must be an integer"},
 		{http.MethodGet, toBob + "?limit=", "", "limit", "must be an integer"},
 		{http.MethodGet, toBob + "?limit=201", "", "limit", "must be at most 200"},

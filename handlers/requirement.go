@@ -53,7 +53,7 @@ func requirement(e *openapi3.SchemaError) string {
 	case "maxProperties":
 		return "must have at most " + counted(*s.MaxProps, "member") + " of " + members(s)
 	case "pattern":
-		return "has characters that are not allowed"
+		return "must match the pattern " + s.Pattern
 	}
 	return strings.TrimSpace(e.Reason)
 }

@@ -85,7 +85,7 @@ func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(out, "total\t%d readable, %d erased, %d about to be, %d problems\n",
+		if _, err := fmt.Fprintf(out, "total\t%d readable, %d erased, %d keys waiting to be shredded, %d problems\n",
 			done.Active, done.Erased, done.Waiting, done.Problems); err != nil {
 			return err
 		}

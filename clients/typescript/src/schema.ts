@@ -939,8 +939,10 @@ export interface paths {
          * Search messages
          * @description In one conversation, or in all of yours; newest first. `q` is a list of words and
          *     has no query syntax. A message matches if it has all of them, in any order. Case and
-         *     width (full or half) do not matter. A Latin word also finds words that begin with
-         *     it. Chinese, Japanese and Korean characters also match inside words; those that are
+         *     width (full or half) do not matter, nor do ligatures, dots on the Turkish i, vowel
+         *     signs of Arabic and Hebrew, and characters without a width. A letter without an
+         *     accent also finds that letter with one: `cafe` finds `café`, but `café` does not
+         *     find `cafe`. A Latin word also finds words that begin with it. Chinese, Japanese and Korean characters also match inside words; those that are
          *     adjacent in `q` must be adjacent in the message. A `q` without words finds nothing.
          *     The search covers the text of text messages and the address of locations.
          *
@@ -2170,8 +2172,8 @@ export interface paths {
          * @description The server also does this by itself, every `--retention-interval`. The answer is a
          *     JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
          *     the client disconnects; the next run continues. After the server's clock jumped
-         *     ahead by more than a day, the answer is 409 `clock_jumped` for the time of
-         *     `--clock-guard`.
+         *     ahead by more than a day, the answer is 409 `clock_jumped` for as long as
+         *     `--clock-guard` says.
          */
         post: operations["runRetention"];
         delete?: never;
