@@ -5575,8 +5575,8 @@ type ClientInterface interface {
 	// The server also does this by itself, every `--retention-interval`. The answer is a
 	// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
 	// the client disconnects; the next run continues. After the server's clock jumped
-	// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
-	// `--clock-guard`.
+	// ahead by more than a day, the answer is 409 `clock_jumped` for as long as
+	// `--clock-guard` says.
 	//
 	// Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 	RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -7423,8 +7423,8 @@ func (c *API) GetRetention(ctx context.Context, params *GetRetentionParams, reqE
 // The server also does this by itself, every `--retention-interval`. The answer is a
 // JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
 // the client disconnects; the next run continues. After the server's clock jumped
-// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
-// `--clock-guard`.
+// ahead by more than a day, the answer is 409 `clock_jumped` for as long as
+// `--clock-guard` says.
 //
 // Corresponds with POST /v1/admin/retention (the `RunRetention` operationId).
 func (c *API) RunRetention(ctx context.Context, params *RunRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -17890,8 +17890,8 @@ type ClientWithResponsesInterface interface {
 	// The server also does this by itself, every `--retention-interval`. The answer is a
 	// JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
 	// the client disconnects; the next run continues. After the server's clock jumped
-	// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
-	// `--clock-guard`.
+	// ahead by more than a day, the answer is 409 `clock_jumped` for as long as
+	// `--clock-guard` says.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -22405,8 +22405,8 @@ func (c *ClientWithResponses) GetRetentionWithResponse(ctx context.Context, para
 // The server also does this by itself, every `--retention-interval`. The answer is a
 // JSON line, a RetentionOf, for each conversation as it is done. The run ends early if
 // the client disconnects; the next run continues. After the server's clock jumped
-// ahead by more than a day, the answer is 409 `clock_jumped` for the time of
-// `--clock-guard`.
+// ahead by more than a day, the answer is 409 `clock_jumped` for as long as
+// `--clock-guard` says.
 //
 // Returns a wrapper object for the known response body format(s).
 //
