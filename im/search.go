@@ -7,10 +7,12 @@ type SearchQuery struct {
 	Words string // as the user typed them
 	// Conversations are the conversations to search, nil for all that Sees admits.
 	Conversations []ID
-	// Sees reports whether the user may see a conversation. It is called once for each conversation
-	// with a possible hit, before the hit is read, and for a bounded number of conversations per
-	// page; nil admits all of Conversations.
-	Sees func(conversation ID) (bool, error)
+	// Reader is the user who searches. Messages that they have hidden by their ids are no hits.
+	Reader UserID
+	// Sees returns those of a list of conversations that the user may see. It is called with
+	// conversations that have possible hits, before those are read: once for each conversation, and
+	// for a bounded number per page. Nil admits all of Conversations.
+	Sees func(conversations []ID) (map[ID]bool, error)
 	// Type, Sender, From (included) and To (excluded) filter; their zero values
 	// do not.
 	Type     MessageType

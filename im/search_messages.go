@@ -2,6 +2,7 @@ package im
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -44,7 +45,7 @@ func (s *Service) Search(ctx context.Context, actor Actor, f SearchFilter) (Sear
 		q := SearchQuery{
 			Words: f.Words, Type: f.Type, Sender: f.Sender, From: f.From, To: f.To, Past: f.Past,
 			Limit: max(f.Limit+1, leastHits), Wanted: f.Limit + 1,
-			Sees: func(id ID) (bool, error) { return seesConversation(known, id) },
+			Reader: actor.User, Sees: known.seesEach,
 			// One more hit than the page takes shows that there is another page.
 			Enough: func(hit SearchHit) (bool, error) {
 				readable, err := s.readsHit(known, hit)
@@ -97,17 +98,30 @@ func (s *Service) searched(r Reader, actor Actor, in *ConversationRef, q *Search
 	return err == nil, err
 }
 
-// seesConversation reports whether the user of the cache may read a conversation. Hits in
-// others must not even be counted: the number of pages would reveal them.
-func seesConversation(known accessCache, id ID) (bool, error) {
-	_, me, err := known.access(id)
-	return me.Can(PermissionView), err
+// seesEach returns those of a list of conversations that the user may read. Hits in others must not
+// even be counted: the number of pages would reveal them.
+func (k accessCache) seesEach(ids []ID) (map[ID]bool, error) {
+	unknown := slices.DeleteFunc(slices.Clone(ids), func(id ID) bool { return k.known[id] != nil })
+	if err := k.load(unknown); err != nil {
+		return nil, err
+	}
+	sees := make(map[ID]bool, len(ids))
+	for _, id := range ids {
+		_, me, err := k.access(id)
+		if err != nil {
+			return nil, err
+		}
+		sees[id] = me.Can(PermissionView)
+	}
+	return sees, nil
 }
 
-// readsHit reports whether the user of the cache may read a hit now.
+// readsHit reports whether the user of the cache may read a hit now. The store leaves out what they
+// have hidden by its id.
 func (s *Service) readsHit(known accessCache, hit SearchHit) (bool, error) {
 	if hit.Message.AsOf(s.time()).State != Active {
 		return false, nil
 	}
-	return known.sees(hit.Message)
+	c, me, err := known.access(hit.Message.Conversation)
+	return err == nil && me.Sees(c, hit.Message.Seq) && s.within(c, me, hit.Message), err
 }

@@ -264,6 +264,45 @@ func TestSearchCosts(t *testing.T) {
 	}
 }
 
+// TestSearchInManyConversationsCosts checks that a page of hits takes the same number of statements
+// however many conversations the hits are in, also for a user who has hidden messages by their ids.
+func TestSearchInManyConversationsCosts(t *testing.T) {
+	w := newReadsWorld(t, 2)
+	alice, bob := im.Actor{User: "alice", Device: "phone"}, im.Actor{User: "bob", Device: "phone"}
+	var last im.ConversationRef
+	var sent im.Sent
+	for range 41 {
+		c, err := w.service.CreateGroup(t.Context(), alice, im.GroupDraft{Name: "another", Members: []im.UserID{"bob"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = im.ConversationRef{ID: c.Conversation.ID}
+		if sent, err = w.service.Send(t.Context(), alice, last, im.Draft{Type: im.Text, Body: []byte(`{"text":"a heron"}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	search := func(hits int) func() {
+		return func() {
+			page, err := w.service.Search(t.Context(), bob, im.SearchFilter{Words: "heron", Limit: hits})
+			if err != nil || len(page.Hits) != hits {
+				t.Fatalf("%d hits, %v; want %d", len(page.Hits), err, hits)
+			}
+		}
+	}
+	few, _ := w.count(search(4))
+	many, _ := w.count(search(40))
+	if few != many || many > 5 {
+		t.Errorf("%d statements for hits in 4 conversations and %d for 40", few, many)
+	}
+	if err := w.service.Hide(t.Context(), bob, last, im.HideDraft{MessageIDs: []string{sent.Message.ID.String()}}); err != nil {
+		t.Fatal(err)
+	}
+	hiding, _ := w.count(search(40))
+	if hiding != many+1 {
+		t.Errorf("%d statements for hits in 40 conversations, and %d for a user who has hidden a message", many, hiding)
+	}
+}
+
 // BenchmarkSearchPage reads pages of 20 hits.
 func BenchmarkSearchPage(b *testing.B) {
 	w := newReadsWorld(b, 130)

@@ -19,6 +19,8 @@ const (
 	// selectEvery is for words that the index cannot find, for messages that it does not have yet,
 	// and for searches in which it fails.
 	selectEvery = "SELECT " + messageColumns + withSmallContent + " FROM messages m WHERE m.id >= ? AND m.id < ? ORDER BY m.id DESC LIMIT ?"
+	// selectHiddenAmong returns the messages of a list ?2 that the user ?1 has hidden by their ids.
+	selectHiddenAmong = "SELECT m.id FROM json_each(?2) j CROSS JOIN messages m ON m.id = j.value WHERE " + hiddenMessage
 )
 
 // searchList is the number of candidates that are read at once.
@@ -48,11 +50,13 @@ type finder struct {
 	terms  search.Terms
 	sender int64
 	wanted map[int64]bool // the conversations to search, nil for all
-	sees   map[int64]bool // whether the user can see a conversation, once checked
+	sees   map[int64]bool // whether the user can see a conversation, once asked
+	spent  map[int64]bool // the conversations that the budget has paid for
+	reader int64          // the user whose hidden messages are left out, 0 if they have hidden none
+	rows   []messageRow   // the candidates that are being examined
 
 	least, next int64 // the ids still to search: from least to below next
 	budget      int
-	row         messageRow // the candidate
 	page        im.SearchPage
 }
 
@@ -68,7 +72,10 @@ func (r *reader) Search(q im.SearchQuery) (im.SearchPage, error) {
 			return f.page, err
 		}
 	}
-	f.sees = make(map[int64]bool)
+	if err := f.setReader(); err != nil {
+		return f.page, err
+	}
+	f.sees, f.spent = make(map[int64]bool), make(map[int64]bool)
 	if len(q.Conversations) > 0 {
 		f.wanted = make(map[int64]bool, len(q.Conversations))
 	}
@@ -165,36 +172,75 @@ func (f *finder) candidates(ids []int64) (full bool, err error) {
 // returns their number, and whether the page is full or its budget spent; then next is the position
 // where it stopped.
 func (f *finder) consider(query string, args ...any) (n int, full bool, err error) {
+	f.rows = f.rows[:0]
 	err = f.r.session.list(query, args, func(rows packedRow) (bool, error) {
-		if full = f.budget <= 0 || len(f.page.Hits) == f.q.Limit; full {
-			return false, nil
-		}
-		n++
 		row, err := f.r.scanColumns(rows)
-		if err != nil {
-			return false, err
+		f.rows = append(f.rows, *row)
+		return true, err
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	hidden, err := f.prepare()
+	if err != nil {
+		return 0, false, err
+	}
+	for i := range f.rows {
+		if f.budget <= 0 || len(f.page.Hits) == f.q.Limit {
+			return i, true, nil
 		}
-		f.row = *row // a copy, because maySee may read other messages
-		passes := f.passes()
-		if passes {
-			if passes, err = f.maySee(int64(f.row.m.Conversation)); err != nil {
-				return false, err
+		row := &f.rows[i]
+		if f.passes(row) && f.maySee(int64(row.m.Conversation)) && !hidden[int64(row.m.ID)] {
+			f.budget -= readCost
+			if full, err = f.read(row); err != nil {
+				return i, false, err
 			}
 		}
-		if passes {
-			f.budget -= readCost
-			full, err = f.read()
-		}
 		f.budget--
-		f.next = int64(f.row.m.ID)
-		return !full, err
-	})
-	return n, full, err
+		f.next = int64(row.m.ID)
+		if full {
+			return i + 1, true, nil
+		}
+	}
+	return len(f.rows), false, nil
+}
+
+// prepare loads what decides about the candidates besides their content, in few statements: which
+// of their conversations the user can see, as far as the budget reaches, and which of them the user
+// has hidden.
+func (f *finder) prepare() (hidden map[int64]bool, err error) {
+	var candidates []int64
+	var conversations []im.ID
+	asked := make(map[int64]bool)
+	for i := range f.rows {
+		row := &f.rows[i]
+		if !f.passes(row) {
+			continue
+		}
+		candidates = append(candidates, int64(row.m.ID))
+		c := int64(row.m.Conversation)
+		if _, known := f.sees[c]; !known && !asked[c] && len(conversations)*conversationCost < f.budget {
+			asked[c] = true
+			conversations = append(conversations, im.ID(c))
+		}
+	}
+	if f.q.Sees != nil && len(conversations) > 0 {
+		sees, err := f.q.Sees(conversations)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range conversations {
+			f.sees[int64(c)] = sees[c]
+		}
+	}
+	if f.reader == 0 || len(candidates) == 0 {
+		return nil, nil
+	}
+	return f.hidden(candidates)
 }
 
 // passes reports whether a candidate meets the conditions other than the words.
-func (f *finder) passes() bool {
-	row := &f.row
+func (f *finder) passes(row *messageRow) bool {
 	return !f.excluded(int64(row.m.Conversation)) && (f.sender == 0 || row.sender == f.sender) &&
 		f.q.Admits(im.Message{State: row.m.State, Type: row.m.Type, CreatedAt: fromMillis(row.created)})
 }
@@ -202,25 +248,52 @@ func (f *finder) passes() bool {
 // excluded reports whether a conversation is not one of those to search.
 func (f *finder) excluded(conversation int64) bool { return f.wanted != nil && !f.wanted[conversation] }
 
-// maySee reports whether the user can see a conversation.
-func (f *finder) maySee(conversation int64) (bool, error) {
+// maySee reports whether the user can see the conversation of a candidate. prepare has asked for as
+// many conversations as the budget can pay for.
+func (f *finder) maySee(conversation int64) bool {
 	if f.q.Sees == nil {
-		return true, nil
+		return true
 	}
-	sees, known := f.sees[conversation]
-	if known {
-		return sees, nil
+	if !f.spent[conversation] {
+		f.spent[conversation] = true
+		f.budget -= conversationCost
 	}
-	f.budget -= conversationCost
-	sees, err := f.q.Sees(im.ID(conversation))
-	f.sees[conversation] = sees
-	return sees, err
+	return f.sees[conversation]
+}
+
+// setReader sets the user whose hidden messages are left out.
+func (f *finder) setReader() error {
+	key, err := f.r.userKey(f.q.Reader)
+	if err != nil || key == 0 {
+		return err
+	}
+	hides, err := f.r.hides(key)
+	if hides {
+		f.reader = key
+	}
+	return err
+}
+
+// hidden returns those of some messages that the user has hidden by their ids.
+func (f *finder) hidden(messages []int64) (map[int64]bool, error) {
+	list, err := json.Marshal(messages)
+	if err != nil {
+		return nil, err
+	}
+	hidden := make(map[int64]bool)
+	err = f.r.session.list(selectHiddenAmong, []any{f.reader, string(list)}, func(rows packedRow) (bool, error) {
+		var id int64
+		err := rows.Scan(&id)
+		hidden[id] = true
+		return true, err
+	})
+	return hidden, err
 }
 
 // read compares a candidate's content with the words, and reports whether the page has enough hits.
 // It skips content that cannot be read.
-func (f *finder) read() (enough bool, err error) {
-	m, err := f.r.readMessage(&f.row)
+func (f *finder) read(row *messageRow) (enough bool, err error) {
+	m, err := f.r.readMessage(row)
 	if errors.Is(err, errContent) {
 		f.r.session.logger.Error("content of a search candidate cannot be read", "message_id", m.ID)
 		return false, nil
