@@ -110,11 +110,14 @@ type adminFlags struct {
 	policy               im.Policy
 	// begins allows the command to create the database.
 	begins bool
+	// wait is the time to wait for a server that is starting or stopping. Opening the data itself may
+	// take longer.
+	wait time.Duration
 }
 
 // add adds the flags for the location of the data.
 func (a *adminFlags) add(f flags) {
-	a.policy = im.DefaultPolicy()
+	a.policy, a.wait = im.DefaultPolicy(), serverWait
 	f.StringVar(&a.data, "data", "./data", "the `directory` of the server's data")
 	f.StringVar(&a.database, "database", "", "the `URL` of the database, as for serve; give it even while a server runs")
 	f.StringVar(&a.blobs, "blobs", "", "the `directory` of attachments, as for serve; ignored while a server runs")
@@ -136,7 +139,7 @@ func (a *adminFlags) check() error {
 
 // open finds the server that runs on the data, or opens the data itself.
 func (a *adminFlags) open(ctx context.Context) (*admin, error) {
-	waiting, cancel := awake.WithTimeout(ctx, serverWait)
+	waiting, cancel := awake.WithTimeout(ctx, a.wait)
 	defer cancel()
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()

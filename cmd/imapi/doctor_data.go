@@ -166,7 +166,7 @@ func (d *doctorFlags) checkDatabase(ctx context.Context, r *report) (running boo
 		r.fail(check, fmt.Sprintf("the schema has version %d, made by a newer imapi; this one supports up to %d", have, newest), "run the newer version, or restore an earlier backup")
 		return false
 	}
-	a := adminFlags{data: d.data, database: d.database, keys: d.keys, blobs: d.blobs}
+	a := adminFlags{data: d.data, database: d.database, keys: d.keys, blobs: d.blobs, wait: serverWait}
 	if have > 0 && have < newest {
 		r.warn(check, fmt.Sprintf("the schema has version %d, which serve migrates to %d; it was not opened", have, newest), "make a backup first")
 		return false

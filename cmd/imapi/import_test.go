@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imapi/imapi/im"
 	"github.com/imapi/imapi/internal/await"
 	"github.com/imapi/imapi/internal/testsize"
 )
@@ -138,6 +139,18 @@ func withoutIDs(t *testing.T, export string) string {
 		out.Write(append(b, '\n'))
 	}
 	return out.String()
+}
+
+// TestOpeningTheDataTakesItsTime checks that a command that opens the data itself is not ended by the
+// time for which it would wait for a server.
+func TestOpeningTheDataTakesItsTime(t *testing.T) {
+	t.Parallel()
+	a := adminFlags{data: t.TempDir(), policy: im.DefaultPolicy(), begins: true, wait: 0}
+	here, err := a.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	here.close()
 }
 
 // TestRetentionCommandTrimsWhatItPrinted checks that a run trims exactly what the dry run with the
