@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/imapi/imapi/internal/await"
+	"github.com/imapi/imapi/internal/steps"
 )
 
 // fileScene is a server and the files of alice and bob on it.
@@ -143,6 +144,34 @@ func (sc fileScene) keysThere(what string, files map[string]sealedFile, want boo
 	}
 }
 
+// contents returns the sealed bytes of files by their paths below the directory of blobs.
+func (sc fileScene) contents(files map[string]sealedFile) map[string][]byte {
+	sc.t.Helper()
+	all := map[string][]byte{}
+	for name, f := range files {
+		b, err := os.ReadFile(f.path)
+		if err != nil {
+			sc.t.Fatal(err)
+		}
+		all[filepath.Join(filepath.Base(filepath.Dir(f.path)), name)] = b
+	}
+	return all
+}
+
+// put writes sealed files into a directory of blobs.
+func (sc fileScene) put(contents map[string][]byte, dir string) {
+	sc.t.Helper()
+	for name, b := range contents {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			sc.t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			sc.t.Fatal(err)
+		}
+	}
+}
+
 // without returns the files of a that are not in b.
 func without(a, b map[string]sealedFile) map[string]sealedFile {
 	a = maps.Clone(a)
@@ -170,6 +199,8 @@ func TestBackupsOfAttachments(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backups")
 	beside := filepath.Join(dir, "blobs")
 
+	step := steps.Begin(t)
+	step("back up two pictures")
 	live := sc.send()
 	ofLive := sc.blobs()
 	erased := sc.send()
@@ -182,20 +213,14 @@ func TestBackupsOfAttachments(t *testing.T) {
 	if got := sc.files(beside); !slices.Equal(names(got), names(all)) {
 		t.Errorf("beside the backup are %v, want %v", names(got), names(all))
 	}
-	// Keep a copy of all sealed files.
-	kept := map[string][]byte{}
-	for name, f := range all {
-		b, err := os.ReadFile(f.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept[name] = b
-	}
+	kept := sc.contents(all)
+	step("erase one of them")
 	sc.call(http.MethodPost, "alice", "/v1/messages/"+erased.message+"/revoke", "")
 	sc.waitFor("the files of the erased picture are deleted", ofLive)
 	sc.keysThere("after the erasure", ofErased, false)
 	sc.there("erased", erased, false)
 
+	step("back up again, with another picture")
 	newer := sc.send()
 	ofNewer := without(sc.blobs(), ofLive)
 	second := sc.backup(dir)
@@ -230,21 +255,12 @@ func TestBackupsOfAttachments(t *testing.T) {
 		{"the erased files were put back", []string{beside, data}, nil},
 	} {
 		way := test.way
+		step("restore the first backup: " + way)
 		if err := os.RemoveAll(data); err != nil {
 			t.Fatal(err)
 		}
-		if len(test.put) > 0 {
-			for name, f := range all {
-				for _, to := range test.put {
-					path := filepath.Join(to, filepath.Base(filepath.Dir(f.path)), name)
-					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(path, kept[name], 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+		for _, to := range test.put {
+			sc.put(kept, to)
 		}
 		restore(first, test.there)
 		sc.there(way+": live", live, true)
@@ -260,6 +276,7 @@ func TestBackupsOfAttachments(t *testing.T) {
 		sc.waitFor("files without rows are swept", ofLive)
 		sc.mustVerify(way)
 	}
+	step("restore the second backup")
 	restore(second, nil)
 	sc.there("the second backup: live", live, true)
 	sc.there("the second backup: erased", erased, false)
@@ -311,6 +328,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 		return os.WriteFile(path, b, 0o600)
 	}
 	dir := filepath.Join(t.TempDir(), "backups")
+	step := steps.Begin(t)
 	var want []string
 	for _, damage := range []struct {
 		kind, text string
@@ -323,6 +341,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 		{"thumbnail", damaged, truncate},
 		{"thumbnail", damaged, change},
 	} {
+		step("back up and damage: the " + damage.kind + " " + damage.text)
 		before := sc.blobs()
 		p := sc.send()
 		for name, f := range without(sc.blobs(), before) {
@@ -347,6 +366,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 			want = append(want, damage.kind+"\t"+p.attachment+"\t"+damage.text)
 		}
 	}
+	step("verify names each of them")
 	fine := sc.send()
 	backup := sc.backup(dir)
 	status, out, diag := sc.server.command("", "verify")
@@ -363,7 +383,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 	if strings.Contains(out, fine.attachment) {
 		t.Errorf("verify names a file that is fine:\n%s", out)
 	}
-	// A restore replaces missing and truncated files.
+	step("a restore replaces missing and truncated files")
 	if err := sc.server.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -371,6 +391,7 @@ func TestVerifyFindsDamagedFiles(t *testing.T) {
 	if _, out, _ := sc.server.command("", "verify"); !strings.Contains(out, " 2 problems") {
 		t.Errorf("after a restore:\n%s", out)
 	}
+	step("a restore brings back all files")
 	for _, f := range sc.blobs() {
 		if err := os.Remove(f.path); err != nil {
 			t.Fatal(err)

@@ -35,88 +35,37 @@ func TestKilledUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 
-	// A subscriber that resumes after each kill.
 	received := make(chan client.Event, 1<<16)
-	started := make(chan struct{})
 	follow, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
 	bob := s.client("bob", "tablet")
 	var following sync.WaitGroup
-	following.Go(func() {
-		defer close(received)
-		once := sync.OnceFunc(func() { close(started) })
-		for e, err := range bob.Events(follow, client.EventsOptions{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}) {
-			if err != nil {
-				if follow.Err() == nil {
-					t.Errorf("the subscriber: %v", err)
-				}
-				return
-			}
-			if e.Type == client.EventTypeReady {
-				once()
-				continue
-			}
-			received <- e
-		}
-	})
-	<-started
+	<-resuming(follow, t, &following, bob, "", func(e client.Event) { received <- e })
 
 	step("send, and kill the server")
-	// Senders repeat each message with its client_id until it is answered, and go on until they are
-	// stopped.
-	var (
-		mu       sync.Mutex
-		answered = make(map[string]client.Message)
-		sending  sync.WaitGroup
-	)
-	enough := make(chan struct{})
-	stopSending := sync.OnceFunc(func() { close(enough) })
+	sent := &answeredSends{answered: make(map[string]client.Message), enough: make(chan struct{})}
+	stopSending := sync.OnceFunc(func() { close(sent.enough) })
 	// Stop them even when the test fails, because none may log after its end.
 	defer func() {
 		stopSending()
 		cancel()
-		sending.Wait()
+		sent.sending.Wait()
 		following.Wait()
 	}()
 	for n := range senders {
-		c := s.client("alice", fmt.Sprintf("sender-%d", n))
-		sending.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-enough:
-					return
-				default:
-				}
-				id := fmt.Sprintf("s%d-%d", n, i)
-				m, err := sayUntilAnswered(ctx, c, group, id, "text of "+id)
-				if err != nil {
-					t.Errorf("%s: %v", id, err)
-					return
-				}
-				mu.Lock()
-				answered[id] = *m
-				mu.Unlock()
-			}
-		})
+		sent.keepSending(ctx, t, s.client("alice", fmt.Sprintf("sender-%d", n)), group, fmt.Sprintf("s%d", n))
 	}
-
 	for range kills {
 		// Choose a random moment under load: after some answers, and a little later.
-		mu.Lock()
-		until := len(answered) + 1 + rand.IntN(40)
-		mu.Unlock()
-		await.Until(t, "enough sends are answered", func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return len(answered) >= until || t.Failed()
-		})
+		until := sent.count() + 1 + rand.IntN(40)
+		await.Until(t, "enough sends are answered", func() bool { return sent.count() >= until || t.Failed() })
 		s.kill()
 		s.start()
 	}
 	step("every answered message is stored once")
 	stopSending()
-	sending.Wait()
-
+	sent.sending.Wait()
+	answered := sent.answered
 	byClientID := make(map[string]client.Message)
 	for i, m := range history(t, bob, group) {
 		if m.Seq != int64(i+1) {
@@ -163,6 +112,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	stopFollowing()
 	following.Wait()
+	close(received)
 	for e := range received {
 		t.Errorf("received %s once too often", e.ID)
 	}
@@ -172,6 +122,44 @@ func TestKilledUnderLoad(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 	integrity(t, s.data)
+}
+
+// answeredSends are the messages of senders that repeat each with its client_id until it is answered.
+type answeredSends struct {
+	enough  chan struct{} // closed when no sender may begin another message
+	sending sync.WaitGroup
+
+	mu       sync.Mutex
+	answered map[string]client.Message // by client_id
+}
+
+// keepSending sends one message after another until there are enough. Their client_ids begin with a
+// name.
+func (a *answeredSends) keepSending(ctx context.Context, t *testing.T, c *client.Client, group, name string) {
+	a.sending.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-a.enough:
+				return
+			default:
+			}
+			id := fmt.Sprintf("%s-%d", name, i)
+			m, err := sayUntilAnswered(ctx, c, group, id, "text of "+id)
+			if err != nil {
+				t.Errorf("%s: %v", id, err)
+				return
+			}
+			a.mu.Lock()
+			a.answered[id] = *m
+			a.mu.Unlock()
+		}
+	})
+}
+
+func (a *answeredSends) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.answered)
 }
 
 // messageIDs counts the message.created events of each message.

@@ -104,46 +104,9 @@ func TestDoctorFindsNothing(t *testing.T) {
 func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	stopped := startServer(t)
-	if err := stopped.stop(); err != nil {
-		t.Fatal(err)
-	}
-	lost := startServer(t)
-	if _, err := say(t.Context(), lost.client("alice", ""), "@bob", "", "hi"); err != nil {
-		t.Fatal(err)
-	}
-	if err := lost.stop(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(lost.data, "keys")); err != nil {
-		t.Fatal(err)
-	}
-	newer := startServer(t)
-	if err := newer.stop(); err != nil {
-		t.Fatal(err)
-	}
-	patch(t, filepath.Join(newer.data, "imapi.db"), 60, []byte{0, 0, 3, 0xe7})
-	foreign := newServer(t)
-	if err := os.MkdirAll(foreign.data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(foreign.data, "imapi.db"), bytes.Repeat([]byte("x"), 4096), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	readable := startServer(t)
-	for path, mode := range map[string]os.FileMode{readable.data: 0o755, filepath.Join(readable.data, "token.secret"): 0o644} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expired, err := auth.LoadSecret(filepath.Join(s.data, secretFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, err := auth.Mint(expired, auth.Grant{User: "alice", TTL: time.Hour}, time.Now().Add(-2*time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
+	stopped := stoppedServer(t)
+	lost, newer, foreign, readable := withoutKeys(t), ofNewerVersion(t), withForeignDatabase(t), readableByOthers(t)
+	old := expiredToken(t, s)
 	cert, key := selfSigned(t, time.Now().Add(24*time.Hour))
 	past, pastKey := selfSigned(t, time.Now().Add(-time.Hour))
 	direct := "http://" + s.addr
@@ -200,6 +163,75 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			t.Errorf("%v: %+v", args, r)
 		}
 	}
+}
+
+// stoppedServer returns a server that has run.
+func stoppedServer(t *testing.T) *server {
+	t.Helper()
+	s := startServer(t)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// withoutKeys returns a stopped server whose key file was lost.
+func withoutKeys(t *testing.T) *server {
+	t.Helper()
+	s := startServer(t)
+	if _, err := say(t.Context(), s.client("alice", ""), "@bob", "", "hi"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(s.data, "keys")); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ofNewerVersion returns a stopped server with a database whose schema has version 999.
+func ofNewerVersion(t *testing.T) *server {
+	t.Helper()
+	s := stoppedServer(t)
+	patch(t, filepath.Join(s.data, "imapi.db"), 60, []byte{0, 0, 3, 0xe7})
+	return s
+}
+
+// withForeignDatabase returns a server that has not run, with a file that is no database.
+func withForeignDatabase(t *testing.T) *server {
+	t.Helper()
+	s := newServer(t)
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.data, "imapi.db"), bytes.Repeat([]byte("x"), 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// readableByOthers returns a server whose directory and secret other users can read.
+func readableByOthers(t *testing.T) *server {
+	t.Helper()
+	s := startServer(t)
+	for path, mode := range map[string]os.FileMode{s.data: 0o755, filepath.Join(s.data, secretFile): 0o644} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// expiredToken returns a token of alice that expired an hour ago.
+func expiredToken(t *testing.T, s *server) string {
+	t.Helper()
+	token, err := auth.Mint(readSecret(t, s.data), auth.Grant{User: "alice", TTL: time.Hour}, time.Now().Add(-2*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 func TestCheckTimeService(t *testing.T) {

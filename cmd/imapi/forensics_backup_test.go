@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,6 +103,34 @@ func (h *hours) speak() (takeBack map[string]func()) {
 	return takeBack
 }
 
+// hoursKept is the retention of the store.
+const hoursKept = 36 * time.Hour
+
+// newHours opens a store whose clock is at the first hour.
+func newHours(t *testing.T, data string) *hours {
+	t.Helper()
+	h := &hours{
+		T: t, run: newMarker(),
+		alice: im.Actor{User: "alice"}, bob: im.Actor{User: "bob"},
+	}
+	var err error
+	h.store, err = storage.Open(t.Context(), "", storage.Options{
+		DataDir: data, Synchronous: "normal", ReadLimit: time.Minute, Now: h.clock, Logger: slog.New(slog.DiscardHandler),
+	})
+	h.must(err)
+	t.Cleanup(func() { h.must(h.store.Close()) })
+	policy := im.DefaultPolicy()
+	policy.RevokeWindow, policy.Retention, policy.ClockGuard = 0, hoursKept, 0
+	h.Service = im.NewService(h.store, policy, h.clock)
+	h.group = h.newGroup("group")
+	return h
+}
+
+// clock returns the time of the hours that have passed.
+func (h *hours) clock() time.Time {
+	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(h.passed.Load()))
+}
+
 // TestForensicsBackups makes a backup every hour for two days and keeps all of them. In all of them
 // together, all content that was not erased can be unsealed, and no erased content, neither with
 // the keys at the end nor with the copy of them beside the last backup.
@@ -110,23 +139,7 @@ func TestForensicsBackups(t *testing.T) {
 	data, backups := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backups")
 	step := steps.Begin(t)
 	step("open the store")
-	h := &hours{
-		T: t, run: newMarker(),
-		alice: im.Actor{User: "alice"}, bob: im.Actor{User: "bob"},
-	}
-	clock := func() time.Time {
-		return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(h.passed.Load()))
-	}
-	var err error
-	h.store, err = storage.Open(t.Context(), "", storage.Options{
-		DataDir: data, Synchronous: "normal", ReadLimit: time.Minute, Now: clock, Logger: slog.New(slog.DiscardHandler),
-	})
-	h.must(err)
-	defer func() { h.must(h.store.Close()) }()
-	policy := im.DefaultPolicy()
-	policy.RevokeWindow, policy.Retention, policy.ClockGuard = 0, 36*time.Hour, 0
-	h.Service = im.NewService(h.store, policy, clock)
-	h.group = h.newGroup("group")
+	h := newHours(t, data)
 
 	queries := sealedColumns(t)
 	erased, kept := map[string]bool{}, map[string]time.Time{}
@@ -140,7 +153,7 @@ func TestForensicsBackups(t *testing.T) {
 		pending[hour+1+hour%7] = append(pending[hour+1+hour%7], h.speak())
 		text := h.text()
 		h.send(h.group, text, nil)
-		kept[text] = clock()
+		kept[text] = h.clock()
 		text = h.text()
 		h.send(h.group, text, func(d *im.Draft) { d.ExpireAfter = time.Duration(1+hour%5) * time.Hour })
 		pending[hour+1+hour%5] = append(pending[hour+1+hour%5], map[string]func(){text: func() {}})
@@ -171,19 +184,14 @@ func TestForensicsBackups(t *testing.T) {
 		t.Errorf("%d backups are %v", len(files), entries)
 	}
 	for text, at := range kept {
-		if clock().Sub(at) > policy.Retention {
+		if h.clock().Sub(at) > hoursKept {
 			delete(kept, text)
 			erased[text] = true
 		}
 	}
 	step("unseal all backups with the last keys")
 	for name, keys := range map[string]string{"in use": filepath.Join(data, "keys"), "beside the backups": filepath.Join(backups, "keys")} {
-		found := map[string]bool{}
-		for _, file := range files {
-			for text := range h.unsealed(file, keys, queries) {
-				found[text] = true
-			}
-		}
+		found := h.unsealedIn(files, keys, queries)
 		for text := range erased {
 			if found[text] || !seen[text] {
 				t.Errorf("keys %s: %s was erased, can be read: %t, could be read before: %t", name, text, found[text], seen[text])
@@ -216,4 +224,14 @@ func (h *hours) unsealed(file, keysPath string, queries map[string]string) map[s
 		}
 	}))
 	return texts
+}
+
+// unsealedIn returns the content that can be read in any of the backups.
+func (h *hours) unsealedIn(files []string, keysPath string, queries map[string]string) map[string]bool {
+	h.Helper()
+	found := map[string]bool{}
+	for _, file := range files {
+		maps.Copy(found, h.unsealed(file, keysPath, queries))
+	}
+	return found
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -246,25 +247,12 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 		working.Wait()
 		following.Wait()
 	}()
-	heard, ready := make(chan string, 1<<16), make(chan struct{})
-	isReady := sync.OnceFunc(func() { close(ready) })
-	following.Go(func() {
-		for e, err := range bob.Events(ctx, client.EventsOptions{MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}) {
-			if err != nil {
-				if ctx.Err() == nil {
-					t.Errorf("bob's stream: %v", err)
-				}
-				return
-			}
-			if e.Type == client.EventTypeReady {
-				isReady()
-			}
-			if e.Type == client.EventTypeMessageCreated {
-				heard <- *e.MessageID
-			}
+	heard := make(chan string, 1<<16)
+	<-resuming(ctx, t, &following, bob, "", func(e client.Event) {
+		if e.Type == client.EventTypeMessageCreated {
+			heard <- *e.MessageID
 		}
 	})
-	<-ready
 	l.work(&working, "send", l.send(s.client("alice", "sender")))
 	l.work(&working, "upload", l.upload(s.client("alice", "uploader")))
 	l.work(&working, "stream", l.stream(s.client("alice", "bot")))
@@ -282,98 +270,19 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 
 	step("nothing acknowledged is lost, nothing erased can be read")
 	t.Logf("%d pieces of work: %d messages, %d files, %d revoked", l.done.Load(), len(l.sent), len(l.files), len(l.revoked))
-	admin := s.client("support", "")
-	for id, text := range l.sent {
-		reader := alice
-		if strings.Contains(text, "notice") {
-			reader = admin
-		}
-		res, err := reader.GetMessageWithResponse(ctx, id, nil)
-		if err != nil {
-			t.Errorf("%q is lost: %v", text, err)
-			continue
-		}
-		m := res.JSON200
-		if l.revoked[id] != (m.State == client.MessageStateRevoked) || l.revoked[id] != (m.Body == nil || string(m.Body) == "null") || !l.revoked[id] && textOf(m.Body) != text {
-			t.Errorf("%q, revoked %t, is %s with %s", text, l.revoked[id], m.State, m.Body)
-		}
-	}
-	for message, file := range l.fileOf {
-		body, err := bob.Download(ctx, file)
-		if l.revoked[message] {
-			if err == nil {
-				t.Errorf("the file of %s can be read although it was revoked", message)
-				_ = body.Close()
-			}
-			continue
-		}
-		if err != nil {
-			t.Errorf("the file of %s is lost: %v", message, err)
-			continue
-		}
-		got, err := io.ReadAll(body)
-		_ = body.Close()
-		if err != nil || !bytes.Equal(got, l.files[file]) {
-			t.Errorf("the file of %s: %d bytes, %v", message, len(got), err)
-		}
-	}
-
+	support := s.client("support", "")
+	l.messagesAre(alice, support)
+	l.filesAre(bob)
 	step("each target of a server send has it once")
-	notices := make(map[string]int)
-	for _, e := range eventLog(t, admin) {
-		if e.Type == client.EventTypeMessageCreated {
-			notices[*e.ConversationID+" "+textOf(e.Message.Body)]++
-		}
-	}
-	for notice, n := range notices {
-		if n != 1 {
-			t.Errorf("%q is there %d times", notice, n)
-		}
-	}
-
+	noticesAreOnce(t, support)
 	step("bob's stream and the webhook receive everything")
 	there := make(map[string]bool)
 	for _, m := range history(t, bob, l.group) {
 		there[m.ID] = true
 	}
-	missing := make(map[string]bool)
-	for id := range there {
-		missing[id] = true
-	}
-	for len(missing) > 0 {
-		select {
-		case id := <-heard:
-			switch {
-			case missing[id]:
-				delete(missing, id)
-			case there[id]:
-				t.Errorf("bob has received message %s twice", id)
-			default: // in another conversation
-			}
-		case <-time.After(patience):
-			t.Fatalf("bob has not received %d messages of %d", len(missing), len(there))
-		}
-	}
+	l.allHeard(there, heard)
 	await.Until(t, "the webhook is at the end of the log", func() bool { now := s.hookNow(hook.ID); return now.Behind == 0 })
-	told, seqs := make(map[string]bool), make(map[string]int64)
-	for _, request := range r.all() {
-		m := request.payload.Data.Message
-		if request.payload.Type != "message.created" || told[m.ID] {
-			continue
-		}
-		if seqs[m.ConversationID]++; m.Seq != seqs[m.ConversationID] {
-			t.Errorf("the webhook received message %d of %s as its number %d", m.Seq, m.ConversationID, seqs[m.ConversationID])
-		}
-		told[m.ID] = true
-	}
-	for id := range l.sent {
-		there[id] = true
-	}
-	for id := range there {
-		if !told[id] {
-			t.Errorf("the webhook has not received message %s", id)
-		}
-	}
+	l.allDelivered(there, r)
 
 	step("the files are intact, and have nothing in the clear")
 	err := copyFiles(s.data, t.TempDir(), nil, func(name string, b []byte) {
@@ -392,4 +301,112 @@ func TestKilledUnderMixedLoad(t *testing.T) {
 		t.Errorf("stop: %v", err)
 	}
 	integrity(t, s.data)
+}
+
+// messagesAre checks that every acknowledged message is there, and that those that were revoked have
+// no content.
+func (l *mixedLoad) messagesAre(alice, support *client.Client) {
+	l.t.Helper()
+	for id, text := range l.sent {
+		reader := alice
+		if strings.Contains(text, "notice") {
+			reader = support
+		}
+		res, err := reader.GetMessageWithResponse(l.ctx, id, nil)
+		if err != nil {
+			l.t.Errorf("%q is lost: %v", text, err)
+			continue
+		}
+		m := res.JSON200
+		if l.revoked[id] != (m.State == client.MessageStateRevoked) || l.revoked[id] != (m.Body == nil || string(m.Body) == "null") || !l.revoked[id] && textOf(m.Body) != text {
+			l.t.Errorf("%q, revoked %t, is %s with %s", text, l.revoked[id], m.State, m.Body)
+		}
+	}
+}
+
+// filesAre checks that every acknowledged file can be read, and no file of a revoked message.
+func (l *mixedLoad) filesAre(bob *client.Client) {
+	l.t.Helper()
+	for message, file := range l.fileOf {
+		body, err := bob.Download(l.ctx, file)
+		if l.revoked[message] {
+			if err == nil {
+				l.t.Errorf("the file of %s can be read although it was revoked", message)
+				_ = body.Close()
+			}
+			continue
+		}
+		if err != nil {
+			l.t.Errorf("the file of %s is lost: %v", message, err)
+			continue
+		}
+		got, err := io.ReadAll(body)
+		_ = body.Close()
+		if err != nil || !bytes.Equal(got, l.files[file]) {
+			l.t.Errorf("the file of %s: %d bytes, %v", message, len(got), err)
+		}
+	}
+}
+
+// noticesAreOnce checks that no conversation has a server send twice.
+func noticesAreOnce(t *testing.T, support *client.Client) {
+	t.Helper()
+	notices := make(map[string]int)
+	for _, e := range eventLog(t, support) {
+		if e.Type == client.EventTypeMessageCreated {
+			notices[*e.ConversationID+" "+textOf(e.Message.Body)]++
+		}
+	}
+	for notice, n := range notices {
+		if n != 1 {
+			t.Errorf("%q is there %d times", notice, n)
+		}
+	}
+}
+
+// allHeard waits until a stream has received every message of the group, and checks that it receives
+// none twice.
+func (l *mixedLoad) allHeard(ofGroup map[string]bool, heard <-chan string) {
+	l.t.Helper()
+	missing := maps.Clone(ofGroup)
+	for len(missing) > 0 {
+		select {
+		case id := <-heard:
+			switch {
+			case missing[id]:
+				delete(missing, id)
+			case ofGroup[id]:
+				l.t.Errorf("bob has received message %s twice", id)
+			default: // in another conversation
+			}
+		case <-time.After(patience):
+			l.t.Fatalf("bob has not received %d messages of %d", len(missing), len(ofGroup))
+		}
+	}
+}
+
+// allDelivered checks that the webhook has received the messages of the group and all that were
+// acknowledged, those of each conversation in order.
+func (l *mixedLoad) allDelivered(ofGroup map[string]bool, r *receiver) {
+	l.t.Helper()
+	delivered, seqs := make(map[string]bool), make(map[string]int64)
+	for _, request := range r.all() {
+		m := request.payload.Data.Message
+		if request.payload.Type != "message.created" || delivered[m.ID] {
+			continue
+		}
+		if seqs[m.ConversationID]++; m.Seq != seqs[m.ConversationID] {
+			l.t.Errorf("the webhook received message %d of %s as its number %d", m.Seq, m.ConversationID, seqs[m.ConversationID])
+		}
+		delivered[m.ID] = true
+	}
+	want := maps.Clone(ofGroup)
+	for id := range l.sent {
+		want[id] = true
+	}
+	for id := range want {
+		if !delivered[id] {
+			l.t.Errorf("the webhook has not received message %s", id)
+		}
+	}
 }

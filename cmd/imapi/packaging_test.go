@@ -44,19 +44,70 @@ func checkMetrics(t *testing.T, where, expr string, served map[string]string) {
 	}
 }
 
-func TestGrafana(t *testing.T) {
-	type grid struct{ X, Y, W, H int }
-	var dashboard struct {
-		Title  string
-		UID    string
-		Panels []struct {
-			ID          int
-			Type, Title string
-			GridPos     grid
-			FieldConfig struct{ Defaults struct{ Unit string } }
-			Datasource  struct{ Type, UID string }
-			Targets     []struct{ Expr, LegendFormat, RefID string }
+// panel is a panel or a row of the dashboard.
+type panel struct {
+	ID          int
+	Type, Title string
+	GridPos     grid
+	FieldConfig struct{ Defaults struct{ Unit string } }
+	Datasource  struct{ Type, UID string }
+	Targets     []struct{ Expr, LegendFormat, RefID string }
+}
+
+// grid is a place on the dashboard.
+type grid struct{ X, Y, W, H int }
+
+func (g grid) overlaps(o grid) bool {
+	return g.X < o.X+o.W && o.X < g.X+g.W && g.Y < o.Y+o.H && o.Y < g.Y+g.H
+}
+
+// operationIDs returns the operations of the document.
+func operationIDs(t *testing.T) map[string]bool {
+	t.Helper()
+	document, err := api.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make(map[string]bool)
+	for _, path := range document.Paths.Map() {
+		for _, operation := range path.Operations() {
+			ids[operation.OperationID] = true
 		}
+	}
+	return ids
+}
+
+// namedOperation matches the operations that a query selects.
+var namedOperation = regexp.MustCompile(`operation!?[=~]+"([^"]*)"`)
+
+// checkTargets checks the queries of a panel.
+func (p panel) checkTargets(t *testing.T, where string, served map[string]string, operations map[string]bool) {
+	t.Helper()
+	refs := make(map[string]bool)
+	for _, target := range p.Targets {
+		checkMetrics(t, where, target.Expr, served)
+		for _, m := range namedOperation.FindAllStringSubmatch(target.Expr, -1) {
+			for name := range strings.SplitSeq(m[1], "|") {
+				if !operations[name] {
+					t.Errorf("%s: there is no operation %q", where, name)
+				}
+			}
+		}
+		if refs[target.RefID] || !strings.Contains(target.Expr, `job="$job"`) {
+			t.Errorf("%s: target %s appears twice, or is for every job", where, target.RefID)
+		}
+		refs[target.RefID] = true
+		if p.Type == "timeseries" && target.LegendFormat == "" {
+			t.Errorf("%s: target %s has no legend", where, target.RefID)
+		}
+	}
+}
+
+func TestGrafana(t *testing.T) {
+	var dashboard struct {
+		Title      string
+		UID        string
+		Panels     []panel
 		Templating struct{ List []struct{ Name string } }
 	}
 	if err := json.Unmarshal([]byte(readDoc(t, "docs/grafana.json")), &dashboard); err != nil {
@@ -67,17 +118,7 @@ func TestGrafana(t *testing.T) {
 	for name := range served {
 		unused[name] = strings.HasPrefix(name, "imapi_")
 	}
-	operations := make(map[string]bool)
-	document, err := api.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range document.Paths.Map() {
-		for _, operation := range path.Operations() {
-			operations[operation.OperationID] = true
-		}
-	}
-	operationNames := regexp.MustCompile(`operation!?[=~]+"([^"]*)"`)
+	operations := operationIDs(t)
 	ids, panels := make(map[int]bool), 0
 	var taken []grid
 	for _, p := range dashboard.Panels {
@@ -87,7 +128,7 @@ func TestGrafana(t *testing.T) {
 		}
 		ids[p.ID] = true
 		for _, g := range taken {
-			if p.GridPos.X < g.X+g.W && g.X < p.GridPos.X+p.GridPos.W && p.GridPos.Y < g.Y+g.H && g.Y < p.GridPos.Y+p.GridPos.H {
+			if p.GridPos.overlaps(g) {
 				t.Errorf("%s lies over another", where)
 			}
 		}
@@ -99,27 +140,12 @@ func TestGrafana(t *testing.T) {
 		if p.FieldConfig.Defaults.Unit == "" || len(p.Targets) == 0 || p.Datasource.UID != "${datasource}" {
 			t.Errorf("%s has no unit, no targets or a data source of its own", where)
 		}
-		refs := make(map[string]bool)
+		p.checkTargets(t, where, served, operations)
 		for _, target := range p.Targets {
-			checkMetrics(t, where, target.Expr, served)
 			for _, name := range metricName.FindAllString(target.Expr, -1) {
 				for _, suffix := range []string{"", "_bucket", "_count"} {
 					delete(unused, strings.TrimSuffix(name, suffix))
 				}
-			}
-			for _, m := range operationNames.FindAllStringSubmatch(target.Expr, -1) {
-				for name := range strings.SplitSeq(m[1], "|") {
-					if !operations[name] {
-						t.Errorf("%s: there is no operation %q", where, name)
-					}
-				}
-			}
-			if refs[target.RefID] || !strings.Contains(target.Expr, `job="$job"`) {
-				t.Errorf("%s: target %s appears twice, or is for every job", where, target.RefID)
-			}
-			refs[target.RefID] = true
-			if p.Type == "timeseries" && target.LegendFormat == "" {
-				t.Errorf("%s: target %s has no legend", where, target.RefID)
 			}
 		}
 	}

@@ -171,19 +171,7 @@ func TestPresendHook(t *testing.T) {
 			var want []string // what bob reads
 			send := func(text string, status int) sentAs {
 				t.Helper()
-				first := s.trySend(alice, "@bob", text, text)
-				asked := h.asked.Load()
-				again := s.trySend(alice, "@bob", text, text)
-				if first.Status != status {
-					t.Errorf("%s: %d %s", text, first.Status, first.Code)
-				}
-				if status == http.StatusCreated && (again.Status != http.StatusOK || again.ID != first.ID || h.asked.Load() != asked || fmt.Sprint(again.Body) != fmt.Sprint(first.Body)) {
-					t.Errorf("%s: the retry gets %d and message %s for %s; asked %d times more", text, again.Status, again.ID, first.ID, h.asked.Load()-asked)
-				}
-				if status >= 400 && again.Status != status {
-					t.Errorf("%s: the retry gets %d", text, again.Status)
-				}
-				return first
+				return h.sendTwice(s, alice, text, status)
 			}
 			send("drop first", http.StatusCreated)
 			if res, err := bob.GetConversationWithResponse(t.Context(), "@alice", nil); err == nil {
@@ -242,6 +230,25 @@ func TestPresendHook(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sendTwice sends a text to bob, and again under the same client_id: the answers are those of one
+// message, about which the hook was asked once. It returns the first answer.
+func (h *presendHook) sendTwice(s *server, token, text string, status int) sentAs {
+	h.t.Helper()
+	first := s.trySend(token, "@bob", text, text)
+	asked := h.asked.Load()
+	again := s.trySend(token, "@bob", text, text)
+	if first.Status != status {
+		h.t.Errorf("%s: %d %s", text, first.Status, first.Code)
+	}
+	if status == http.StatusCreated && (again.Status != http.StatusOK || again.ID != first.ID || h.asked.Load() != asked || fmt.Sprint(again.Body) != fmt.Sprint(first.Body)) {
+		h.t.Errorf("%s: the retry gets %d and message %s for %s; asked %d times more", text, again.Status, again.ID, first.ID, h.asked.Load()-asked)
+	}
+	if status >= 400 && again.Status != status {
+		h.t.Errorf("%s: the retry gets %d", text, again.Status)
+	}
+	return first
 }
 
 // TestPresendHookThatIsSlow: a message waits for the answer until the timeout.
@@ -500,40 +507,9 @@ func TestPresendHookAndWebhooks(t *testing.T) {
 			dropped = append(dropped, m.ID)
 		}
 	}
-	// end ends a new data stream with a message, and returns the answer and what bob reads.
 	end := func(text string) (client.DataStream, client.StreamEnd, error) {
 		t.Helper()
-		in := "@bob"
-		started, err := alice.CreateDataStreamWithResponse(ctx, &client.CreateDataStreamParams{}, client.CreateDataStream{ConversationID: &in, Access: "members"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := started.JSON201.ID
-		var message client.SendMessage
-		if err := message.FromSendText(client.SendText{Type: client.SendTextTypeText, Body: client.TextBody{Text: text}}); err != nil {
-			t.Fatal(err)
-		}
-		read := make(chan client.StreamEnd, 1)
-		go func() {
-			last := client.StreamEnd{}
-			for f, err := range bob.Frames(ctx, id, client.EventsOptions{}) {
-				if err != nil {
-					t.Error(err)
-				}
-				if f.Ended != nil {
-					last = *f.Ended
-				}
-			}
-			read <- last
-		}()
-		res, err := alice.EndDataStreamWithResponse(ctx, id, &client.EndDataStreamParams{}, client.EndDataStream{Message: &message})
-		if err != nil {
-			if _, err := alice.EndDataStreamWithResponse(ctx, id, &client.EndDataStreamParams{}, client.EndDataStream{}); err != nil {
-				t.Errorf("the data stream has ended with a message that was refused: %v", err)
-			}
-			return client.DataStream{}, <-read, err
-		}
-		return *res.JSON200, <-read, nil
+		return endStream(t, alice, bob, text)
 	}
 	ended, read, err := end("rewrite final zqmarker")
 	if err != nil || ended.Ended.MessageID == nil || read.MessageID != *ended.Ended.MessageID {
@@ -567,4 +543,41 @@ func TestPresendHookAndWebhooks(t *testing.T) {
 			t.Errorf("a webhook gets what the sender wrote: %s", request.body)
 		}
 	}
+}
+
+// endStream makes alice end a new data stream to bob with a message, and returns the answer and the
+// end that bob reads. If the message is refused, she ends the data stream without one.
+func endStream(t *testing.T, alice, bob *client.Client, text string) (client.DataStream, client.StreamEnd, error) {
+	t.Helper()
+	ctx, in := t.Context(), "@bob"
+	started, err := alice.CreateDataStreamWithResponse(ctx, &client.CreateDataStreamParams{}, client.CreateDataStream{ConversationID: &in, Access: "members"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := started.JSON201.ID
+	var message client.SendMessage
+	if err := message.FromSendText(client.SendText{Type: client.SendTextTypeText, Body: client.TextBody{Text: text}}); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan client.StreamEnd, 1)
+	go func() {
+		last := client.StreamEnd{}
+		for f, err := range bob.Frames(ctx, id, client.EventsOptions{}) {
+			if err != nil {
+				t.Error(err)
+			}
+			if f.Ended != nil {
+				last = *f.Ended
+			}
+		}
+		read <- last
+	}()
+	res, err := alice.EndDataStreamWithResponse(ctx, id, &client.EndDataStreamParams{}, client.EndDataStream{Message: &message})
+	if err != nil {
+		if _, err := alice.EndDataStreamWithResponse(ctx, id, &client.EndDataStreamParams{}, client.EndDataStream{}); err != nil {
+			t.Errorf("the data stream has ended with a message that was refused: %v", err)
+		}
+		return client.DataStream{}, <-read, err
+	}
+	return *res.JSON200, <-read, nil
 }

@@ -357,6 +357,32 @@ func acceptJSON(_ context.Context, req *http.Request) error {
 	return nil
 }
 
+// resuming passes the events of a client to received until ctx ends, and resumes the stream after a
+// cursor, "" for now, whenever the server was killed. It returns a channel that is closed once the
+// stream is open.
+func resuming(ctx context.Context, t *testing.T, following *sync.WaitGroup, c *client.Client, cursor string, received func(client.Event)) <-chan struct{} {
+	t.Helper()
+	open := make(chan struct{})
+	following.Go(func() {
+		isOpen := sync.OnceFunc(func() { close(open) })
+		o := client.EventsOptions{Cursor: cursor, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
+		for e, err := range c.Events(ctx, o) {
+			switch {
+			case err != nil:
+				if ctx.Err() == nil {
+					t.Errorf("the subscriber: %v", err)
+				}
+				return
+			case e.Type == client.EventTypeReady:
+				isOpen()
+			default:
+				received(e)
+			}
+		}
+	})
+	return open
+}
+
 // syncBuffer is a buffer for a process's output.
 type syncBuffer struct {
 	mu sync.Mutex

@@ -29,7 +29,6 @@ func TestKilledWhileErasing(t *testing.T) {
 	m := newMarker()
 	direct, group, cursor := fillDue(t, s.data, count, m)
 
-	// A subscriber that resumes after each kill.
 	step := steps.Begin(t)
 	step("the subscriber starts")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -44,20 +43,11 @@ func TestKilledWhileErasing(t *testing.T) {
 		return len(received)
 	}
 	bob := s.clientWith(mintFor(t, readSecret(t, s.data), "bob"), "tablet")
-	following.Go(func() {
-		o := client.EventsOptions{Cursor: cursor, MinBackoff: time.Millisecond, MaxBackoff: 20 * time.Millisecond}
-		for e, err := range bob.Events(ctx, o) {
-			if err != nil {
-				if ctx.Err() == nil {
-					t.Errorf("the subscriber: %v", err)
-				}
-				return
-			}
-			if e.Type == client.EventTypeMessageBurned || e.Type == client.EventTypeMessageExpired {
-				mu.Lock()
-				received[*e.MessageID]++
-				mu.Unlock()
-			}
+	resuming(ctx, t, &following, bob, cursor, func(e client.Event) {
+		if e.Type == client.EventTypeMessageBurned || e.Type == client.EventTypeMessageExpired {
+			mu.Lock()
+			defer mu.Unlock()
+			received[*e.MessageID]++
 		}
 	})
 	defer following.Wait()

@@ -75,19 +75,8 @@ func TestWebhookAfterARestore(t *testing.T) {
 	for _, request := range before {
 		known[request.id] = request
 	}
-	var got []string
+	got := kindsOf(after, known)
 	for _, request := range after {
-		what := request.payload.Type
-		if m := request.payload.Data.Message; m != nil {
-			what += " " + string(m.State) + strings.Join(texts([]hookRequest{request}), "")
-		}
-		if _, again := known[request.id]; again {
-			what += ", again"
-		}
-		if slices.Contains(got, what) { // a repeated attempt
-			continue
-		}
-		got = append(got, what)
 		if bytes.Contains(request.body, []byte("Quellwolke")) {
 			t.Errorf("the webhook gets erased content: %s", request.body)
 		}
@@ -113,6 +102,24 @@ func TestWebhookAfterARestore(t *testing.T) {
 	if now := s.hookNow(hook.ID); now.State != "active" {
 		t.Errorf("the webhook is %s", now.State)
 	}
+}
+
+// kindsOf describes each request by its type, the state and the text of its message, and whether its
+// id was known before. It leaves out repeated attempts.
+func kindsOf(requests []hookRequest, known map[string]hookRequest) (kinds []string) {
+	for _, request := range requests {
+		what := request.payload.Type
+		if m := request.payload.Data.Message; m != nil {
+			what += " " + string(m.State) + strings.Join(texts([]hookRequest{request}), "")
+		}
+		if _, again := known[request.id]; again {
+			what += ", again"
+		}
+		if !slices.Contains(kinds, what) {
+			kinds = append(kinds, what)
+		}
+	}
+	return kinds
 }
 
 // TestWebhookSecretAfterARestore: a webhook whose secret was replaced after the backup is off until
