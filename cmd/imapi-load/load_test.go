@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -131,20 +132,11 @@ func (s *server) load(ctx context.Context, args ...string) (status int, res resu
 // and the load runs again.
 func undisturbed(t testing.TB, load func(errorf func(format string, args ...any))) {
 	t.Helper()
-	longest := await.Pauses(t)
-	for began := time.Now(); ; {
-		longest()
-		var faults []string
-		load(func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) })
-		still := longest()
-		switch {
-		case len(faults) == 0:
-			return
-		case still < stoodStill || time.Since(began) > await.Limit:
-			t.Fatal(strings.Join(faults, "\n"))
-		}
-		t.Logf("again, because the machine stood still for %v: %s", still, strings.Join(faults, "; "))
-	}
+	await.Undisturbed(t, stoodStill, func() error {
+		var faults []error
+		load(func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) })
+		return errors.Join(faults...)
+	})
 }
 
 // stoodStill is the shortest pause that disturbs a load: that of [TestLoadWithAToken] takes 300 ms.
