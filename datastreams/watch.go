@@ -1,11 +1,11 @@
 package datastreams
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
@@ -289,7 +289,7 @@ func (s *stream) concerned(all bool, access map[im.ID]map[im.UserID]struct{}, bl
 // recheck ends the requests of users who have lost the right to read or push, and the data
 // stream if its owner has lost the conversation.
 func (h *Hub) recheck(s *stream, users []im.UserID) error {
-	ctx, cancel := context.WithTimeout(h.ctx, checkTimeout)
+	ctx, cancel := awake.WithTimeout(h.ctx, checkTimeout)
 	defer cancel()
 	ctx = im.WithCaller(ctx, im.Caller{Job: im.DeliveryJob})
 	now, err := h.opts.Domain.StreamUsers(ctx, s.is.Conversation, users)

@@ -8,9 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
+
+// membersTimeout bounds the look-up of the members of a conversation, for which all later
+// events wait. The time in which the process stands still does not count: it would cost streams a
+// transient event.
+const membersTimeout = 5 * time.Second
 
 // Hub takes commits from the store and dispatches their events to streams. It is safe for
 // concurrent use.
@@ -237,7 +243,7 @@ func (h *Hub) membersAt(e *im.Event, users []im.UserID) (im.Audience, error) {
 	if len(users) == 0 {
 		return im.Audience{}, nil
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, h.opts.MembersTimeout)
+	ctx, cancel := awake.WithTimeout(h.ctx, membersTimeout)
 	defer cancel()
 	ctx = im.WithCaller(ctx, im.Caller{Job: im.DeliveryJob})
 	return h.opts.Log.MembersAt(ctx, e.Conversation, e.Position, users)

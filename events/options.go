@@ -78,10 +78,6 @@ type Options struct {
 	MaxTransients int
 	// InboxSize is the maximum number of events queued for the hub. Default: 8,192.
 	InboxSize int
-	// MembersTimeout bounds a look-up of the members of a conversation, for which all later events
-	// wait. If it fails, the streams read the event from the log; a transient event is lost.
-	// Default: 5 s.
-	MembersTimeout time.Duration
 	// Leeway is how far the clock of a token's issuer may be ahead. A cut-off ends streams
 	// of tokens issued up to that long after it.
 	Leeway time.Duration
@@ -101,7 +97,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.QueueSize, 256)
 	setDefault(&o.MaxTransients, 64)
 	setDefault(&o.InboxSize, 8192)
-	setDefault(&o.MembersTimeout, 5*time.Second)
 	setDefault(&o.Heartbeat, 15*time.Second)
 	setDefault(&o.Refresh, time.Hour)
 	setDefault(&o.Retry, 2*time.Second)

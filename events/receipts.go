@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
@@ -146,7 +147,7 @@ func (r *receipts) run(ctx context.Context) {
 }
 
 func (r *receipts) store(ctx context.Context, all []im.Delivery) error {
-	ctx, cancel := context.WithTimeout(ctx, receiptTimeout)
+	ctx, cancel := awake.WithTimeout(ctx, receiptTimeout)
 	defer cancel()
 	return r.deliver(ctx, all)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/im"
 )
 
@@ -107,13 +108,14 @@ func (b *budget) acquire(ctx context.Context, user im.UserID, bytes int, longest
 	default:
 	}
 
-	timer := time.NewTimer(longest)
-	defer timer.Stop()
+	// While the process stands still, nobody returns bytes, so that time does not count.
+	late := make(chan struct{})
+	defer awake.AfterFunc(longest, func() { close(late) })()
 	var err error
 	select {
 	case <-w.turn:
 		return nil
-	case <-timer.C:
+	case <-late:
 		err = errOverloaded
 	case <-ctx.Done():
 		err = ctx.Err()

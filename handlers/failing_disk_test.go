@@ -25,7 +25,7 @@ func newFailingWorld(t *testing.T) (*world, *disktest.Disk) {
 	dir := t.TempDir()
 	disk := disktest.New(t, dir)
 	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "imapi.db"), sqlite.Options{
-		ReadLimit: await.Limit, WriteWait: await.Limit, Logger: slog.New(slog.DiscardHandler),
+		ReadLimit: await.Limit, Logger: slog.New(slog.DiscardHandler),
 		Keys: func(store im.StoreID, fresh bool) (im.Keys, error) {
 			if fresh {
 				if err := keyring.Create(filepath.Join(dir, "keys"), store); err != nil && !errors.Is(err, fs.ErrExist) {

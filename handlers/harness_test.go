@@ -61,7 +61,7 @@ func newWorld(t testing.TB, with ...option) *world {
 // newWorldIn is newWorld on a store with other options.
 func newWorldIn(t testing.TB, in storage.Options, with ...option) *world {
 	t.Helper()
-	in.Synchronous, in.ReadLimit, in.WriteWait = "normal", await.Limit, await.Limit // the machine may stand still
+	in.Synchronous, in.ReadLimit = "normal", await.Limit // the machine may stand still
 	store, err := storage.Open(context.Background(), "", in)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func newWorldOn(t testing.TB, store im.Store, with ...option) *world {
 	ho := handlers.Options{WriteTimeout: await.Limit}
 	eo := events.Options{
 		Head: store.Head, LogID: store.Instance().Log, Encode: handlers.AppendEvent,
-		Heartbeat: await.Limit, MembersTimeout: await.Limit,
+		Heartbeat: await.Limit,
 	}
 	for _, o := range with {
 		o(&ho, &eo, &policy)

@@ -36,7 +36,7 @@ func (s *heldStore) View(ctx context.Context, fn func(im.Reader) error) error {
 // same time, and reads beyond the user's share are refused in time.
 func TestOneUserDoesNotStarveTheOthers(t *testing.T) {
 	store, err := storage.Open(t.Context(), "", storage.Options{
-		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: await.Limit, WriteWait: await.Limit,
+		DataDir: t.TempDir(), Synchronous: "normal", ReadLimit: await.Limit,
 	})
 	if err != nil {
 		t.Fatal(err)

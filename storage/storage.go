@@ -58,8 +58,6 @@ type Options struct {
 	Progress func(im.Progress)
 	// ReadLimit is the maximum duration of a read transaction.
 	ReadLimit time.Duration
-	// WriteWait is the maximum time that a write of a user's request waits for its turn.
-	WriteWait time.Duration
 }
 
 // ErrInUse is in the chain of Open's error if another process has opened the data.
@@ -92,7 +90,6 @@ func Open(ctx context.Context, rawURL string, options Options) (im.Store, error)
 		Logger:      options.Logger,
 		Now:         options.Now,
 		ReadLimit:   options.ReadLimit,
-		WriteWait:   options.WriteWait,
 
 		Keys:         openKeys(keys, options.AcceptLostKeys),
 		ObserveShred: options.ObserveShred,

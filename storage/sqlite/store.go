@@ -38,9 +38,6 @@ type Options struct {
 	Now func() time.Time
 	// ReadLimit is the maximum duration of a read transaction, 500 ms by default.
 	ReadLimit time.Duration
-	// WriteWait is the maximum time that a write of a user's request waits for its turn, 5 s by
-	// default.
-	WriteWait time.Duration
 
 	// Keys opens the keys of a store by its id. fresh is set if nothing was ever sealed, so that
 	// new keys may be created.
@@ -109,9 +106,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ReadLimit == 0 {
 		o.ReadLimit = defaultReadLimit
-	}
-	if o.WriteWait == 0 {
-		o.WriteWait = defaultWriteWait
 	}
 	if o.unindexed == 0 {
 		o.unindexed = maxUnindexed

@@ -270,7 +270,7 @@ func TestDoorOpensWhenTheQueueCloses(t *testing.T) {
 // runs, that Write waits for a call that is running, and that calls of jobs wait without a limit.
 func TestCallsAreWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &writer{queue: newQueue(time.Now), wait: defaultWriteWait}
+		w := &writer{queue: newQueue(time.Now)}
 		write := func(c im.Caller, bulk bool) <-chan error {
 			ctx := im.WithCaller(t.Context(), c)
 			if bulk {
@@ -290,7 +290,7 @@ func TestCallsAreWithdrawn(t *testing.T) {
 		bob := write(im.Caller{User: "bob"}, false)
 		step := write(im.Caller{User: "carol"}, true)
 		job := write(im.Caller{Job: "retention"}, false)
-		time.Sleep(defaultWriteWait)
+		time.Sleep(maxWait)
 		synctest.Wait()
 		if err := <-bob; !errors.Is(err, errOverloaded) {
 			t.Errorf("the call that waited gets %v", err)

@@ -23,9 +23,10 @@ const (
 	// maxQueue is the maximum number of waiting calls, and maxOwn that of calls of one caller.
 	maxQueue = 4096
 	maxOwn   = 256
-	// defaultWriteWait is the longest time that a call of a user waits, unless it is a bulk call. It
-	// is shorter than the 10 s after which clients give up.
-	defaultWriteWait = 5 * time.Second
+	// maxWait is the longest time that a call of a user waits, unless it is a bulk call. It is
+	// shorter than the 10 s after which clients give up. The time in which the process stands still
+	// does not count: the writer stands still, too, so the queue is no longer than before.
+	maxWait = 5 * time.Second
 	// retryAfter is the Retry-After for callers that are refused because of these limits.
 	retryAfter = time.Second
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
+	"github.com/imapi/imapi/awake"
 	"github.com/imapi/imapi/faults"
 	"github.com/imapi/imapi/im"
 )
@@ -27,7 +27,6 @@ func answer(calls []*call, err error) {
 type writer struct {
 	store *Store
 	queue *queue
-	wait  time.Duration // Options.WriteWait
 	ended chan struct{}
 
 	mu        sync.RWMutex // guards listeners
@@ -49,7 +48,7 @@ type writer struct {
 
 func startWriter(s *Store, head im.Position) (*writer, error) {
 	w := &writer{
-		store: s, queue: newQueue(s.options.Now), wait: s.options.WriteWait, ended: make(chan struct{}), head: head,
+		store: s, queue: newQueue(s.options.Now), ended: make(chan struct{}), head: head,
 	}
 	var err error
 	if w.session, err = w.open(); err != nil {
@@ -69,8 +68,8 @@ func (w *writer) listen(fn func(im.Commit)) {
 }
 
 // write runs fn and returns once its transaction has ended. It does not return early when ctx ends,
-// because the caller could not know whether fn was committed. If fn has not begun when the limit of
-// its wait has passed, as when the disk hangs, it never runs, and write returns errOverloaded.
+// because the caller could not know whether fn was committed. If fn has not begun after maxWait, as
+// when the disk hangs, it never runs, and write returns errOverloaded.
 func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	c, err := w.queue.add(ctx, fn)
 	if err != nil {
@@ -79,12 +78,12 @@ func (w *writer) write(ctx context.Context, fn func(im.Tx) error) error {
 	if c.waitsLong() {
 		return <-c.done
 	}
-	timer := time.NewTimer(w.wait)
-	defer timer.Stop()
+	late := make(chan struct{})
+	defer awake.AfterFunc(maxWait, func() { close(late) })()
 	select {
 	case err := <-c.done:
 		return err
-	case <-timer.C:
+	case <-late:
 	}
 	if c.withdraw() {
 		return errOverloaded
