@@ -151,11 +151,14 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 		return done, nil
 	default:
 	}
-	began := time.Now()
+	// left is what is left of the longest wait after the current part of it. It is counted by parts,
+	// because a process that stood still has not read in that time either: only one part is over then.
+	part := min(crowdedWait, t.wait)
+	left := t.wait - part
 	var late <-chan time.Time
 	var timer *time.Timer
 	if who.kind == byRequest {
-		timer = time.NewTimer(min(crowdedWait, t.wait))
+		timer = time.NewTimer(part)
 		defer timer.Stop()
 		late = timer.C
 	}
@@ -179,9 +182,11 @@ func (t *turns) take(ctx context.Context) (done func(), err error) {
 			return nil, err
 		default:
 		}
-		if left := t.wait - time.Since(began); ctx.Err() == nil && left > 0 && !t.refuses() {
+		if ctx.Err() == nil && left > 0 && !t.refuses() {
 			t.mu.Unlock()
-			timer.Reset(min(crowdedWait, left))
+			part = min(crowdedWait, left)
+			left -= part
+			timer.Reset(part)
 			continue
 		}
 		l.waiting.Remove(mine)
