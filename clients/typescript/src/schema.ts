@@ -2111,6 +2111,10 @@ export interface paths {
          *     messages. History is sorted by `seq`: messages imported into a conversation that has
          *     messages come after them. A `created_at` past retention is 422 `past_retention`.
          *
+         *     A line is refused for what its kind of conversation does not have, as in the rest of
+         *     the API: a message that burns or asks for a receipt, and a setting of a conversation
+         *     with another value than all conversations of the kind have.
+         *
          *     A message that was trimmed or purged is answered 410 `message_gone` for 7 days by
          *     default, so that a repeated import restores nothing. It is recognised by its `id`;
          *     by `sender` and `client_id`; else by conversation, sender and `created_at`,
@@ -3367,7 +3371,11 @@ export interface components {
              */
             visible_to?: string | null;
         };
-        /** @description A conversation for an import. One whose id exists already does not change. */
+        /**
+         * @description A conversation for an import. One whose id exists already does not change. A setting
+         *     that its kind does not have is 422 `setting_unsupported`, or `direct_conversation` for
+         *     a direct one, unless it has the value that all conversations of the kind have.
+         */
         ImportConversation: {
             /** @description The id of the conversation. */
             id: string;
