@@ -53,6 +53,9 @@ var decomposed = map[rune]string{
 	'æ': "ae", 'œ': "oe", 'ø': "o\u0338", 'đ': "d\u0335", 'ħ': "h\u0335", 'ł': "l\u0335", 'ı': "i", 'ȷ': "j",
 }
 
+// maxFolded bounds the pieces of a text whose folding is kept.
+const maxFolded = 256
+
 const (
 	dotAbove = '\u0307'
 	breve    = '\u0306'
@@ -110,6 +113,7 @@ func classOf(r rune) class {
 // it.
 type tokenizer struct {
 	fold   cases.Caser
+	folded map[string]string // pieces of the text that occurred before, as most letters do
 	tokens []token
 	word   []byte // the word being built
 	base   []byte // word without its accents
@@ -120,7 +124,7 @@ type tokenizer struct {
 
 // tokens splits a text.
 func tokens(text string) []token {
-	t := &tokenizer{fold: cases.Fold()}
+	t := &tokenizer{fold: cases.Fold(), folded: make(map[string]string)}
 	for at := 0; at < len(text); {
 		end := at + boundary(text[at:])
 		t.segment(text[at:end], at, end)
@@ -155,41 +159,46 @@ func (t *tokenizer) segment(piece string, start, end int) {
 		t.add(r, start, end)
 		return
 	}
-	for folded := t.caseless(piece); folded != ""; {
-		n := strings.IndexFunc(folded, func(r rune) bool { return classOf(r) == single })
-		if n == 0 {
-			r, size := utf8.DecodeRuneInString(folded)
-			t.add(r, start, end)
-			folded = folded[size:]
-			continue
+	folded, known := t.folded[piece]
+	if !known {
+		folded = t.foldPiece(piece)
+		if len(t.folded) < maxFolded {
+			t.folded[piece] = folded
 		}
-		if n < 0 {
-			n = len(folded)
-		}
-		t.letters(norm.NFD.String(folded[:n]), start, end)
-		folded = folded[n:]
 	}
-}
-
-// caseless folds a piece of text by the rule for compatibility caseless matching (D146 in section
-// 3.13 of the Unicode Standard), and composes the result.
-func (t *tokenizer) caseless(piece string) string {
-	folded := t.fold.String(norm.NFD.String(piece))
-	return norm.NFKC.String(t.fold.String(norm.NFKD.String(folded)))
-}
-
-// letters adds folded characters that are not tokens of their own. They are decomposed, so that
-// accents are separate.
-func (t *tokenizer) letters(folded string, start, end int) {
 	for _, r := range folded {
-		if parts, ok := decomposed[r]; ok {
-			for _, part := range parts {
-				t.add(part, start, end)
-			}
-			continue
-		}
 		t.add(r, start, end)
 	}
+}
+
+// foldPiece folds a piece of text by the rule for compatibility caseless matching (D146 in section
+// 3.13 of the Unicode Standard). It composes characters that are tokens of their own and decomposes
+// others, so that accents are separate.
+func (t *tokenizer) foldPiece(piece string) string {
+	folded := t.fold.String(norm.NFD.String(piece))
+	rest := norm.NFKC.String(t.fold.String(norm.NFKD.String(folded)))
+	var b strings.Builder
+	for rest != "" {
+		n := strings.IndexFunc(rest, func(r rune) bool { return classOf(r) == single })
+		switch n {
+		case 0:
+			_, n = utf8.DecodeRuneInString(rest)
+			b.WriteString(rest[:n])
+		case -1:
+			n = len(rest)
+			fallthrough
+		default:
+			for _, r := range norm.NFD.String(rest[:n]) {
+				if parts, ok := decomposed[r]; ok {
+					b.WriteString(parts)
+				} else {
+					b.WriteRune(r)
+				}
+			}
+		}
+		rest = rest[n:]
+	}
+	return b.String()
 }
 
 // add adds a folded character for the text from start to end.

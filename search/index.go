@@ -145,6 +145,10 @@ type Scope struct {
 // candidates.
 const maxEntries = 24
 
+// maxContinued is the maximum number of groups in a query that have an entry for each character that
+// may follow. Each costs as much as many others.
+const maxContinued = 4
+
 // Query is a list of groups of entries. A candidate has at least one entry of each group. A
 // Query without groups matches everything, for example when all words are single letters,
 // which may begin any word, and there is no scope.
@@ -152,8 +156,14 @@ type Query [][]Entry
 
 // Query returns the query for texts with the terms.
 func (h *Hasher) Query(t Terms, in Scope) (q Query) {
+	wide := 0
 	for _, one := range t {
 		for _, alternatives := range one.entries() {
+			if len(alternatives) > 1 {
+				if wide++; wide > maxContinued {
+					continue
+				}
+			}
 			group := make([]Entry, len(alternatives))
 			for i, word := range alternatives {
 				group[i] = h.entry(ofWord, word)

@@ -65,29 +65,29 @@ func (t term) next(text []token, from int) int {
 	return -1
 }
 
-// at reports whether tokens start with the term.
+// at reports whether tokens start with the term. It compares the last token first: in a long run of
+// one character that is often the one that differs.
 func (t term) at(text []token) bool {
 	last := len(t) - 1
-	for i, want := range t[:last] {
-		if text[i].base != want.base || !want.accentsIn(text[i]) {
+	if t[last].single {
+		if text[last].base != t[last].base {
 			return false
 		}
+	} else if !strings.HasPrefix(text[last].base, t[last].base) || !t[last].accentsIn(&text[last]) {
+		return false
 	}
 	for i := range last {
-		if t[i].touches(t[i+1]) && !text[i].touches(text[i+1]) {
+		if text[i].base != t[i].base || !t[i].accentsIn(&text[i]) || t[i].touches(t[i+1]) && !text[i].touches(text[i+1]) {
 			return false
 		}
 	}
-	if t[last].single {
-		return text[last].base == t[last].base
-	}
-	return strings.HasPrefix(text[last].base, t[last].base) && t[last].accentsIn(text[last])
+	return true
 }
 
 // accentsIn reports whether a word with the same letters, and perhaps more after them, has the
 // accents of t on the same letters. So a query without accents finds words with them, and one
 // with accents finds only such words: the asymmetric search of UTS #10.
-func (t token) accentsIn(word token) bool {
+func (t *token) accentsIn(word *token) bool {
 	if len(t.text) == len(t.base) {
 		return true
 	}

@@ -88,6 +88,13 @@ func TestParseIsBounded(t *testing.T) {
 	if q := NewHasher(nil).Query(long, Scope{}); len(q) > maxEntries {
 		t.Errorf("a query of %d groups", len(q))
 	}
+	entries := 0
+	for _, group := range NewHasher(nil).Query(Parse("ab cd ef gh ij kl mn op щя юэ бы ть гд ёж ху ша"), Scope{}) {
+		entries += len(group)
+	}
+	if entries > 300 {
+		t.Errorf("a query of two-letter words has %d entries", entries)
+	}
 }
 
 // TestTokensDoNotChange: if tokens changed, searches would no longer find indexed texts. If a

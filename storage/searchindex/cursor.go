@@ -142,9 +142,10 @@ func (c *Cursor) openFile() ([]*segment, error) {
 func (c *Cursor) Floor() int64 { return c.floor }
 
 // Next returns up to limit candidates, the greatest ids first, and the id down to which all
-// have been returned. Once until has passed it returns those found so far.
+// have been returned. Once until has passed it returns those found so far, after one step at least:
+// otherwise a busy machine would get nowhere.
 func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, err error) {
-	for {
+	for steps := 0; ; {
 		best, at, found := int64(-1), -1, false
 		for i, s := range c.sources {
 			// Prefer a result to a bound, so that a message in two sources is returned once.
@@ -156,9 +157,10 @@ func (c *Cursor) Next(limit int, until time.Time) (ids []int64, through int64, e
 		case best < c.floor:
 			return ids, c.floor, nil
 		case !found:
-			if !time.Now().Before(until) {
+			if steps > 0 && !time.Now().Before(until) {
 				return ids, best + 1, nil
 			}
+			steps++
 			if err := c.sources[at].step(c); err != nil {
 				c.broken = true
 				return ids, best + 1, err

@@ -30,7 +30,8 @@ const searchList = 128
 // its content is read and compared with the words.
 const (
 	searchBudget = 20_000 // candidates
-	readCost     = 20     // the cost of reading one
+	readCost     = 20     // the cost of reading one, and of readBytes bytes of its text
+	readBytes    = 320
 	// conversationCost is the cost of checking whether the user can see a conversation.
 	conversationCost = 100
 	// searchFirst is the number of candidates that the first step takes beyond the wanted hits.
@@ -301,6 +302,7 @@ func (f *finder) read(row *messageRow) (enough bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	f.budget -= len(m.Words()) * readCost / readBytes
 	hit, matches := record.Hit(f.terms, m)
 	if !matches {
 		return false, nil

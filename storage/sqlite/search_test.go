@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/imapi/imapi/im"
@@ -78,6 +79,36 @@ func TestSearch(t *testing.T) {
 	}
 	if hit.Message.Sender != "alice" || hit.Message.Words() != "我家在上海东边" {
 		t.Errorf("message = %+v", hit.Message)
+	}
+}
+
+// TestSearchInLargeMessages checks that a page compares a bounded amount of text, although each
+// message is a candidate, and that the pages find what is behind.
+func TestSearchInLargeMessages(t *testing.T) {
+	s := newSearchFixture(t, 1, Options{Synchronous: "normal"})
+	const n, size = 15, 60_000
+	filler := strings.Repeat("上", size/3)
+	for id := range im.ID(n) {
+		words := filler + " 上海 海东" // its pairs are in the index, but not together
+		if id == 0 {
+			words = filler + "上海东"
+		}
+		s.send(text(1, id+1, words))
+	}
+	q := im.SearchQuery{Words: "上海东", Conversations: []im.ID{1}, Limit: 20}
+	var page im.SearchPage
+	err := s.View(t.Context(), func(r im.Reader) (err error) {
+		page, err = r.Search(q)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if compared, most := n+1-int(page.Next), searchBudget/(size*readCost/readBytes)+1; page.Next == 0 || compared < 1 || compared > most {
+		t.Errorf("a page compares %d texts, want at most %d", compared, most)
+	}
+	if got := ids(s.search(q)); !slices.Equal(got, []im.ID{1}) {
+		t.Errorf("found %v", got)
 	}
 }
 
