@@ -223,6 +223,7 @@ const (
 	ProblemCodeClientIDReused          ProblemCode = "client_id_reused"
 	ProblemCodeClockJumped             ProblemCode = "clock_jumped"
 	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
+	ProblemCodeConversationGone        ProblemCode = "conversation_gone"
 	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
 	ProblemCodeDeliveryNotFound        ProblemCode = "delivery_not_found"
@@ -560,7 +561,7 @@ type Burning struct {
 	MessageID string `json:"message_id"`
 }
 
-// ClientID Chosen by the client; makes sending idempotent.
+// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 //
 // Example: c-1
 type ClientID = string
@@ -665,6 +666,11 @@ type ConversationPage struct {
 
 // CreateChannel A new channel.
 type CreateChannel struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 
@@ -686,6 +692,11 @@ type CreateChannel struct {
 
 // CreateConversation A new group or room.
 type CreateConversation struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Kind `group` or `room`.
 	Kind CreateConversationKind `json:"kind"`
 
@@ -755,6 +766,11 @@ type CreateRole struct {
 
 // CreateSpace A new space.
 type CreateSpace struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 
@@ -764,6 +780,11 @@ type CreateSpace struct {
 
 // CreateThread A new thread.
 type CreateThread struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 }
@@ -1521,7 +1542,7 @@ type ImportResult struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -1535,6 +1556,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2017,7 +2039,7 @@ type Problem struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -2031,6 +2053,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2150,7 +2173,7 @@ type Problem struct {
 // | `webhook_not_found` | 404 | no such webhook |
 // | `delivery_not_found` | 404 | the webhook has no such delivery |
 // | `method_not_allowed` | 405 | the path does not have this method |
-// | `client_id_reused` | 409 | the `client_id` was used for another message |
+// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 // | `already_revoked` | 409 | the message has been revoked |
 // | `already_burned` | 409 | the message has burned |
@@ -2164,6 +2187,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 // | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
@@ -2409,7 +2433,7 @@ type RevokeResult struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -2423,6 +2447,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2552,7 +2577,7 @@ type SendAudio struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2606,7 +2631,7 @@ type SendCommand struct {
 	// Body The body of a `command`.
 	Body CommandBody `json:"body"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2629,7 +2654,7 @@ type SendCustom struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2678,7 +2703,7 @@ type SendFile struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2727,7 +2752,7 @@ type SendImage struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2774,7 +2799,7 @@ type SendLocation struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2844,7 +2869,7 @@ type SendText struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2893,7 +2918,7 @@ type SendVideo struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -11155,6 +11180,20 @@ type CreateConversationResponseObject interface {
 	VisitCreateConversationResponse(w http.ResponseWriter) error
 }
 
+type CreateConversation200JSONResponse Conversation
+
+func (response CreateConversation200JSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateConversation201JSONResponse Conversation
 
 func (response CreateConversation201JSONResponse) VisitCreateConversationResponse(w http.ResponseWriter) error {
@@ -12125,6 +12164,20 @@ type CreateThreadResponseObject interface {
 	VisitCreateThreadResponse(w http.ResponseWriter) error
 }
 
+type CreateThread200JSONResponse Conversation
+
+func (response CreateThread200JSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type CreateThread201JSONResponse Conversation
 
 func (response CreateThread201JSONResponse) VisitCreateThreadResponse(w http.ResponseWriter) error {
@@ -12167,6 +12220,20 @@ type CreateSpaceRequestObject struct {
 
 type CreateSpaceResponseObject interface {
 	VisitCreateSpaceResponse(w http.ResponseWriter) error
+}
+
+type CreateSpace200JSONResponse Space
+
+func (response CreateSpace200JSONResponse) VisitCreateSpaceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type CreateSpace201JSONResponse Space
@@ -12274,6 +12341,20 @@ type CreateChannelRequestObject struct {
 
 type CreateChannelResponseObject interface {
 	VisitCreateChannelResponse(w http.ResponseWriter) error
+}
+
+type CreateChannel200JSONResponse Conversation
+
+func (response CreateChannel200JSONResponse) VisitCreateChannelResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type CreateChannel201JSONResponse Conversation

@@ -222,6 +222,7 @@ const (
 	ProblemCodeClientIDReused          ProblemCode = "client_id_reused"
 	ProblemCodeClockJumped             ProblemCode = "clock_jumped"
 	ProblemCodeCommandUnsupported      ProblemCode = "command_unsupported"
+	ProblemCodeConversationGone        ProblemCode = "conversation_gone"
 	ProblemCodeConversationNotFound    ProblemCode = "conversation_not_found"
 	ProblemCodeConversationRequired    ProblemCode = "conversation_required"
 	ProblemCodeDeliveryNotFound        ProblemCode = "delivery_not_found"
@@ -559,7 +560,7 @@ type Burning struct {
 	MessageID string `json:"message_id"`
 }
 
-// ClientID Chosen by the client; makes sending idempotent.
+// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 //
 // Example: c-1
 type ClientID = string
@@ -664,6 +665,11 @@ type ConversationPage struct {
 
 // CreateChannel A new channel.
 type CreateChannel struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 
@@ -685,6 +691,11 @@ type CreateChannel struct {
 
 // CreateConversation A new group or room.
 type CreateConversation struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Kind `group` or `room`.
 	Kind CreateConversationKind `json:"kind"`
 
@@ -754,6 +765,11 @@ type CreateRole struct {
 
 // CreateSpace A new space.
 type CreateSpace struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 
@@ -763,6 +779,11 @@ type CreateSpace struct {
 
 // CreateThread A new thread.
 type CreateThread struct {
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
+	//
+	// Example: c-1
+	ClientID *ClientID `json:"client_id,omitempty"`
+
 	// Name Its name.
 	Name string `json:"name"`
 }
@@ -1520,7 +1541,7 @@ type ImportResult struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -1534,6 +1555,7 @@ type ImportResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2016,7 +2038,7 @@ type Problem struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -2030,6 +2052,7 @@ type Problem struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2149,7 +2172,7 @@ type Problem struct {
 // | `webhook_not_found` | 404 | no such webhook |
 // | `delivery_not_found` | 404 | the webhook has no such delivery |
 // | `method_not_allowed` | 405 | the path does not have this method |
-// | `client_id_reused` | 409 | the `client_id` was used for another message |
+// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 // | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 // | `already_revoked` | 409 | the message has been revoked |
 // | `already_burned` | 409 | the message has burned |
@@ -2163,6 +2186,7 @@ type Problem struct {
 // | `webhook_inactive` | 409 | the webhook is paused or off |
 // | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 // | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 // | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 // | `stream_ended` | 410 | the data stream has ended |
 // | `event_gone` | 410 | the log has trimmed the event |
@@ -2429,7 +2453,7 @@ type RevokeResult struct {
 	// | `webhook_not_found` | 404 | no such webhook |
 	// | `delivery_not_found` | 404 | the webhook has no such delivery |
 	// | `method_not_allowed` | 405 | the path does not have this method |
-	// | `client_id_reused` | 409 | the `client_id` was used for another message |
+	// | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
 	// | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
 	// | `already_revoked` | 409 | the message has been revoked |
 	// | `already_burned` | 409 | the message has burned |
@@ -2443,6 +2467,7 @@ type RevokeResult struct {
 	// | `webhook_inactive` | 409 | the webhook is paused or off |
 	// | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
 	// | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+	// | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
 	// | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
 	// | `stream_ended` | 410 | the data stream has ended |
 	// | `event_gone` | 410 | the log has trimmed the event |
@@ -2572,7 +2597,7 @@ type SendAudio struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2626,7 +2651,7 @@ type SendCommand struct {
 	// Body The body of a `command`.
 	Body CommandBody `json:"body"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2649,7 +2674,7 @@ type SendCustom struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2698,7 +2723,7 @@ type SendFile struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2747,7 +2772,7 @@ type SendImage struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2794,7 +2819,7 @@ type SendLocation struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2864,7 +2889,7 @@ type SendText struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -2913,7 +2938,7 @@ type SendVideo struct {
 	// Burn Destroys a direct message once its recipient has read it.
 	Burn *SendBurn `json:"burn,omitempty"`
 
-	// ClientID Chosen by the client; makes sending idempotent.
+	// ClientID Chosen by the client; makes sending, or creating a conversation or space, idempotent.
 	//
 	// Example: c-1
 	ClientID *ClientID `json:"client_id,omitempty"`
@@ -5820,6 +5845,13 @@ type ClientInterface interface {
 	// `@user` instead. Threads are created under a message, channels in a space. A user
 	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
+	// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+	// 200 with what the first one created, as it is now, or 404 once you can no longer see
+	// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+	// the name and settings are compared until they are changed. After the deletion, a
+	// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+	// shares these ids; those of messages are others.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
@@ -5830,6 +5862,13 @@ type ClientInterface interface {
 	// The caller becomes the owner. A direct conversation is not created: send to
 	// `@user` instead. Threads are created under a message, channels in a space. A user
 	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
+	//
+	// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+	// 200 with what the first one created, as it is now, or 404 once you can no longer see
+	// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+	// the name and settings are compared until they are changed. After the deletion, a
+	// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+	// shares these ids; those of messages are others.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6527,6 +6566,7 @@ type ClientInterface interface {
 	// A message of a group or channel can have one thread. Requires the permission
 	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
 	// message: 429 `slow_mode`.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6538,6 +6578,7 @@ type ClientInterface interface {
 	// A message of a group or channel can have one thread. Requires the permission
 	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
 	// message: 429 `slow_mode`.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6554,6 +6595,7 @@ type ClientInterface interface {
 	// CreateSpaceWithBody Create a space
 	//
 	// The caller becomes the owner.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6563,6 +6605,7 @@ type ClientInterface interface {
 	// CreateSpace Create a space
 	//
 	// The caller becomes the owner.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6616,6 +6659,7 @@ type ClientInterface interface {
 	//
 	// Public by default. Requires the permission `manage_conversation` in the space. A
 	// channel is changed and deleted like any conversation.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -6626,6 +6670,7 @@ type ClientInterface interface {
 	//
 	// Public by default. Requires the permission `manage_conversation` in the space. A
 	// channel is changed and deleted like any conversation.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7888,6 +7933,13 @@ func (c *API) ListConversations(ctx context.Context, params *ListConversationsPa
 // `@user` instead. Threads are created under a message, channels in a space. A user
 // who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
+// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+// 200 with what the first one created, as it is now, or 404 once you can no longer see
+// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+// the name and settings are compared until they are changed. After the deletion, a
+// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+// shares these ids; those of messages are others.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
@@ -7908,6 +7960,13 @@ func (c *API) CreateConversationWithBody(ctx context.Context, params *CreateConv
 // The caller becomes the owner. A direct conversation is not created: send to
 // `@user` instead. Threads are created under a message, channels in a space. A user
 // who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
+//
+// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+// 200 with what the first one created, as it is now, or 404 once you can no longer see
+// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+// the name and settings are compared until they are changed. After the deletion, a
+// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+// shares these ids; those of messages are others.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9135,6 +9194,7 @@ func (c *API) GetThread(ctx context.Context, message MessageID, params *GetThrea
 // A message of a group or channel can have one thread. Requires the permission
 // `create_thread`. The caller becomes its first member. In slow mode it counts as a
 // message: 429 `slow_mode`.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9156,6 +9216,7 @@ func (c *API) CreateThreadWithBody(ctx context.Context, message MessageID, param
 // A message of a group or channel can have one thread. Requires the permission
 // `create_thread`. The caller becomes its first member. In slow mode it counts as a
 // message: 429 `slow_mode`.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9192,6 +9253,7 @@ func (c *API) ListSpaces(ctx context.Context, params *ListSpacesParams, reqEdito
 // CreateSpaceWithBody Create a space
 //
 // The caller becomes the owner.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9211,6 +9273,7 @@ func (c *API) CreateSpaceWithBody(ctx context.Context, params *CreateSpaceParams
 // CreateSpace Create a space
 //
 // The caller becomes the owner.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9324,6 +9387,7 @@ func (c *API) ListChannels(ctx context.Context, space SpaceID, params *ListChann
 //
 // Public by default. Requires the permission `manage_conversation` in the space. A
 // channel is changed and deleted like any conversation.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type.
 //
@@ -9344,6 +9408,7 @@ func (c *API) CreateChannelWithBody(ctx context.Context, space SpaceID, params *
 //
 // Public by default. Requires the permission `manage_conversation` in the space. A
 // channel is changed and deleted like any conversation.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -18161,6 +18226,13 @@ type ClientWithResponsesInterface interface {
 	// `@user` instead. Threads are created under a message, channels in a space. A user
 	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 	//
+	// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+	// 200 with what the first one created, as it is now, or 404 once you can no longer see
+	// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+	// the name and settings are compared until they are changed. After the deletion, a
+	// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+	// shares these ids; those of messages are others.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
@@ -18171,6 +18243,13 @@ type ClientWithResponsesInterface interface {
 	// The caller becomes the owner. A direct conversation is not created: send to
 	// `@user` instead. Threads are created under a message, channels in a space. A user
 	// who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
+	//
+	// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+	// 200 with what the first one created, as it is now, or 404 once you can no longer see
+	// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+	// the name and settings are compared until they are changed. After the deletion, a
+	// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+	// shares these ids; those of messages are others.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18928,6 +19007,7 @@ type ClientWithResponsesInterface interface {
 	// A message of a group or channel can have one thread. Requires the permission
 	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
 	// message: 429 `slow_mode`.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18939,6 +19019,7 @@ type ClientWithResponsesInterface interface {
 	// A message of a group or channel can have one thread. Requires the permission
 	// `create_thread`. The caller becomes its first member. In slow mode it counts as a
 	// message: 429 `slow_mode`.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18957,6 +19038,7 @@ type ClientWithResponsesInterface interface {
 	// CreateSpaceWithBodyWithResponse Create a space
 	//
 	// The caller becomes the owner.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18966,6 +19048,7 @@ type ClientWithResponsesInterface interface {
 	// CreateSpaceWithResponse Create a space
 	//
 	// The caller becomes the owner.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19025,6 +19108,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Public by default. Requires the permission `manage_conversation` in the space. A
 	// channel is changed and deleted like any conversation.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19035,6 +19119,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Public by default. Requires the permission `manage_conversation` in the space. A
 	// channel is changed and deleted like any conversation.
+	// With a `client_id`, creating is idempotent, as it is for groups.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -20237,6 +20322,8 @@ func (r ListConversationsResponse) StatusCode() int {
 type CreateConversationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
 }
@@ -21189,6 +21276,8 @@ func (r GetThreadResponse) StatusCode() int {
 type CreateThreadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
 }
@@ -21235,6 +21324,8 @@ func (r ListSpacesResponse) StatusCode() int {
 type CreateSpaceResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Space
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Space
 }
@@ -21348,6 +21439,8 @@ func (r ListChannelsResponse) StatusCode() int {
 type CreateChannelResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Conversation
 	// JSON201 the response for an HTTP 201 `application/json` response
 	JSON201 *Conversation
 }
@@ -22808,6 +22901,13 @@ func (c *ClientWithResponses) ListConversationsWithResponse(ctx context.Context,
 // `@user` instead. Threads are created under a message, channels in a space. A user
 // who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
 //
+// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+// 200 with what the first one created, as it is now, or 404 once you can no longer see
+// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+// the name and settings are compared until they are changed. After the deletion, a
+// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+// shares these ids; those of messages are others.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/conversations (the `CreateConversation` operationId).
@@ -22824,6 +22924,13 @@ func (c *ClientWithResponses) CreateConversationWithBodyWithResponse(ctx context
 // The caller becomes the owner. A direct conversation is not created: send to
 // `@user` instead. Threads are created under a message, channels in a space. A user
 // who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
+//
+// With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+// 200 with what the first one created, as it is now, or 404 once you can no longer see
+// it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+// the name and settings are compared until they are changed. After the deletion, a
+// repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+// shares these ids; those of messages are others.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23899,6 +24006,7 @@ func (c *ClientWithResponses) GetThreadWithResponse(ctx context.Context, message
 // A message of a group or channel can have one thread. Requires the permission
 // `create_thread`. The caller becomes its first member. In slow mode it counts as a
 // message: 429 `slow_mode`.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23916,6 +24024,7 @@ func (c *ClientWithResponses) CreateThreadWithBodyWithResponse(ctx context.Conte
 // A message of a group or channel can have one thread. Requires the permission
 // `create_thread`. The caller becomes its first member. In slow mode it counts as a
 // message: 429 `slow_mode`.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23946,6 +24055,7 @@ func (c *ClientWithResponses) ListSpacesWithResponse(ctx context.Context, params
 // CreateSpaceWithBodyWithResponse Create a space
 //
 // The caller becomes the owner.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -23961,6 +24071,7 @@ func (c *ClientWithResponses) CreateSpaceWithBodyWithResponse(ctx context.Contex
 // CreateSpaceWithResponse Create a space
 //
 // The caller becomes the owner.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24056,6 +24167,7 @@ func (c *ClientWithResponses) ListChannelsWithResponse(ctx context.Context, spac
 //
 // Public by default. Requires the permission `manage_conversation` in the space. A
 // channel is changed and deleted like any conversation.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24072,6 +24184,7 @@ func (c *ClientWithResponses) CreateChannelWithBodyWithResponse(ctx context.Cont
 //
 // Public by default. Requires the permission `manage_conversation` in the space. A
 // channel is changed and deleted like any conversation.
+// With a `client_id`, creating is idempotent, as it is for groups.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -25617,6 +25730,13 @@ func ParseCreateConversationResponse(rsp *http.Response) (*CreateConversationRes
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Conversation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -26636,6 +26756,13 @@ func ParseCreateThreadResponse(rsp *http.Response) (*CreateThreadResponse, error
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Conversation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -26688,6 +26815,13 @@ func ParseCreateSpaceResponse(rsp *http.Response) (*CreateSpaceResponse, error) 
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Space
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Space
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -26808,6 +26942,13 @@ func ParseCreateChannelResponse(rsp *http.Response) (*CreateChannelResponse, err
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Conversation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
 		var dest Conversation
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

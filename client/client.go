@@ -30,7 +30,8 @@ type Options struct {
 	// HTTPClient sends the requests; a new one if nil. Its Timeout applies to uploads, but
 	// not to streams, pushes and downloads.
 	HTTPClient *http.Client
-	// SendTimeout is the time that [Client.Send] waits for each response; 10 s if not positive.
+	// SendTimeout is the time that [Client.Send] and the methods that create conversations wait for
+	// each response; 10 s if not positive.
 	SendTimeout time.Duration
 }
 

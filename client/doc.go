@@ -4,7 +4,8 @@
 // ListMessagesWithResponse, generated from the OpenAPI document. Added to these is what
 // such a document cannot describe:
 //
-//   - [Client.Send] sends a message and retries it without creating it twice.
+//   - [Client.Send] sends a message and retries it without creating it twice. [Client.NewConversation],
+//     [Client.NewThread], [Client.NewSpace] and [Client.NewChannel] do so for what they create.
 //   - [Client.Events] follows the event stream and resumes it after a disconnect.
 //   - [Client.Frames] and [Client.Push] read a data stream and push to one.
 //   - [Client.Upload] and [Client.Download] stream files.
@@ -14,6 +15,7 @@
 //
 //	client.go        the client and its options; client.gen.go the generated operations
 //	send.go          sending with retries; draft.go drafts of messages, by type
+//	create.go        creating conversations and spaces with retries
 //	command.go, attachments.go
 //	events.go        following the stream: resuming, idle timeout, refused tokens
 //	sse.go           reading its blocks; seen.go recent ids; backoff.go pauses

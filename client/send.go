@@ -15,20 +15,21 @@ import (
 )
 
 var (
-	// ErrUnreachable means that no connection could be made. The message was not sent.
+	// ErrUnreachable means that no connection could be made. Nothing was sent.
 	ErrUnreachable = errors.New("the server could not be reached")
 	// ErrConnectionLost means that a connection was made, but no response said whether the
-	// server stored the message. Send the message again with the same client_id to find
-	// out.
+	// server stored the message, or created the conversation. Try again with the same client_id to
+	// find out.
 	ErrConnectionLost = errors.New("the connection was lost before the response")
 )
 
-// SendError is returned for a message if no response said whether the server stored it.
+// SendError is returned for a message, or a conversation to be created, if no response said whether
+// the server stored it.
 type SendError struct {
 	// Kind is [ErrUnreachable] or [ErrConnectionLost].
 	Kind error
-	// ClientID is the client_id of the message. Sent again with it, now or after a
-	// restart, the message is created only once.
+	// ClientID is the client_id of the request. Sent again with it, now or after a restart, the
+	// message or conversation is created only once.
 	ClientID string
 	// Cause is the error of the last attempt, or that of the context if it ended during the
 	// wait for the second.
@@ -55,32 +56,47 @@ func (e *SendError) Unwrap() []error { return []error{e.Kind, e.Cause} }
 // unknown whether the message was stored; if you set its client_id, you can send it again.
 func (c *Client) Send(ctx context.Context, conversation string, message Draft) (Message, error) {
 	content, clientID := message.prepare(rand.Text())
+	return idempotent[Message]{c, clientID, func(body io.Reader) (*http.Request, error) {
+		return NewSendMessageRequestWithBody(c.server, conversation, nil, "application/json", body)
+	}}.do(ctx, content)
+}
+
+// idempotent is a request with a client_id. Its response is a T.
+type idempotent[T any] struct {
+	client   *Client
+	clientID string
+	request  func(body io.Reader) (*http.Request, error)
+}
+
+// do makes the request, once more if no response says what became of it.
+func (i idempotent[T]) do(ctx context.Context, content any) (T, error) {
+	var none T
 	body, err := json.Marshal(content)
 	if err != nil {
-		return Message{}, fmt.Errorf("client: encode the message: %w", err)
+		return none, fmt.Errorf("client: encode the request: %w", err)
 	}
 
 	begun := time.Now()
-	first := c.attempt(ctx, conversation, body)
+	first := i.attempt(ctx, body)
 	if first.decided() {
-		return first.message, first.err
+		return first.result, first.err
 	}
-	wait := c.sendTimeout - time.Since(begun)
+	wait := i.client.sendTimeout - time.Since(begun)
 	if first.retryAfter > 0 {
 		wait = min(wait, first.retryAfter)
 	}
 	if err := pause(ctx, wait); err != nil {
-		return Message{}, undecided(ctx, clientID, err, first.reached)
+		return none, undecided(ctx, i.clientID, err, first.reached)
 	}
-	second := c.attempt(ctx, conversation, body)
+	second := i.attempt(ctx, body)
 	if second.decided() || second.answered {
-		return second.message, second.err
+		return second.result, second.err
 	}
-	return Message{}, undecided(ctx, clientID, second.err, first.reached || second.reached)
+	return none, undecided(ctx, i.clientID, second.err, first.reached || second.reached)
 }
 
-// undecided returns the error for a message of which no response said whether it was stored.
-// It may be stored if any attempt reached the server.
+// undecided returns the error for a request of which no response said whether it was done. It may
+// be done if any attempt reached the server.
 func undecided(ctx context.Context, clientID string, cause error, reached bool) error {
 	switch {
 	case reached:
@@ -92,29 +108,30 @@ func undecided(ctx context.Context, clientID string, cause error, reached bool) 
 	}
 }
 
-// attempt is the result of one attempt to send a message.
-type attempt struct {
-	message    Message
+// attempt is the result of one attempt.
+type attempt[T any] struct {
+	result     T
 	err        error
-	reached    bool // there was a connection, so the message may have arrived
+	reached    bool // there was a connection, so the request may have arrived
 	answered   bool // there was a response
 	later      bool // another attempt may succeed
 	retryAfter time.Duration
 }
 
 // decided reports whether the attempt is final.
-func (a attempt) decided() bool { return !a.later }
+func (a attempt[T]) decided() bool { return !a.later }
 
 // attempt makes one attempt.
-func (c *Client) attempt(ctx context.Context, conversation string, body []byte) attempt {
-	request, err := NewSendMessageRequestWithBody(c.server, conversation, nil, "application/json", bytes.NewReader(body))
+func (i idempotent[T]) attempt(ctx context.Context, body []byte) attempt[T] {
+	c := i.client
+	request, err := i.request(bytes.NewReader(body))
 	if err != nil {
-		return attempt{err: fmt.Errorf("client: %w", err)}
+		return attempt[T]{err: fmt.Errorf("client: %w", err)}
 	}
 	inTime, cancel := context.WithTimeout(ctx, c.sendTimeout)
 	defer cancel()
 	if err := c.identify(inTime, request); err != nil {
-		return attempt{err: err}
+		return attempt[T]{err: err}
 	}
 
 	var reached atomic.Bool
@@ -123,30 +140,30 @@ func (c *Client) attempt(ctx context.Context, conversation string, body []byte) 
 	}))
 	response, err := c.http.Do(request)
 	if err != nil {
-		return attempt{err: err, reached: reached.Load(), later: true}
+		return attempt[T]{err: err, reached: reached.Load(), later: true}
 	}
 	defer func() { _ = response.Body.Close() }()
 
 	switch response.StatusCode {
 	case http.StatusOK, http.StatusCreated:
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		// Not final: the message may be stored or not.
-		return attempt{
+		// Not final: the request may be done or not.
+		return attempt[T]{
 			err: readProblem(response), reached: true, answered: true,
 			later: true, retryAfter: retryAfter(response),
 		}
 	default:
-		return attempt{err: readProblem(response), answered: true}
+		return attempt[T]{err: readProblem(response), answered: true}
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if err != nil {
-		return attempt{err: err, reached: true, later: true}
+		return attempt[T]{err: err, reached: true, later: true}
 	}
-	var message Message
-	if err := json.Unmarshal(answer, &message); err != nil {
-		return attempt{err: fmt.Errorf("client: decode the response: %w", err)}
+	var result T
+	if err := json.Unmarshal(answer, &result); err != nil {
+		return attempt[T]{err: fmt.Errorf("client: decode the response: %w", err)}
 	}
-	return attempt{message: message}
+	return attempt[T]{result: result}
 }
 
 // pause waits for d, or returns the error of ctx if that ends first.

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
@@ -14,7 +13,7 @@ func (s *Server) CreateChannel(ctx context.Context, r api.CreateChannelRequestOb
 	if err != nil {
 		return nil, err
 	}
-	d := im.ChannelDraft{Name: r.Body.Name, Private: value(r.Body.Visibility, api.Public) == api.Private}
+	d := im.ChannelDraft{ClientID: value(r.Body.ClientID, ""), Name: r.Body.Name, Private: value(r.Body.Visibility, api.Public) == api.Private}
 	if d.Settings, err = settingsPatch(r.Body.Settings); err != nil {
 		return nil, err
 	}
@@ -22,7 +21,7 @@ func (s *Server) CreateChannel(ctx context.Context, r api.CreateChannelRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return answerConversation(http.StatusCreated, v), nil
+	return answerCreated(v), nil
 }
 
 // ListChannels implements GET /v1/spaces/{space}/channels.

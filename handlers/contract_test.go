@@ -206,6 +206,7 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 	thread := w.newThread("alice", said)
 	doomed, _ := w.newSpace("alice")
 	room := w.must(http.StatusCreated, "alice", http.MethodPost, "/v1/conversations", `{"kind":"room","name":"r"}`)["id"].(string)
+	root := w.say("alice", other, "root")["id"].(string)
 	stream := w.startStream("alice", `{"conversation_id":"`+group+`","access":"listed"}`)
 	as := []string{"Authorization", admin}
 	made := w.do("", http.MethodPost, "/v1/admin/webhooks", `{"url":"https://app.example/","events":["message.created"]}`, as...)
@@ -303,6 +304,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"deleteConversation", 204, "DELETE", "/v1/conversations/@bob?scope=everyone", "", "", ""},
 		{"importMessages", 200, "POST", "/v1/admin/import", `{"conversation_id":"@bob","sender":"alice","type":"text","body":{"text":"hi"},"created_at":"2025-01-02T03:04:05.678Z"}`, "Authorization", admin},
 		{"createConversation", 201, "POST", "/v1/conversations", `{"kind":"room","name":"r","settings":{"announcement":"a","avatar":"b","mute_all":true,"slow_mode_seconds":60,"revoke_others_window_seconds":0}}`, "", ""},
+		{"createConversation", 201, "POST", "/v1/conversations", `{"client_id":"r","kind":"room","name":"r","settings":{"announcement":"a","avatar":"b","mute_all":true,"slow_mode_seconds":60,"revoke_others_window_seconds":0}}`, "", ""},
+		{"createConversation", 200, "POST", "/v1/conversations", `{"client_id":"r","kind":"room","name":"r","settings":{"announcement":"a","avatar":"b","mute_all":true,"slow_mode_seconds":60,"revoke_others_window_seconds":0}}`, "", ""},
 		{"joinConversation", 200, "POST", "/v1/conversations/" + room + "/join", "", "Authorization", bob},
 		{"muteMember", 200, "PUT", "/v1/conversations/" + room + "/members/bob/mute", `{"seconds":60}`, "", ""},
 		{"muteMember", 200, "PUT", "/v1/conversations/" + room + "/members/bob/mute", "", "", ""},
@@ -316,6 +319,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"removeFromList", 204, "DELETE", "/v1/conversations/" + room + "/lists/deny/bob", "", "", ""},
 		{"listConversations", 200, "GET", "/v1/conversations?kind=room", "", "", ""},
 		{"createSpace", 201, "POST", "/v1/spaces", `{"name":"s","settings":{"join":"open","announcement":"a","avatar":null,"revoke_window_seconds":0}}`, "", ""},
+		{"createSpace", 201, "POST", "/v1/spaces", `{"client_id":"s","name":"s","settings":{"join":"open","announcement":"a","avatar":null,"revoke_window_seconds":0}}`, "", ""},
+		{"createSpace", 200, "POST", "/v1/spaces", `{"client_id":"s","name":"s","settings":{"join":"open","announcement":"a","avatar":null,"revoke_window_seconds":0}}`, "", ""},
 		{"listSpaces", 200, "GET", "/v1/spaces?limit=1", "", "", ""},
 		{"getSpace", 200, "GET", inSpace, "", "Authorization", bob},
 		{"updateSpace", 200, "PATCH", inSpace, `{"name":"t","settings":{"join":"open","announcement":null}}`, "", ""},
@@ -345,6 +350,8 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"updateRole", 200, "PATCH", inSpace + "/roles/everyone", `{"permissions":{"send":"allow"}}`, "", ""},
 		{"listRoles", 200, "GET", inSpace + "/roles", "", "Authorization", bob},
 		{"createChannel", 201, "POST", inSpace + "/channels", `{"name":"c","visibility":"private","settings":{"slow_mode_seconds":60}}`, "", ""},
+		{"createChannel", 201, "POST", inSpace + "/channels", `{"client_id":"c","name":"c","visibility":"private","settings":{"slow_mode_seconds":60}}`, "", ""},
+		{"createChannel", 200, "POST", inSpace + "/channels", `{"client_id":"c","name":"c","visibility":"private","settings":{"slow_mode_seconds":60}}`, "", ""},
 		{"listChannels", 200, "GET", inSpace + "/channels?limit=1", "", "", ""},
 		{"getConversation", 200, "GET", inChannel, "", "Authorization", bob},
 		{"updateConversation", 200, "PATCH", inChannel, `{"visibility":"private"}`, "", ""},
@@ -354,7 +361,9 @@ func TestEveryOperationAnswersAsDocumented(t *testing.T) {
 		{"listOverrides", 200, "GET", inChannel + "/overrides", "", "", ""},
 		{"deleteOverride", 204, "DELETE", inChannel + "/overrides/" + role, "", "", ""},
 		{"deleteRole", 204, "DELETE", inSpace + "/roles/" + role, "", "", ""},
-		{"createThread", 201, "POST", "/v1/messages/" + w.say("alice", other, "root")["id"].(string) + "/thread", `{"name":"t"}`, "", ""},
+		{"createThread", 201, "POST", "/v1/messages/" + root + "/thread", `{"client_id":"t","name":"t"}`, "", ""},
+		{"createThread", 200, "POST", "/v1/messages/" + root + "/thread", `{"client_id":"t","name":"t"}`, "", ""},
+		{"createThread", 409, "POST", "/v1/messages/" + root + "/thread", `{"client_id":"t","name":"u"}`, "", ""},
 		{"getConversation", 200, "GET", "/v1/conversations/" + thread, "", "Authorization", bob},
 		{"joinConversation", 200, "POST", "/v1/conversations/" + thread + "/join", "", "Authorization", bob},
 		{"sendMessage", 201, "POST", "/v1/conversations/" + thread + "/messages", `{"type":"text","body":{"text":"x"},"mention_all":true}`, "", ""},

@@ -12,7 +12,7 @@ import (
 
 // CreateConversation implements POST /v1/conversations.
 func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversationRequestObject) (api.CreateConversationResponseObject, error) {
-	d := im.GroupDraft{Name: r.Body.Name}
+	d := im.GroupDraft{ClientID: value(r.Body.ClientID, ""), Name: r.Body.Name}
 	d.Kind, _ = im.ParseKind(string(r.Body.Kind))
 	if r.Body.Members != nil {
 		d.Members = domainUsers(*r.Body.Members)
@@ -25,7 +25,15 @@ func (s *Server) CreateConversation(ctx context.Context, r api.CreateConversatio
 	if err != nil {
 		return nil, err
 	}
-	return answerConversation(http.StatusCreated, v), nil
+	return answerCreated(v), nil
+}
+
+// answerCreated answers with a conversation that was created, now or by an earlier request.
+func answerCreated(v im.Created) answer {
+	if v.Again {
+		return answerConversation(http.StatusOK, v.ConversationView)
+	}
+	return answerConversation(http.StatusCreated, v.ConversationView)
 }
 
 // GetConversation implements GET /v1/conversations/{conversation}.

@@ -239,7 +239,7 @@ func (s *matrixScene) restrainInGroup(group im.ConversationRef) {
 // it. From then on requests are about the thread.
 func (s *matrixScene) thread(creator string, users ...string) im.ConversationRef {
 	root, _ := im.ParseID(s.names[""]["message"])
-	v, err := s.service.CreateThread(s.ctx, s.as(creator), root, "thread")
+	v, err := s.service.CreateThread(s.ctx, s.as(creator), root, im.ThreadDraft{Name: "thread"})
 	s.ok(err)
 	ref := im.ConversationRef{ID: v.ID}
 	for _, user := range append([]string{"author", "user"}, users...) {

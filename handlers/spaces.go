@@ -13,11 +13,14 @@ func (s *Server) CreateSpace(ctx context.Context, r api.CreateSpaceRequestObject
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.service.CreateSpace(ctx, actor(ctx), im.SpaceDraft{Name: r.Body.Name, Settings: patch})
+	v, err := s.service.CreateSpace(ctx, actor(ctx), im.SpaceDraft{ClientID: value(r.Body.ClientID, ""), Name: r.Body.Name, Settings: patch})
 	if err != nil {
 		return nil, err
 	}
-	return api.CreateSpace201JSONResponse(space(v)), nil
+	if v.Again {
+		return api.CreateSpace200JSONResponse(space(v.SpaceView)), nil
+	}
+	return api.CreateSpace201JSONResponse(space(v.SpaceView)), nil
 }
 
 // ListSpaces implements GET /v1/spaces.

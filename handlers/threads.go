@@ -14,11 +14,11 @@ func (s *Server) CreateThread(ctx context.Context, r api.CreateThreadRequestObje
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.service.CreateThread(ctx, actor(ctx), root, r.Body.Name)
+	v, err := s.service.CreateThread(ctx, actor(ctx), root, im.ThreadDraft{ClientID: value(r.Body.ClientID, ""), Name: r.Body.Name})
 	if err != nil {
 		return nil, err
 	}
-	return answerConversation(http.StatusCreated, v), nil
+	return answerCreated(v), nil
 }
 
 // GetThread implements GET /v1/messages/{message}/thread.

@@ -147,7 +147,7 @@ func (w *channelWorld) step() {
 			if err != nil {
 				return err
 			}
-			v, err := w.CreateThread(w.ctx, as(w.owner), sent.Message.ID, "a thread")
+			v, err := w.CreateThread(w.ctx, as(w.owner), sent.Message.ID, im.ThreadDraft{Name: "a thread"})
 			w.threads[channel] = v.ID
 			return err
 		})

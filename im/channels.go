@@ -1,65 +1,81 @@
 package im
 
-import "context"
+import (
+	"cmp"
+	"context"
+)
 
 // ChannelDraft is a channel to be created.
 type ChannelDraft struct {
+	// ClientID makes creating idempotent, unless it is "".
+	ClientID string
 	Name     string
 	Private  bool
 	Settings ConversationPatch
 }
 
 // CreateChannel creates a channel of a space. The creator of a private channel is put on its
-// allow list, except the owner of the space, who sees the channel anyway.
-func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d ChannelDraft) (ConversationView, error) {
+// allow list, except the owner of the space, who sees the channel anyway. With a client_id it is
+// idempotent, as CreateGroup is.
+func (s *Service) CreateChannel(ctx context.Context, actor Actor, space ID, d ChannelDraft) (Created, error) {
 	d.Settings.Name, d.Settings.Private = &d.Name, &d.Private
 	if err := d.Settings.checkFor(Channel, s.policy); err != nil {
-		return ConversationView{}, err
+		return Created{}, err
 	}
-	return write(ctx, s, func(tx Tx) (ConversationView, error) {
-		in, me, err := s.enterSpaceTo(tx, actor, space, PermissionManageConversation)
+	q := creation{actor: actor, clientID: d.ClientID, wanted: d.Settings.apply(defaults(Channel, actor))}
+	q.wanted.Space = space
+	if err := q.check(); err != nil {
+		return Created{}, err
+	}
+	return write(ctx, s, func(tx Tx) (Created, error) {
+		in, me, err := s.enterSpace(tx, actor, space)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		if err := s.allowCreation(tx, actor, in, me, d); err != nil {
-			return ConversationView{}, err
+		before, err := q.earlier(tx)
+		if err != nil || before.created != 0 {
+			return s.createdAgain(tx, actor, before, err)
+		}
+		if err := cmp.Or(s.allowCreation(tx, actor, in, me, d), before.refusal); err != nil {
+			return Created{}, err
 		}
 		there, err := tx.Channels(space, 0, s.policy.MaxChannels)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		if len(there) >= s.policy.MaxChannels {
-			return ConversationView{}, Refuse(Rule, "too_many_channels", "a space has at most %d channels", s.policy.MaxChannels)
+			return Created{}, Refuse(Rule, "too_many_channels", "a space has at most %d channels", s.policy.MaxChannels)
 		}
 		now := s.time()
-		c, err := s.newConversation(tx, Channel, actor, now)
+		c, err := s.newConversation(tx, q.wanted, now)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		c = d.Settings.apply(c)
-		c.Space = space
 		if err := tx.CreateConversation(c); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		at, err := tx.Append(c.event(created, actor, now))
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		if err := tx.PutAccess(c.ID, ChannelAccess{Private: d.Private}, at); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		if d.Private && me.role != Owner {
 			if err := tx.PutListed(c.ID, AllowList, actor.User, now, at); err != nil {
-				return ConversationView{}, err
+				return Created{}, err
 			}
 		}
-		return s.currentView(tx, actor, c.ID)
+		return s.createdNow(tx, q, c.ID)
 	})
 }
 
-// allowCreation refuses settings for which the actor lacks the permission, and a channel that the
-// actor would not see.
+// allowCreation refuses an actor who may not create channels, settings for which the actor lacks
+// the permission, and a channel that the actor would not see.
 func (s *Service) allowCreation(r Reader, actor Actor, space Conversation, me Access, d ChannelDraft) error {
+	if err := allow(space, me, PermissionManageConversation); err != nil {
+		return err
+	}
 	for _, one := range shared {
 		if one.given(d.Settings) {
 			if err := allow(space, me, one.needs); err != nil {

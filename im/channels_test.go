@@ -18,7 +18,7 @@ func TestPrivateChannels(t *testing.T) {
 	private := w.channel("owner", id, true)
 	w.must(w.PutListed(w.ctx, as("owner"), byID(private), im.AllowList, "alice"))
 	m := w.say("alice", byID(private), "needle")
-	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, "a thread")
+	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, im.ThreadDraft{Name: "a thread"})
 	w.must(err)
 	in := w.say("alice", byID(th.ID), "needle in a thread")
 	name := "x"
@@ -47,7 +47,7 @@ func TestPrivateChannels(t *testing.T) {
 		"a reply":      func() error { _, err := w.Message(w.ctx, as("bob"), in.ID); return err }(),
 		"revoking":     func() error { _, err := w.Revoke(w.ctx, as("bob"), m.ID, im.RevokeNote{}); return err }(),
 		"a thread":     func() error { _, err := w.Conversation(w.ctx, as("bob"), byID(th.ID)); return err }(),
-		"a new thread": func() error { _, err := w.CreateThread(w.ctx, as("bob"), m.ID, "x"); return err }(),
+		"a new thread": func() error { _, err := w.CreateThread(w.ctx, as("bob"), m.ID, im.ThreadDraft{Name: "x"}); return err }(),
 		"search inside": func() error {
 			ref := byID(private)
 			_, err := w.Search(w.ctx, as("bob"), im.SearchFilter{In: &ref, Words: "needle", Limit: 1})

@@ -71,12 +71,20 @@ func (d Draft) checkTimers() error {
 	return nil
 }
 
+// checkClientID refuses a malformed client_id. "" is none.
+func checkClientID(id string) error {
+	if id != "" && !printable(id, MaxClientID) {
+		return RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)
+	}
+	return nil
+}
+
 // Content checks a draft by itself, independent of sender and conversation, and returns its
 // stored form. maxBytes bounds body and ext together, and push by itself, as canonical JSON, and
 // the user ids of the mentions together.
 func (d Draft) Content(maxBytes int) (*Content, error) {
-	if d.ClientID != "" && !printable(d.ClientID, MaxClientID) {
-		return nil, RefuseField(Invalid, "invalid_request", "client_id", "must be 1 to %d printable ASCII characters", MaxClientID)
+	if err := checkClientID(d.ClientID); err != nil {
+		return nil, err
 	}
 	if len(d.Mentions) > MaxMentions {
 		return nil, RefuseField(Invalid, "invalid_request", "mentions", "at most %d users", MaxMentions)

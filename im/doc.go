@@ -97,6 +97,7 @@
 //	retention_cutoff.go  the time before which messages are past retention
 //	retention.go         trimming, and previews of it; retentions as text, such as the names of plans
 //	remembered_keys.go   ids and client_ids of trimmed and purged messages
+//	creation.go          creating conversations and spaces once for each client_id
 //
 // Imports and exports:
 //

@@ -25,7 +25,7 @@ func TestDroppedMessagesLeaveNoTrace(t *testing.T) {
 	}
 	thread := func(w *world) im.ConversationRef {
 		root := w.say("owner", byID(w.group(im.HistoryAll, "owner", "alice", "bob")), "root")
-		v, err := w.CreateThread(w.ctx, as("alice"), root.ID, "a thread")
+		v, err := w.CreateThread(w.ctx, as("alice"), root.ID, im.ThreadDraft{Name: "a thread"})
 		w.must(err)
 		w.must1(w.Join(w.ctx, as("bob"), byID(v.ID)))
 		return byID(v.ID)

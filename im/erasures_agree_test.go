@@ -71,7 +71,7 @@ func TestErasedWhileAway(t *testing.T) {
 		group, other := w.group(im.HistoryJoined, "alice", "bob"), w.group(im.HistoryJoined, "alice", "bob")
 		first, second := w.say("alice", byID(group), "first"), w.say("alice", byID(group), "second")
 		root := w.say("alice", byID(group), "root")
-		v, err := w.CreateThread(w.ctx, as("alice"), root.ID, "thread")
+		v, err := w.CreateThread(w.ctx, as("alice"), root.ID, im.ThreadDraft{Name: "thread"})
 		w.must(err)
 		reply := w.say("alice", byID(v.ID), "reply")
 		w.revoke("alice", second.ID)

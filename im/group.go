@@ -1,6 +1,7 @@
 package im
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -9,7 +10,9 @@ import (
 type GroupDraft struct {
 	// Kind is [Group] or [Room]; 0 is [Group].
 	Kind Kind
-	Name string
+	// ClientID makes creating idempotent, unless it is "".
+	ClientID string
+	Name     string
 	// Settings are those that differ from the defaults.
 	Settings ConversationPatch
 	// Members are added besides the owner. It is not an error to name the owner, or to name a
@@ -18,58 +21,75 @@ type GroupDraft struct {
 }
 
 // CreateGroup creates a group or a room that the actor owns and publishes it to its members.
-// It refuses if one of the members has blocked the actor.
-func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (ConversationView, error) {
+// With a client_id it is idempotent: a repetition returns the conversation of the first request as
+// it is now.
+//
+// It refuses an invalid draft, one with too many members, a member who has blocked the actor, a
+// client_id of another request or of a conversation that was deleted, and a repetition for a
+// conversation that the actor can no longer see.
+func (s *Service) CreateGroup(ctx context.Context, actor Actor, d GroupDraft) (Created, error) {
 	if d.Kind == 0 {
 		d.Kind = Group
 	}
 	d.Settings.Name = &d.Name
 	if err := d.Settings.checkFor(d.Kind, s.policy); err != nil {
-		return ConversationView{}, err
+		return Created{}, err
 	}
 	if err := checkUsers("members", d.Members); err != nil {
-		return ConversationView{}, err
+		return Created{}, err
 	}
 	users := unique(append([]UserID{actor.User}, d.Members...))
 	if len(users) > s.policy.maxMembers(d.Kind) {
-		return ConversationView{}, s.errTooManyMembers(d.Kind, "members")
+		return Created{}, s.errTooManyMembers(d.Kind, "members")
 	}
-	return write(withSize(ctx, len(users)), s, func(tx Tx) (ConversationView, error) {
-		if err := notBlockedBy(tx, actor, users[1:], "members", d.Members); err != nil {
-			return ConversationView{}, err
+	q := creation{actor: actor, clientID: d.ClientID, wanted: d.Settings.apply(defaults(d.Kind, actor)), members: users}
+	if err := q.check(); err != nil {
+		return Created{}, err
+	}
+	return write(withSize(ctx, len(users)), s, func(tx Tx) (Created, error) {
+		before, err := q.earlier(tx)
+		if err != nil || before.created != 0 {
+			return s.createdAgain(tx, actor, before, err)
+		}
+		if err := cmp.Or(notBlockedBy(tx, actor, users[1:], "members", d.Members), before.refusal); err != nil {
+			return Created{}, err
 		}
 		now := s.time()
-		c, err := s.newConversation(tx, d.Kind, actor, now)
+		c, err := s.newConversation(tx, q.wanted, now)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		c = d.Settings.apply(c)
 		members := make([]Membership, len(users))
 		for i, u := range users {
 			members[i] = Membership{Conversation: c.ID, User: u, Role: Member, JoinedAt: now}
 		}
 		members[0].Role = Owner
 		if err := s.create(tx, actor, c, members); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		return s.currentView(tx, actor, c.ID)
+		return s.createdNow(tx, q, c.ID)
 	})
 }
 
-// newConversation returns a conversation of a kind with its default settings and a new id.
-func (s *Service) newConversation(r Reader, kind Kind, actor Actor, now time.Time) (Conversation, error) {
-	id, err := s.newID(r, kind, now)
-	c := Conversation{
-		ID: id, Kind: kind, Creator: actor.User, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins,
-		FirstSeq: 1, CreatedAt: now, UpdatedAt: now, EditedAt: now,
-	}
+// newConversation returns a conversation with a new id that begins now, with the settings of
+// another.
+func (s *Service) newConversation(r ConversationReader, like Conversation, now time.Time) (Conversation, error) {
+	id, err := s.newID(r, like.Kind, now)
+	like.ID, like.FirstSeq = id, 1
+	like.CreatedAt, like.UpdatedAt, like.EditedAt = now, now, now
+	return like, err
+}
+
+// defaults returns a conversation of a kind, without an id, with the default settings.
+func defaults(kind Kind, actor Actor) Conversation {
+	c := Conversation{Kind: kind, Creator: actor.User, History: HistoryAll, Join: JoinClosed, Invite: InviteByAdmins}
 	if kind == Group {
 		c.History = HistoryJoined
 	}
 	if kind == Room {
 		c.Join = JoinOpen
 	}
-	return c, err
+	return c
 }
 
 // newID returns an id that no conversation has or had. Kinds that users may join by knowing

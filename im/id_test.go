@@ -220,7 +220,7 @@ func TestWhichIDsAreRandom(t *testing.T) {
 		count("channel", channel.ID)
 		m := w.say("alice", byID(group), "a root")
 		count("message", m.ID)
-		thread, err := w.CreateThread(w.ctx, as("alice"), m.ID, "a thread")
+		thread, err := w.CreateThread(w.ctx, as("alice"), m.ID, im.ThreadDraft{Name: "a thread"})
 		w.must(err)
 		count("thread", thread.ID)
 	}

@@ -219,7 +219,7 @@ func TestLeavingTakesBoundedSteps(t *testing.T) {
 			w.must(err)
 			for _, in := range []im.ID{group, channel.ID} {
 				for range threads {
-					v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(in), "hi").ID, "t")
+					v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(in), "hi").ID, im.ThreadDraft{Name: "t"})
 					w.must(err)
 					w.must1(w.Join(w.ctx, as("bob"), byID(v.ID)))
 				}
@@ -263,7 +263,7 @@ func TestRetentionOfThreadsInSteps(t *testing.T) {
 	group := w.group(im.HistoryAll, "alice", "bob")
 	var last im.ID
 	for range threads {
-		v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(group), "hi").ID, "t")
+		v, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(group), "hi").ID, im.ThreadDraft{Name: "t"})
 		w.must(err)
 		last = v.ID
 	}

@@ -180,7 +180,7 @@ func TestSlowModeCountsThreads(t *testing.T) {
 		"a message in a thread":       func(s *scene, _ int) error { return s.send1(s.theirs) },
 		"a message in another thread": func(s *scene, _ int) error { return s.send1(s.mine) },
 		"a thread": func(s *scene, n int) error {
-			_, err := s.CreateThread(s.ctx, as("bob"), s.roots[n], "another")
+			_, err := s.CreateThread(s.ctx, as("bob"), s.roots[n], im.ThreadDraft{Name: "another"})
 			return err
 		},
 		"a new name of a thread": func(s *scene, n int) error {
@@ -204,9 +204,9 @@ func TestSlowModeCountsThreads(t *testing.T) {
 					for range 2 {
 						s.roots = append(s.roots, w.say("owner", byID(s.conversation), "root").ID)
 					}
-					mine, err := w.CreateThread(w.ctx, as("bob"), w.say("owner", byID(s.conversation), "root").ID, "mine")
+					mine, err := w.CreateThread(w.ctx, as("bob"), w.say("owner", byID(s.conversation), "root").ID, im.ThreadDraft{Name: "mine"})
 					w.must(err)
-					theirs, err := w.CreateThread(w.ctx, as("owner"), w.say("owner", byID(s.conversation), "root").ID, "theirs")
+					theirs, err := w.CreateThread(w.ctx, as("owner"), w.say("owner", byID(s.conversation), "root").ID, im.ThreadDraft{Name: "theirs"})
 					w.must(err)
 					_, err = w.Join(w.ctx, as("bob"), byID(theirs.ID))
 					w.must(err)

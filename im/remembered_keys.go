@@ -3,11 +3,12 @@ package im
 import "context"
 
 // The ids, client_ids, senders and times of trimmed and purged messages are remembered for a while,
-// so that neither a retry nor a repeated import stores such a message again.
+// so that neither a retry nor a repeated import stores such a message again. So are the client_ids
+// under which deleted conversations were created.
 
 // Forget forgets the messages that were trimmed or purged longer ago than the policy's
-// ClientIDRetention, and the direct conversations that were purged longer ago. It returns the
-// number of both together. It works in steps with pauses, see [PauseAfter], and forgets nothing
+// ClientIDRetention, the direct conversations that were purged longer ago, and the creations of
+// conversations that were deleted longer ago. It returns the number of all together. It works in steps with pauses, see [PauseAfter], and forgets nothing
 // while the clock is not trusted.
 func (s *Service) Forget(ctx context.Context) (int, error) {
 	ctx = asJob(ctx, "client ids")

@@ -93,7 +93,7 @@ func TestRoomsHaveNoReceiptsAndNoUnread(t *testing.T) {
 	d.Burn = &im.Burn{UnreadTTL: time.Hour}
 	_, err = w.Send(w.ctx, as("owner"), byID(id), d)
 	w.equal("burning", answer(err), "422 burn_unsupported")
-	_, err = w.CreateThread(w.ctx, as("owner"), m.ID, "a thread")
+	_, err = w.CreateThread(w.ctx, as("owner"), m.ID, im.ThreadDraft{Name: "a thread"})
 	w.equal("a thread", answer(err), "422 thread_unsupported")
 
 	before := len(w.committed())
@@ -311,7 +311,7 @@ func TestSettingsByKind(t *testing.T) {
 	w := newWorld(t)
 	group, room := w.group(im.HistoryAll, "owner"), w.room("owner")
 	m := w.say("owner", byID(group), "hi")
-	th, err := w.CreateThread(w.ctx, as("owner"), m.ID, "a thread")
+	th, err := w.CreateThread(w.ctx, as("owner"), m.ID, im.ThreadDraft{Name: "a thread"})
 	w.must(err)
 	space := w.space("owner")
 	channel := w.channel("owner", space, false)

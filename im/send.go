@@ -345,7 +345,7 @@ func (s *Service) quoted(r Reader, actor Actor, c Conversation, replyTo string) 
 // conversation with the first message that they can see.
 func (s *Service) openDirect(tx Tx, actor Actor, c Conversation, me Access, by ruling, now time.Time) (Conversation, error) {
 	if c.ID == 0 {
-		fresh, err := s.newConversation(tx, Direct, actor, now)
+		fresh, err := s.newConversation(tx, defaults(Direct, actor), now)
 		if err != nil {
 			return c, err
 		}

@@ -169,7 +169,7 @@ func TestSendAsExpires(t *testing.T) {
 	after := time.Minute
 	group := w.group(im.HistoryAll, "alice", "bob")
 	w.set("alice", group, im.ConversationPatch{ExpireAfter: &after})
-	thread, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(group), "root").ID, "t")
+	thread, err := w.CreateThread(w.ctx, as("alice"), w.say("alice", byID(group), "root").ID, im.ThreadDraft{Name: "t"})
 	w.must(err)
 	for _, id := range []im.ID{group, thread.ID} {
 		for _, user := range []im.UserID{"alice", "support"} {

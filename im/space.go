@@ -1,9 +1,14 @@
 package im
 
-import "context"
+import (
+	"cmp"
+	"context"
+)
 
 // SpaceDraft is a space to be created.
 type SpaceDraft struct {
+	// ClientID makes creating idempotent, unless it is "".
+	ClientID string
 	Name     string
 	Settings ConversationPatch
 }
@@ -55,35 +60,55 @@ func spaceView(r MemberReader, c Conversation, me Access) (SpaceView, error) {
 	return SpaceView{Conversation: c, Me: me, Owner: owner}, err
 }
 
-// CreateSpace creates a space that the actor owns.
-func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (SpaceView, error) {
+// CreateSpace creates a space that the actor owns. With a client_id it is idempotent, as
+// CreateGroup is.
+func (s *Service) CreateSpace(ctx context.Context, actor Actor, d SpaceDraft) (CreatedSpace, error) {
 	d.Settings.Name = &d.Name
 	if err := d.Settings.checkFor(Space, s.policy); err != nil {
-		return SpaceView{}, err
+		return CreatedSpace{}, err
 	}
-	return write(ctx, s, func(tx Tx) (SpaceView, error) {
-		now := s.time()
-		c, err := s.newConversation(tx, Space, actor, now)
-		if err != nil {
-			return SpaceView{}, err
+	q := creation{actor: actor, clientID: d.ClientID, wanted: d.Settings.apply(defaults(Space, actor))}
+	if err := q.check(); err != nil {
+		return CreatedSpace{}, err
+	}
+	return write(ctx, s, func(tx Tx) (CreatedSpace, error) {
+		before, err := q.earlier(tx)
+		if err = cmp.Or(err, before.refusal); err != nil {
+			return CreatedSpace{}, err
 		}
-		c = d.Settings.apply(c)
-		if err := tx.CreateConversation(c); err != nil {
-			return SpaceView{}, err
+		id := before.created
+		if id == 0 {
+			if id, err = s.createSpace(tx, q); err != nil {
+				return CreatedSpace{}, err
+			}
 		}
-		at, err := tx.Append(c.event(created, actor, now))
-		if err != nil {
-			return SpaceView{}, err
-		}
-		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Owner, JoinedAt: now}, at); err != nil {
-			return SpaceView{}, err
-		}
-		everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: DefaultPermissions}}
-		if err := tx.PutRoles(c.ID, SpaceRoles{Owner: actor.User, Roles: RoleSet{everyone}}, at); err != nil {
-			return SpaceView{}, err
-		}
-		return s.currentSpaceView(tx, actor, c.ID)
+		v, err := s.currentSpaceView(tx, actor, id)
+		return CreatedSpace{SpaceView: v, Again: before.created != 0}, err
 	})
+}
+
+// createSpace stores a new space and publishes that to its owner.
+func (s *Service) createSpace(tx Tx, q creation) (ID, error) {
+	now := s.time()
+	c, err := s.newConversation(tx, q.wanted, now)
+	if err != nil {
+		return 0, err
+	}
+	if err := tx.CreateConversation(c); err != nil {
+		return 0, err
+	}
+	at, err := tx.Append(c.event(created, q.actor, now))
+	if err != nil {
+		return 0, err
+	}
+	if err := tx.AddMember(Membership{Conversation: c.ID, User: q.actor.User, Role: Owner, JoinedAt: now}, at); err != nil {
+		return 0, err
+	}
+	everyone := SpaceRole{ID: Everyone, Grants: Grants{Allow: DefaultPermissions}}
+	if err := tx.PutRoles(c.ID, SpaceRoles{Owner: q.actor.User, Roles: RoleSet{everyone}}, at); err != nil {
+		return 0, err
+	}
+	return c.ID, q.remember(tx, c.ID)
 }
 
 // currentSpaceView returns the actor's view of a space.

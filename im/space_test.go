@@ -251,7 +251,7 @@ func TestMuteInSpaces(t *testing.T) {
 	a, b := w.channel("owner", id, false), w.channel("owner", id, false)
 	w.role(id, "owner", im.PermissionMute, 0, "mod")
 	m := w.say("bob", byID(a), "hi")
-	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, "x")
+	th, err := w.CreateThread(w.ctx, as("alice"), m.ID, im.ThreadDraft{Name: "x"})
 	w.must(err)
 	states := func() string {
 		return fmt.Sprint(w.try("alice", a), " ", w.try("alice", b), " ", w.try("alice", th.ID))
@@ -333,7 +333,7 @@ func TestSingleLookups(t *testing.T) {
 	said := w.say("alice", byID(private), "hi")
 	_, err = w.ThreadUnder(w.ctx, as("owner"), said.ID)
 	w.equal("no thread", answer(err), "404 thread_not_found")
-	th, err := w.CreateThread(w.ctx, as("alice"), said.ID, "a thread")
+	th, err := w.CreateThread(w.ctx, as("alice"), said.ID, im.ThreadDraft{Name: "a thread"})
 	w.must(err)
 	v, err := w.ThreadUnder(w.ctx, as("owner"), said.ID)
 	w.must(err)

@@ -32,6 +32,10 @@ type ConversationReader interface {
 	// the beginning.
 	ConversationIDs(after ID, limit int) ([]ID, error)
 
+	// Creation returns the creation by a user under a client_id, or ErrNotFound if there is none
+	// or it was forgotten.
+	Creation(creator UserID, clientID string) (Creation, error)
+
 	// Descendants returns the ids of the conversations in this one that were not deleted: the
 	// threads of a group or channel, the channels of a space and their threads.
 	Descendants(id ID) ([]ID, error)
@@ -62,6 +66,9 @@ type ConversationReader interface {
 type ConversationWriter interface {
 	// CreateConversation stores a new conversation without members.
 	CreateConversation(c Conversation) error
+	// PutCreation stores that a conversation was created under a client_id, until it is forgotten
+	// after the conversation was deleted. The creator must have no creation under the client_id.
+	PutCreation(c Creation) error
 	// UpdateConversation stores the texts and settings of a conversation, its UpdatedAt
 	// and EditedAt, and its TrimBefore if that is later than the stored one. The old value
 	// of a name, announcement or avatar that changes is erased. It returns ErrNotFound if

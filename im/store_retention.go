@@ -62,7 +62,8 @@ type RetentionWriter interface {
 	// and shreds its keys. It returns true if nothing is left. The keys of the messages are
 	// remembered, as of at. It returns ErrNotFound if the conversation is not a deleted one.
 	Purge(id ID, limit int, at time.Time) (done bool, err error)
-	// Forget forgets up to limit messages and direct conversations that are remembered from before
-	// a time, and returns their number.
+	// Forget forgets up to limit messages, direct conversations and creations that are remembered
+	// from before a time, and returns their number. A creation is remembered from the deletion of
+	// its conversation.
 	Forget(before time.Time, limit int) (int, error)
 }

@@ -1,55 +1,74 @@
 package im
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
 
+// ThreadDraft is a thread to be created.
+type ThreadDraft struct {
+	// ClientID makes creating idempotent, unless it is "".
+	ClientID string
+	Name     string
+}
+
 // CreateThread creates a thread under a message of a group or channel and publishes it to all
-// members of the parent. The actor is its first member. A message has at most one thread.
-func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, name string) (ConversationView, error) {
-	if err := checkName(name, MaxThreadName); err != nil {
-		return ConversationView{}, err
+// members of the parent. The actor is its first member. A message has at most one thread. With a
+// client_id it is idempotent, as CreateGroup is.
+func (s *Service) CreateThread(ctx context.Context, actor Actor, message ID, d ThreadDraft) (Created, error) {
+	if err := cmp.Or(checkName(d.Name, MaxThreadName), checkClientID(d.ClientID)); err != nil {
+		return Created{}, err
 	}
-	return write(ctx, s, func(tx Tx) (ConversationView, error) {
+	return write(ctx, s, func(tx Tx) (Created, error) {
 		parent, me, m, err := s.readable(tx, actor, message)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		if err := s.allowThread(tx, parent, me, m); err != nil {
-			return ConversationView{}, err
+		q := creation{actor: actor, clientID: d.ClientID, wanted: defaults(Thread, actor)}
+		q.wanted.Name, q.wanted.Parent, q.wanted.Root = d.Name, parent.ID, m.ID
+		q.wanted.Space, q.wanted.Retention = parent.Space, parent.Retention
+		before, err := q.earlier(tx)
+		if err != nil || before.created != 0 {
+			return s.createdAgain(tx, actor, before, err)
+		}
+		if err := s.allowThread(tx, parent, me, m, before); err != nil {
+			return Created{}, err
 		}
 		now := s.time()
 		if err := slowDown(tx, parent, me, now); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		c, err := s.newConversation(tx, Thread, actor, now)
+		c, err := s.newConversation(tx, q.wanted, now)
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		c.Name, c.Parent, c.Root, c.Space = name, parent.ID, m.ID, parent.Space
-		c.Retention, c.ActiveAt = parent.Retention, now
+		c.ActiveAt = now
 		if err := tx.CreateConversation(c); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		at, err := tx.Append(c.event(created, actor, now))
 		if err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
 		if err := tx.AddMember(Membership{Conversation: c.ID, User: actor.User, Role: Member, JoinedAt: now}, at); err != nil {
-			return ConversationView{}, err
+			return Created{}, err
 		}
-		return s.currentView(tx, actor, c.ID)
+		return s.createdNow(tx, q, c.ID)
 	})
 }
 
-// allowThread refuses a thread that the actor may not create under a message.
-func (s *Service) allowThread(r ConversationReader, parent Conversation, me Access, m Message) error {
+// allowThread refuses a thread that the actor may not create under a message, and a client_id that
+// cannot be used.
+func (s *Service) allowThread(r ConversationReader, parent Conversation, me Access, m Message, before earlier) error {
 	if parent.Kind != Group && parent.Kind != Channel || m.VisibleTo != "" {
 		return Refuse(Rule, "thread_unsupported", "only messages of groups and channels that all members can see have threads")
 	}
 	if err := allowSpeaking(parent, me, PermissionCreateThread); err != nil {
 		return err
+	}
+	if before.refusal != nil {
+		return before.refusal
 	}
 	if m.State != Active {
 		return errErased(m.State)

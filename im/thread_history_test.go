@@ -16,7 +16,7 @@ func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 			w := newWorld(t)
 			g := w.group(history, "alice", "early")
 			root := w.say("alice", byID(g), "root")
-			v, err := w.CreateThread(w.ctx, as("alice"), root.ID, "secret plans")
+			v, err := w.CreateThread(w.ctx, as("alice"), root.ID, im.ThreadDraft{Name: "secret plans"})
 			w.must(err)
 			old := v.ID
 			w.say("alice", byID(old), "said before")
@@ -65,7 +65,7 @@ func TestThreadsShowNothingFromBeforeJoining(t *testing.T) {
 			w.revoke("alice", w.say("alice", byID(old), "revoked").ID)
 			w.equal("counts in events", w.receivedCounts("late"), []string{"?", "?", "?", "?"})
 			root = w.say("alice", byID(g), "another root")
-			v, err = w.CreateThread(w.ctx, as("alice"), root.ID, "a later thread")
+			v, err = w.CreateThread(w.ctx, as("alice"), root.ID, im.ThreadDraft{Name: "a later thread"})
 			w.must(err)
 			w.equal("a later thread", seen("late", v.ID), `"a later thread" 0 0s`)
 		})

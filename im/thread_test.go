@@ -23,7 +23,7 @@ func newThread(t *testing.T) threadScene {
 	s := threadScene{world: w, group: w.group(im.HistoryJoined, "owner", "alice", "bob", "carol")}
 	w.add(s.group, "owner", im.Admin, "admin")
 	s.root = w.say("bob", byID(s.group), "a question")
-	v, err := w.CreateThread(w.ctx, as("alice"), s.root.ID, "answers")
+	v, err := w.CreateThread(w.ctx, as("alice"), s.root.ID, im.ThreadDraft{Name: "answers"})
 	w.must(err)
 	s.thread = v.ID
 	w.join("bob", s.thread)
@@ -73,7 +73,7 @@ func (s threadScene) activities() string {
 func TestCreateThread(t *testing.T) {
 	s := newThread(t)
 	create := func(user im.UserID, m im.ID, name string) string {
-		_, err := s.CreateThread(s.ctx, as(user), m, name)
+		_, err := s.CreateThread(s.ctx, as(user), m, im.ThreadDraft{Name: name})
 		return answer(err)
 	}
 	long := strings.Repeat("名", im.MaxThreadName)
@@ -265,7 +265,7 @@ func TestDeletingTheParent(t *testing.T) {
 func TestAnotherThreadAfterDeletion(t *testing.T) {
 	s := newThread(t)
 	s.must(s.DeleteConversation(s.ctx, as("owner"), byID(s.thread)))
-	v, err := s.CreateThread(s.ctx, as("carol"), s.root.ID, "again")
+	v, err := s.CreateThread(s.ctx, as("carol"), s.root.ID, im.ThreadDraft{Name: "again"})
 	s.must(err)
 	page, err := s.Threads(s.ctx, as("bob"), byID(s.group), 0, 10)
 	s.must(err)
@@ -285,7 +285,7 @@ func TestThreadPages(t *testing.T) {
 	want := []im.ID{s.thread}
 	for i := range 7 {
 		m := s.say("bob", byID(s.group), "q")
-		v, err := s.CreateThread(s.ctx, as("bob"), m.ID, fmt.Sprint("t", i))
+		v, err := s.CreateThread(s.ctx, as("bob"), m.ID, im.ThreadDraft{Name: fmt.Sprint("t", i)})
 		s.must(err)
 		want = append([]im.ID{v.ID}, want...)
 	}

@@ -280,7 +280,7 @@ func growOperations(t *testing.T, s *im.Service, random *rand.Rand, groups []im.
 		return got[im.Sent](t)(s.Send(ctx, bob, group(), im.Draft{Type: im.Text, Body: growText(random)})).Message
 	}
 	head := got[im.LogBounds](t)(s.LogBounds(ctx))
-	room := got[im.ConversationView](t)(s.CreateGroup(ctx, alice, im.GroupDraft{Kind: im.Room, Name: "room"}))
+	room := got[im.Created](t)(s.CreateGroup(ctx, alice, im.GroupDraft{Kind: im.Room, Name: "room"}))
 	joined := 0
 	return map[string]func(){
 		"send": func() { send() },
@@ -346,7 +346,7 @@ func growMembers(t *testing.T, n *benchNode, size int) *grown {
 		users[i] = im.UserID(fmt.Sprintf("member-%d-%d", size, i))
 	}
 	owner := im.Actor{User: users[0]}
-	room := got[im.ConversationView](t)(n.service.CreateGroup(ctx, owner, im.GroupDraft{Kind: im.Room, Name: "room"}))
+	room := got[im.Created](t)(n.service.CreateGroup(ctx, owner, im.GroupDraft{Kind: im.Room, Name: "room"}))
 	ref := im.ConversationRef{ID: room.ID}
 	for some := range slices.Chunk(users[1:], 1000) {
 		if _, err := n.service.AddMembers(ctx, owner, ref, some, im.Member); err != nil {

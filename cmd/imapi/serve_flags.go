@@ -89,7 +89,7 @@ func (c *config) add(f flags) {
 	f.DurationVar(&c.maxTokenAge, "max-token-age", 0, "the longest lifetime of a token, a `duration` counted from its iat, which is then required; 0 sets no limit. A cut-off of tokens is forgotten once every token that it could affect has expired")
 	f.DurationVar(&c.ticketTTL, "ticket-ttl", time.Hour, "the `duration` for which a stream ticket is valid")
 	f.DurationVar(&c.policy.LogRetention, "event-retention", c.policy.LogRetention, "the `duration` for which events stay in the log, for clients that were offline")
-	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which the ids of trimmed and purged messages are remembered, so that no retry and no repeated import restores them; at least --event-retention")
+	f.DurationVar(&c.policy.ClientIDRetention, "client-id-retention", c.policy.ClientIDRetention, "the `duration` for which the ids of trimmed and purged messages, and the client_ids of deleted conversations, are remembered, so that no retry and no repeated import restores them; at least --event-retention")
 	f.retention(&c.policy)
 	f.clockGuard(&c.policy)
 	f.DurationVar(&c.retentionInterval, "retention-interval", 10*time.Minute, "the `duration` between two runs of trimming messages past retention; nobody can read them, even before a run removes them")

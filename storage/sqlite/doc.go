@@ -68,7 +68,8 @@
 //	retention.go     conversations with messages past retention
 //	trim.go          trimming messages; trim_related.go their events and receipts
 //	purge.go         deleting a conversation and purging the rest
-//	remembered.go    ids and client_ids of messages that were trimmed or purged
+//	remembered.go    ids and client_ids of messages that were trimmed or purged; creations.go
+//	                 client_ids under which conversations were created
 //
 // Backups and imports:
 //

@@ -224,6 +224,41 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
+// TestOpenEarlierSchema checks that data of the first schema are kept and can be used.
+func TestOpenEarlierSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "imapi.db")
+	s := openAt(t, path, Options{})
+	c := im.Conversation{ID: 7, Kind: im.Space, Name: "a space", FirstSeq: 1}
+	if err := s.Write(t.Context(), func(tx im.Tx) error { return tx.CreateConversation(c) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	runScript(t, path, "DROP TABLE creations; PRAGMA user_version = 1;")
+	if version, newest, err := Versions(path); err != nil || version != 1 || newest != 2 {
+		t.Fatalf("version %d of %d: %v", version, newest, err)
+	}
+	s = openAt(t, path, Options{})
+	want := im.Creation{Creator: "alice", ClientID: "c", Conversation: c.ID}
+	err := s.Write(t.Context(), func(tx im.Tx) error {
+		if got, err := tx.Conversation(c.ID); err != nil || got.Name != c.Name {
+			t.Errorf("the space is %+v: %v", got, err)
+		}
+		if err := tx.PutCreation(want); err != nil {
+			return err
+		}
+		got, err := tx.Creation("alice", "c")
+		if got != want {
+			t.Errorf("the creation is %+v", got)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // runScript runs statements on a database that is not open.
 func runScript(t *testing.T, path, script string) {
 	t.Helper()

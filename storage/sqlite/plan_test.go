@@ -242,6 +242,12 @@ func TestHotPlans(t *testing.T) {
 			"SEARCH remembered_messages USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH remembered_messages USING COVERING INDEX remembered_longest (remembered_at<?)",
 		},
+		selectCreation:    {"SEARCH creations USING PRIMARY KEY (creator_id=? AND client_id=?)"},
+		rememberCreations: {"SEARCH creations USING INDEX creations_of_conversation (conversation_id=?)"},
+		forgetCreations: {
+			"SEARCH creations USING PRIMARY KEY (creator_id=? AND client_id=?)",
+			"SEARCH creations USING COVERING INDEX creations_longest (remembered_at>? AND remembered_at<?)",
+		},
 		forgetDirects: {
 			"SEARCH remembered_directs USING INTEGER PRIMARY KEY (rowid=?)",
 			"SEARCH remembered_directs USING COVERING INDEX remembered_directs_longest (remembered_at>? AND remembered_at<?)",

@@ -66,6 +66,9 @@ func (t *tx) DeleteConversation(id im.ID, at time.Time, by im.Position) error {
 	if err := t.updateList(deleteConversations, ids, at.UnixMilli(), int64(by)); err != nil {
 		return err
 	}
+	if err := t.updateList(rememberCreations, ids, at.UnixMilli()); err != nil {
+		return err
+	}
 	for _, query := range []string{endIntervals, endRoleVersions, endAccessVersions, endRoleStaysOf, endListStaysOf} {
 		if err := t.updateList(query, ids, int64(by)); err != nil {
 			return err

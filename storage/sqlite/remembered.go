@@ -76,10 +76,10 @@ func (r *reader) GoneDirects(peers [2]im.UserID) ([]im.ID, error) {
 	return r.ids(selectRememberedDirects, keys[0], keys[1])
 }
 
-// Forget deletes what is remembered from before a time, messages first. It returns the
+// Forget deletes what is remembered from before a time, messages first, creations last. It returns the
 // number of rows, up to limit.
 func (t *tx) Forget(before time.Time, limit int) (forgotten int, err error) {
-	for _, query := range []string{forgetMessages, forgetDirects} {
+	for _, query := range []string{forgetMessages, forgetDirects, forgetCreations} {
 		n, err := t.session.update(query, ceilMillis(before).UnixMilli(), limit-forgotten)
 		forgotten += int(n)
 		if err != nil || forgotten == limit {

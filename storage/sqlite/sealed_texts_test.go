@@ -49,6 +49,7 @@ func TestSealedColumns(t *testing.T) {
 		"users.name": userID, "blocks.name": userID, "list_stays.name": userID, "invitations.name": userID,
 		"space_roles.roles": ids, "channel_access.access": ids, "events.data": ids,
 		"messages.sender_device": client, "messages.client_id": client, "events.actor_device": client, "remembered_messages.client_id": client,
+		"creations.client_id": client, "creations.members": "a digest of ids of users",
 		"events.type": "the name of an event type", "webhook_deliveries.type": "the name of an event type",
 		"webhooks.url": "set by an admin", "webhooks.events": "names of event types", "webhooks.kinds": ids,
 	}

@@ -28,7 +28,7 @@
 //	import.go               imported memberships and tombstones, and which ids are taken
 //	events.go               the event log
 //	webhooks.go             webhooks, and the log as they read it
-//	retention.go, purge.go  trimming and purging; remembered.go
+//	retention.go, purge.go  trimming and purging; remembered.go, creations.go
 //
 //	erase_bench.go          erasing, receipts and timers
 //	views_bench.go          lists, unread counts, history

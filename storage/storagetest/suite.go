@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) im.Store) {
 		{"RestoreMember", testRestoreMember},
 		{"Taken", testTaken},
 		{"Remembered", testRemembered},
+		{"Creations", testCreations},
 		{"MessageAt", testMessageAt},
 		{"SeqSince", testSeqSince},
 		{"QueriesByTime", testQueriesByTime},

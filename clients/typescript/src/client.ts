@@ -1,11 +1,11 @@
 import { dispatch, type EventHandlers, takeEvents } from './events.js';
 import { type FrameItem, Pusher, takeFrames } from './frames.js';
 import { fill, Http, type Options, parseJSON, readText, segment } from './http.js';
-import { send } from './send.js';
+import { postOnce } from './send.js';
 import { Stream, type StreamOptions } from './stream.js';
 import { mediaType } from './errors.js';
 import type {
-  AcceptedCommand, Answer, Arguments, Attachment, Command, Draft, Event, ItemOf, Message, Method, PagedPath, PathOf,
+  AcceptedCommand, Answer, Arguments, Attachment, Command, CreatingPath, Draft, Event, ItemOf, Message, Method, PagedPath, PathOf,
 } from './types.js';
 
 /** Options of an upload. */
@@ -107,7 +107,16 @@ export class Imapi {
    * stored. A draft with a `client_id` of its own can be sent again.
    */
   send(conversation: string, draft: Draft, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Message> {
-    return send(this.#http, conversation, draft, this.#sendTimeout, signal);
+    return postOnce(this.#http, `/v1/conversations/${segment('conversation', conversation)}/messages`, draft, this.#sendTimeout, signal);
+  }
+
+  /**
+   * Creates a conversation or space by posting to a path, with the attempts and errors of
+   * {@link send}. Without a `client_id` the body gets one, so it is created only once.
+   */
+  create<P extends CreatingPath>(path: P, ...[options]: Arguments<P, 'post'>): Promise<Answer<P, 'post'>> {
+    const request = options as Request & { body: { client_id?: string } };
+    return postOnce(this.#http, fill(path, request.path), request.body, this.#sendTimeout, request.signal);
   }
 
   /**

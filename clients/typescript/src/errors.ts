@@ -125,8 +125,8 @@ export class TransportError extends Error {
   override readonly name = 'TransportError';
   readonly kind: TransportErrorKind;
   /**
-   * Of {@link Imapi.send}: the `client_id` of the message. Sent again with it, now or after a
-   * restart, the message is created only once.
+   * Of {@link Imapi.send} and {@link Imapi.create}: the `client_id` of the request. Sent again with
+   * it, now or after a restart, the message, conversation or space is created only once.
    */
   readonly clientId: string | undefined;
 

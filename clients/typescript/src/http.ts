@@ -24,7 +24,7 @@ export interface Options {
   device?: string | undefined;
   /** Sends the requests; the global `fetch` by default. */
   fetch?: typeof fetch | undefined;
-  /** How long `send` waits for each answer, in milliseconds; 10,000 by default. */
+  /** How long `send` and `create` wait for each answer, in milliseconds; 10,000 by default. */
   sendTimeout?: number | undefined;
 }
 

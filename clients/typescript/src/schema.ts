@@ -27,6 +27,13 @@ export interface paths {
          * @description The caller becomes the owner. A direct conversation is not created: send to
          *     `@user` instead. Threads are created under a message, channels in a space. A user
          *     who has blocked you cannot be added: 403 `blocked`, and `field` names the user.
+         *
+         *     With a `client_id`, creating is idempotent: if you repeat the request, the answer is
+         *     200 with what the first one created, as it is now, or 404 once you can no longer see
+         *     it. The same `client_id` in a request for something else is 409 `client_id_reused`;
+         *     the name and settings are compared until they are changed. After the deletion, a
+         *     repetition is 410 `conversation_gone`, for 7 days by default. All that you create
+         *     shares these ids; those of messages are others.
          */
         post: operations["createConversation"];
         delete?: never;
@@ -886,6 +893,7 @@ export interface paths {
          * @description A message of a group or channel can have one thread. Requires the permission
          *     `create_thread`. The caller becomes its first member. In slow mode it counts as a
          *     message: 429 `slow_mode`.
+         *     With a `client_id`, creating is idempotent, as it is for groups.
          */
         post: operations["createThread"];
         delete?: never;
@@ -1078,6 +1086,7 @@ export interface paths {
         /**
          * Create a space
          * @description The caller becomes the owner.
+         *     With a `client_id`, creating is idempotent, as it is for groups.
          */
         post: operations["createSpace"];
         delete?: never;
@@ -1512,6 +1521,7 @@ export interface paths {
          * Create a channel
          * @description Public by default. Requires the permission `manage_conversation` in the space. A
          *     channel is changed and deleted like any conversation.
+         *     With a `client_id`, creating is idempotent, as it is for groups.
          */
         post: operations["createChannel"];
         delete?: never;
@@ -2581,7 +2591,7 @@ export interface components {
          * @default false
          */
         MentionAll: boolean;
-        /** @description Chosen by the client; makes sending idempotent. */
+        /** @description Chosen by the client; makes sending, or creating a conversation or space, idempotent. */
         ClientId: string;
         /** @description The body of a `text`. */
         TextBody: {
@@ -3572,6 +3582,7 @@ export interface components {
         };
         /** @description A new group or room. */
         CreateConversation: {
+            client_id?: components["schemas"]["ClientId"];
             /**
              * @description `group` or `room`.
              * @enum {string}
@@ -3719,6 +3730,7 @@ export interface components {
         };
         /** @description A new thread. */
         CreateThread: {
+            client_id?: components["schemas"]["ClientId"];
             /** @description Its name. */
             name: string;
         };
@@ -3848,6 +3860,7 @@ export interface components {
         };
         /** @description A new space. */
         CreateSpace: {
+            client_id?: components["schemas"]["ClientId"];
             /** @description Its name. */
             name: string;
             settings?: components["schemas"]["SpaceSettingsPatch"];
@@ -3970,6 +3983,7 @@ export interface components {
         RolePosition: number;
         /** @description A new channel. */
         CreateChannel: {
+            client_id?: components["schemas"]["ClientId"];
             /** @description Its name. */
             name: string;
             visibility?: components["schemas"]["Visibility"];
@@ -5569,7 +5583,7 @@ export interface components {
          *     | `webhook_not_found` | 404 | no such webhook |
          *     | `delivery_not_found` | 404 | the webhook has no such delivery |
          *     | `method_not_allowed` | 405 | the path does not have this method |
-         *     | `client_id_reused` | 409 | the `client_id` was used for another message |
+         *     | `client_id_reused` | 409 | the `client_id` was used for another message, or for another conversation or space |
          *     | `owner_must_hand_over` | 409 | a group, room or space cannot be left without an owner |
          *     | `already_revoked` | 409 | the message has been revoked |
          *     | `already_burned` | 409 | the message has burned |
@@ -5583,6 +5597,7 @@ export interface components {
          *     | `webhook_inactive` | 409 | the webhook is paused or off |
          *     | `webhook_secret_lost` | 409 | the webhook has no secret: replace it first |
          *     | `message_gone` | 410 | the message existed and was trimmed or purged; a repetition does not restore it |
+         *     | `conversation_gone` | 410 | the conversation or space existed and was deleted; a repetition does not create it again |
          *     | `attachment_lost` | 410 | the server has lost the file of the attachment, for example with a failed disk |
          *     | `stream_ended` | 410 | the data stream has ended |
          *     | `event_gone` | 410 | the log has trimmed the event |
@@ -5635,7 +5650,7 @@ export interface components {
          *     | `storage_full` | 507 | the disk is full |
          * @enum {string}
          */
-        ProblemCode: "invalid_request" | "malformed_json" | "unsupported_media_type" | "invalid_cursor" | "upload_incomplete" | "invalid_page_token" | "malformed_frame" | "token_missing" | "token_malformed" | "token_expired" | "token_not_yet_valid" | "token_issued_in_future" | "token_invalid" | "invalid_subject" | "token_cut_off" | "ticket_invalid" | "ticket_expired" | "permission_denied" | "refused_by_hook" | "blocked" | "admin_required" | "revoke_window_expired" | "not_recipient" | "not_sender" | "not_publisher" | "not_reader" | "not_stream_owner" | "streams_off" | "device_mismatch" | "not_found" | "conversation_not_found" | "message_not_found" | "member_not_found" | "thread_not_found" | "space_not_found" | "role_not_found" | "invitation_not_found" | "attachment_not_found" | "stream_not_found" | "thumbnail_pending" | "no_thumbnail" | "webhook_not_found" | "delivery_not_found" | "method_not_allowed" | "client_id_reused" | "owner_must_hand_over" | "already_revoked" | "already_burned" | "already_expired" | "not_burnable" | "id_taken" | "clock_jumped" | "on_deny_list" | "has_left" | "thread_exists" | "webhook_inactive" | "webhook_secret_lost" | "message_gone" | "attachment_lost" | "stream_ended" | "event_gone" | "body_too_large" | "message_too_large" | "attachment_too_large" | "range_not_satisfiable" | "frame_too_large" | "direct_with_self" | "direct_conversation" | "reply_to_not_found" | "too_many_members" | "one_owner" | "members_unsupported" | "not_joined" | "block_self" | "burn_unsupported" | "command_unsupported" | "too_many_for_receipts" | "receipt_not_asked" | "past_retention" | "retention_too_long" | "thread_unsupported" | "receipts_unsupported" | "setting_unsupported" | "list_unsupported" | "too_many_channels" | "too_many_roles" | "permission_not_grantable" | "everyone_role" | "attachment_quota_exceeded" | "attachment_unusable" | "attachment_mismatch" | "attachment_overused" | "conversation_required" | "readers_unsupported" | "too_many_listed" | "webhook_url_refused" | "too_many_webhooks" | "too_many_streams" | "rate_limited" | "slow_mode" | "internal" | "overloaded" | "hook_unavailable" | "storage_unavailable" | "keys_unavailable" | "shutting_down" | "storage_full";
+        ProblemCode: "invalid_request" | "malformed_json" | "unsupported_media_type" | "invalid_cursor" | "upload_incomplete" | "invalid_page_token" | "malformed_frame" | "token_missing" | "token_malformed" | "token_expired" | "token_not_yet_valid" | "token_issued_in_future" | "token_invalid" | "invalid_subject" | "token_cut_off" | "ticket_invalid" | "ticket_expired" | "permission_denied" | "refused_by_hook" | "blocked" | "admin_required" | "revoke_window_expired" | "not_recipient" | "not_sender" | "not_publisher" | "not_reader" | "not_stream_owner" | "streams_off" | "device_mismatch" | "not_found" | "conversation_not_found" | "message_not_found" | "member_not_found" | "thread_not_found" | "space_not_found" | "role_not_found" | "invitation_not_found" | "attachment_not_found" | "stream_not_found" | "thumbnail_pending" | "no_thumbnail" | "webhook_not_found" | "delivery_not_found" | "method_not_allowed" | "client_id_reused" | "owner_must_hand_over" | "already_revoked" | "already_burned" | "already_expired" | "not_burnable" | "id_taken" | "clock_jumped" | "on_deny_list" | "has_left" | "thread_exists" | "webhook_inactive" | "webhook_secret_lost" | "message_gone" | "conversation_gone" | "attachment_lost" | "stream_ended" | "event_gone" | "body_too_large" | "message_too_large" | "attachment_too_large" | "range_not_satisfiable" | "frame_too_large" | "direct_with_self" | "direct_conversation" | "reply_to_not_found" | "too_many_members" | "one_owner" | "members_unsupported" | "not_joined" | "block_self" | "burn_unsupported" | "command_unsupported" | "too_many_for_receipts" | "receipt_not_asked" | "past_retention" | "retention_too_long" | "thread_unsupported" | "receipts_unsupported" | "setting_unsupported" | "list_unsupported" | "too_many_channels" | "too_many_roles" | "permission_not_grantable" | "everyone_role" | "attachment_quota_exceeded" | "attachment_unusable" | "attachment_mismatch" | "attachment_overused" | "conversation_required" | "readers_unsupported" | "too_many_listed" | "webhook_url_refused" | "too_many_webhooks" | "too_many_streams" | "rate_limited" | "slow_mode" | "internal" | "overloaded" | "hook_unavailable" | "storage_unavailable" | "keys_unavailable" | "shutting_down" | "storage_full";
     };
     responses: {
         /** @description The webhook. */
@@ -5793,6 +5808,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The group or room, created by an earlier request with this `client_id`, as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
             /** @description The group or room. */
             201: {
                 headers: {
@@ -6895,6 +6919,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The thread, created by an earlier request with this `client_id`, as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
             /** @description The thread. */
             201: {
                 headers: {
@@ -7092,6 +7125,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The space, created by an earlier request with this `client_id`, as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Space"];
+                };
+            };
             /** @description The space. */
             201: {
                 headers: {
@@ -7773,6 +7815,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description The channel, created by an earlier request with this `client_id`, as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
             /** @description The channel. */
             201: {
                 headers: {

@@ -42,6 +42,10 @@ export type PathOf<M extends Method> = Exclude<
   Elsewhere[M]
 >;
 
+/** The paths at which conversations and spaces are created. */
+export type CreatingPath =
+  '/v1/conversations' | '/v1/spaces' | '/v1/spaces/{space}/channels' | '/v1/messages/{message}/thread';
+
 type OperationOf<P extends keyof paths, M extends Method> = paths[P][M];
 type Parameters<O, In extends 'path' | 'query'> = O extends { parameters: infer All } ? All[In & keyof All] : never;
 /** Lines of JSON, as they are. */

@@ -23,6 +23,33 @@ test('a message is sent once more if the answer is lost, and created once', asyn
   assert.equal((await alice.send('@bob', text('hi'))).seq, 3, 'each message gets a client_id of its own');
 });
 
+test('what is created is requested once more if the answer is lost, and created once', async t => {
+  const server = await serverFor(t);
+  const link = await Link.to(t, server);
+  const alice = new Imapi(link.url, { token: await server.token('alice'), sendTimeout: 1500 });
+  const created = async (path, options) => {
+    link.lose = { request: 'POST', times: 1 };
+    return alice.create(path, options);
+  };
+  const group = await created('/v1/conversations', { body: { kind: 'group', name: 'Weekend' } });
+  assert.deepEqual((await alice.get('/v1/conversations')).items.map(c => c.id), [group.id]);
+  const space = await created('/v1/spaces', { body: { name: 'Club' } });
+  assert.deepEqual((await alice.get('/v1/spaces')).items.map(s => s.id), [space.id]);
+  const channel = await created('/v1/spaces/{space}/channels', { path: { space: space.id }, body: { name: 'general' } });
+  assert.deepEqual((await alice.get('/v1/spaces/{space}/channels', { path: { space: space.id } })).items.map(c => c.id), [channel.id]);
+  const root = await alice.send(group.id, text('root'));
+  const thread = await created('/v1/messages/{message}/thread', { path: { message: root.id }, body: { name: 'Lunch' } });
+  assert.equal(thread.root_id, root.id);
+
+  link.lose = { request: 'POST', times: 2 };
+  const own = { body: { name: 'Chess', client_id: 'mine' } };
+  await assert.rejects(alice.create('/v1/spaces', own), { kind: 'connection_lost', clientId: 'mine' });
+  const chess = await alice.create('/v1/spaces', own);
+  assert.equal((await alice.get('/v1/spaces')).items.length, 2, 'it had been created');
+  await alice.delete('/v1/spaces/{space}', { path: { space: chess.id } });
+  await assert.rejects(alice.create('/v1/spaces', own), { name: 'Problem', status: 410, code: 'conversation_gone' });
+});
+
 test('a message outlives a restart of the server', async t => {
   const server = await serverFor(t);
   const alice = await clientOf(server, 'alice', { sendTimeout: 2000 });

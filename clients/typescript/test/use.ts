@@ -12,7 +12,9 @@ export async function use(client: Imapi): Promise<void> {
   const lines: string = await client.get('/v1/admin/export');
   const results: string = await client.post('/v1/admin/import', { body: lines });
   for await (const { user } of client.list('/v1/conversations/{conversation}/members', { path: { conversation: 'c' } })) void user.length;
-  void [conversations, next, nothing, results];
+  const group: Schemas['Conversation'] = await client.create('/v1/conversations', { body: { kind: 'group', name: 'Weekend' } });
+  const space: Schemas['Space'] = await client.create('/v1/spaces', { body: { name: 'Club' } });
+  void [conversations, next, nothing, results, group, space];
 
   // @ts-expect-error: no such path
   void client.get('/v1/message');
@@ -28,6 +30,10 @@ export async function use(client: Imapi): Promise<void> {
   void client.post('/v1/conversations', { body: { kind: 'group', nam: 'Weekend' } });
   // @ts-expect-error: no body
   void client.post('/v1/spaces');
+  // @ts-expect-error: nothing is created there
+  void client.create('/v1/unread/clear');
+  // @ts-expect-error: no name
+  void client.create('/v1/spaces', { body: {} });
   // @ts-expect-error: this has no pages
   void client.list('/healthz');
   // @ts-expect-error: the stream has a method of its own
