@@ -8,6 +8,7 @@
 //	middleware.go    path, HEAD, metrics and log, panics, CORS, authentication
 //	rate_limit.go    rate limits
 //	validate.go      parameters and body against the OpenAPI document
+//	requirement.go   what the document requires of a value that does not fit, in words
 //	param_fit.go     accepting parameters that fit
 //	body.go          what the body of an operation may be; reading and scanning one
 //	body_budget.go   bounds on the memory for bodies and files, and reading a body within them
