@@ -175,27 +175,35 @@ func bodyTooLarge(format string, args ...any) api.Problem {
 	return problem(http.StatusRequestEntityTooLarge, "body_too_large", "the request body "+fmt.Sprintf(format, args...))
 }
 
-// scan refuses a body that is malformed or too large for the operation, before it is
-// decoded.
-func (rule *bodyRule) scan(body []byte) error {
-	switch found := jsonscan.Scan(body, rule.values); {
+// scan returns the value of a body. It refuses one that is malformed or too large for the
+// operation.
+func (rule *bodyRule) scan(body []byte) (jsonscan.Value, error) {
+	found := jsonscan.Scan(body, rule.values)
+	switch {
 	case found.Fault != "":
-		return im.Refuse(im.Invalid, "malformed_json", "the body %s", found.Fault)
+		return found.Value, im.Refuse(im.Invalid, "malformed_json", "the body %s", found.Fault)
 	case found.Values > rule.values:
-		return im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
+		return found.Value, im.Refuse(im.TooLarge, "body_too_large", "the request body holds over %d values", rule.values)
 	}
-	if rule.message == 0 || 2*len(body) <= rule.message || !jsonscan.IsObject(body) { // canonical JSON has at most twice as many bytes
-		return nil
+	if rule.message == 0 || 2*len(body) <= rule.message || found.Value.Kind() != '{' { // canonical JSON has at most twice as many bytes
+		return found.Value, nil
 	}
-	return im.CheckSize(jsonscan.Member(body, "body"), jsonscan.Member(body, "ext"), jsonscan.Member(body, "push"), rule.message)
+	size := func(member string) int {
+		v := found.Value.Member(member)
+		if v.IsCanonical() {
+			return len(v.JSON())
+		}
+		return im.CanonicalSize(v.JSON())
+	}
+	return found.Value, im.CheckSize(size("body"), size("ext"), size("push"), rule.message)
 }
 
 // validate checks a scanned body against the OpenAPI document.
-func (rule *bodyRule) validate(body []byte) *api.Problem {
-	if rule.fit.accepts(bytes.Trim(body, " \t\r\n")) {
+func (rule *bodyRule) validate(body jsonscan.Value) *api.Problem {
+	if rule.fit.accepts(body) {
 		return nil
 	}
-	return rule.refuse(body)
+	return rule.refuse(body.JSON())
 }
 
 // refuse checks a body with the validator, which names what does not fit. It returns nil if the

@@ -13,8 +13,8 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// fit accepts JSON texts that fit a schema, without decoding them. It implements the keywords that
-// most request bodies in the OpenAPI document use. A text that it does not accept is checked by the
+// fit accepts JSON values that fit a schema, without decoding them. It implements the keywords that
+// most request bodies in the OpenAPI document use. A value that it does not accept is checked by the
 // validator, which can say what is wrong. So a fit may be too strict, but never too lax.
 type fit struct {
 	kind     string // the type of the schema; "" for any value
@@ -148,18 +148,19 @@ func fitOfKinds(s *openapi3.Schema) *fit {
 }
 
 // accepts reports whether a value is known to fit.
-func (f *fit) accepts(v []byte) bool {
-	switch c := v[0]; f.kind {
+func (f *fit) accepts(v jsonscan.Value) bool {
+	switch c := v.Kind(); f.kind {
 	case "":
 		return c != 'n' || f.nullable
 	case openapi3.TypeString:
-		return c == '"' && f.acceptsString(v) || c == 'n' && f.nullable
+		return c == '"' && f.acceptsString(v.JSON()) || c == 'n' && f.nullable
 	case openapi3.TypeBoolean:
 		return c == 't' || c == 'f' || c == 'n' && f.nullable
 	case openapi3.TypeInteger:
-		return len(v) <= 15 && isDigits(bytes.TrimPrefix(v, []byte("-"))) && f.acceptsNumber(v) || c == 'n' && f.nullable
+		number := v.JSON()
+		return len(number) <= 15 && isDigits(bytes.TrimPrefix(number, []byte("-"))) && f.acceptsNumber(number) || c == 'n' && f.nullable
 	case openapi3.TypeNumber:
-		return (c == '-' || c >= '0' && c <= '9') && f.acceptsNumber(v) || c == 'n' && f.nullable
+		return (c == '-' || c >= '0' && c <= '9') && f.acceptsNumber(v.JSON()) || c == 'n' && f.nullable
 	case openapi3.TypeArray:
 		return c == '[' && f.acceptsList(v) || c == 'n' && f.nullable
 	case openapi3.TypeObject:
@@ -196,29 +197,32 @@ func (f *fit) acceptsString(v []byte) bool {
 
 // fitsText reports whether a text is known to fit.
 func (f *fit) fitsText(text []byte) bool {
-	if f.minLength > 0 || f.maxLength >= 0 {
+	if f.minLength > 1 || f.maxLength >= 0 {
 		if n := utf8.RuneCount(text); n < f.minLength || f.maxLength >= 0 && n > f.maxLength {
 			return false
 		}
 	}
-	return (f.enum == nil || slices.ContainsFunc(f.enum, func(s string) bool { return s == string(text) })) &&
+	return len(text) >= f.minLength && (f.enum == nil || slices.ContainsFunc(f.enum, func(s string) bool { return s == string(text) })) &&
 		(f.pattern == nil || f.pattern.Match(text)) && (!f.userID || im.UserID(text).Valid())
 }
 
-func (f *fit) acceptsList(v []byte) bool {
-	n, fits := 0, true
-	_ = jsonscan.Items(v, func(_ int, item []byte) error {
+func (f *fit) acceptsList(v jsonscan.Value) bool {
+	n := 0
+	for item := range v.Items() {
 		n++
-		fits = fits && f.items.accepts(item) && (!f.unique || item[0] == '"' && bytes.IndexByte(item, '\\') < 0)
-		return nil
-	})
-	return fits && n >= f.minItems && (f.maxItems < 0 || n <= f.maxItems) && (!f.unique || isUnique(v, n))
+		if !f.items.accepts(item) || f.unique && (item.Kind() != '"' || bytes.IndexByte(item.JSON(), '\\') >= 0) {
+			return false
+		}
+	}
+	return n >= f.minItems && (f.maxItems < 0 || n <= f.maxItems) && (!f.unique || isUnique(v, n))
 }
 
 // isUnique reports whether n strings without escapes differ.
-func isUnique(list []byte, n int) bool {
+func isUnique(list jsonscan.Value, n int) bool {
 	items := make([][]byte, 0, n)
-	_ = jsonscan.Items(list, func(_ int, item []byte) error { items = append(items, item); return nil })
+	for item := range list.Items() {
+		items = append(items, item.JSON())
+	}
 	slices.SortFunc(items, bytes.Compare)
 	for i := 1; i < len(items); i++ {
 		if bytes.Equal(items[i-1], items[i]) {
@@ -228,18 +232,15 @@ func isUnique(list []byte, n int) bool {
 	return true
 }
 
-func (f *fit) acceptsObject(v []byte) bool {
+func (f *fit) acceptsObject(v jsonscan.Value) bool {
 	if f.kinds != nil {
-		for name, value := range jsonscan.Object(v) {
-			if string(name[1:len(name)-1]) == f.discriminator {
-				kind := f.kinds[string(bytes.Trim(value, `"`))]
-				return value[0] == '"' && kind != nil && kind.accepts(v)
-			}
-		}
-		return false
+		value := v.Member(f.discriminator)
+		kind := f.kinds[string(bytes.Trim(value.JSON(), `"`))]
+		return value.Kind() == '"' && kind != nil && kind.accepts(v)
 	}
 	n, required := 0, 0
-	for name, value := range jsonscan.Object(v) {
+	for quoted, value := range v.Members() {
+		name := quoted.JSON()
 		if n++; bytes.IndexByte(name, '\\') >= 0 {
 			return false
 		}

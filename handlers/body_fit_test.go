@@ -37,10 +37,11 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 					v = g.mutated(v)
 				}
 				body := g.encode(v)
-				if jsonscan.Fault(body) != "" {
+				found := jsonscan.Scan(body, len(body))
+				if found.Fault != "" {
 					continue
 				}
-				fits, validator := rule.fit.accepts([]byte(strings.TrimSpace(string(body)))), rule.refuse(body)
+				fits, validator := rule.fit.accepts(found.Value), rule.refuse(body)
 				switch {
 				case fits && validator != nil:
 					t.Fatalf("%s is accepted, the validator says %s %v: %s", body, validator.Code, *validator.Field, validator.Detail)
@@ -51,7 +52,7 @@ func TestFitsAgreeWithTheValidator(t *testing.T) {
 					valid++
 				} else {
 					refused++
-					if got := rule.validate(body); got == nil || got.Code != validator.Code || *got.Field != *validator.Field {
+					if got := rule.validate(found.Value); got == nil || got.Code != validator.Code || *got.Field != *validator.Field {
 						t.Fatalf("%s is refused with %+v, by the validator with %+v", body, got, validator)
 					}
 				}
@@ -91,10 +92,11 @@ func TestFitSend(t *testing.T) {
 		`[]`:                                                                                        false,
 		`null`:                                                                                      false,
 	} {
-		if got := rule.fit.accepts([]byte(body)); got != want {
+		v := jsonscan.Scan([]byte(body), len(body)).Value
+		if got := rule.fit.accepts(v); got != want {
 			t.Errorf("%s: accepted %t, want %t", body, got, want)
 		}
-		if p := rule.validate([]byte(body)); (p == nil) != want || p != nil && p.Status != http.StatusBadRequest {
+		if p := rule.validate(v); (p == nil) != want || p != nil && p.Status != http.StatusBadRequest {
 			t.Errorf("%s: %+v", body, p)
 		}
 	}
@@ -111,10 +113,11 @@ func FuzzFit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		rule := rules[operations[int(which)%len(operations)]]
-		if jsonscan.Fault(body) != "" {
+		found := jsonscan.Scan(body, len(body))
+		if found.Fault != "" {
 			return
 		}
-		if p := rule.refuse(body); p != nil && rule.validate(body) == nil {
+		if p := rule.refuse(body); p != nil && rule.validate(found.Value) == nil {
 			t.Errorf("%s is accepted, the validator says %+v", body, p)
 		}
 	})

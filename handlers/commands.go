@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 
 	"github.com/imapi/imapi/api"
@@ -12,15 +11,11 @@ import (
 )
 
 // command publishes a SendMessage of type command to open streams.
-func (s *Server) command(ctx context.Context, ref im.ConversationRef, raw []byte) (api.SendMessageResponseObject, error) {
+func (s *Server) command(ctx context.Context, ref im.ConversationRef, body jsonscan.Value) (api.SendMessageResponseObject, error) {
 	if err := s.limits.spendCommand(principal(ctx)); err != nil {
 		return nil, err
 	}
-	d, err := readCommand(raw)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.service.Command(ctx, actor(ctx), ref, d)
+	c, err := s.service.Command(ctx, actor(ctx), ref, readCommand(body))
 	if err != nil {
 		return nil, err
 	}
@@ -36,28 +31,21 @@ func (s *Server) command(ctx context.Context, ref im.ConversationRef, raw []byte
 	}), nil
 }
 
-// readCommand reads a SendCommand, which has been validated. Its body is a part of raw.
-func readCommand(raw []byte) (im.CommandDraft, error) {
-	var d im.CommandDraft
-	err := jsonscan.Members(raw, func(name string, v []byte) (err error) {
-		switch name {
+// readCommand reads a SendCommand, which has been validated. Its body is a part of the text of body.
+func readCommand(body jsonscan.Value) (d im.CommandDraft) {
+	for name, v := range body.Members() {
+		switch string(name.Text()) {
 		case "client_id":
-			d.ClientID, err = jsonscan.Unquote(v)
+			d.ClientID = string(v.Text())
 		case "body":
-			d.Body = v
+			d.Body = v.JSON()
 		case "to":
-			err = jsonscan.Items(v, func(_ int, v []byte) error {
-				user, err := jsonscan.Unquote(v)
-				d.To = append(d.To, im.UserID(user))
-				return err
-			})
+			for user := range v.Items() {
+				d.To = append(d.To, im.UserID(user.Text()))
+			}
 		}
-		return err
-	})
-	if err != nil {
-		return d, fmt.Errorf("request body: %w", err)
 	}
-	return d, nil
+	return d
 }
 
 // appendCommand appends the event of a command. The event has no id, because it is not in the log.

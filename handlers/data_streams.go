@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/imapi/imapi/api"
@@ -141,11 +140,11 @@ func (s *Server) EndDataStream(ctx context.Context, r api.EndDataStreamRequestOb
 	}
 	var draft *im.Draft
 	if r.Body != nil && r.Body.Message != nil {
-		raw, err := r.Body.Message.MarshalJSON()
+		message, err := rescan(r.Body.Message)
 		if err != nil {
-			return nil, fmt.Errorf("request body: %w", err)
+			return nil, err
 		}
-		d, err := readDraft(raw)
+		d, err := readDraft(message)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -14,25 +15,30 @@ import (
 
 // SendMessage implements POST /v1/conversations/{conversation}/messages.
 func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject) (api.SendMessageResponseObject, error) {
-	ref, err := im.ParseConversationRef(r.Conversation)
+	body, err := rescan(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := r.Body.MarshalJSON()
+	return s.sendMessage(ctx, r.Conversation, body)
+}
+
+// sendMessage sends a SendMessage that has been validated.
+func (s *Server) sendMessage(ctx context.Context, conversation api.ConversationID, body jsonscan.Value) (api.SendMessageResponseObject, error) {
+	ref, err := im.ParseConversationRef(conversation)
 	if err != nil {
-		return nil, fmt.Errorf("request body: %w", err)
+		return nil, err
 	}
-	d, err := readDraft(raw)
+	d, err := readDraft(body)
 	if err != nil {
 		return nil, err
 	}
 	if d.Type == 0 { // the only type of the document that is not stored
-		return s.command(ctx, ref, raw)
+		return s.command(ctx, ref, body)
 	}
 	return s.send(ctx, ref, d)
 }
 
-// direct serves hot operations without the generated code, which would scan their bodies
+// direct serves hot operations without the generated code, which would decode their bodies
 // again.
 type direct struct {
 	api.ServerInterface
@@ -41,13 +47,8 @@ type direct struct {
 
 // SendMessage passes the scanned body on as it is.
 func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation api.ConversationID) {
-	request := api.SendMessageRequestObject{Conversation: conversation, Body: new(api.SendMessageJSONRequestBody)}
 	body, _ := r.Body.(*validBody) // the operation requires one
-	var response api.SendMessageResponseObject
-	err := request.Body.UnmarshalJSON(body.text)
-	if err == nil {
-		response, err = d.server.SendMessage(r.Context(), request)
-	}
+	response, err := d.server.sendMessage(r.Context(), conversation, body.value)
 	if err == nil {
 		err = response.VisitSendMessageResponse(w)
 	}
@@ -56,16 +57,25 @@ func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation
 	}
 }
 
+// rescan scans a part of a validated body again, which the generated code has decoded.
+func rescan(part json.Marshaler) (jsonscan.Value, error) {
+	raw, err := part.MarshalJSON()
+	if err != nil {
+		return jsonscan.Value{}, fmt.Errorf("request body: %w", err)
+	}
+	found := jsonscan.Scan(raw, len(raw))
+	if found.Fault != "" {
+		return jsonscan.Value{}, fmt.Errorf("request body: %s", found.Fault)
+	}
+	return found.Value, nil
+}
+
 // readDraft reads a SendMessage, which has been validated. Body, ext and push of the draft
-// are parts of raw.
-func readDraft(raw []byte) (im.Draft, error) {
-	var d im.Draft
-	for quoted, v := range jsonscan.Object(raw) {
-		name, err := jsonscan.Unquote(quoted)
-		if err == nil {
-			err = readDraftMember(&d, name, v)
-		}
-		if err != nil {
+// are parts of the text of the body.
+func readDraft(body jsonscan.Value) (im.Draft, error) {
+	d := im.Draft{Canonical: true}
+	for name, v := range body.Members() {
+		if err := readDraftMember(&d, string(name.Text()), v); err != nil {
 			return d, fmt.Errorf("request body: %w", err)
 		}
 	}
@@ -73,49 +83,53 @@ func readDraft(raw []byte) (im.Draft, error) {
 }
 
 // readDraftMember reads a member of a validated SendMessage.
-func readDraftMember(d *im.Draft, name string, v []byte) (err error) {
+func readDraftMember(d *im.Draft, name string, v jsonscan.Value) (err error) {
+	given := func() json.RawMessage {
+		d.Canonical = d.Canonical && v.IsCanonical()
+		return v.JSON()
+	}
 	switch name {
 	case "client_id":
-		d.ClientID, err = jsonscan.Unquote(v)
+		d.ClientID = string(v.Text())
 	case "type":
-		var text string
-		text, err = jsonscan.Unquote(v)
-		d.Type, _ = im.ParseMessageType(text) // 0 for a command: the body has been validated
+		d.Type, _ = im.ParseMessageType(string(v.Text())) // 0 for a command: the body has been validated
 	case "body":
-		d.Body = v
+		d.Body = given()
 	case "ext":
-		d.Ext = v
+		d.Ext = given()
 	case "push":
-		d.Push = v
+		d.Push = given()
 	case "mentions":
-		err = jsonscan.Items(v, func(_ int, v []byte) error {
-			user, err := jsonscan.Unquote(v)
-			d.Mentions = append(d.Mentions, im.UserID(user))
-			return err
-		})
+		for user := range v.Items() {
+			d.Mentions = append(d.Mentions, im.UserID(user.Text()))
+		}
 	case "mention_all":
-		d.MentionAll = v[0] == 't'
+		d.MentionAll = v.Kind() == 't'
 	case "reply_to":
-		d.ReplyTo, err = jsonscan.Unquote(v)
+		d.ReplyTo = string(v.Text())
 	case "receipt":
-		d.Receipt = v[0] == 't'
+		d.Receipt = v.Kind() == 't'
 	case "expire_after_seconds":
-		err = readSeconds(name, v, &d.ExpireAfter)
+		err = readSeconds("expire_after_seconds", v, &d.ExpireAfter)
 	case "burn":
 		d.Burn = &im.Burn{UnreadTTL: im.DefaultUnreadTTL}
-		err = jsonscan.Members(v, func(name string, v []byte) error {
-			if name == "after_seconds" {
-				return readSeconds("burn/after_seconds", v, &d.Burn.After)
+		for name, v := range v.Members() {
+			if string(name.Text()) == "after_seconds" {
+				err = readSeconds("burn/after_seconds", v, &d.Burn.After)
+			} else {
+				err = readSeconds("burn/unread_ttl_seconds", v, &d.Burn.UnreadTTL)
 			}
-			return readSeconds("burn/unread_ttl_seconds", v, &d.Burn.UnreadTTL)
-		})
+			if err != nil {
+				break
+			}
+		}
 	}
 	return err
 }
 
 // readSeconds reads a duration. JSON Schema takes 1e3 and 1.0 for integers; they are refused.
-func readSeconds(field string, v []byte, into *time.Duration) error {
-	n, err := strconv.ParseInt(string(v), 10, 64)
+func readSeconds(field string, v jsonscan.Value, into *time.Duration) error {
+	n, err := strconv.ParseInt(string(v.JSON()), 10, 64)
 	if err != nil {
 		return im.RefuseField(im.Invalid, "invalid_request", field, "%s", undecodedDetail)
 	}

@@ -127,7 +127,7 @@ func (l *limits) take(from *buckets[im.UserID], by string, p auth.Principal, cos
 
 // spendMore takes the cost of a list in a scanned body beyond the base cost, which was taken before
 // the body was read. Both together are limited to what a bucket can hold.
-func (l *limits) spendMore(p auth.Principal, c cost, body []byte) error {
+func (l *limits) spendMore(p auth.Principal, c cost, body jsonscan.Value) error {
 	if l.users == nil || c.list == "" {
 		return nil
 	}
@@ -223,12 +223,10 @@ func readCost(operation *openapi3.Operation) (cost, error) {
 }
 
 // ofList returns the cost of the list in a scanned body, which need not fit the OpenAPI document.
-func (c cost) ofList(body []byte) int {
+func (c cost) ofList(body jsonscan.Value) int {
 	n := 0
-	if jsonscan.IsObject(body) {
-		if v := jsonscan.Member(body, c.list); len(v) > 0 && v[0] == '[' {
-			_ = jsonscan.Items(v, func(int, []byte) error { n++; return nil })
-		}
+	for range body.Member(c.list).Items() {
+		n++
 	}
 	return (n + c.per - 1) / c.per
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/imapi/imapi/api"
@@ -12,11 +11,11 @@ import (
 
 // SendMessagesAs implements POST /v1/admin/messages.
 func (s *Server) SendMessagesAs(ctx context.Context, r api.SendMessagesAsRequestObject) (api.SendMessagesAsResponseObject, error) {
-	raw, err := r.Body.Message.MarshalJSON()
+	message, err := rescan(r.Body.Message)
 	if err != nil {
-		return nil, fmt.Errorf("request body: %w", err)
+		return nil, err
 	}
-	d, err := readDraft(raw)
+	d, err := readDraft(message)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/imapi/imapi/api"
 	"github.com/imapi/imapi/im"
+	"github.com/imapi/imapi/jsonscan"
 )
 
 // document is the OpenAPI document in the form that requests are checked against.
@@ -163,6 +164,7 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		write(w, *refused)
 		return
 	}
+	var scanned jsonscan.Value
 	if body != nil {
 		// The decoded body stays in memory about as long as the request.
 		user := principal(r.Context()).User
@@ -171,12 +173,12 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 			return
 		}
 		defer s.bodies.decoding.release(user, len(body))
-		if err := rule.scan(body); err != nil {
+		if scanned, err = rule.scan(body); err != nil {
 			s.fail(w, r, err)
 			return
 		}
 	}
-	if err := s.limits.spendMore(principal(r.Context()), d.costs[key], body); err != nil {
+	if err := s.limits.spendMore(principal(r.Context()), d.costs[key], scanned); err != nil {
 		s.fail(w, r, err)
 		return
 	}
@@ -191,11 +193,11 @@ func (s *Server) validate(d *document, w http.ResponseWriter, r *http.Request, n
 		}
 	}
 	if body != nil {
-		if refused = rule.validate(body); refused != nil {
+		if refused = rule.validate(scanned); refused != nil {
 			write(w, *refused)
 			return
 		}
-		r.Body = &validBody{bytes.NewReader(body), body}
+		r.Body = &validBody{bytes.NewReader(body), scanned}
 	}
 	next.ServeHTTP(w, r)
 }
@@ -216,7 +218,7 @@ func validateParams(r *http.Request, query url.Values, route *routers.Route, pat
 // validBody is a scanned body that fits the OpenAPI document.
 type validBody struct {
 	*bytes.Reader
-	text []byte
+	value jsonscan.Value
 }
 
 // Close does nothing.

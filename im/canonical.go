@@ -18,10 +18,14 @@ func canonicalValue(field string, raw json.RawMessage) (json.RawMessage, error) 
 
 // appendCanonicalObject appends the canonical form of a JSON object: members sorted by name, no
 // white space, numbers as written. With it a retry that is encoded differently is still recognised
-// as the same message. It refuses a value that is not an object.
-func appendCanonicalObject(into []byte, field string, raw json.RawMessage) ([]byte, error) {
-	if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")) {
+// as the same message. It refuses a value that is not an object. A value that is known to be
+// canonical is copied.
+func appendCanonicalObject(into []byte, field string, raw json.RawMessage, isCanonical bool) ([]byte, error) {
+	switch {
+	case !bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("{")):
 		return into, RefuseField(Invalid, "invalid_request", field, "must be a JSON object")
+	case isCanonical:
+		return append(into, raw...), nil
 	}
 	return appendCanonical(into, field, raw)
 }
@@ -90,11 +94,7 @@ func (c *canonical) value(depth int) bool {
 		c.out = append(c.out, '"')
 		for c.at++; ; {
 			// Most strings are copied as they are.
-			plain := c.at
-			for c.at < len(c.in) && isPlain(c.in[c.at]) {
-				c.at++
-			}
-			c.out = append(c.out, c.in[plain:c.at]...)
+			c.out = c.plain(c.out)
 			if c.at < len(c.in) && c.in[c.at] == '"' {
 				c.at++
 				c.out = append(c.out, '"')
@@ -119,8 +119,25 @@ func (c *canonical) value(depth int) bool {
 	}
 }
 
-// isPlain reports whether a byte of a string stays the same in the canonical form.
-func isPlain(b byte) bool { return b >= ' ' && b < utf8.RuneSelf && b != '"' && b != '\\' }
+// plain appends the characters of a string that follow and stay the same in the canonical form.
+func (c *canonical) plain(into []byte) []byte {
+	from := c.at
+	for c.at < len(c.in) {
+		switch b := c.in[c.at]; {
+		case b < ' ' || b == '"' || b == '\\':
+			return append(into, c.in[from:c.at]...)
+		case b < utf8.RuneSelf:
+			c.at++
+		default:
+			r, n := utf8.DecodeRune(c.in[c.at:])
+			if r == utf8.RuneError && n == 1 || r == '\u2028' || r == '\u2029' {
+				return append(into, c.in[from:c.at]...)
+			}
+			c.at += n
+		}
+	}
+	return append(into, c.in[from:]...)
+}
 
 func (c *canonical) literal(text string) bool {
 	if !bytes.HasPrefix(c.in[c.at:], []byte(text)) {
@@ -260,11 +277,7 @@ func (c *canonical) compare(a, b span) int {
 // text appends the text of a JSON string. It returns false if the syntax is wrong.
 func (c *canonical) text(into []byte) ([]byte, bool) {
 	for c.at++; c.at < len(c.in); {
-		plain := c.at
-		for c.at < len(c.in) && isPlain(c.in[c.at]) {
-			c.at++
-		}
-		into = append(into, c.in[plain:c.at]...)
+		into = c.plain(into)
 		if c.at < len(c.in) && c.in[c.at] == '"' {
 			c.at++
 			return into, true
@@ -414,10 +427,10 @@ func AppendText(into, text []byte) []byte {
 	return into
 }
 
-// canonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
+// CanonicalSize returns the length of the canonical form of a valid JSON text in bytes, without
 // building it. It counts all members of the same name, although the canonical form has only the
 // last one.
-func canonicalSize(text []byte) (n int) {
+func CanonicalSize(text []byte) (n int) {
 	c := canonical{in: text}
 	var one, quoted [6]byte
 	for c.at < len(text) {

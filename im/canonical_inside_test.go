@@ -58,7 +58,7 @@ func TestCanonicalIsWhatDecodingGives(t *testing.T) {
 		if (err == nil) != ok || !bytes.Equal(got, want) {
 			t.Errorf("%q: %q, %v, want %q, %t", text, got, err, want, ok)
 		}
-		if n := canonicalSize(got); n != len(got) {
+		if n := CanonicalSize(got); n != len(got) {
 			t.Errorf("%q has %d bytes, not %d", got, len(got), n)
 		}
 	}
@@ -75,11 +75,11 @@ func FuzzCanonical(f *testing.F) {
 		if (err == nil) != ok || !bytes.Equal(got, want) {
 			t.Errorf("%q: %q, %v, want %q, %t", text, got, err, want, ok)
 		}
-		if n := canonicalSize(got); n != len(got) {
+		if n := CanonicalSize(got); n != len(got) {
 			t.Errorf("%q has %d bytes, not %d", got, len(got), n)
 		}
-		if ok && canonicalSize(text) < len(got) {
-			t.Errorf("canonicalSize(%q) is %d, its canonical form has %d bytes", text, canonicalSize(text), len(got))
+		if ok && CanonicalSize(text) < len(got) {
+			t.Errorf("CanonicalSize(%q) is %d, its canonical form has %d bytes", text, CanonicalSize(text), len(got))
 		}
 	})
 }

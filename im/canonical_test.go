@@ -3,6 +3,7 @@ package im_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -120,6 +121,42 @@ func TestStoredForm(t *testing.T) {
 			back, err := im.ParseContent(c.Sent)
 			if diff := cmp.Diff(c, back); err != nil || diff != "" {
 				t.Errorf("read back with %v (-want +got):\n%s", err, diff)
+			}
+			again := test.draft
+			again.Body, again.Ext, again.Push, again.Canonical = parts["body"], parts["ext"], parts["push"], true
+			copied, err := again.Content(4096)
+			if diff := cmp.Diff(c, copied); err != nil || diff != "" {
+				t.Errorf("sent again as canonical JSON: %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// TestCanonicalDraftsAreChecked checks that a draft whose JSON is canonical gets the refusals of one
+// whose JSON is not known to be.
+func TestCanonicalDraftsAreChecked(t *testing.T) {
+	const limit = 40
+	text := func(n int) []byte { return fmt.Appendf(nil, `{"text":"%s"}`, strings.Repeat("a", n)) }
+	for name, draft := range map[string]im.Draft{
+		"body too large":         {Type: im.Text, Body: text(limit)},
+		"body and ext too large": {Type: im.Text, Body: text(20), Ext: text(20)},
+		"push too large":         {Type: im.Text, Body: text(1), Push: text(limit)},
+		"body of another type":   {Type: im.Location, Body: text(1)},
+		"body empty":             {Type: im.Text, Body: []byte(`{}`)},
+		"text empty":             {Type: im.Text, Body: text(0)},
+		"no body":                {Type: im.Text},
+		"body not an object":     {Type: im.Text, Body: []byte(`[]`)},
+		"ext not an object":      {Type: im.Text, Body: text(1), Ext: []byte(`1`)},
+		"push not an object":     {Type: im.Text, Body: text(1), Push: []byte(`null`)},
+		"not too large":          {Type: im.Text, Body: text(limit - len(`{"text":""}{}`))},
+		"too large by one":       {Type: im.Text, Body: text(limit - len(`{"text":""}{}`) + 1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, wantErr := draft.Content(limit)
+			draft.Canonical = true
+			got, err := draft.Content(limit)
+			if diff := cmp.Diff(want, got); diff != "" || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Errorf("canonical %v, otherwise %v (-want +got):\n%s", err, wantErr, diff)
 			}
 		})
 	}

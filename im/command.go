@@ -87,7 +87,7 @@ func (d CommandDraft) command(maxBytes int) (Command, error) {
 	if size > maxBytes {
 		return cmd, RefuseField(TooLarge, "message_too_large", "to", "are %d bytes together, over the limit of %d", size, maxBytes)
 	}
-	body, err := appendCanonicalObject(make([]byte, 0, len(d.Body)), "body", d.Body)
+	body, err := appendCanonicalObject(make([]byte, 0, len(d.Body)), "body", d.Body, false)
 	if err != nil {
 		return cmd, err
 	}

@@ -33,6 +33,9 @@ type Draft struct {
 	// VisibleTo is the only member who can see it, "" for all. Only an inserted message may
 	// have one.
 	VisibleTo UserID
+	// Canonical promises that Body, Ext and Push, if set, are valid and canonical JSON, so that
+	// Content copies them without reading them again.
+	Canonical bool
 
 	// original is [Content.Original] of a rewritten message.
 	original string
@@ -119,8 +122,11 @@ func (d Draft) checkSize(maxBytes int) error {
 	if 2*(len(d.Body)+max(len(d.Ext), len("{}"))) <= maxBytes && 2*len(d.Push) <= maxBytes {
 		return nil
 	}
+	if d.Canonical {
+		return CheckSize(len(d.Body), len(d.Ext), len(d.Push), maxBytes)
+	}
 	if json.Valid(d.Body) && (len(d.Ext) == 0 || json.Valid(d.Ext)) && (len(d.Push) == 0 || json.Valid(d.Push)) {
-		return CheckSize(d.Body, d.Ext, d.Push, maxBytes)
+		return CheckSize(CanonicalSize(d.Body), CanonicalSize(d.Ext), CanonicalSize(d.Push), maxBytes)
 	}
 	return nil
 }
@@ -136,7 +142,7 @@ func (d Draft) stored() (*Content, error) {
 		out = append(out, name...)
 		from = len(out)
 		if err == nil {
-			out, err = appendCanonicalObject(out, name[2:len(name)-2], raw)
+			out, err = appendCanonicalObject(out, name[2:len(name)-2], raw, d.Canonical)
 		}
 		return from
 	}
@@ -200,20 +206,18 @@ func (d Draft) stored() (*Content, error) {
 	return c, nil
 }
 
-// CheckSize refuses a message whose parts are too large as canonical JSON: body and ext
-// together, and push. They must be valid JSON, or empty. It does not decode them, so it can be
-// called before they are decoded.
-func CheckSize(body, ext, push []byte, maxBytes int) error {
-	n := canonicalSize(body)
-	if len(ext) == 0 {
-		ext = []byte("{}")
+// CheckSize refuses a message whose parts are too large: body and ext together, and push. The sizes
+// are those of their canonical JSON, 0 for a part that is missing.
+func CheckSize(body, ext, push, maxBytes int) error {
+	if ext == 0 {
+		ext = len("{}")
 	}
-	if n += canonicalSize(ext); n > maxBytes {
+	if n := body + ext; n > maxBytes {
 		return RefuseField(TooLarge, "message_too_large", "body",
 			"body and ext together are %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
 	}
-	if n = canonicalSize(push); n > maxBytes {
-		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON, over the limit of %d", n, maxBytes)
+	if push > maxBytes {
+		return RefuseField(TooLarge, "message_too_large", "push", "is %d bytes as canonical JSON, over the limit of %d", push, maxBytes)
 	}
 	return nil
 }

@@ -301,6 +301,7 @@ func (a PresendAnswer) rewrite(q PresendQuestion, maxBytes int) (ruling, error) 
 		return ruling{}, errors.New("the answer rewrites nothing")
 	}
 	d := q.Draft
+	d.Canonical = false // the answer need not be
 	if a.Body != nil {
 		d.Body = a.Body
 	}

@@ -9,7 +9,10 @@ import (
 
 func TestDecideByAnswer(t *testing.T) {
 	const limit = 200
-	d := Draft{Type: Text, Body: json.RawMessage(`{"text":"call 555"}`), Ext: json.RawMessage(`{"a":1}`), Mentions: []UserID{"bob"}}
+	d := Draft{
+		Type: Text, Body: json.RawMessage(`{"text":"call 555"}`), Ext: json.RawMessage(`{"a":1}`), Mentions: []UserID{"bob"},
+		Canonical: true, // what the answer has may not be
+	}
 	content, err := d.Content(limit)
 	if err != nil {
 		t.Fatal(err)

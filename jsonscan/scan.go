@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/imapi/imapi/im"
@@ -17,24 +18,43 @@ type Result struct {
 	// Values is the number of values in the text, itself included. Counting stops at one more than
 	// mostValues.
 	Values int
+	// Value is the value. It is set for a valid text of at most mostValues values.
+	Value Value
 }
 
-// Scan checks a text in one pass. It is as strict as encoding/json, and refuses three
-// things that encoding/json accepts: bad UTF-8, which it would replace, nesting deeper than
-// 64, and two members of the same name in an object. It takes some bytes of memory for each
-// name, so it stops comparing names when the text holds more than mostValues values.
+// Scan checks a text in one pass, in which it also records where the values in it are. It is as
+// strict as encoding/json, and refuses three things that encoding/json accepts: bad UTF-8, which it
+// would replace, nesting deeper than 64, and two members of the same name in an object. It takes 12
+// bytes of memory for each value and 20 for each name, so it stops recording values and comparing
+// names when the text holds more than mostValues values.
 func Scan(text []byte, mostValues int) Result {
-	s := scanner{text: text, most: mostValues}
-	if len(text) == 0 {
+	s := scanner{index: index{text: text}, most: mostValues}
+	s.nodes = s.fewNodes[:0]
+	result := s.scan()
+	if result.Fault == "" && result.Values <= mostValues {
+		result.Value = Value{&s.index, 0}
+	}
+	return result
+}
+
+// Fault is [Scan] for a text with any number of values, without recording them. It returns
+// [Result.Fault].
+func Fault(text []byte) string {
+	s := scanner{index: index{text: text}, most: math.MaxInt}
+	return s.scan().Fault
+}
+
+func (s *scanner) scan() Result {
+	if len(s.text) == 0 {
 		return Result{Fault: "is empty"}
 	}
 	ok := s.value(0)
 	if ok {
-		s.space()
-		ok = s.at == len(text)
+		s.next()
+		ok = s.at == len(s.text)
 	}
 	switch {
-	case !ok && !utf8.Valid(text):
+	case !ok && !utf8.Valid(s.text):
 		s.fault = "is not UTF-8"
 	case !ok && s.fault == "":
 		s.fault = "is not one JSON value"
@@ -43,9 +63,6 @@ func Scan(text []byte, mostValues int) Result {
 	}
 	return Result{Fault: s.fault, Values: s.values}
 }
-
-// Fault is [Scan] for a text with any number of values. It returns [Result.Fault].
-func Fault(text []byte) string { return Scan(text, math.MaxInt).Fault }
 
 // maxDepth is the maximum depth of nested JSON. Messages are small, so deeper nesting is an attack
 // on recursive parsers.
@@ -56,28 +73,28 @@ const maxDepth = 64
 type nameSpan struct{ from, to int32 }
 
 type scanner struct {
-	text   []byte
+	index  // nodes is nil if values are not recorded
 	at     int
 	values int
 	most   int
 	fault  string
 	twice  bool // whether two members of an object have one name
+	// canonical is whether what has been read of the innermost open value is canonical JSON.
+	canonical bool
 
-	few     [16]nameSpan
-	names   []nameSpan // the names in all open objects, the innermost last
-	unquote []byte     // names with escapes, unquoted
-}
-
-func (s *scanner) space() {
-	for s.at < len(s.text) && IsSpace(s.text[s.at]) {
-		s.at++
-	}
+	fewNodes [32]node
+	few      [16]nameSpan
+	names    []nameSpan // the names in all open objects, the innermost last
+	unquote  []byte     // names with escapes, unquoted
 }
 
 // next skips white space and returns what follows; 0 at the end.
 func (s *scanner) next() byte {
-	if s.space(); s.at < len(s.text) {
-		return s.text[s.at]
+	for ; s.at < len(s.text); s.at++ {
+		if c := s.text[s.at]; !IsSpace(c) {
+			return c
+		}
+		s.canonical = false
 	}
 	return 0
 }
@@ -88,7 +105,56 @@ func (s *scanner) value(depth int) bool {
 	if s.values <= s.most {
 		s.values++
 	}
-	switch c := s.next(); c {
+	c := s.next()
+	around := s.canonical
+	s.canonical = true
+	i := s.record(node{from: int32(s.at)})
+	ok := s.valueOf(c, depth)
+	if i >= 0 {
+		n := &s.nodes[i]
+		n.to, n.after = int32(s.at), int32(2*len(s.nodes))
+		if s.canonical {
+			n.after++
+		}
+	}
+	s.canonical = s.canonical && around
+	return ok
+}
+
+// record appends a node, and returns its index, or -1 if nodes are not recorded.
+func (s *scanner) record(n node) int {
+	if s.nodes == nil || s.values > s.most {
+		return -1
+	}
+	if len(s.nodes) == cap(s.nodes) {
+		s.nodes = append(make([]node, 0, len(s.nodes)+1+s.nodesAhead()), s.nodes...)
+	}
+	s.nodes = append(s.nodes, n)
+	return len(s.nodes) - 1
+}
+
+// nodesAhead returns an upper bound on the number of nodes that follow a new one, so that memory for
+// them is allocated once instead of by doubling.
+func (s *scanner) nodesAhead() (n int) {
+	for i := s.at; i < len(s.text); i++ {
+		switch s.text[i] {
+		case '"':
+			i = EndOfString(s.text, i)
+		case ':', ',':
+			n++
+		case '{', '[':
+			if i+1 < len(s.text) && s.text[i+1] != s.text[i]+2 { // the bracket that closes an empty one
+				n++
+			}
+		}
+	}
+	const least = len(`0,`) // of the text of a node
+	return min(n, (len(s.text)-s.at)/least+1, 2*min(s.most, len(s.text)))
+}
+
+// valueOf reads the value that begins with c.
+func (s *scanner) valueOf(c byte, depth int) bool {
+	switch c {
 	case '{', '[':
 		if depth == maxDepth {
 			s.fault = "is nested too deeply"
@@ -135,7 +201,7 @@ func (s *scanner) object(depth int) bool {
 		s.at++
 		return true
 	}
-	first, unquoted := len(s.names), len(s.unquote)
+	first, unquoted, inOrder := len(s.names), len(s.unquote), true
 	for {
 		if s.next() != '"' {
 			return false
@@ -145,8 +211,12 @@ func (s *scanner) object(depth int) bool {
 		if !ok {
 			return false
 		}
+		s.record(node{from: int32(from), to: int32(s.at)})
 		if s.values <= s.most && !s.twice {
 			s.addName(from, escaped)
+			if n := len(s.names); n > first+1 && bytes.Compare(s.name(s.names[n-2]), s.name(s.names[n-1])) >= 0 {
+				inOrder = false
+			}
 		}
 		if s.next() != ':' {
 			return false
@@ -160,7 +230,10 @@ func (s *scanner) object(depth int) bool {
 		if c == ',' {
 			continue
 		}
-		s.compare(s.names[first:])
+		if !inOrder {
+			s.canonical = false
+			s.compare(s.names[first:])
+		}
 		s.names, s.unquote = s.names[:first], s.unquote[:unquoted]
 		return c == '}'
 	}
@@ -177,7 +250,7 @@ func (s *scanner) addName(from int, escaped bool) {
 		s.names = s.few[:0]
 	}
 	if len(s.names) == cap(s.names) {
-		s.names = slices.Grow(s.names, 1+s.namesAhead())
+		s.names = append(make([]nameSpan, 0, len(s.names)+1+s.namesAhead()), s.names...)
 	}
 	s.names = append(s.names, span)
 }
@@ -241,6 +314,7 @@ func (s *scanner) string() (escaped, ok bool) {
 			if r == utf8.RuneError && n == 1 {
 				return escaped, false
 			}
+			s.canonical = s.canonical && r != '\u2028' && r != '\u2029'
 			s.at += n
 		}
 	}
@@ -252,23 +326,41 @@ func (s *scanner) escape() bool {
 		return false
 	}
 	switch s.text[s.at+1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	case '"', '\\', 'b', 'f', 'n', 'r', 't':
+		s.at += 2
+		return true
+	case '/':
+		s.canonical = false
 		s.at += 2
 		return true
 	case 'u':
 		if len(s.text)-s.at < len(`\u0000`) {
 			return false
 		}
-		for _, c := range s.text[s.at+2 : s.at+6] {
+		digits := s.text[s.at+2 : s.at+6]
+		for _, c := range digits {
 			if (c < '0' || c > '9') && (c|' ' < 'a' || c|' ' > 'f') {
 				return false
 			}
 		}
+		s.canonical = s.canonical && isCanonicalEscape(string(digits))
 		s.at += 6
 		return true
 	default:
 		return false
 	}
+}
+
+// isCanonicalEscape reports whether canonical JSON has a character as an escape of four digits:
+// control characters without a shorter escape, and line terminators of JavaScript.
+func isCanonicalEscape(digits string) bool {
+	switch digits {
+	case "2028", "2029":
+		return true
+	case "0008", "0009", "000a", "000c", "000d":
+		return false
+	}
+	return digits < "0020" && digits[3] >= '0' && (digits[3] <= '9' || digits[3] >= 'a')
 }
 
 func (s *scanner) literal(text string) bool {
@@ -280,16 +372,24 @@ func (s *scanner) literal(text string) bool {
 }
 
 func (s *scanner) number() bool {
+	from := s.at
 	s.skip('-', '-')
 	if !s.skip('0', '0') && !s.digits() {
 		return false
 	}
+	inRange := s.at-from < 300
 	if s.skip('.', '.') && !s.digits() {
 		return false
 	}
 	if s.skip('e', 'E') {
-		s.skip('+', '-')
-		return s.digits()
+		inRange = false
+		if s.skip('+', '-'); !s.digits() {
+			return false
+		}
+	}
+	if !inRange { // of a double, as canonical JSON requires, as far as its length tells
+		_, err := strconv.ParseFloat(string(s.text[from:s.at]), 64)
+		s.canonical = s.canonical && err == nil
 	}
 	return true
 }

@@ -9,9 +9,19 @@ import (
 // EndOfString returns the index of the quote that closes the string beginning at
 // i, or at least len(b) if there is none. The text need not be valid.
 func EndOfString(b []byte, i int) int {
-	for i++; i < len(b) && b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
+	for i++; i < len(b); i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return len(b)
+		}
+		before := i
+		i += n
+		escapes := 0
+		for i-escapes > before && b[i-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return i
 		}
 	}
 	return i

@@ -21,59 +21,54 @@ func parseAnswer(body []byte) (im.PresendAnswer, error) {
 		return im.PresendAnswer{}, errors.New(scan.Fault)
 	case scan.Values > mostValues:
 		return im.PresendAnswer{}, errors.New("has too many values")
-	case !jsonscan.IsObject(body):
+	case scan.Value.Kind() != '{':
 		return im.PresendAnswer{}, errors.New("is not an object")
 	}
 	var a im.PresendAnswer
-	err := jsonscan.Members(body, func(name string, value []byte) error {
-		switch name {
-		case "action":
-			text, err := unquote(value)
-			if err != nil {
-				return err
-			}
-			var known bool
-			if a.Action, known = im.ParsePresendAction(text); !known {
-				return errors.New("has an unknown action")
-			}
-			return nil
-		case "code":
-			return set(&a.Code, value)
-		case "text":
-			return set(&a.Text, value)
-		case "body", "ext":
-			if !jsonscan.IsObject(value) {
-				return errors.New("has a body or ext that is not an object")
-			}
-			if name == "body" {
-				a.Body = value
-			} else {
-				a.Ext = value
-			}
-			return nil
-		default:
-			return errors.New("has an unknown member")
+	for name, value := range scan.Value.Members() {
+		if err := setMember(&a, string(name.Text()), value); err != nil {
+			return im.PresendAnswer{}, err
 		}
-	})
-	if err != nil {
-		return im.PresendAnswer{}, err
 	}
 	return a, nil
 }
 
-func set(into *string, value []byte) (err error) {
-	*into, err = unquote(value)
-	return err
+// setMember sets the field of a member.
+func setMember(a *im.PresendAnswer, name string, value jsonscan.Value) error {
+	switch name {
+	case "action":
+		var action string
+		if err := setText(&action, value); err != nil {
+			return err
+		}
+		var known bool
+		if a.Action, known = im.ParsePresendAction(action); !known {
+			return errors.New("has an unknown action")
+		}
+	case "code":
+		return setText(&a.Code, value)
+	case "text":
+		return setText(&a.Text, value)
+	case "body", "ext":
+		if value.Kind() != '{' {
+			return errors.New("has a body or ext that is not an object")
+		}
+		if name == "body" {
+			a.Body = value.JSON()
+		} else {
+			a.Ext = value.JSON()
+		}
+	default:
+		return errors.New("has an unknown member")
+	}
+	return nil
 }
 
-// unquote returns the text of a JSON string.
-func unquote(value []byte) (string, error) {
-	if value[0] != '"' {
-		return "", errors.New("has a member that is not a string")
+// setText sets a text from a JSON string.
+func setText(into *string, value jsonscan.Value) error {
+	if value.Kind() != '"' {
+		return errors.New("has a member that is not a string")
 	}
-	text, err := jsonscan.Unquote(value)
-	if err != nil {
-		return "", errors.New("has a member that is not a string")
-	}
-	return text, nil
+	*into = string(value.Text())
+	return nil
 }
