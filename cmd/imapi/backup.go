@@ -39,7 +39,7 @@ func runBackup(ctx context.Context, args []string, out, diag io.Writer) error {
 		var done backedUp
 		bar := newCount(diag, "bytes")
 		if err := server.job(ctx, "backup", map[string]string{"dir": dir}, bar, nil, &done); err != nil {
-			return err
+			return whatIsLeft(ctx, err, "the backup is not complete; run it again")
 		}
 		if done.Files > 0 {
 			bar.printf("attachments: %d new files, %.1f MB\n", done.Files, float64(done.FileBytes)/1e6)
@@ -83,7 +83,7 @@ func runVerify(ctx context.Context, args []string, out, diag io.Writer) error {
 			return err
 		}, &done)
 		if err != nil {
-			return err
+			return whatIsLeft(ctx, err, "not everything was checked")
 		}
 		if _, err := fmt.Fprintf(out, "total\t%d readable, %d erased, %d keys waiting to be shredded, %d problems\n",
 			done.Active, done.Erased, done.Waiting, done.Problems); err != nil {
@@ -112,7 +112,7 @@ func runReindex(ctx context.Context, args []string, _, diag io.Writer) error {
 		began := time.Now()
 		bar := newCount(diag, "messages")
 		if err := server.job(ctx, "reindex", nil, bar, nil, &struct{}{}); err != nil {
-			return err
+			return whatIsLeft(ctx, err, "a running server goes on with it; without one, run it again")
 		}
 		bar.printf("%d messages in %v\n", bar.done.Load(), time.Since(began).Round(time.Millisecond))
 		return nil
@@ -158,7 +158,7 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 		return fmt.Errorf("%w: stop the server first", err)
 	}
 	if err != nil {
-		return err
+		return whatIsLeft(ctx, err, "the data was not changed")
 	}
 	if replaced != "" {
 		bar.printf("the replaced database is now %s\n", replaced)
@@ -172,11 +172,13 @@ func runRestore(ctx context.Context, args []string, out, diag io.Writer) error {
 	store, err := storage.Open(ctx, *database, options)
 	stop()
 	if err != nil {
-		return fmt.Errorf("the backup is in place but not reconciled with the keys yet; the next start will do that: %w", err)
+		const left = "the backup is in place but not reconciled with the keys yet; the next start will do that"
+		return whatIsLeft(ctx, fmt.Errorf("%s: %w", left, err), left)
 	}
 	copied, err := restoreBlobs(ctx, store, files[0], blobsIn(*blobsDir, *data))
 	if err = errors.Join(err, store.Close()); err != nil {
-		return fmt.Errorf("the backup is in place, but not all files of attachments are; repeat this command: %w", err)
+		const left = "the backup is in place, but not all files of attachments are; repeat this command"
+		return whatIsLeft(ctx, fmt.Errorf("%s: %w", left, err), left)
 	}
 	if copied.Files > 0 {
 		bar.printf("%d missing or truncated files of attachments were restored\n", copied.Files)

@@ -155,6 +155,9 @@ func (a *adminFlags) open(ctx context.Context) (*admin, error) {
 		select {
 		case <-again.C:
 		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return nil, errInterrupted
+			}
 			return nil, fmt.Errorf("%w, which does not answer at the address in %s", err, filepath.Join(a.data, controlName))
 		}
 	}

@@ -1,6 +1,7 @@
 // Command imapi is the server and its tools: see imapi help.
 //
 //	main.go              the list of commands, signals, exit codes
+//	output.go            results that cannot be written, and what is left after an interruption
 //	flags.go             flags and help; rate_flags.go rates and lists of addresses in flags
 //	retention_flags.go   flags of retention; presend_flags.go flags of the pre-send hook
 //	serve.go             serving: listening, what it prints at the start, running, shutdown

@@ -58,7 +58,7 @@ func runDoctor(ctx context.Context, args []string, out, diag io.Writer) error {
 	if err := c.locate(); err != nil {
 		return err
 	}
-	r := &report{out: out, asJSON: d.asJSON}
+	r := &report{ctx: ctx, out: out, asJSON: d.asJSON}
 	d.checkConfiguration(r)
 	d.checkDirectory(r)
 	running := d.checkDatabase(ctx, r)
@@ -81,14 +81,12 @@ func runDoctor(ctx context.Context, args []string, out, diag io.Writer) error {
 	if value, ok := checkToken(ctx, r, &c, token); ok {
 		d.checkStream(ctx, r, c.server, value)
 	}
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
 	return r.result()
 }
 
-// report prints what the checks find.
+// report prints what the checks find until ctx ends. What fails after that fails because of it.
 type report struct {
+	ctx    context.Context
 	out    io.Writer
 	asJSON bool
 	failed int
@@ -117,6 +115,9 @@ func (r *report) fail(check, what, next string) {
 }
 
 func (r *report) print(f finding) {
+	if r.ctx.Err() != nil {
+		return
+	}
 	var err error
 	if r.asJSON {
 		err = json.NewEncoder(r.out).Encode(f)
@@ -138,6 +139,8 @@ func (r *report) result() error {
 	switch {
 	case r.err != nil:
 		return r.err
+	case r.ctx.Err() != nil:
+		return fmt.Errorf("%w: not all checks were made", errInterrupted)
 	case r.failed == 1:
 		return errors.New("a check failed")
 	case r.failed > 1:

@@ -246,7 +246,7 @@ func TestCheckTimeService(t *testing.T) {
 		"an unknown machine": {false, errors.ErrUnsupported, "skipped", "does not tell"},
 	} {
 		var out bytes.Buffer
-		r := &report{out: &out, asJSON: true}
+		r := &report{ctx: t.Context(), out: &out, asJSON: true}
 		checkTimeService(r, func() (bool, error) { return test.synchronized, test.err })
 		var f finding
 		if err := json.Unmarshal(out.Bytes(), &f); err != nil || f.Check != "time service" || f.Result != test.result || !strings.Contains(f.Text, test.says) {

@@ -47,15 +47,15 @@ func exportFile(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	if len(files) == 0 || files[0] == "-" {
-		_, err := io.Copy(out, res.Body)
-		return err
-	}
 	bar := newProgress(diag, 0)
+	body := io.TeeReader(untilInterrupted{ctx, res.Body}, counted{bar})
+	if len(files) == 0 || files[0] == "-" {
+		_, err := io.Copy(out, body)
+		return whatIsLeft(ctx, err, fmt.Sprintf("the output ends after %d lines and is not the whole export", bar.done.Load()))
+	}
 	stop := bar.run()
-	err = writeFile(ctx, files[0], io.TeeReader(res.Body, counted{bar}))
-	stop()
-	return err
+	defer stop()
+	return writeFile(ctx, files[0], body)
 }
 
 // counted is a writer that counts bytes and lines in a progress bar.
@@ -67,7 +67,8 @@ func (c counted) Write(b []byte) (int, error) {
 }
 
 // writeFile writes a file that, of the users of the system, only the one who runs the command can
-// read. The file gets its name once it is complete.
+// read. The file gets its name once it is complete. If ctx ends before, the error says what is left.
+//
 // writeFile replaces the target of a symbolic link, not the link. It writes to a device or a named
 // pipe instead of replacing it.
 func writeFile(ctx context.Context, name string, from io.Reader) error {
@@ -94,7 +95,7 @@ func writeFile(ctx context.Context, name string, from io.Reader) error {
 		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return whatIsLeft(ctx, errors.Join(err, os.Remove(f.Name())), name+" was not written")
 	}
 	return nil
 }
@@ -106,5 +107,5 @@ func writeTo(ctx context.Context, name string, from io.Reader) error {
 		return err
 	}
 	_, err = io.Copy(f, from)
-	return errors.Join(err, f.Close())
+	return whatIsLeft(ctx, errors.Join(err, f.Close()), "what was written to "+name+" is not complete")
 }

@@ -15,7 +15,7 @@ import (
 // flags is a flag set whose flags can also be set by environment variables.
 type flags struct {
 	*flag.FlagSet
-	help func() // prints all flags
+	help func() error // prints all flags
 	// given has the flags that were among the arguments. Parsing sets it.
 	given map[string]bool
 }
@@ -37,16 +37,21 @@ func newFlagsWithFiles(name, files, summary string, diag io.Writer) flags {
 	// dispatch reports errors, without the help: a screenful of it would hide them.
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
-	f.help = func() {
-		_, _ = fmt.Fprintf(diag, "usage: imapi %s\n\n%s\n", strings.TrimSpace(name+" [FLAGS] "+files), summary)
+	f.help = func() error {
+		var all strings.Builder
+		_, _ = fmt.Fprintf(&all, "usage: imapi %s\n\n%s\n", strings.TrimSpace(name+" [FLAGS] "+files), summary)
 		f.VisitAll(func(fl *flag.Flag) {
 			value, text := flag.UnquoteUsage(fl)
 			byDefault := ""
 			if fl.DefValue != "" && fl.DefValue != "false" {
 				byDefault = " (" + fl.DefValue + ")"
 			}
-			_, _ = fmt.Fprintf(diag, "\n  %s\n        %s%s\n        %s\n", strings.TrimSpace("--"+fl.Name+" "+value), text, byDefault, environment(fl.Name))
+			_, _ = fmt.Fprintf(&all, "\n  %s\n        %s%s\n        %s\n", strings.TrimSpace("--"+fl.Name+" "+value), text, byDefault, environment(fl.Name))
 		})
+		if _, err := io.WriteString(diag, all.String()); err != nil {
+			return fmt.Errorf("cannot write the help: %w", err)
+		}
+		return flag.ErrHelp
 	}
 	return f
 }
@@ -71,8 +76,7 @@ func (f flags) parseWithFiles(args []string) (files []string, err error) {
 	for {
 		if err := f.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
-				f.help()
-				return nil, err
+				return nil, f.help()
 			}
 			return nil, f.mistake(err)
 		}

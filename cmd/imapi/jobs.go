@@ -161,8 +161,6 @@ func (n *node) answerJob(w http.ResponseWriter, r *http.Request, name string, do
 	_ = out.line(last)
 }
 
-var errInterrupted = errors.New("interrupted")
-
 // job asks the server to run a job and shows its progress.
 func (a *admin) job(ctx context.Context, name string, input any, bar *progress, problem func(jobProblem) error, result any) error {
 	body, err := json.Marshal(input)

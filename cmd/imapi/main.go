@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -133,7 +134,14 @@ func dispatch(ctx context.Context, args []string, out, diag io.Writer) int {
 		_, _ = fmt.Fprintf(diag, "imapi: unknown command %q (imapi help)\n", args[0])
 		return exitUsage
 	}
-	err := c.run(ctx, args[1:], out, diag)
+	result := &output{to: out}
+	err := c.run(ctx, args[1:], result, diag)
+	switch {
+	case isInterruption(ctx, err) && !errors.Is(err, errInterrupted):
+		err = errInterrupted
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		err = cmp.Or(result.err, err)
+	}
 	var misuse *usageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):

@@ -63,9 +63,9 @@ func runRetention(ctx context.Context, args []string, out, diag io.Writer) error
 	}
 	t := &retentionTable{out: out}
 	if *dry {
-		err = t.preview(ctx, server, query)
+		err = whatIsLeft(ctx, t.preview(ctx, server, query), "the list is not complete; nothing was trimmed")
 	} else {
-		err = t.trim(ctx, server, query)
+		err = whatIsLeft(ctx, t.trim(ctx, server, query), "the conversations in the list were trimmed; run it again for the others")
 	}
 	if err == nil {
 		err = t.total()

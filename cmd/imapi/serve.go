@@ -38,7 +38,7 @@ func serve(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	defer n.close()
-	n.greet(out)
+	n.greet(besideOutput(out))
 	ballast := make([]byte, ballastSize)
 	defer runtime.KeepAlive(ballast)
 	return n.run(ctx)
