@@ -9,6 +9,7 @@
 //	index.go    Index: Open, Add, Reindex, State, Close
 //	memory.go   the newest messages, which are not in the file yet
 //	keeper.go   the goroutine that writes the file
+//	open.go     opening the file, and creating it anew
 //	verify.go   comparing the file with the database, after a crash or for a rebuild
 //	cursor.go   Search: candidates from memory and file, newest first
 //	segment.go  up to 65,536 messages in the file, written together
