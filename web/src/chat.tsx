@@ -322,7 +322,7 @@ function Menu({ phone, talk, c, m, onOpen, onClose, up }: { phone: Phone; talk: 
     {item('reply', words.reply, () => { talk.replyTo = m.id; phone.changed(); })}
     {m.type === 'text' && !covered && item('copy', words.copy, () => void navigator.clipboard?.writeText(m.body?.text ?? '').then(() => phone.say(words.copied), () => {}))}
     {thread ? item('thread', words.openThread, () => phone.show(thread.id, talk.id))
-      : (c?.kind === 'group' || c?.kind === 'channel') && talk.permissions?.has('create_thread') && item('thread', words.startThread, () => void phone.attempt(() => phone.places.startThread(m, [...contentOf(m)].slice(0, 40).join('').trim() || words.thread)))}
+      : (c?.kind === 'group' || c?.kind === 'channel') && talk.permissions?.has('create_thread') && item('thread', words.startThread, () => void phone.attempt(() => phone.managing.startThread(m, [...contentOf(m)].slice(0, 40).join('').trim() || words.thread)))}
     {mine && c?.kind === 'group' && m.receipt && item('people', words.whoRead, () => onOpen({ sheet: 'receipts', message: m }))}
     {m.burn && !mine && item('flame', words.burnNow, () => void phone.sending.burn(m))}
     {(mine || talk.permissions?.has('revoke_others')) && item('undo', words.takeBack, () => onOpen({ sheet: 'revoke', message: m }), 'danger')}
@@ -351,7 +351,7 @@ function Composer({ phone, talk, c }: { phone: Phone; talk: Talk; c: Conversatio
   }, [text]);
   useEffect(() => { if (talk.replyTo) input.current?.focus(); }, [talk.replyTo]);
 
-  if (c?.kind === 'thread' && !c.role) return <div class="composer closed"><button type="button" class="wide" onClick={() => void phone.attempt(() => phone.places.join(c.id))}>{words.joinThread}</button></div>;
+  if (c?.kind === 'thread' && !c.role) return <div class="composer closed"><button type="button" class="wide" onClick={() => void phone.attempt(() => phone.managing.join(c.id))}>{words.joinThread}</button></div>;
   if (talk.permissions && !talk.permissions.has('send')) return <p class="composer closed" role="note">{words.mayNotSend}</p>;
 
   const mayAll = !direct && !!talk.permissions?.has('mention_all');

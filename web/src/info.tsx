@@ -6,7 +6,7 @@ import { nameOf } from './list';
 import { acquaintances } from './new';
 import { Avatar, Choice, Confirm, Fault, Field, having, Icon, IconButton, People, Select, Sheet, Submit, Ticks, useWork, type Work } from './parts';
 import type { Phone } from './phone';
-import type { Grant } from './places';
+import type { Grant } from './managing';
 import type { Permission } from './state';
 import { plain, words } from './words';
 
@@ -38,7 +38,7 @@ export function Info({ phone, c, onOpen, onClose }: { phone: Phone; c: Conversat
   return <Sheet title={nameOf(c)} onClose={onClose}>
     <Fault work={work} />
     {c.kind !== 'thread' && <label class="field"><span><Icon name="clock" /> {words.disappearing}</span>
-      <Select value={String(after ?? 0)} disabled={!may('manage_conversation')} onChange={seconds => work.next(() => phone.places.update(c, { settings: { expire_after_seconds: Number(seconds) || null } }))}
+      <Select value={String(after ?? 0)} disabled={!may('manage_conversation')} onChange={seconds => work.next(() => phone.managing.update(c, { settings: { expire_after_seconds: Number(seconds) || null } }))}
         choices={[['0', words.off], ...[...new Set([...expiries, ...after ? [after] : []])].map((time): [string, string] => [String(time), words.seconds(time)])]} /></label>}
     {c.kind === 'channel' && may('manage_conversation') && <Channel phone={phone} c={c} work={work} />}
     {c.kind !== 'direct' && <Members phone={phone} c={c} work={work} />}
@@ -46,11 +46,11 @@ export function Info({ phone, c, onOpen, onClose }: { phone: Phone; c: Conversat
     {c.kind !== 'direct' && may('manage_conversation') && <Settings phone={phone} c={c} />}
     {(c.kind === 'room' || (c.kind === 'group' && c.settings.join === 'open')) && <CopyId phone={phone} id={c.id} />}
     <footer class="stacked">
-      {c.kind !== 'thread' && <button type="button" class="quiet" onClick={() => void work.run(() => phone.places.update(c, { muted: !c.muted }))}><Icon name="bell" />{c.muted ? words.unmute : words.mute}</button>}
-      {c.kind !== 'thread' && c.kind !== 'channel' && <button type="button" class="quiet" onClick={() => void work.run(() => phone.places.update(c, { pinned: !c.pinned }))}><Icon name="pin" />{c.pinned ? words.unpin : words.pin}</button>}
-      {(group || c.kind === 'thread') && c.role && <button type="button" class="quiet" onClick={() => c.kind === 'thread' ? closing(() => phone.places.leave(c)) : onOpen({ sheet: 'leave', id: c.id })}><Icon name="door" />{words.leave}</button>}
-      {(c.kind === 'direct' || group) && <button type="button" class="quiet" onClick={() => closing(() => phone.places.remove(c, 'me'))}><Icon name="hide" />{words.hideChat}</button>}
-      {may('delete') && <Confirm label={words.deleteChat} sure={words.deleteSure} onConfirm={() => closing(() => phone.places.remove(c, 'everyone'))} />}
+      {c.kind !== 'thread' && <button type="button" class="quiet" onClick={() => void work.run(() => phone.managing.update(c, { muted: !c.muted }))}><Icon name="bell" />{c.muted ? words.unmute : words.mute}</button>}
+      {c.kind !== 'thread' && c.kind !== 'channel' && <button type="button" class="quiet" onClick={() => void work.run(() => phone.managing.update(c, { pinned: !c.pinned }))}><Icon name="pin" />{c.pinned ? words.unpin : words.pin}</button>}
+      {(group || c.kind === 'thread') && c.role && <button type="button" class="quiet" onClick={() => c.kind === 'thread' ? closing(() => phone.managing.leave(c)) : onOpen({ sheet: 'leave', id: c.id })}><Icon name="door" />{words.leave}</button>}
+      {(c.kind === 'direct' || group) && <button type="button" class="quiet" onClick={() => closing(() => phone.managing.remove(c, 'me'))}><Icon name="hide" />{words.hideChat}</button>}
+      {may('delete') && <Confirm label={words.deleteChat} sure={words.deleteSure} onConfirm={() => closing(() => phone.managing.remove(c, 'everyone'))} />}
     </footer>
   </Sheet>;
 }
@@ -70,10 +70,10 @@ function Members({ phone, c, work }: { phone: Phone; c: Conversation; work: Work
     return <li key={m.user}>
       <Avatar name={m.user} size="small" /><bdi>{m.user}</bdi>
       {group && other && may('manage_roles') ? <Select class="role" label={words.roleOf(m.user)} value={m.role as Schemas['Role']} choices={(['owner', 'admin', 'member'] as const).map(role => [role, words[role]])}
-        onChange={role => role === 'owner' ? setHeir(m.user) : work.next(() => phone.places.setRole(c, m.user, role))} />
+        onChange={role => role === 'owner' ? setHeir(m.user) : work.next(() => phone.managing.setRole(c, m.user, role))} />
         : <span class="tag">{words[m.role as 'owner']}</span>}
-      {(group ? mine > (rank[m.role] ?? 0) : c.kind === 'thread') && may('kick') && other && <IconButton icon="close" label={`${words.remove}: ${m.user}`} onClick={() => void work.run(() => phone.places.removeMember(c, m.user))} />}
-      {heir === m.user && <HandOver user={m.user} work={work} onCancel={() => setHeir(undefined)} handOver={async () => { await phone.places.setRole(c, m.user, 'owner'); setHeir(undefined); }} />}
+      {(group ? mine > (rank[m.role] ?? 0) : c.kind === 'thread') && may('kick') && other && <IconButton icon="close" label={`${words.remove}: ${m.user}`} onClick={() => void work.run(() => phone.managing.removeMember(c, m.user))} />}
+      {heir === m.user && <HandOver user={m.user} work={work} onCancel={() => setHeir(undefined)} handOver={async () => { await phone.managing.setRole(c, m.user, 'owner'); setHeir(undefined); }} />}
     </li>;
   })}</ul>{talk.members.length > most && <p class="quiet-text">{words.tooMany(talk.members.length - most)}</p>}</div>;
 }
@@ -92,9 +92,9 @@ function AddOrInvite({ phone, c, work }: { phone: Phone; c: Conversation; work: 
   const members = new Set(phone.talk(c.id).members.map(m => m.user));
   const then = (done: boolean) => { if (done) setChosen([]); };
   return <>
-    <form onSubmit={event => { event.preventDefault(); if (chosen.length) void work.run(() => phone.places.addMembers(c, chosen)).then(then); }}>
+    <form onSubmit={event => { event.preventDefault(); if (chosen.length) void work.run(() => phone.managing.addMembers(c, chosen)).then(then); }}>
       <People legend={words.addOrInvite} known={acquaintances(phone).filter(one => !members.has(one))} chosen={chosen} onChange={setChosen} />
-      <footer><button type="button" class="quiet" disabled={!chosen.length} onClick={() => void work.run(() => phone.places.invite({ conversation: c.id }, chosen)).then(then)}>{words.invitePeople}</button>
+      <footer><button type="button" class="quiet" disabled={!chosen.length} onClick={() => void work.run(() => phone.managing.invite({ conversation: c.id }, chosen)).then(then)}>{words.invitePeople}</button>
         <Submit work={work} disabled={!chosen.length}>{words.addPeople}</Submit></footer>
     </form>
     <Invited phone={phone} to={{ conversation: c.id }} work={work} />
@@ -106,7 +106,7 @@ export function Invited({ phone, to, work }: { phone: Phone; to: { conversation:
   const invited = phone.invited.get('space' in to ? to.space : to.conversation) ?? [];
   if (!invited.length) return null;
   return <div class="names"><h3>{words.invitedNow}</h3><ul>{invited.map(one => <li key={one.user}><Avatar name={one.user} size="small" /><bdi>{one.user}</bdi>
-    <IconButton icon="close" label={words.withdraw(one.user)} onClick={() => void work.run(() => phone.places.uninvite(to, one.user))} /></li>)}</ul></div>;
+    <IconButton icon="close" label={words.withdraw(one.user)} onClick={() => void work.run(() => phone.managing.uninvite(to, one.user))} /></li>)}</ul></div>;
 }
 
 export function CopyId({ phone, id }: { phone: Phone; id: string }) {
@@ -126,7 +126,7 @@ function Settings({ phone, c }: { phone: Phone; c: Conversation }) {
   const work = useWork(phone);
   const what = { group: words.theGroup, room: words.theRoom, channel: words.theChannel, thread: words.theThread, direct: '' }[c.kind];
   const save = async () => {
-    await phone.places.update(c, {
+    await phone.managing.update(c, {
       ...(name.trim() !== c.name && { name: name.trim() }),
       ...(c.kind !== 'thread' && { settings: {
         announcement: announcement.trim() || null, ...(c.kind !== 'channel' && { history }), ...(c.kind === 'group' && { join, invite }),
@@ -156,22 +156,22 @@ function Channel({ phone, c, work }: { phone: Phone; c: Conversation; work: Work
   const [allowed, setAllowed] = useState<string[]>([]);
   const [overrides, setOverrides] = useState(new Map<string, Partial<Record<Permission, Grant>>>());
   useAsking(async () => {
-    if (mayList) setAllowed(await phone.places.allowed(c.id));
-    if (mayRoles) setOverrides(await phone.places.overrides(c.id));
+    if (mayList) setAllowed(await phone.managing.allowed(c.id));
+    if (mayRoles) setOverrides(await phone.managing.overrides(c.id));
   }, [mayList, mayRoles]);
   if (!community) return null;
   return <>
-    <Choice label={words.visibility} value={c.visibility as 'public' | 'private'} onChange={visibility => work.next(() => phone.places.update(c, { visibility }))}
+    <Choice label={words.visibility} value={c.visibility as 'public' | 'private'} onChange={visibility => work.next(() => phone.managing.update(c, { visibility }))}
       choices={[['public', words.visiblePublic], ['private', words.visiblePrivate]]} />
     {mayList && <fieldset class="picker"><legend>{words.whoReads}</legend><Ticks all={community.members.filter(m => m.role !== 'owner').map(m => [m.user, m.user])} chosen={allowed}
       onTick={(user, on) => work.next(async () => {
-        await phone.places.allow(c.id, user, on);
+        await phone.managing.allow(c.id, user, on);
         setAllowed(list => having(list, user, on));
       })} /></fieldset>}
     {mayRoles && <fieldset class="picker"><legend>{words.whoWrites}</legend>{community.roles.map(role => <Choice<Grant> key={role.id} label={role.id === 'everyone' ? words.everyone : plain(role.name)}
       value={overrides.get(role.id)?.send ?? 'inherit'} choices={[['inherit', words.asInSpace], ['allow', words.allow], ['deny', words.deny]]} onChange={send => work.next(async () => {
         const permissions = { ...overrides.get(role.id), send };
-        await phone.places.override(c.id, role.id, permissions);
+        await phone.managing.override(c.id, role.id, permissions);
         setOverrides(all => new Map(all).set(role.id, permissions));
       })} />)}</fieldset>}
   </>;
@@ -187,10 +187,10 @@ export function Leave({ phone, id, onClose }: { phone: Phone; id: string; onClos
   const [heir, setHeir] = useState(others[0] ?? '');
   const owner = (community?.space.role ?? c?.role) === 'owner';
   if (!c && !community) return null;
-  const { places } = phone;
+  const { managing } = phone;
   const leave = async () => {
-    if (owner && heir) await (community ? places.handOverSpace(id, heir) : places.setRole(c!, heir, 'owner'));
-    await (community ? places.leaveSpace(id) : places.leave(c!));
+    if (owner && heir) await (community ? managing.handOverSpace(id, heir) : managing.setRole(c!, heir, 'owner'));
+    await (community ? managing.leaveSpace(id) : managing.leave(c!));
   };
   return <Sheet title={words.leaveTitle(community ? plain(community.space.name) : nameOf(c))} onClose={onClose}>
     <form onSubmit={event => { event.preventDefault(); void work.run(leave).then(done => { if (done) onClose(); }); }}>

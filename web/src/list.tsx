@@ -109,8 +109,8 @@ function Invited({ phone, i }: { phone: Phone; i: Invitation }) {
   const work = useWork(phone);
   return <div class="invitation" role="group" aria-label={plain(i.name)}>
     <Avatar name={plain(i.name)} several /><p><b><bdi>{plain(i.name)}</bdi></b><span>{words[i.kind]} · {words.invited(i.by)}</span><Fault work={work} /></p>
-    <button type="button" class="small quiet" onClick={() => void work.run(() => phone.places.decline(i))}>{words.decline}</button>
-    <button type="button" class="small" onClick={() => void work.run(() => phone.places.accept(i))}>{words.join}</button>
+    <button type="button" class="small quiet" onClick={() => void work.run(() => phone.managing.decline(i))}>{words.decline}</button>
+    <button type="button" class="small" onClick={() => void work.run(() => phone.managing.accept(i))}>{words.join}</button>
   </div>;
 }
 

@@ -3,7 +3,7 @@
 //	session.ts   who is signed in
 //	phone.ts     one person's phone: state.ts is what they see, which loading.ts reads and
 //	             arriving.ts changes by events; sending.ts, receipts.ts, files.ts, answers.ts
-//	             and places.ts are what they do
+//	             and managing.ts are what they do
 //	scene.ts     what a visitor finds at first, and the assistant
 //	list.tsx, chat.tsx   a phone's parts
 //	sheets.tsx   its dialogs, with new.tsx, info.tsx and space.tsx

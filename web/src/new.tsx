@@ -4,7 +4,7 @@ import type { Opened } from './chat';
 import { Avatar, Choice, Fault, Field, Icon, having, People, Sheet, Submit, Ticks, useWork, type IconName } from './parts';
 import { Problem } from './api';
 import type { Phone } from './phone';
-import { Once } from './places';
+import { Once } from './managing';
 import { assistant, people, signsIn } from './session';
 import { plain, words } from './words';
 
@@ -25,11 +25,11 @@ export function NewChat({ phone, onOpen, onClose }: { phone: Phone; onOpen: (ope
   };
   const join = async () => {
     try {
-      await phone.places.join(id.trim());
+      await phone.managing.join(id.trim());
       phone.show(id.trim());
     } catch (error) {
       if (!(error instanceof Problem) || error.status !== 404) throw error;
-      await phone.places.joinSpace(id.trim());
+      await phone.managing.joinSpace(id.trim());
     }
   };
   const kinds: [IconName, string, string, Opened][] = [
@@ -53,7 +53,7 @@ export function NewChat({ phone, onOpen, onClose }: { phone: Phone; onOpen: (ope
   </Sheet>;
 }
 
-export function NewPlace({ phone, kind, onClose }: { phone: Phone; kind: 'group' | 'room' | 'space'; onClose: () => void }) {
+export function NewConversation({ phone, kind, onClose }: { phone: Phone; kind: 'group' | 'room' | 'space'; onClose: () => void }) {
   const [name, setName] = useState('');
   const [announcement, setAnnouncement] = useState('');
   const [channel, setChannel] = useState<string>(words.general);
@@ -65,11 +65,11 @@ export function NewPlace({ phone, kind, onClose }: { phone: Phone; kind: 'group'
   const { title, what } = { group: { title: words.newGroup, what: words.theGroup }, room: { title: words.newRoom, what: words.theRoom }, space: { title: words.newSpace, what: words.theSpace } }[kind];
   const ready = !!name.trim() && (kind !== 'space' || !!channel.trim());
   const create = () => {
-    const told = announcement.trim() || null;
+    const text = announcement.trim() || null;
     switch (kind) {
-      case 'group': return phone.places.create(once, 'group', name.trim(), chosen, [], { announcement: told, history, join });
-      case 'room': return phone.places.create(once, 'room', name.trim(), [], chosen, { announcement: told });
-      case 'space': return phone.places.createSpace(once, name.trim(), channel.trim(), chosen, { announcement: told, join });
+      case 'group': return phone.managing.create(once, 'group', name.trim(), chosen, [], { announcement: text, history, join });
+      case 'room': return phone.managing.create(once, 'room', name.trim(), [], chosen, { announcement: text });
+      case 'space': return phone.managing.createSpace(once, name.trim(), channel.trim(), chosen, { announcement: text, join });
     }
   };
   return <Sheet title={title} onClose={onClose}>
@@ -97,7 +97,7 @@ export function NewChannel({ phone, space: id, onClose }: { phone: Phone; space:
   if (!community) return null;
   const roles = community.roles.filter(role => role.id !== 'everyone');
   const ready = !!name.trim() && writers?.length !== 0;
-  const create = () => phone.places.createChannel(once, id, name.trim(), { visibility }, visibility === 'private' ? readers : [], writers ?? []);
+  const create = () => phone.managing.createChannel(once, id, name.trim(), { visibility }, visibility === 'private' ? readers : [], writers ?? []);
   return <Sheet title={`${words.newChannel} · ${plain(community.space.name)}`} onClose={onClose}>
     <form onSubmit={event => { event.preventDefault(); if (ready) void work.run(create).then(done => { if (done) onClose(); }); }}>
       <Field label={words.nameOf(words.theChannel)} value={name} onInput={setName} first required />

@@ -4,7 +4,7 @@ import { Answers } from './answers';
 import { Api } from './api';
 import { Arriving } from './arriving';
 import { Loading } from './loading';
-import { Places } from './places';
+import { Managing } from './managing';
 import { Receipts } from './receipts';
 import { Sending } from './sending';
 import type { Person } from './session';
@@ -16,7 +16,7 @@ export class Phone extends State {
   readonly receipts = new Receipts(this);
   readonly sending = new Sending(this);
   readonly answers = new Answers(this);
-  readonly places = new Places(this);
+  readonly managing = new Managing(this);
 
   constructor({ user, token, renew }: Person) {
     // A device does not receive what it caused, so each phone of each tab is one of its own.

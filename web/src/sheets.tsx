@@ -3,7 +3,7 @@ import type { Message } from '@imapi/client';
 import { useEffect, useState } from 'preact/hooks';
 import type { Opened } from './chat';
 import { Info, Leave } from './info';
-import { NewChannel, NewChat, NewPlace } from './new';
+import { NewChannel, NewChat, NewConversation } from './new';
 import { Avatar, Fault, Field, Icon, Sheet, Submit, useWatched, useWork } from './parts';
 import type { Phone } from './phone';
 import { prove, type Proof } from './session';
@@ -24,7 +24,7 @@ export function Sheets({ phone, opened, onOpen, onClose }: { phone: Phone; opene
     case 'picture': return <Large phone={phone} message={opened.message} onClose={onClose} />;
     case 'info': return c ? <Info key={c.id} phone={phone} c={c} onOpen={onOpen} onClose={onClose} /> : null;
     case 'new': return <NewChat phone={phone} onOpen={onOpen} onClose={onClose} />;
-    case 'create': return <NewPlace key={opened.kind} phone={phone} kind={opened.kind} onClose={onClose} />;
+    case 'create': return <NewConversation key={opened.kind} phone={phone} kind={opened.kind} onClose={onClose} />;
     case 'channel': return <NewChannel phone={phone} space={opened.id} onClose={onClose} />;
     case 'space': return <SpaceInfo phone={phone} id={opened.id} onOpen={onOpen} onClose={onClose} />;
     case 'leave': return <Leave phone={phone} id={opened.id} onClose={onClose} />;

@@ -5,7 +5,7 @@ import { CopyId, HandOver, Invited, useAsking } from './info';
 import { acquaintances } from './new';
 import { Avatar, Choice, Confirm, Fault, Field, Icon, IconButton, People, Select, Sheet, Submit, Tabs, Ticks, useWork, type Work } from './parts';
 import type { Phone } from './phone';
-import { Once, type Grant } from './places';
+import { Once, type Grant } from './managing';
 import type { Community, Member, Permission, Role } from './state';
 import { plain, visible, words } from './words';
 
@@ -28,7 +28,7 @@ export function SpaceInfo({ phone, id, onOpen, onClose }: { phone: Phone; id: st
   const { space } = community;
   const tabs: [Tab, string][] = [['members', words.members(space.member_count)], ['roles', words.roles], ['settings', words.settings]];
   return <Sheet title={plain(space.name)} onClose={onClose}>
-    {space.settings.announcement && <p class="told" dir="auto">{visible(space.settings.announcement)}</p>}
+    {space.settings.announcement && <p class="sheet-announcement" dir="auto">{visible(space.settings.announcement)}</p>}
     <Tabs label={plain(space.name)} tabs={tabs} chosen={tab} onChoose={setTab} />
     <Fault work={work} />
     <div role="tabpanel" aria-label={tabs.find(([one]) => one === tab)![1]} class="panel" key={tab}>
@@ -42,7 +42,7 @@ export function SpaceInfo({ phone, id, onOpen, onClose }: { phone: Phone; id: st
           {space.settings.join === 'open' && <CopyId phone={phone} id={id} />}
           <footer class="stacked">
             <button type="button" class="quiet" onClick={() => onOpen({ sheet: 'leave', id })}><Icon name="door" />{words.leave}</button>
-            {space.role === 'owner' && <Confirm label={words.deleteSpace} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.places.deleteSpace(id)).then(done => { if (done) onClose(); })} />}
+            {space.role === 'owner' && <Confirm label={words.deleteSpace} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.managing.deleteSpace(id)).then(done => { if (done) onClose(); })} />}
           </footer></>}
     </div>
   </Sheet>;
@@ -69,10 +69,10 @@ function MemberOf({ phone, community, m, work }: { phone: Phone; community: Comm
       <span class="tags">{m.role === 'owner' && <span class="tag">{words.owner}</span>}{roles.filter(role => has.includes(role.id)).map(role => <span class="tag" key={role.id}><bdi>{plain(role.name)}</bdi></span>)}</span>
       {(changeable.length > 0 || mayKick || owner) && <IconButton icon="sliders" label={words.change(m.user)} expanded={open} onClick={() => { setOpen(!open); setHanding(false); }} />}</div>
     {open && <div class="member-more">
-      <Ticks all={changeable.map(role => [role.id, plain(role.name)])} chosen={has} onTick={(role, given) => work.next(() => phone.places.giveRole(space.id, role, m.user, given))} />
-      {handing ? <HandOver user={m.user} work={work} onCancel={() => setHanding(false)} handOver={() => phone.places.handOverSpace(space.id, m.user)} />
+      <Ticks all={changeable.map(role => [role.id, plain(role.name)])} chosen={has} onTick={(role, given) => work.next(() => phone.managing.giveRole(space.id, role, m.user, given))} />
+      {handing ? <HandOver user={m.user} work={work} onCancel={() => setHanding(false)} handOver={() => phone.managing.handOverSpace(space.id, m.user)} />
         : <p class="member-acts">{owner && <button type="button" class="small quiet" onClick={() => setHanding(true)}>{words.handOverTo(m.user)}</button>}
-          {mayKick && <button type="button" class="small danger quiet" onClick={() => void work.run(() => phone.places.removeFromSpace(space.id, m.user))}>{words.remove}</button>}</p>}
+          {mayKick && <button type="button" class="small danger quiet" onClick={() => void work.run(() => phone.managing.removeFromSpace(space.id, m.user))}>{words.remove}</button>}</p>}
     </div>}
   </li>;
 }
@@ -83,7 +83,7 @@ function Invite({ phone, community, work }: { phone: Phone; community: Community
   const members = new Set(community.members.map(m => m.user));
   return <>
     <Invited phone={phone} to={to} work={work} />
-    <form onSubmit={event => { event.preventDefault(); if (chosen.length) void work.run(() => phone.places.invite(to, chosen)).then(done => { if (done) setChosen([]); }); }}>
+    <form onSubmit={event => { event.preventDefault(); if (chosen.length) void work.run(() => phone.managing.invite(to, chosen)).then(done => { if (done) setChosen([]); }); }}>
       <People legend={words.inviteThem} known={acquaintances(phone).filter(one => !members.has(one))} chosen={chosen} onChange={setChosen} />
       <footer><Submit work={work} disabled={!chosen.length}>{words.invitePeople}</Submit></footer>
     </form>
@@ -115,13 +115,13 @@ function RoleForm({ phone, space, role, mine, work, onDone }: { phone: Phone; sp
   const save = () => {
     const before: Partial<Record<Permission, Grant>> = role?.permissions ?? {};
     const changed = Object.fromEntries(grantable.filter(one => (says[one] ?? 'inherit') !== (before[one] ?? 'inherit')).map(one => [one, says[one] ?? 'inherit']));
-    return phone.places.saveRole(once, space, role, fixed ? role.name : name.trim(), changed);
+    return phone.managing.saveRole(once, space, role, fixed ? role.name : name.trim(), changed);
   };
   return <form class="role-form" aria-label={role ? words.changeRole(plain(role.name)) : words.newRole} onSubmit={event => { event.preventDefault(); if (fixed || name.trim()) void work.run(save).then(done => { if (done) onDone(); }); }}>
     {!fixed && <Field label={words.nameOf(words.theRole)} value={name} onInput={setName} most={64} required />}
     <div class="grants">{grantable.map(one => <label key={one}><span>{words.can[one]}</span><Select<Grant> class={says[one] ?? ''} value={says[one] ?? 'inherit'} disabled={!mine.has(one)} onChange={grant => setSays({ ...says, [one]: grant })}
       choices={[['inherit', words.inherit], ['allow', words.allow], ['deny', words.deny]]} /></label>)}</div>
-    <footer>{role && !fixed && <Confirm label={words.deleteRole} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.places.deleteRole(space, role.id)).then(done => { if (done) onDone(); })} />}
+    <footer>{role && !fixed && <Confirm label={words.deleteRole} sure={words.deleteSure} onConfirm={() => void work.next(() => phone.managing.deleteRole(space, role.id)).then(done => { if (done) onDone(); })} />}
       <button type="button" class="quiet" onClick={onDone}>{words.cancel}</button><Submit work={work} disabled={!fixed && !name.trim()}>{words.save}</Submit></footer>
   </form>;
 }
@@ -131,7 +131,7 @@ function Settings({ phone, community: { space }, work }: { phone: Phone; communi
   const [announcement, setAnnouncement] = useState(space.settings.announcement ?? '');
   const [join, setJoin] = useState(space.settings.join);
   const save = async () => {
-    await phone.places.updateSpace(space.id, { name: name.trim(), settings: { announcement: announcement.trim() || null, join } });
+    await phone.managing.updateSpace(space.id, { name: name.trim(), settings: { announcement: announcement.trim() || null, join } });
     phone.say(words.saved);
   };
   return <form onSubmit={event => { event.preventDefault(); if (name.trim()) void work.run(save); }}>

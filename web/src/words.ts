@@ -59,7 +59,7 @@ const english = {
     ['undo', 'Take it back', 'Send something, open its ⋯ menu, take it back. Then press “Prove it”.'],
     ['flame', 'Read, and it burns', 'Tap the covered message. Both phones count down.'],
     ['quill', 'Ask Iris', 'Her answer streams in, word by word.'],
-    ['people', 'Make a place', '+ begins a group, a room or a space. Invite the other phone, and give it a role.'],
+    ['people', 'Start a group', '+ begins a group, a room or a space. Invite the other phone, and give it a role.'],
     ['plug', 'Pull the plug', 'Stop the server, keep writing, start it again: nothing is lost, nothing comes twice.'],
   ] as [IconName, string, string][],
 };

@@ -40,7 +40,7 @@ export class Once {
   }
 }
 
-export class Places {
+export class Managing {
   constructor(private readonly phone: Phone) {}
 
   // ---- groups and rooms ----
