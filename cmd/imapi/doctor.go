@@ -304,7 +304,11 @@ func checkToken(ctx context.Context, r *report, c *connection, source client.Tok
 	ctx, cancel := awake.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := user.GetUnreadWithResponse(ctx, nil); err != nil {
-		r.fail("token", strings.ReplaceAll(c.explain(err).Error(), "\n  ", "; "), "it is signed by "+clean(about.Algorithm)+": compare --auth-algorithm, --auth-issuer and --auth-audience of the server, and its key")
+		why := c.explain(err)
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			why = notAnswering(ctx, c.server, err)
+		}
+		r.fail("token", strings.ReplaceAll(why.Error(), "\n  ", "; "), "it is signed by "+clean(about.Algorithm)+": compare --auth-algorithm, --auth-issuer and --auth-audience of the server, and its key")
 		return "", false
 	}
 	r.ok("token", "the token of %s is accepted; %s, expires at %s", clean(about.Subject), clean(about.Algorithm), about.Expires.Format(time.RFC3339))

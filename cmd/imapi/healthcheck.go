@@ -99,12 +99,12 @@ func askReady(ctx context.Context, server, key string) (r readiness, err error) 
 	}
 	res, err := answering.Do(req)
 	if err != nil {
-		return r, notAnswering(server, err)
+		return r, notAnswering(ctx, server, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if err != nil {
-		return r, notAnswering(server, err)
+		return r, notAnswering(ctx, server, err)
 	}
 	if res.StatusCode != http.StatusOK {
 		var p struct{ Code, Detail string }
@@ -121,12 +121,13 @@ func askReady(ctx context.Context, server, key string) (r readiness, err error) 
 }
 
 // notAnswering returns the error of a request without an answer. It names the server, not the URL
-// of the request.
-func notAnswering(server string, err error) error {
+// of the request. ctx is the context of the request: over HTTP/2, err is the error of a context that
+// has ended and not its cause, which package awake sets if the time is over.
+func notAnswering(ctx context.Context, server string, err error) error {
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return fmt.Errorf("%s did not answer in time", server)
 	}
 	return fmt.Errorf("no server answers at %s: %w", server, err)
