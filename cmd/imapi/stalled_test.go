@@ -57,6 +57,7 @@ func TestConnectingWhileTheServerStandsStill(t *testing.T) {
 			t.Fatal(err)
 		}
 		if part[0] == 'G' {
+			s.metric("imapi_streams") // by this answer, the server has read the part that came before
 			s.standStill(testsize.Pick(12*time.Second, time.Second))
 		}
 	}
