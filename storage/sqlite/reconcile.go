@@ -53,8 +53,9 @@ const (
 	selectSealedSecrets = "SELECT id, slot, sealed FROM webhooks WHERE id > ? ORDER BY id LIMIT ?"
 	countMessages       = "SELECT coalesce(sum(1), 0) FROM messages AS counted"
 	selectShell         = "SELECT " + messageColumns + withoutContent + " FROM messages m WHERE m.id = ?"
-	// emptyText deletes the text of a conversation whose key is in slot ?1.
-	emptyText = `UPDATE conversations SET
+	// emptyText deletes the text of a conversation whose key is in slot ?1. That is a change of the
+	// conversation: otherwise a repeated creation would be compared with a text that is lost.
+	emptyText = `UPDATE conversations SET edited_at = max(edited_at, created_at + 1),
 			name = CASE WHEN name_slot = ?1 THEN NULL ELSE name END, name_slot = nullif(name_slot, ?1),
 			announcement = CASE WHEN announcement_slot = ?1 THEN NULL ELSE announcement END, announcement_slot = nullif(announcement_slot, ?1),
 			avatar = CASE WHEN avatar_slot = ?1 THEN NULL ELSE avatar END, avatar_slot = nullif(avatar_slot, ?1)

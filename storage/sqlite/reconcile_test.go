@@ -33,6 +33,8 @@ func TestReconcilingIsInterrupted(t *testing.T) {
 // outdated is a backup, and the keys of a store in which more has happened since.
 type outdated struct {
 	backup, keys string
+	asked        im.GroupDraft // created the group, which has got other texts since
+	group        im.ID
 	sent         []im.Message // two are revoked, two removed and two are left
 	log          uint32       // of the store
 	head         im.Position  // of the backup
@@ -43,11 +45,14 @@ func newOutdated(t *testing.T) *outdated {
 	s := openAt(t, filepath.Join(t.TempDir(), "imapi.db"), Options{Synchronous: "normal"})
 	service := im.NewService(s, im.DefaultPolicy(), nil)
 	ctx, alice := t.Context(), im.Actor{User: "alice"}
-	g, err := service.CreateGroup(ctx, alice, im.GroupDraft{Name: "before", Members: []im.UserID{"bob"}})
+	o := &outdated{asked: im.GroupDraft{
+		ClientID: "g", Name: "before", Members: []im.UserID{"bob"}, Settings: im.ConversationPatch{Avatar: new("a picture")},
+	}}
+	g, err := service.CreateGroup(ctx, alice, o.asked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &outdated{keys: filepath.Join(filepath.Dir(s.path), "keys")}
+	o.keys, o.group = filepath.Join(filepath.Dir(s.path), "keys"), g.ID
 	ref := im.ConversationRef{ID: g.ID}
 	for i := range 6 {
 		m, err := service.Send(ctx, alice, ref, im.Draft{ClientID: fmt.Sprint("c", i), Type: im.Text, Body: json.RawMessage(`{"text":"x"}`)})
@@ -74,8 +79,7 @@ func newOutdated(t *testing.T) *outdated {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "after"
-	if _, err := service.UpdateConversation(ctx, alice, ref, im.ConversationPatch{Name: &name}); err != nil {
+	if _, err := service.UpdateConversation(ctx, alice, ref, im.ConversationPatch{Name: new("after"), Avatar: new("another")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -149,6 +153,12 @@ func (o *outdated) check(t *testing.T, s *Store, when string) {
 	})
 	if err != nil || erased != 2 {
 		t.Errorf("%s %d erasures are delivered, want 2: %v", when, erased, err)
+	}
+	// The texts that the group was created with are unknown, so its creation is still repeated by
+	// the same request.
+	again, err := im.NewService(s, im.DefaultPolicy(), nil).CreateGroup(t.Context(), im.Actor{User: "alice"}, o.asked)
+	if err != nil || !again.Again || again.ID != o.group {
+		t.Errorf("%s the repeated creation is %v, again %v: %v", when, again.ID, again.Again, err)
 	}
 }
 
