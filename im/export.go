@@ -183,6 +183,9 @@ func (s *Service) exportMessages(ctx context.Context, id ID, after, last int64) 
 			if m.ReplyTo, err = s.exportedQuote(r, c, m.ReplyTo); err != nil {
 				return err
 			}
+			if checkKind(c.Kind, false, m.Receipt) != nil {
+				m.Receipt = false // stored by an import that did not refuse it yet
+			}
 			lines = append(lines, ExportLine{Message: &m})
 		}
 		if page.Next != nil {

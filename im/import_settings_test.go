@@ -78,3 +78,28 @@ func TestImportedSettingsFitTheKind(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptsInRoomsAreNotExported: earlier versions imported messages in rooms that ask for
+// receipts, and this one refuses such lines.
+func TestReceiptsInRoomsAreNotExported(t *testing.T) {
+	w := newWorld(t)
+	admin := im.Actor{User: "root", Admin: true}
+	var got []bool
+	for _, id := range []im.ID{w.room("alice"), w.group(im.HistoryAll, "alice")} {
+		m := w.say("alice", byID(id), "hi")
+		m.ID, m.Receipt, m.ClientID = m.ID+1, true, ""
+		w.must(w.store.Write(w.ctx, func(tx im.Tx) error {
+			_, err := tx.InsertMessage(m)
+			return err
+		}))
+		w.must(w.Export(w.ctx, admin, id, func(lines []im.ExportLine) error {
+			for _, line := range lines {
+				if line.Message != nil {
+					got = append(got, line.Message.Receipt)
+				}
+			}
+			return nil
+		}))
+	}
+	w.equal("receipts that are asked for, in the room and in the group", got, []bool{false, false, false, true})
+}
