@@ -114,8 +114,7 @@ func TestCreatingAgain(t *testing.T) {
 			c.equal("an invalid client_id", got, "400 invalid_request")
 			c.equal("events of all that", len(c.committed())-before, 0)
 
-			c.pass(time.Second)
-			c.rename(first, "renamed")
+			c.rename(first, "renamed") // in the same millisecond
 			same("after a change of the name, with the first name", "a name")
 			same("after a change of the name, with the new name", "renamed")
 

@@ -388,6 +388,11 @@ func (s *Service) putShared(
 ) error {
 	changed.UpdatedAt = s.time()
 	changed.EditedAt = changed.UpdatedAt
+	if changed.EditedAt.Equal(c.CreatedAt) {
+		// Another time than CreatedAt shows that there was a change, after which a repeated creation
+		// is not compared. A later one would show the name to a user who joined right after the change.
+		changed.EditedAt = changed.EditedAt.Add(-time.Millisecond)
+	}
 	// Only a change of the retention advances TrimBefore. If other changes did, too, one made while
 	// the clock is wrong would put messages past retention for good.
 	if changed.Retention != c.Retention && !c.OldestAt.IsZero() && c.OldestAt.Before(cutoff) {
