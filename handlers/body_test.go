@@ -54,6 +54,8 @@ func heavyBodies() []heavyBody {
 		groups  = "/v1/conversations"
 		revoke  = "/v1/messages/revoke"
 		members = "/v1/conversations/x/members"
+		asUsers = "/v1/admin/messages"
+		sendAs  = `{"as":"alice","to":["@bob"],"message":`
 	)
 	return []heavyBody{
 		{"send, empty objects", toBob, text, filled(send, custom+"[{}", ",{}", "]}}"), 413},
@@ -79,6 +81,8 @@ func heavyBodies() []heavyBody {
 		{"members, empty objects for a list", members, `{"members":["a"]}`, filled(12_000, `{"members":{"a":[{}`, ",{}", "]}}"), 400},
 		{"revoke, extension", revoke, `{"ids":["x"]}`, filled(12*1024, `{"ids":["x"],"extension":[{}`, ",{}", "]}"), 413},
 		{"revoke, postscript of objects", revoke, `{"ids":["x"]}`, filled(12*1024, `{"ids":["x"],"postscript":[{}`, ",{}", "]}"), 400},
+		{"send as, digits", asUsers, sendAs + text + "}", filled(18*1024, sendAs+custom+"[0", ",0", "]}}}"), 413},
+		{"send as, many names", asUsers, sendAs + text + "}", numbered(4000, sendAs+custom+"{", `"%d":0`, "}}}}"), 413},
 		{"a group's settings", groups, group + `"a"]}`, numbered(4000, `{"kind":"group","name":"x","settings":{`, `"%d":{}`, "}}"), 400},
 	}
 }
@@ -98,10 +102,11 @@ const (
 // other code in this process may allocate, too.
 func allocated(t testing.TB, w *world, path, body string, status int) uint64 {
 	runs := make([]uint64, 3)
+	token := mint(t, auth.Grant{User: "alice", Admin: strings.HasPrefix(path, "/v1/admin/")}, time.Minute)
 	for i := range runs {
 		req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("Authorization", "Bearer "+tokenOf(t, "alice"))
+		req.Header.Set("Authorization", "Bearer "+token)
 		res := httptest.NewRecorder()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

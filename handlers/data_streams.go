@@ -132,18 +132,14 @@ func (s *Server) changeDataStream(ctx context.Context, path api.DataStreamID, ch
 	return hub.Change(ctx, actor(ctx), id, change)
 }
 
-// EndDataStream implements POST /v1/streams/{stream}/end.
+// EndDataStream implements POST /v1/streams/{stream}/end. It reads the scanned body.
 func (s *Server) EndDataStream(ctx context.Context, r api.EndDataStreamRequestObject) (api.EndDataStreamResponseObject, error) {
 	hub, id, err := s.dataStream(r.Stream)
 	if err != nil {
 		return nil, err
 	}
 	var draft *im.Draft
-	if r.Body != nil && r.Body.Message != nil {
-		message, err := rescan(r.Body.Message)
-		if err != nil {
-			return nil, err
-		}
+	if message := scannedBody(ctx).Member("message"); message.Kind() != 0 {
 		d, err := readDraft(message)
 		if err != nil {
 			return nil, err

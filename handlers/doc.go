@@ -14,6 +14,7 @@
 //	body_budget.go   bounds on the memory for bodies and files, and reading a body within them
 //	body_fit.go      accepting a body without decoding it
 //	body_outline.go  the parts that the validator gets of a body that was not accepted
+//	direct.go        operations that read the scanned body instead of a decoded one
 //	                 (the handler of the operation)
 //	answer.go        the response; problem.go every refusal
 //

@@ -13,21 +13,13 @@ import (
 	"github.com/imapi/imapi/jsonscan"
 )
 
-// SendMessage implements POST /v1/conversations/{conversation}/messages.
+// SendMessage implements POST /v1/conversations/{conversation}/messages. It reads the scanned body.
 func (s *Server) SendMessage(ctx context.Context, r api.SendMessageRequestObject) (api.SendMessageResponseObject, error) {
-	body, err := rescan(r.Body)
+	ref, err := im.ParseConversationRef(r.Conversation)
 	if err != nil {
 		return nil, err
 	}
-	return s.sendMessage(ctx, r.Conversation, body)
-}
-
-// sendMessage sends a SendMessage that has been validated.
-func (s *Server) sendMessage(ctx context.Context, conversation api.ConversationID, body jsonscan.Value) (api.SendMessageResponseObject, error) {
-	ref, err := im.ParseConversationRef(conversation)
-	if err != nil {
-		return nil, err
-	}
+	body := scannedBody(ctx)
 	d, err := readDraft(body)
 	if err != nil {
 		return nil, err
@@ -36,38 +28,6 @@ func (s *Server) sendMessage(ctx context.Context, conversation api.ConversationI
 		return s.command(ctx, ref, body)
 	}
 	return s.send(ctx, ref, d)
-}
-
-// direct serves hot operations without the generated code, which would decode their bodies
-// again.
-type direct struct {
-	api.ServerInterface
-	server *Server
-}
-
-// SendMessage passes the scanned body on as it is.
-func (d direct) SendMessage(w http.ResponseWriter, r *http.Request, conversation api.ConversationID) {
-	body, _ := r.Body.(*validBody) // the operation requires one
-	response, err := d.server.sendMessage(r.Context(), conversation, body.value)
-	if err == nil {
-		err = response.VisitSendMessageResponse(w)
-	}
-	if err != nil {
-		d.server.fail(w, r, err)
-	}
-}
-
-// rescan scans a part of a validated body again, which the generated code has decoded.
-func rescan(part json.Marshaler) (jsonscan.Value, error) {
-	raw, err := part.MarshalJSON()
-	if err != nil {
-		return jsonscan.Value{}, fmt.Errorf("request body: %w", err)
-	}
-	found := jsonscan.Scan(raw, len(raw))
-	if found.Fault != "" {
-		return jsonscan.Value{}, fmt.Errorf("request body: %s", found.Fault)
-	}
-	return found.Value, nil
 }
 
 // readDraft reads a SendMessage, which has been validated. Body, ext and push of the draft

@@ -9,17 +9,18 @@ import (
 	"github.com/imapi/imapi/im"
 )
 
-// SendMessagesAs implements POST /v1/admin/messages.
-func (s *Server) SendMessagesAs(ctx context.Context, r api.SendMessagesAsRequestObject) (api.SendMessagesAsResponseObject, error) {
-	message, err := rescan(r.Body.Message)
+// SendMessagesAs implements POST /v1/admin/messages. It reads the scanned body.
+func (s *Server) SendMessagesAs(ctx context.Context, _ api.SendMessagesAsRequestObject) (api.SendMessagesAsResponseObject, error) {
+	body := scannedBody(ctx)
+	d, err := readDraft(body.Member("message"))
 	if err != nil {
 		return nil, err
 	}
-	d, err := readDraft(message)
-	if err != nil {
-		return nil, err
+	var to []string
+	for target := range body.Member("to").Items() {
+		to = append(to, string(target.Text()))
 	}
-	results, err := s.service.SendAs(ctx, actor(ctx), im.UserID(r.Body.As), r.Body.To, d)
+	results, err := s.service.SendAs(ctx, actor(ctx), im.UserID(body.Member("as").Text()), to, d)
 	if err != nil {
 		return nil, err
 	}
