@@ -30,9 +30,12 @@ func continued(word string) []string {
 }
 
 // isFolded reports whether a character may be in the folded text of a word without accents. It may
-// be wrong about a rare one; its entry is then looked up in vain.
+// accept a rare one that is in none; its entry is then looked up in vain.
 func isFolded(r rune) bool {
-	if c := classOf(r); c != letter && c != mark || isAccent(r) || r != unicode.ToLower(r) || decomposed[r] != "" {
+	if c := classOf(r); c != letter && c != mark || isAccent(r) || decomposed[r] != "" {
+		return false
+	}
+	if r != unicode.ToLower(r) && !unicode.Is(unicode.Cherokee, r) { // folding keeps capitals of Cherokee
 		return false
 	}
 	return r == 'й' || norm.NFKD.PropertiesString(string(r)).Decomposition() == nil

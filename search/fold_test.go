@@ -274,3 +274,27 @@ func textsOf(list []token) (texts []string) {
 	}
 	return texts
 }
+
+// TestIsFolded checks that no character of a folded word is left out of the continuations of a short
+// one, which would then not find the word.
+func TestIsFolded(t *testing.T) {
+	checked := make(map[rune]bool)
+	for r := range unicode.MaxRune + 1 {
+		if c := classOf(r); c != letter && c != mark {
+			continue
+		}
+		for _, token := range tokens("a" + string(r)) {
+			for _, folded := range token.base {
+				if !token.single && !checked[folded] && !isFolded(folded) {
+					t.Errorf("%q is in the folded form of %q", folded, r)
+				}
+				checked[folded] = true
+			}
+		}
+	}
+	i := newIndex()
+	i.entries = i.h.Document("ᎣᏏᏲ", 7, 0)
+	if terms := Parse("ᎣᏏ"); !terms.Match("ᎣᏏᏲ") || !i.found(terms, Scope{}) {
+		t.Error("two letters do not find a word of Cherokee")
+	}
+}
