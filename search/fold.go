@@ -29,8 +29,8 @@ var singles = rangetable.Merge(unicode.Han, unicode.Hiragana, unicode.Katakana, 
 	rangetable.New('ー')) // used with both kana scripts
 
 // ignored are characters that neither belong to a word nor end one: those that Unicode's
-// NFKC_Casefold removes, the characters that only stretch an Arabic or N'Ko word, and the points of
-// Arabic and Hebrew, which most writers leave out.
+// NFKC_Casefold removes, except zeroWidthSpace, other format characters, the characters that only
+// stretch an Arabic or N'Ko word, and the points of Arabic and Hebrew, which most writers leave out.
 var ignored = rangetable.Merge(unicode.Cf, unicode.Variation_Selector, points,
 	rangetable.New('\u034f', '\u0640', '\u07fa', '\u115f', '\u1160', '\u17b4', '\u17b5', '\u3164', '\ufe0e', '\ufe0f'))
 

@@ -134,8 +134,8 @@ type State struct {
 	Failures int64
 }
 
-// Open opens the index in the file at path. A file that is missing, damaged or of another
-// database is rebuilt. If the file cannot be opened, the index works without it and tries
+// Open opens the index in the file at path. A file that is missing, damaged, of another database or
+// of another format is rebuilt. If the file cannot be opened, the index works without it and tries
 // again later. Open never fails: searches examine messages that are not in the index one by one.
 func Open(path string, o Options) *Index {
 	if o.Logger == nil {

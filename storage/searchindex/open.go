@@ -23,8 +23,8 @@ const (
 	keyClosed      = "closed"
 )
 
-// open opens the file. It creates a new one if the file is missing, damaged or of another
-// database.
+// open opens the file. It creates a new one if the file is missing, damaged, of another database
+// or of another format.
 func (x *Index) open() error {
 	c, now, closed, err := x.tryOpen()
 	switch {
@@ -53,8 +53,8 @@ var (
 	errFormat  = errors.New("the search index was written by another version of imapi")
 )
 
-// tryOpen opens the file if it belongs to the database. It deletes the mark of the last Close, so
-// that the next Open recognises a file that was not closed.
+// tryOpen opens the file if it belongs to the database and has the present format. It deletes the
+// mark of the last Close, so that the next Open recognises a file that was not closed.
 func (x *Index) tryOpen() (_ *conn, now *stored, closed []byte, err error) {
 	if _, err := os.Stat(x.path); err != nil {
 		return nil, nil, nil, err
