@@ -304,6 +304,28 @@ func TestDrainWhileTheServerStandsStill(t *testing.T) {
 	}
 }
 
+// TestDrainIsBounded: a request that has no answer when the time to drain is over is cut off, which
+// is no failure of the server.
+func TestDrainIsBounded(t *testing.T) {
+	t.Parallel()
+	h, flags := newPresendHook(t)
+	s := startServer(t, flags...)
+	asked, answered := make(chan struct{}), make(chan error, 1)
+	h.before = sync.OnceFunc(func() { close(asked) })
+	alice := s.client("alice", "")
+	go func() {
+		_, err := alice.SendMessageWithResponse(t.Context(), "@bob", &client.SendMessageParams{}, textDraft("c", "slow"))
+		answered <- err
+	}()
+	<-asked
+	if err := s.stop(); err != nil || !strings.Contains(s.log.String(), "requests were cut off") {
+		t.Errorf("it ended with %v; the log:\n%s", err, s.log)
+	}
+	if err := <-answered; err == nil {
+		t.Error("a message that the hook has not allowed was sent")
+	}
+}
+
 // standStill stops the process for a time, as a machine does that stands still.
 func (s *server) standStill(d time.Duration) {
 	standStill(s.t, s.process.Process, d)
