@@ -73,6 +73,9 @@ func New(o Options) *Client {
 func (c *Client) transport(o Options, plain bool) *http.Transport {
 	dialer := net.Dialer{
 		Resolver: o.Resolver,
+		// The addresses of a name share this time. Without it, the first one that does not answer
+		// takes all the time of the request, and is waited for after its end.
+		Timeout: c.timeout,
 		// Control is called with the address of the connection about to be made. A check of the
 		// name would come too early, because DNS could then give another answer (rebinding).
 		Control: func(_, address string, _ syscall.RawConn) error {
