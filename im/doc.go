@@ -50,7 +50,7 @@
 // Messages:
 //
 //	message.go           Message, its states and its tombstone
-//	content.go           drafts and content; canonical.go canonical JSON
+//	content.go           drafts and content; canonical.go the writer of canonical JSON
 //	send.go              sending; presend.go asking the application before
 //	send_as.go           sending as any user, for admins
 //	command.go           commands: messages that are not stored
@@ -75,7 +75,7 @@
 //	erasure.go           erasing a message, and those that are due; lists of erasures
 //	revoke.go, burn.go   the two that users cause
 //	start_burn.go        messages that start to burn when they are read
-//	keys.go, slot_set.go the keys that seal contents
+//	keys.go              what the domain needs of a keyring, and its errors; slot_set.go
 //	reconcile.go         data and keys of different age; verify.go checks them
 //	backup.go            backups
 //

@@ -8,7 +8,8 @@
 //	erasure_note.go    what is left with a tombstone
 //	attachment.go      the info of an attachment
 //	secrets.go         the secrets of a webhook
-//	ranges.go          ranges of received, read and hidden messages, and how they are merged
+//	ranges.go          ranges of received, read and hidden messages; how they are merged, by asking
+//	                   the engine for those it has
 //	unread.go          unread counts from those ranges
 //	search.go          whether a message is a hit of a search
 package record

@@ -38,7 +38,7 @@
 //	insert.go            storing messages
 //	history.go           pages of a conversation's history
 //	newest.go            the newest message of many conversations
-//	messages_by_time.go  messages whose order by seq is not their order by time
+//	messages_by_time.go  messages before a time; those whose order by seq is not that of time
 //	seq_since.go         the first seq since a time
 //	hidden.go            messages that a user has hidden, and conversations that are gone for them
 //	receipts.go          ranges of received, read and hidden messages
@@ -51,7 +51,8 @@
 //	conversations.go      a conversation; children.go threads, channels and spaces
 //	conversation_list.go  a user's list of conversations
 //	entry.go              what most use cases load, in one query
-//	members.go            present members, joining, leaving; members_at.go members at an event
+//	members.go            present members, joining, leaving: the table of intervals
+//	members_at.go         members at an event
 //	space_members.go      members of a space with roles, lists and mutes; giving and taking roles
 //	versions.go           roles and access rules as of an event
 //	access_lists.go       allow and deny lists
