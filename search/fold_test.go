@@ -279,7 +279,10 @@ func textsOf(list []token) (texts []string) {
 // one, which would then not find the word.
 func TestIsFolded(t *testing.T) {
 	checked := make(map[rune]bool)
-	for r := range unicode.MaxRune + 1 {
+	for r := rune(1); r < 0xe1000; r++ {
+		if r == 0x20000 {
+			r = 0xe0000 // ideographs in between, and no letters or marks after the next 4096
+		}
 		if c := classOf(r); c != letter && c != mark {
 			continue
 		}
